@@ -1,0 +1,73 @@
+# Every target sets up what it needs, so `make run` alone and `make test` alone work on a fresh machine.
+# Needs GNU make and Python 3.11 or later; `make PYTHON=python3.13 setup` picks another one.
+
+PYTHON ?= python3
+ARGS ?=
+LOCK_FLAGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+# What is set up belongs to one place: the scripts of a virtual environment name it. A copied tree starts afresh.
+PLACE := $(subst /,-,$(CURDIR))
+LOCKED := $(VENV)/.locked$(PLACE)
+INSTALLED := $(VENV)/.installed$(PLACE)
+
+CODE := $(wildcard src tests bench conftest.py)
+DOCS := $(wildcard README.md ARCHITECTURE.md docs)
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check bench chaos fmt lock clean
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(INSTALLED) ## make .venv with what is locked; the command is then .venv/bin/aegis
+
+run: $(INSTALLED) ## start the demo: the gateway, a fake provider, and agents that spend
+	@$(BIN)/aegis demo $(ARGS)
+
+test: $(INSTALLED) ## run the tests in parallel, without the long drills; ARGS go to pytest
+	@$(BIN)/python -m pytest -n auto --dist loadgroup -m "not chaos" $(ARGS)
+
+check: $(INSTALLED) ## lint, format, types, layers, and the examples in the docs
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/python -m mypy --no-error-summary $(CODE)
+	@$(BIN)/lint-imports --no-logo
+	@test -z "$(DOCS)" || $(BIN)/python -m pytest --quiet $(DOCS) || test $$? -eq 5 # 5: no examples yet
+
+bench: $(INSTALLED) ## measure the gateway against a bare relay on this machine
+	@$(BIN)/python -m bench $(ARGS)
+
+chaos: $(INSTALLED) ## run the long drills: kill, starve, cut off
+	@$(BIN)/python -m pytest -m chaos $(ARGS)
+
+fmt: $(INSTALLED) ## format the code and mend what ruff can mend
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+lock: $(LOCKED) ## write requirements.lock anew from pyproject.toml; LOCK_FLAGS=--upgrade moves to what is current
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-emit-index-url \
+		--quiet --custom-compile-command "make lock" --output-file requirements.lock $(LOCK_FLAGS)
+	@! grep -nE '://|^-|@ ' requirements.lock || { echo "requirements.lock names an address: see above" >&2; exit 1; }
+
+clean: ## remove .venv, caches and what was built
+	@rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Without the stamp, what is there was left by an interrupted set-up or by another place: start afresh.
+$(LOCKED): requirements.lock
+	@test -e $@ || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Aegis needs Python 3.11 or later and \`$(PYTHON)\` isn't: name one, as in \`make PYTHON=python3.13 setup\`" >&2; \
+		exit 1; }
+	@test -e $@ || { echo "setting up $(VENV)"; rm -rf $(VENV); $(PYTHON) -m venv $(VENV); }
+	@$(PIP) install --require-hashes --requirement requirements.lock
+	@touch $@
+
+$(INSTALLED): pyproject.toml $(LOCKED)
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip --disable-pip-version-check check >$@.out || { \
+		cat $@.out; echo "requirements.lock doesn't match pyproject.toml: run \`make lock\`, then again" >&2; exit 1; }
+	@rm $@.out; touch $@

@@ -1,0 +1,1 @@
+"""Aegis: a FinOps gateway between AI agents and the models, tools and APIs they call."""
