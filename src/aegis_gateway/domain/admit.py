@@ -1,0 +1,186 @@
+"""`admit`: whether a judged call fits, decided under the lock of its tenant. Pure: balances and time come in.
+
+Guards in a fixed order, each returning a named reason: rates, then all budget legs. All must let it through or
+nothing is taken: a refused call consumes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from aegis_gateway.domain.decision import Effect, Reason
+from aegis_gateway.domain.ledger import Leg, Standing
+from aegis_gateway.domain.money import usd_text
+from aegis_gateway.domain.quote import USD, Quote
+from aegis_gateway.domain.rate import RateClaim, take, wait_ns
+from aegis_gateway.domain.window import Period, Window
+
+StandingKey = tuple[str, str, str]
+"""Budget, scope, window label."""
+
+RateKey = tuple[str, str]
+"""Rate, scope."""
+
+
+class BudgetClaim(msgspec.Struct, frozen=True, kw_only=True):
+    """One budget as it applies to one call: whose, of what, how much of it, in which windows.
+
+    `limit` is in the quantity's smallest unit; `scale` of them make one of what people write.
+    """
+
+    budget: str
+    scope: str
+    quantity: str
+    scale: int
+    is_money: bool
+    limit: int
+    hard: bool
+    period: Period
+    zone: str
+    owner: str
+    once: Window | None = None
+
+
+class Standings(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands when a call is decided: windows by claim, balances by key, arrival times by rate."""
+
+    windows: tuple[Window, ...]
+    balances: Mapping[StandingKey, Standing]
+    arrivals: Mapping[RateKey, int]
+
+
+class Admission(msgspec.Struct, frozen=True, kw_only=True):
+    """The outcome: allowed with its legs and arrival times, or refused with reasons and neither.
+
+    `output_tokens` is the output limit that fits, where the quote had one; `maximum` what the call can come to
+    at that limit.
+    """
+
+    effect: Effect
+    reasons: tuple[Reason, ...] = ()
+    legs: tuple[Leg, ...] = ()
+    arrivals: dict[RateKey, int] = {}
+    output_tokens: int | None = None
+    maximum: dict[str, int] = {}
+
+
+def admit(
+    quote: Quote,
+    rates: tuple[RateClaim, ...],
+    budgets: tuple[BudgetClaim, ...],
+    standings: Standings,
+    now_ns: int,
+) -> Admission:
+    """Take a call into every rate and budget that applies to it, or into none."""
+    arrivals: dict[RateKey, int] = {}
+    for rate in rates:
+        arrival = standings.arrivals.get((rate.rate, rate.scope), 0)
+        wait = wait_ns(rate, arrival, now_ns)
+        if wait:
+            return Admission(effect="throttle", reasons=(_rate_limited(rate, wait),))
+        arrivals[rate.rate, rate.scope] = take(rate, arrival, now_ns)
+
+    for budget, window in zip(budgets, standings.windows, strict=True):
+        if not window.holds(now_ns):
+            return Admission(effect="deny", reasons=(_window_closed(budget),))
+        if budget.hard and budget.quantity in quote.unbounded:
+            return Admission(effect="deny", reasons=(_unbounded(budget, quote),))
+
+    output_tokens = _output_tokens_that_fit(quote, budgets, standings)
+    maximum = quote.maximum
+    if quote.output is not None and output_tokens is not None:
+        maximum = {**maximum, **quote.output.maximum(output_tokens)}
+
+    legs = []
+    for budget, window in zip(budgets, standings.windows, strict=True):
+        needed = _needed(budget, quote, maximum)
+        key = (budget.budget, budget.scope, window.label)
+        available = standings.balances.get(key, Standing()).available(budget.limit)
+        if needed > available:
+            return Admission(effect="deny", reasons=(_exhausted(budget, window, available, needed),))
+        legs.append(
+            Leg(
+                budget=budget.budget,
+                scope=budget.scope,
+                window=window.label,
+                quantity=budget.quantity,
+                amount=needed,
+            )
+        )
+    return Admission(
+        effect="allow", legs=tuple(legs), arrivals=arrivals, output_tokens=output_tokens, maximum=maximum
+    )
+
+
+def _output_tokens_that_fit(
+    quote: Quote, budgets: tuple[BudgetClaim, ...], standings: Standings
+) -> int | None:
+    """The highest output limit that every hard budget bears, not below the model's minimum."""
+    output = quote.output
+    if output is None:
+        return None
+    tokens = output.tokens
+    for budget, window in zip(budgets, standings.windows, strict=True):
+        if budget.hard:
+            key = (budget.budget, budget.scope, window.label)
+            available = standings.balances.get(key, Standing()).available(budget.limit)
+            tokens = min(tokens, output.tokens_within(budget.quantity, available))
+    return max(tokens, output.min_tokens)
+
+
+def _needed(budget: BudgetClaim, quote: Quote, maximum: Mapping[str, int]) -> int:
+    """What a budget must bear: the maximum if it is hard, the expected amount if it is soft.
+
+    A call that carries nothing of the quantity needs nothing of it.
+    """
+    expected = quote.expected.get(budget.quantity, 0)
+    if budget.hard:
+        return maximum.get(budget.quantity, 0)
+    return min(expected, maximum.get(budget.quantity, expected))
+
+
+def _rate_limited(rate: RateClaim, wait: int) -> Reason:
+    seconds = rate.period_ns / 1_000_000_000
+    return Reason(
+        code="rate_limited",
+        subject=rate.rate,
+        wait_ns=wait,
+        message=f"rate limit `{rate.rate}` allows {rate.limit} calls in {seconds:g} s; "
+        f"try again in {wait / 1_000_000_000:.3f} s",
+    )
+
+
+def _unbounded(budget: BudgetClaim, quote: Quote) -> Reason:
+    return Reason(
+        code="unbounded_cost",
+        subject=budget.budget,
+        message=f"budget `{budget.budget}` is hard and needs an upper bound: {quote.unbounded[budget.quantity]}",
+    )
+
+
+def _window_closed(budget: BudgetClaim) -> Reason:
+    return Reason(
+        code="budget_exhausted",
+        subject=budget.budget,
+        message=f"budget `{budget.budget}` is not open now: it is a one-off from a date to a date; "
+        f"ask its owner {budget.owner}",
+    )
+
+
+def _exhausted(budget: BudgetClaim, window: Window, available: int, needed: int) -> Reason:
+    left, limit, need = (_amount(budget, amount) for amount in (available, budget.limit, needed))
+    return Reason(
+        code="budget_exhausted",
+        subject=budget.budget,
+        message=f"budget `{budget.budget}` has {left} of {limit} left for {window.label} "
+        f"and the call may need {need}; ask its owner {budget.owner}",
+    )
+
+
+def _amount(budget: BudgetClaim, amount: int) -> str:
+    if budget.quantity == USD or budget.is_money:
+        return usd_text(amount)
+    whole = f"{amount / budget.scale:g}" if budget.scale != 1 else f"{amount}"
+    return f"{whole} {budget.quantity}"

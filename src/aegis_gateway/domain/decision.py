@@ -1,0 +1,52 @@
+"""Decisions: what was decided about a call, and why, in words a person understands.
+
+A refusal is a value: a decision whose effect is not `allow`, with at least one reason.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Effect = Literal["allow", "deny", "throttle"]
+
+ReasonCode = Literal[
+    "permitted",
+    "denied_by_policy",
+    "no_permit",
+    "policy_error",
+    "unknown_tool",
+    "unknown_price",
+    "unbounded_cost",
+    "budget_exhausted",
+    "rate_limited",
+    "key_not_valid",
+    "clock_fell_back",
+]
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why: a stable code for programs, a sentence for people, and what it is about (policy, budget, rate)."""
+
+    code: ReasonCode
+    message: str
+    subject: str = ""
+    wait_ns: int | None = None
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What the policies say of a call, before budgets and rates."""
+
+    effect: Effect
+    reasons: tuple[Reason, ...]
+
+    @property
+    def permits(self) -> bool:
+        """Whether the call may go on to admission."""
+        return self.effect == "allow"
+
+
+def refusal(reason: Reason) -> Verdict:
+    """A verdict that refuses for one reason found outside the policies (no price, no such tool)."""
+    return Verdict(effect="deny", reasons=(reason,))

@@ -1,0 +1,69 @@
+"""API keys of agents: `aegis_live_` + 30 base62 characters + 6 base62 characters of their CRC-32.
+
+The checksum lets a scanner, or the gateway's door, tell a mistyped or foreign key from an unknown one without a
+look-up. Only an HMAC-SHA256 of a key under the installation's pepper is ever stored: keys are random (178 bits),
+so a slow password hash would add nothing but latency.
+"""
+
+from __future__ import annotations
+
+import hmac
+import string
+import zlib
+from typing import Literal
+
+from aegis_gateway.domain.errors import KeyFormatError
+
+KeyKind = Literal["live", "test", "adm"]
+
+_BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_RANDOM_LENGTH = 30
+_CHECK_LENGTH = 6
+_KINDS: tuple[KeyKind, ...] = ("live", "test", "adm")
+
+
+def key_from_random(number: int, kind: KeyKind = "live") -> str:
+    """Write a random number below 62**30 as a key."""
+    random_part = _base62(number, _RANDOM_LENGTH)
+    return f"aegis_{kind}_{random_part}{_checksum(random_part)}"
+
+
+def check_key(key: str) -> KeyKind:
+    """Tell the kind of a well-formed key.
+
+    Raises:
+        KeyFormatError: the shape or the checksum is not that of a key.
+    """
+    for kind in _KINDS:
+        prefix = f"aegis_{kind}_"
+        if key.startswith(prefix):
+            body = key[len(prefix) :]
+            if len(body) != _RANDOM_LENGTH + _CHECK_LENGTH or not set(body) <= set(_BASE62):
+                raise KeyFormatError("the key has the wrong length or characters; was it cut when copied?")
+            if _checksum(body[:_RANDOM_LENGTH]) != body[_RANDOM_LENGTH:]:
+                raise KeyFormatError("the key's checksum is wrong; was it mistyped?")
+            return kind
+    raise KeyFormatError("this is not an Aegis key; they begin with `aegis_live_` or `aegis_test_`")
+
+
+def key_hash(key: str, pepper: bytes) -> bytes:
+    """What is stored in place of a key: 32 bytes."""
+    return hmac.digest(pepper, key.encode(), "sha256")
+
+
+def key_hint(key: str) -> str:
+    """What people are shown in place of a key: its beginning and its last four characters."""
+    kind = key.split("_")[1]
+    return f"aegis_{kind}_…{key[-4:]}"
+
+
+def _checksum(random_part: str) -> str:
+    return _base62(zlib.crc32(random_part.encode()), _CHECK_LENGTH)
+
+
+def _base62(number: int, length: int) -> str:
+    characters = []
+    for _ in range(length):
+        number, digit = divmod(number, 62)
+        characters.append(_BASE62[digit])
+    return "".join(reversed(characters))

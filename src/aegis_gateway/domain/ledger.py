@@ -1,0 +1,135 @@
+"""The life of a call in the ledger: a transition table, and the legs that hold its money.
+
+    reserved ──▶ dispatched ──▶ settled
+       │             │             ▲
+       ├──▶ released └──▶ in_doubt ┘
+       └──▶ expired
+
+Rule 1: only `reserved` may expire; what was dispatched counts at its maximum until there is evidence.
+Rule 2: legs are fixed at admission; settlement and release use exactly those, whatever was configured since.
+Rule 3: a settlement above the reservation is an overrun: booked truthfully, and said so.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from aegis_gateway.domain.errors import IllegalTransition
+from aegis_gateway.domain.price import ChargeLine
+
+State = Literal["refused", "reserved", "dispatched", "in_doubt", "settled", "released", "expired"]
+Event = Literal["dispatch", "settle", "release", "expire", "lose"]
+
+TRANSITIONS: dict[tuple[State, Event], State] = {
+    ("reserved", "dispatch"): "dispatched",
+    ("reserved", "release"): "released",
+    ("reserved", "expire"): "expired",
+    ("dispatched", "settle"): "settled",
+    ("dispatched", "lose"): "in_doubt",
+    ("in_doubt", "settle"): "settled",
+}
+
+OPEN_STATES: tuple[State, ...] = ("reserved", "dispatched", "in_doubt")
+
+
+def transition(state: State, event: Event) -> State:
+    """The state after an event.
+
+    Raises:
+        IllegalTransition: the table has no such row.
+    """
+    try:
+        return TRANSITIONS[state, event]
+    except KeyError:
+        raise IllegalTransition(f"a call that is {state.replace('_', ' ')} cannot {event}") from None
+
+
+class Leg(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What one call holds of one budget's standing, in the quantity's smallest unit."""
+
+    budget: str
+    scope: str
+    window: str
+    quantity: str
+    amount: int
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """One budget's (or one scope's of it) balance in one window. Available is `limit - posted - pending`.
+
+    Available may truthfully be negative: after an overrun, or when a limit was lowered. Pending never is.
+    """
+
+    pending: int = 0
+    posted: int = 0
+
+    def available(self, limit: int) -> int:
+        """What is left of a limit."""
+        return limit - self.posted - self.pending
+
+    def reserve(self, amount: int) -> Standing:
+        """The balance with an amount more pending."""
+        return Standing(pending=self.pending + amount, posted=self.posted)
+
+    def release(self, amount: int) -> Standing:
+        """The balance with a reservation given back.
+
+        Raises:
+            IllegalTransition: more would be given back than is pending; the ledger would be wrong.
+        """
+        if amount > self.pending:
+            raise IllegalTransition(f"{amount} cannot be released where {self.pending} is pending")
+        return Standing(pending=self.pending - amount, posted=self.posted)
+
+    def settle(self, reserved: int, actual: int) -> Standing:
+        """The balance with a reservation replaced by what was really spent.
+
+        Raises:
+            IllegalTransition: more would be given back than is pending; the ledger would be wrong.
+        """
+        released = self.release(reserved)
+        return Standing(pending=released.pending, posted=released.posted + actual)
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What a settlement rests on.
+
+    `source` says whose word it is; `lines` are the charge; `actual` is what the call really carried of each
+    quantity other than money, in smallest units. A quantity that the evidence is silent about settles at what
+    was reserved of it.
+    """
+
+    source: Literal["usage", "response", "not_sent", "estimate", "person", "sdk"]
+    lines: tuple[ChargeLine, ...] = ()
+    actual: dict[str, int] = {}
+    note: str = ""
+
+    @property
+    def cost_nano_usd(self) -> int:
+        """The cost: the sum of the lines."""
+        return sum(line.nano_usd for line in self.lines)
+
+
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+    """What evidence comes to: the cost, what each leg is settled at, and whether that is above what was reserved."""
+
+    cost_nano_usd: int
+    amounts: tuple[int, ...]
+    overrun: bool
+
+
+def settlement(legs: tuple[Leg, ...], maximum_nano_usd: int | None, evidence: Evidence) -> Settlement:
+    """Work out a settlement.
+
+    A leg that counts money spent is settled at the cost; another at the evidence's word, or else at what was
+    reserved. It is an overrun above any leg's reservation, or above the quoted maximum.
+    """
+    cost = evidence.cost_nano_usd
+    amounts = tuple(
+        cost if leg.quantity == "usd" else evidence.actual.get(leg.quantity, leg.amount) for leg in legs
+    )
+    above_maximum = maximum_nano_usd is not None and cost > maximum_nano_usd
+    above_leg = any(amount > leg.amount for leg, amount in zip(legs, amounts, strict=True))
+    return Settlement(cost_nano_usd=cost, amounts=amounts, overrun=above_maximum or above_leg)

@@ -1,0 +1,211 @@
+"""Who may call what, at which price, on which budget: one tenant's registry, as one configuration version has it.
+
+Rule 1: values only; nothing here is looked up, read or cached. A change is a new registry with a higher epoch.
+Rule 2: an agent lives on a budget, its own or its team's default; nothing is spent outside every budget.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from aegis_gateway.domain.money import UnitPrice
+from aegis_gateway.domain.price import ModelPrice, ToolPrice
+from aegis_gateway.domain.window import Period, Window
+
+Dimension = Literal["tenant", "team", "project", "agent", "key", "connector", "tool", "model", "environment"]
+DIMENSIONS: tuple[Dimension, ...] = (
+    "tenant", "team", "project", "agent", "key", "connector", "tool", "model", "environment",
+)  # fmt: skip
+
+Match = tuple[tuple[Dimension, str], ...]
+ArgumentType = Literal["integer", "number", "string", "boolean"]
+
+
+class Team(msgspec.Struct, frozen=True, kw_only=True):
+    """A cost centre: who pays."""
+
+    id: str
+    name: str
+    cost_centre: str
+    owner: str
+    default_budget: str | None = None
+
+
+class Project(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of a team's work that spending is told apart by."""
+
+    id: str
+    name: str
+    team: str
+
+
+class Throttle(msgspec.Struct, frozen=True, kw_only=True):
+    """So many calls in so many nanoseconds."""
+
+    limit: int
+    period_ns: int
+
+
+class Agent(msgspec.Struct, frozen=True, kw_only=True):
+    """A registered agent. Owner, cost centre and purpose are never empty."""
+
+    id: str
+    owner: str
+    team: str
+    cost_centre: str
+    purpose: str
+    environment: str
+    budget: str
+    project: str | None = None
+    external_id: str | None = None
+    tags: dict[str, str] = {}
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """An agent's API key; `hash` is all that is kept of it. `expires_ns` is set by a rotation's grace time."""
+
+    id: str
+    agent: str
+    hash: bytes
+    hint: str
+    issued_ns: int
+    expires_ns: int | None = None
+    revoked_ns: int | None = None
+    throttle: Throttle | None = None
+
+    def is_valid(self, now_ns: int) -> bool:
+        """Whether a call may be made with it."""
+        return self.revoked_ns is None and (self.expires_ns is None or now_ns < self.expires_ns)
+
+
+class Argument(msgspec.Struct, frozen=True, kw_only=True):
+    """A value of a request that policies, prices and budgets may see.
+
+    `source` is where it stands: (`body`, `amount`), (`query`, `limit`), (`path`, `id`).
+    """
+
+    name: str
+    type: ArgumentType
+    source: tuple[str, ...]
+    required: bool = True
+    shown: bool = False
+
+
+class Count(msgspec.Struct, frozen=True, kw_only=True):
+    """A number that a call carries towards budgets that count it (money paid out, rows…).
+
+    `source` begins with `body`, `query`, `path` or `response`. `maximum` bounds what is only known from the
+    response, in the quantity's smallest unit.
+    """
+
+    quantity: str
+    source: tuple[str, ...]
+    scale: int
+    maximum: int | None = None
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One operation of an HTTP connector: a tool in the policies' sense, named `{connector}.{operation}`."""
+
+    id: str
+    method: str
+    path: str
+    price: ToolPrice
+    arguments: tuple[Argument, ...] = ()
+    counts: tuple[Count, ...] = ()
+
+
+class Connector(msgspec.Struct, frozen=True, kw_only=True):
+    """One upstream. `credential` is a reference (`env:NAME`, `file:PATH`), never a value."""
+
+    id: str
+    kind: Literal["openai", "http"]
+    base_url: str
+    credential: str | None = None
+    credential_header: str = "authorization"
+    credential_prefix: str = "Bearer "
+    region: str = ""
+    tags: dict[str, str] = {}
+    operations: tuple[Operation, ...] = ()
+    timeout_s: int = 600
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """A model as callers name it, and how it is reached, priced and bounded."""
+
+    id: str
+    connector: str
+    upstream: str
+    price: ModelPrice | None
+    default_output_tokens: int = 1024
+    min_output_tokens: int = 16
+    max_output_tokens: int | None = None
+    expected_output_tokens: int = 256
+    max_input_tokens: int | None = None
+
+
+class Quantity(msgspec.Struct, frozen=True, kw_only=True):
+    """What a budget counts: `scale` smallest units make one of what people write (1e9 nano-dollars a dollar)."""
+
+    id: str
+    scale: int
+    is_money: bool = False
+
+
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
+    """A limit on a quantity, per window.
+
+    `limit` is in the quantity's smallest unit. `match` says whose calls count (all dimensions must agree; a
+    budget without one counts the calls of the agents that live on it); `per` splits it into one standing for
+    each value of those dimensions.
+    """
+
+    id: str
+    owner: str
+    deputy: str | None
+    quantity: str
+    limit: int
+    period: Period
+    zone: str
+    hard: bool = True
+    match: Match = ()
+    per: tuple[Dimension, ...] = ()
+    once: Window | None = None
+
+
+class Rate(msgspec.Struct, frozen=True, kw_only=True):
+    """A limit on how often: `limit` calls in `period_ns`, `burst` of them at once."""
+
+    id: str
+    limit: int
+    period_ns: int
+    burst: int
+    match: Match = ()
+    per: tuple[Dimension, ...] = ()
+
+
+class Registry(msgspec.Struct, frozen=True, kw_only=True):
+    """All of one tenant that deciding a call needs, apart from policies and balances."""
+
+    tenant: str
+    name: str
+    zone: str
+    teams: dict[str, Team]
+    projects: dict[str, Project]
+    agents: dict[str, Agent]
+    connectors: dict[str, Connector]
+    models: dict[str, Model]
+    quantities: dict[str, Quantity]
+    budgets: dict[str, Budget]
+    rates: dict[str, Rate]
+
+
+BUILT_IN_QUANTITIES: dict[str, Quantity] = {
+    "usd": Quantity(id="usd", scale=1_000_000_000, is_money=True),
+    "tokens": Quantity(id="tokens", scale=1),
+    "calls": Quantity(id="calls", scale=1),
+}
+
+FREE = UnitPrice(nano_usd=0)
