@@ -1,0 +1,213 @@
+"""What operators do: apply a configuration, register agents, issue, rotate, throttle and revoke keys.
+
+Rule 1: each act is one transaction under the tenant's head, with an entry in the tenant's record that names who
+        did it; it raises the tenant's epoch, so that the very next call is decided by it, on every replica.
+Rule 2: a key is shown once, when it is made; what is stored is its hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import msgspec
+
+from aegis_gateway.application.ports import (
+    Changes,
+    ConfigVersion,
+    EntryRow,
+    Head,
+    RegistryChange,
+    RegistryStore,
+)
+from aegis_gateway.domain.entry import ENTRY_VERSION, canonical, time_text
+from aegis_gateway.domain.errors import ConfigurationError
+from aegis_gateway.domain.keys import KeyKind, key_from_random, key_hash, key_hint
+from aegis_gateway.domain.registry import Agent, Key, Throttle
+
+_KEY_RANDOM_BYTES = 32
+_KEY_NUMBERS = 62**30
+
+
+class IssuedKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key that was just made, with its secret: the one time that it is seen."""
+
+    key: Key
+    secret: str
+
+
+class Administration:
+    """The operators' use cases, over the registry. `actor` is named in the record of each act."""
+
+    def __init__(
+        self, store: RegistryStore, pepper: bytes, random_bytes: Callable[[int], bytes], actor: str
+    ) -> None:
+        """`pepper` is the installation's secret that keys are hashed under."""
+        self._store = store
+        self._pepper = pepper
+        self._random_bytes = random_bytes
+        self._actor = actor
+
+    def apply(self, files: dict[str, str], tenants: Iterable[str]) -> ConfigVersion:
+        """Make a configuration, which must have been checked, the one in force, for all its tenants at once.
+
+        `tenants` are those that the configuration names. The same files again change nothing.
+        """
+        newest = self._store.state().config
+        if newest is not None and newest.files == files:
+            return newest
+        known = self._store.epochs()
+        named = sorted(tenants)
+        affected = sorted(set(named) | set(known))
+        with self._store.change(affected) as change:
+            for tenant in named:
+                if tenant not in known:
+                    change.create_tenant(tenant)
+            # Read again under the lock: two that apply at once make two versions, one after the other.
+            latest = change.latest_config()
+            version = ConfigVersion(
+                version=latest.version + 1 if latest else 1,
+                files=files,
+                applied_by=self._actor,
+                applied_ns=change.now_ns,
+            )
+            change.save_config(version)
+            digest = hashlib.sha256(msgspec.json.encode(files, order="sorted")).hexdigest()
+            record: dict[str, object] = {"config_version": version.version, "files_sha256": digest}
+            self._record(change, affected, "configuration", record)
+        return version
+
+    def save_agents(self, tenant: str, agents: Iterable[Agent]) -> None:
+        """Register agents, new or changed, all or none. They must have been checked."""
+        with self._change(tenant) as change:
+            for agent in agents:
+                change.save_agent(tenant, agent)
+                record = {"agent": msgspec.to_builtins(agent)}
+                self._record(change, [tenant], "agent", record)
+
+    def issue_key(self, tenant: str, agent: str, kind: KeyKind = "live") -> IssuedKey:
+        """Make a key for an agent, which must exist."""
+        with self._change(tenant) as change:
+            return self._issue(change, tenant, agent, kind, {"act": "issue"})
+
+    def rotate_key(self, tenant: str, key_id: str, grace_ns: int) -> IssuedKey:
+        """Make a new key in place of one that stays valid for the grace time.
+
+        Raises:
+            ConfigurationError: there is no such key, or it is not valid any more.
+        """
+        with self._change(tenant) as change:
+            old = self._known(change, tenant, key_id)
+            if not old.is_valid(change.now_ns):
+                raise ConfigurationError(f"key `{key_id}` is not valid any more; issue a new one instead")
+            change.save_key(tenant, msgspec.structs.replace(old, expires_ns=change.now_ns + grace_ns))
+            issued = self._issue(change, tenant, old.agent, "live", {"act": "rotate", "replaces": key_id})
+            if old.throttle is not None:
+                throttled = msgspec.structs.replace(issued.key, throttle=old.throttle)
+                change.save_key(tenant, throttled)
+                issued = IssuedKey(key=throttled, secret=issued.secret)
+            return issued
+
+    def revoke_key(self, tenant: str, key_id: str) -> Key:
+        """Make a key invalid from the very next call on.
+
+        Raises:
+            ConfigurationError: there is no such key.
+        """
+        with self._change(tenant) as change:
+            key = self._known(change, tenant, key_id)
+            revoked = msgspec.structs.replace(key, revoked_ns=key.revoked_ns or change.now_ns)
+            change.save_key(tenant, revoked)
+            self._record(change, [tenant], "key", {"act": "revoke", "key": key_id, "agent": key.agent})
+            return revoked
+
+    def throttle_key(self, tenant: str, key_id: str, throttle: Throttle | None) -> Key:
+        """Limit how often a key may be used, or lift the limit.
+
+        Raises:
+            ConfigurationError: there is no such key.
+        """
+        with self._change(tenant) as change:
+            key = msgspec.structs.replace(self._known(change, tenant, key_id), throttle=throttle)
+            change.save_key(tenant, key)
+            limit = (
+                None if throttle is None else {"limit": throttle.limit, "period_ns": str(throttle.period_ns)}
+            )
+            record: dict[str, object] = {
+                "act": "throttle",
+                "key": key_id,
+                "agent": key.agent,
+                "throttle": limit,
+            }
+            self._record(change, [tenant], "key", record)
+            return key
+
+    @contextmanager
+    def _change(self, tenant: str) -> Iterator[RegistryChange]:
+        """Hold one tenant.
+
+        Raises:
+            ConfigurationError: there is no such tenant.
+        """
+        with self._store.change([tenant]) as change:
+            if tenant not in change.heads:
+                raise ConfigurationError(
+                    f"there is no tenant `{tenant}`; `aegis apply DIR` makes those of its file"
+                )
+            yield change
+
+    def _issue(
+        self, change: RegistryChange, tenant: str, agent: str, kind: KeyKind, record: dict[str, object]
+    ) -> IssuedKey:
+        number = int.from_bytes(self._random_bytes(_KEY_RANDOM_BYTES), "big") % _KEY_NUMBERS
+        secret = key_from_random(number, kind)
+        key = Key(
+            id=f"key_{self._random_bytes(6).hex()}",
+            agent=agent,
+            hash=key_hash(secret, self._pepper),
+            hint=key_hint(secret),
+            issued_ns=change.now_ns,
+        )
+        change.save_key(tenant, key)
+        self._record(change, [tenant], "key", {**record, "key": key.id, "agent": agent})
+        return IssuedKey(key=key, secret=secret)
+
+    def _known(self, change: RegistryChange, tenant: str, key_id: str) -> Key:
+        key = change.keys(tenant).get(key_id)
+        if key is None:
+            raise ConfigurationError(f"there is no key `{key_id}`; `aegis key list` shows those there are")
+        return key
+
+    def _record(
+        self, change: RegistryChange, tenants: Iterable[str], entry_type: str, record: dict[str, object]
+    ) -> None:
+        """Add an entry to each tenant's record and raise its epoch."""
+        for tenant in tenants:
+            head = change.heads[tenant]
+            now_ns = max(change.now_ns, head.last_ns)
+            body = canonical(
+                {
+                    "v": ENTRY_VERSION,
+                    "type": entry_type,
+                    "tenant": tenant,
+                    "seq": head.next_sequence,
+                    "time": time_text(now_ns),
+                    "call": None,
+                    "actor": self._actor,
+                    **record,
+                }
+            )
+            entry = EntryRow(
+                tenant=tenant,
+                sequence=head.next_sequence,
+                call=None,
+                type=entry_type,
+                at_ns=now_ns,
+                body=body,
+            )
+            moved = Head(
+                tenant=tenant, next_sequence=head.next_sequence + 1, epoch=head.epoch + 1, last_ns=now_ns
+            )
+            change.write(Changes(heads=[moved], entries=[entry]))
+            change.save_head(moved)

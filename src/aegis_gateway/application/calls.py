@@ -1,0 +1,392 @@
+"""A call's way in: identify, quote, judge, admit — and its way out: settle. Every door is built on these.
+
+Rule 1: nothing is forwarded before `decide` has returned an `allow`; by then the decision is on disk.
+Rule 2: whatever a door learns about the cost ends in exactly one of `settle` and `lose`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+
+from aegis_gateway.application.commands import (
+    Admit,
+    Admitted,
+    ArgumentsRecord,
+    Attribution,
+    Command,
+    Lose,
+    Moved,
+    Reply,
+    Settle,
+    Stale,
+)
+from aegis_gateway.application.directory import Directory, KnownKey, TenantView
+from aegis_gateway.application.ports import Clock
+from aegis_gateway.domain.admit import BudgetClaim
+from aegis_gateway.domain.decision import Reason, Verdict, refusal
+from aegis_gateway.domain.errors import CallError, KeyFormatError, LedgerUnavailable
+from aegis_gateway.domain.judge import PolicyRequest, judge
+from aegis_gateway.domain.keys import check_key, key_hash
+from aegis_gateway.domain.ledger import Evidence, Standing
+from aegis_gateway.domain.money import usd_rounded_up
+from aegis_gateway.domain.quote import USD, Quote
+from aegis_gateway.domain.rate import RateClaim
+from aegis_gateway.domain.registry import Agent, Connector, Dimension, Key, Match, Registry
+
+D_co = TypeVar("D_co", bound="Described", covariant=True)
+D = TypeVar("D", bound="Described")
+
+_JUDGED_AGAIN_MAX = 8
+
+KEY_THROTTLE = "key-throttle"
+
+CLAIMS_REMEMBERED_MAX = 65_536
+
+
+class AsyncLedger(Protocol):
+    """The ledger, asked without blocking."""
+
+    async def ask(self, command: Command) -> Reply:
+        """Have a command carried out; the answer is on disk when this returns.
+
+        Raises:
+            LedgerUnavailable: it was not done, or it is not known whether it was.
+        """
+
+
+class NotIdentified(CallError):
+    """The caller could not be identified; nothing was recorded, there is no tenant to record it for."""
+
+
+class Described(msgspec.Struct, frozen=True, kw_only=True):
+    """A call as its door understood it, before anything is decided.
+
+    `arguments` are the typed values that policies see; `canonical` the canonical bytes the record's digest is
+    of; `summary` what the record shows. `quote` may be the reason why there is none.
+    """
+
+    connector: str
+    tool: str
+    quote: Quote | Reason
+    arguments: dict[str, object]
+    canonical: bytes
+    summary: dict[str, object]
+    model: str | None = None
+    region: str = ""
+
+
+class Decided(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):
+    """A decision that is on disk, with what the door needs to carry it out and to settle it."""
+
+    call: str
+    tenant: str
+    described: D_co
+    admitted: Admitted
+    policy_version: str
+    budgets: tuple[BudgetClaim, ...]
+
+    @property
+    def allows(self) -> bool:
+        """Whether the call may be forwarded."""
+        return self.admitted.effect == "allow"
+
+
+class Calls:
+    """The use cases of the hot path, over a directory and a ledger."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        ledger: AsyncLedger,
+        clock: Clock,
+        random_bytes: Callable[[int], bytes],
+        pepper: bytes,
+    ) -> None:
+        """`pepper` is the installation's secret that keys and arguments are hashed under."""
+        self._directory = directory
+        self._ledger = ledger
+        self._clock = clock
+        self._random_bytes = random_bytes
+        self._pepper = pepper
+        self._seen_key = random_bytes(32)
+
+    async def identify(self, key: str | None) -> KnownKey:
+        """Tell who calls by an API key.
+
+        Raises:
+            NotIdentified: no key, a malformed one, one nobody issued, or one that is no longer valid.
+        """
+        if not key:
+            raise NotIdentified(
+                "no API key was given; send `Authorization: Bearer aegis_live_…`, issued by `aegis key issue AGENT`",
+                status=401,
+            )
+        # A key seen before is found by a cheap keyed hash; the expensive one is of the stored form.
+        seen = hashlib.blake2b(key.encode(), key=self._seen_key, digest_size=16).digest()
+        known = self._directory.copy.seen.get(seen)
+        if known is None:
+            known = await self._identify_unseen(key)
+            self._directory.copy.seen[seen] = known
+        return known
+
+    async def _identify_unseen(self, key: str) -> KnownKey:
+        try:
+            check_key(key)
+        except KeyFormatError as fault:
+            raise NotIdentified(str(fault), status=401) from fault
+        digest = key_hash(key, self._pepper)
+        known = self._directory.find(digest)
+        if known is None:
+            await self._directory.refresh_if_changed()
+            known = self._directory.find(digest)
+        if known is None:
+            raise NotIdentified(
+                "this API key was never issued here; ask for one: `aegis key issue AGENT`", status=401
+            )
+        return known
+
+    async def decide(self, key: str | None, describe: Callable[[TenantView, Agent], D]) -> Decided[D]:
+        """Identify, quote, judge and admit a call; what is returned is on disk.
+
+        `describe` is asked again when the registry changed in between: prices, limits and policies are those of
+        the epoch under which the ledger admits.
+
+        Raises:
+            NotIdentified: the caller is unknown.
+            CallError: the call cannot be understood.
+            LedgerUnavailable: the decision could not be made durable.
+        """
+        call = self._new_id()
+        for _ in range(_JUDGED_AGAIN_MAX):
+            known = await self.identify(key)
+            agent = self._valid_agent(known)
+            view = known.view
+            described = describe(view, agent)
+            command = self._admission(call, known.key, agent, view, described)
+            reply = await self._ledger.ask(command)
+            if isinstance(reply, Admitted):
+                return Decided(
+                    call=call,
+                    tenant=view.registry.tenant,
+                    described=described,
+                    admitted=reply,
+                    policy_version=command.policy_version,
+                    budgets=command.budgets,
+                )
+            if isinstance(reply, Stale):
+                await self._directory.refresh(view.registry.tenant, reply.epoch)
+        raise LedgerUnavailable("the configuration keeps changing; try again in a moment")
+
+    async def settle(self, decided: Decided[Described], evidence: Evidence) -> Moved:
+        """Replace a call's reservation by what it really cost.
+
+        Raises:
+            LedgerUnavailable: it is not on disk; the call stays at its maximum.
+        """
+        return await self._moved(Settle(call=decided.call, tenant=decided.tenant, evidence=evidence))
+
+    async def lose(self, decided: Decided[Described], reason: str) -> Moved:
+        """Put a call in doubt that was sent and whose cost nobody knows; it stays at its maximum.
+
+        Raises:
+            LedgerUnavailable: it is not on disk; the call stays at its maximum all the same.
+        """
+        return await self._moved(Lose(call=decided.call, tenant=decided.tenant, reason=reason))
+
+    async def _moved(self, command: Settle | Lose) -> Moved:
+        reply = await self._ledger.ask(command)
+        if not isinstance(reply, Moved):
+            raise LedgerUnavailable("the ledger gave an answer that is none")
+        return reply
+
+    def _valid_agent(self, known: KnownKey) -> Agent:
+        key = known.key
+        if key.revoked_ns is not None:
+            raise NotIdentified(
+                f"API key `{key.hint}` was revoked; ask its agent's owner for another", status=401
+            )
+        if not key.is_valid(self._clock.now_ns()):
+            raise NotIdentified(f"API key `{key.hint}` was replaced and its grace time is over", status=401)
+        if known.agent is None:
+            raise NotIdentified(
+                f"agent `{key.agent}` of API key `{key.hint}` is not registered any more; "
+                "register it with owner, cost centre and purpose: `aegis agent add`",
+                status=403,
+            )
+        return known.agent
+
+    def _admission(self, call: str, key: Key, agent: Agent, view: TenantView, described: Described) -> Admit:
+        registry = view.registry
+        rates, budgets = _claims(view, agent, key, described)
+        quote = described.quote
+        verdict: Verdict
+        if isinstance(quote, Reason):
+            verdict = refusal(quote)
+        else:
+            verdict = judge(_policy_request(agent, described, quote), view.policies)
+        return Admit(
+            call=call,
+            tenant=registry.tenant,
+            epoch=view.epoch,
+            attribution=Attribution(
+                agent=agent.id,
+                team=agent.team,
+                project=agent.project,
+                cost_centre=agent.cost_centre,
+                owner=agent.owner,
+                purpose=agent.purpose,
+                environment=agent.environment,
+                key=key.id,
+                connector=described.connector,
+                tool=described.tool,
+                model=described.model,
+                region=described.region,
+            ),
+            verdict=verdict,
+            arguments=self._arguments_record(view, described),
+            policy_version=view.policies.version,
+            config_version=view.config_version,
+            quote=None if isinstance(quote, Reason) else quote,
+            rates=rates,
+            budgets=budgets,
+        )
+
+    def _arguments_record(self, view: TenantView, described: Described) -> ArgumentsRecord:
+        salt = self._random_bytes(16)
+        return ArgumentsRecord(
+            salt=salt,
+            digest=hashlib.sha256(salt + described.canonical).hexdigest(),
+            hmac=hmac.digest(view.arguments_key, described.canonical, "sha256").hex(),
+            summary=described.summary,
+        )
+
+    def _new_id(self) -> str:
+        """A call's id: its time in milliseconds, then 80 random bits, so that ids sort by time."""
+        milliseconds = self._clock.now_ns() // 1_000_000
+        return f"call_{milliseconds:012x}{self._random_bytes(10).hex()}"
+
+
+def remaining_nano_usd(budgets: tuple[BudgetClaim, ...], balances: tuple[Standing, ...]) -> int | None:
+    """The least that is left on any budget of money that a call counts against; None where there is none."""
+    left = [
+        balance.available(budget.limit)
+        for budget, balance in zip(budgets, balances, strict=False)
+        if budget.quantity == USD
+    ]
+    return min(left) if left else None
+
+
+def connector_of(view: TenantView, described: Described) -> Connector:
+    """The connector a call goes to."""
+    return view.registry.connectors[described.connector]
+
+
+def _policy_usd(amount_nano_usd: int) -> Decimal:
+    """Dollars as a policy compares them: Cedar's decimals have four places, so they are rounded up."""
+    return Decimal(usd_rounded_up(amount_nano_usd, 4))
+
+
+def _policy_request(agent: Agent, described: Described, quote: Quote) -> PolicyRequest:
+    cost: dict[str, object] = {"expected_usd": _policy_usd(quote.expected.get(USD, 0))}
+    if USD in quote.maximum:
+        cost["maximum_usd"] = _policy_usd(quote.maximum[USD])
+    return PolicyRequest(
+        agent=agent.id,
+        action=described.tool,
+        resource_type="Model" if described.model is not None else "Connector",
+        resource=described.model if described.model is not None else described.connector,
+        context={"args": described.arguments, "environment": agent.environment, "cost": cost},
+    )
+
+
+def _claims(
+    view: TenantView, agent: Agent, key: Key, described: Described
+) -> tuple[tuple[RateClaim, ...], tuple[BudgetClaim, ...]]:
+    """The rates and budgets that apply to a call: worked out once for each combination of what they depend on."""
+    combination = (key.id, described.connector, described.tool, described.model)
+    claims = view.claims.get(combination)
+    if claims is None:
+        values = _dimensions(view.registry, agent, key, described)
+        claims = (_rate_claims(view.registry, key, values), _budget_claims(view.registry, agent, values))
+        if len(view.claims) < CLAIMS_REMEMBERED_MAX:
+            view.claims[combination] = claims
+    return claims
+
+
+def _dimensions(registry: Registry, agent: Agent, key: Key, described: Described) -> dict[Dimension, str]:
+    """What a call is in each dimension that budgets and rates can match; those it has none of are absent."""
+    values: dict[Dimension, str] = {
+        "tenant": registry.tenant,
+        "team": agent.team,
+        "agent": agent.id,
+        "key": key.id,
+        "connector": described.connector,
+        "tool": described.tool,
+        "environment": agent.environment,
+    }
+    if agent.project is not None:
+        values["project"] = agent.project
+    if described.model is not None:
+        values["model"] = described.model
+    return values
+
+
+def _rate_claims(registry: Registry, key: Key, values: dict[Dimension, str]) -> tuple[RateClaim, ...]:
+    claims = [
+        RateClaim(
+            rate=rate.id,
+            scope=_scope(rate.per, values),
+            limit=rate.limit,
+            period_ns=rate.period_ns,
+            burst=rate.burst,
+        )
+        for rate in registry.rates.values()
+        if _matches(rate.match, rate.per, values)
+    ]
+    if key.throttle is not None:
+        claims.append(
+            RateClaim(
+                rate=KEY_THROTTLE,
+                scope=key.id,
+                limit=key.throttle.limit,
+                period_ns=key.throttle.period_ns,
+                burst=key.throttle.limit,
+            )
+        )
+    return tuple(claims)
+
+
+def _budget_claims(registry: Registry, agent: Agent, values: dict[Dimension, str]) -> tuple[BudgetClaim, ...]:
+    return tuple(
+        BudgetClaim(
+            budget=budget.id,
+            scope=_scope(budget.per, values),
+            quantity=budget.quantity,
+            scale=registry.quantities[budget.quantity].scale,
+            is_money=registry.quantities[budget.quantity].is_money,
+            limit=budget.limit,
+            hard=budget.hard,
+            period=budget.period,
+            zone=budget.zone,
+            owner=budget.owner,
+            once=budget.once,
+        )
+        for budget in registry.budgets.values()
+        if budget.id == agent.budget or (budget.match and _matches(budget.match, budget.per, values))
+    )
+
+
+def _matches(match: Match, per: tuple[Dimension, ...], values: dict[Dimension, str]) -> bool:
+    return all(values.get(dimension) == wanted for dimension, wanted in match) and all(
+        dimension in values for dimension in per
+    )
+
+
+def _scope(per: tuple[Dimension, ...], values: dict[Dimension, str]) -> str:
+    return "/".join(values.get(dimension, "") for dimension in per)

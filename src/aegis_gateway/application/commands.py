@@ -1,0 +1,153 @@
+"""What the doors ask of the ledger, and what it answers: values, made to cross a process boundary.
+
+Core use cases are `Admit`, `Dispatch`, `Settle` and `Release`; every door is built on these and has no other
+way in.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from aegis_gateway.domain.admit import BudgetClaim
+from aegis_gateway.domain.decision import Effect, Reason, Verdict
+from aegis_gateway.domain.ledger import Evidence, Standing, State
+from aegis_gateway.domain.quote import Quote
+from aegis_gateway.domain.rate import RateClaim
+
+
+class Attribution(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom a call is put down to, and what it is a call of. Copied into the record as it stood at the decision."""
+
+    agent: str
+    team: str
+    cost_centre: str
+    owner: str
+    purpose: str
+    environment: str
+    key: str
+    connector: str
+    tool: str
+    project: str | None = None
+    model: str | None = None
+    region: str = ""
+    run: str | None = None
+    parent: str | None = None
+
+
+class ArgumentsRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Arguments as the record keeps them: never in the clear.
+
+    `digest` is SHA-256 over `salt` and the canonical arguments; `hmac` is keyed by tenant, so that equal calls
+    can be recognised without being readable; `summary` is redacted.
+    """
+
+    salt: bytes
+    digest: str
+    hmac: str
+    summary: dict[str, object]
+
+
+class Admit(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Record a judged call and, if it was permitted, take it into its rates and budgets.
+
+    `epoch` is the tenant's epoch that the call was judged under; another one in the ledger sends it back.
+    An immediate call is committed as `dispatched`; one that will wait (`reserve_for_ns`) as `reserved`.
+    """
+
+    call: str
+    tenant: str
+    epoch: int
+    attribution: Attribution
+    verdict: Verdict
+    arguments: ArgumentsRecord
+    policy_version: str
+    config_version: int
+    quote: Quote | None = None
+    rates: tuple[RateClaim, ...] = ()
+    budgets: tuple[BudgetClaim, ...] = ()
+    reserve_for_ns: int | None = None
+
+
+class Dispatch(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Win a reserved call for sending: after this commit its first byte may leave."""
+
+    call: str
+    tenant: str
+
+
+class Settle(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Replace a call's reservation by what the evidence says it cost."""
+
+    call: str
+    tenant: str
+    evidence: Evidence
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Give back what a reserved call holds; it was never sent. `reason` is recorded."""
+
+    call: str
+    tenant: str
+    reason: str = ""
+
+
+class Lose(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Put a dispatched call in doubt: whoever sent it is gone. It keeps counting at its maximum."""
+
+    call: str
+    tenant: str
+    reason: str = ""
+
+
+class Expire(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Let a reserved call whose time has passed go; the ledger decides whether it has."""
+
+    call: str
+    tenant: str
+
+
+Command = Admit | Dispatch | Settle | Release | Lose | Expire
+
+
+class Admitted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A decision that is on disk. `balances` are those of the call's budgets after it, in the order asked."""
+
+    call: str
+    effect: Effect
+    reasons: tuple[Reason, ...]
+    sequence: int
+    state: State
+    output_tokens: int | None = None
+    maximum: dict[str, int] = {}
+    balances: tuple[Standing, ...] = ()
+
+
+class Stale(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The tenant's configuration, agents or keys have changed: judge again under this epoch or a later one."""
+
+    call: str
+    epoch: int
+
+
+class Moved(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A call's transition that is on disk. `balances` are those of its legs, in their order."""
+
+    call: str
+    state: State
+    sequence: int
+    cost_nano_usd: int | None = None
+    overrun: bool = False
+    balances: tuple[Standing, ...] = ()
+
+
+class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Nothing was changed. `unavailable`: nothing can be made durable now, so nothing may be forwarded."""
+
+    call: str
+    kind: Literal["unavailable", "unknown_call", "illegal_transition"]
+    message: str
+
+
+Reply = Admitted | Stale | Moved | Failed

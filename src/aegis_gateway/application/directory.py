@@ -1,0 +1,98 @@
+"""The directory: every tenant's registry, policies and keys as a gateway worker has them in memory.
+
+Rule 1: it is a copy, and each call says which epoch it was judged under; the ledger refuses an old one, so a
+        change (a revoked key, a lowered limit) holds for the very next call on every replica.
+Rule 2: a copy is replaced as a whole or not at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+
+from aegis_gateway.domain.admit import BudgetClaim
+from aegis_gateway.domain.judge import Policies
+from aegis_gateway.domain.rate import RateClaim
+from aegis_gateway.domain.registry import Agent, Key, Registry
+
+RELOAD_INTERVAL_S = 0.05
+
+
+Combination = tuple[str, str, str, str | None]
+"""Key, connector, tool, model."""
+
+Claims = tuple[tuple[RateClaim, ...], tuple[BudgetClaim, ...]]
+
+
+class TenantView(msgspec.Struct, frozen=True, kw_only=True):
+    """All of one tenant that deciding a call needs, at one epoch.
+
+    `claims` remembers which rates and budgets apply to which combination of key, connector, tool and model: they
+    follow from the registry, so they live and die with the view.
+    """
+
+    epoch: int
+    config_version: int
+    registry: Registry
+    policies: Policies
+    arguments_key: bytes
+    claims: dict[Combination, Claims] = {}
+
+
+class KnownKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key, the agent it was issued to, and the view of the agent's tenant."""
+
+    key: Key
+    agent: Agent | None
+    view: TenantView
+
+
+class DirectoryCopy(msgspec.Struct, frozen=True, kw_only=True):
+    """One reading of everything: tenants by id, keys by the hash that is stored of them.
+
+    `seen` remembers keys that were presented, by a hash that is cheaper than the stored one and means nothing
+    outside of this process; only keys that were found are in it, so it is never larger than `keys`.
+    """
+
+    tenants: dict[str, TenantView]
+    keys: dict[bytes, KnownKey]
+    seen: dict[bytes, KnownKey] = {}
+
+    def epochs(self) -> dict[str, int]:
+        """All tenants' epochs."""
+        return {tenant: view.epoch for tenant, view in self.tenants.items()}
+
+
+class Directory:
+    """Keeps the newest copy. Reads happen in a thread, one at a time, never on the event loop."""
+
+    def __init__(self, load: Callable[[], DirectoryCopy], epochs: Callable[[], dict[str, int]]) -> None:
+        """`load` reads everything; `epochs` tells cheaply whether anything changed. Both may block."""
+        self._load = load
+        self._epochs = epochs
+        self._reading = asyncio.Lock()
+        self._checked_at = 0.0
+        self.copy = load()
+
+    def find(self, key_hash: bytes) -> KnownKey | None:
+        """The key with this hash, if the copy has it."""
+        return self.copy.keys.get(key_hash)
+
+    async def refresh(self, tenant: str, epoch: int) -> None:
+        """Make sure that the copy of a tenant is at least at an epoch."""
+        async with self._reading:
+            view = self.copy.tenants.get(tenant)
+            if view is None or view.epoch < epoch:
+                self.copy = await asyncio.to_thread(self._load)
+
+    async def refresh_if_changed(self) -> None:
+        """Look whether anything changed; at most every 50 ms, however many ask."""
+        loop = asyncio.get_running_loop()
+        async with self._reading:
+            if loop.time() - self._checked_at < RELOAD_INTERVAL_S:
+                await asyncio.sleep(RELOAD_INTERVAL_S - (loop.time() - self._checked_at))
+            if await asyncio.to_thread(self._epochs) != self.copy.epochs():
+                self.copy = await asyncio.to_thread(self._load)
+            self._checked_at = loop.time()

@@ -1,0 +1,315 @@
+"""Ports: what the use cases need from the world, and nothing about how it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any, Protocol
+
+import msgspec
+
+from aegis_gateway.domain.admit import RateKey, StandingKey
+from aegis_gateway.domain.ledger import Leg, Standing, State
+from aegis_gateway.domain.price import ChargeLine
+from aegis_gateway.domain.registry import Agent, Key
+from aegis_gateway.domain.window import Window
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """A tenant's one locked row: next sequence number, epoch of its configuration and keys, last clock."""
+
+    tenant: str
+    next_sequence: int
+    epoch: int
+    last_ns: int
+
+
+class CallRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One call as the ledger keeps it. Amounts in nano-USD; `legs` are never changed after admission."""
+
+    call: str
+    tenant: str
+    state: State
+    effect: str
+    reason_code: str
+    reason: str
+    agent: str
+    team: str
+    project: str | None
+    cost_centre: str
+    environment: str
+    connector: str
+    tool: str
+    model: str | None
+    key: str
+    run: str | None
+    parent: str | None
+    policy_version: str
+    config_version: int
+    expected_nano_usd: int | None
+    maximum_nano_usd: int | None
+    cost_nano_usd: int | None
+    overrun: bool
+    legs: tuple[Leg, ...]
+    salt: bytes
+    boot: str
+    decided_ns: int
+    expires_ns: int | None
+    settled_ns: int | None
+    sequence: int
+
+
+class CallMove(msgspec.Struct, frozen=True, kw_only=True):
+    """A change of a call's state."""
+
+    call: str
+    tenant: str
+    state: State
+    cost_nano_usd: int | None = None
+    overrun: bool = False
+    settled_ns: int | None = None
+
+
+class EntryRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of a tenant's record: its place, what it is about, its canonical bytes."""
+
+    tenant: str
+    sequence: int
+    call: str | None
+    type: str
+    at_ns: int
+    body: bytes
+
+
+class StandingRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One balance with its window's bounds, which count only when the row is made."""
+
+    tenant: str
+    budget: str
+    scope: str
+    window: Window
+    quantity: str
+    standing: Standing
+
+
+class Changes(msgspec.Struct, kw_only=True):
+    """All that one batch changes, to be written in one transaction."""
+
+    heads: list[Head] = []
+    calls: list[CallRow] = []
+    moves: list[CallMove] = []
+    charges: list[tuple[str, str, tuple[ChargeLine, ...]]] = []
+    entries: list[EntryRow] = []
+    standings: list[StandingRow] = []
+    arrivals: list[tuple[str, RateKey, int]] = []
+
+
+class LockedTenants(Protocol):
+    """A transaction that holds the head rows of some tenants. Under it everything of theirs may be read."""
+
+    @property
+    def heads(self) -> Mapping[str, Head]:
+        """The locked heads, by tenant; a tenant that does not exist is absent."""
+
+    @property
+    def now_ns(self) -> int:
+        """The clock, read after the lock was won, in nanoseconds since 1970."""
+
+    def calls(self, ids: Collection[str]) -> dict[str, CallRow]:
+        """Calls by id; unknown ones are absent."""
+
+    def standings(self, keys: Collection[tuple[str, StandingKey]]) -> dict[tuple[str, StandingKey], Standing]:
+        """Balances by tenant and key; those that were never opened are absent."""
+
+    def arrivals(self, keys: Collection[tuple[str, RateKey]]) -> dict[tuple[str, RateKey], int]:
+        """Theoretical arrival times by tenant and key; those never used are absent."""
+
+    def write(self, changes: Changes) -> None:
+        """Write everything; it is durable when the transaction's block is left without an exception."""
+
+
+class LedgerStore(Protocol):
+    """The database as the ledger needs it."""
+
+    @property
+    def boot(self) -> str:
+        """The name of this opening of the store; calls admitted through it carry it."""
+
+    def lock(self, tenants: Iterable[str]) -> AbstractContextManager[LockedTenants]:
+        """Lock the tenants' heads in order and commit at the end of the block, durably, or roll back.
+
+        Raises:
+            LedgerUnavailable: the transaction could not be made durable, or it is not known whether it was.
+        """
+
+    def expired(self, limit: int) -> list[tuple[str, str]]:
+        """Tenant and id of reserved calls whose time has passed."""
+
+    def orphans(self, limit: int) -> list[tuple[str, str]]:
+        """Tenant and id of dispatched calls whose ledger process is gone."""
+
+
+class ConfigVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """One applied configuration: the files' texts by relative path, who applied it, when."""
+
+    version: int
+    files: dict[str, str]
+    applied_by: str
+    applied_ns: int
+
+
+class TenantState(msgspec.Struct, frozen=True, kw_only=True):
+    """What is stored of one tenant beside configuration and ledger: its epoch, imported agents, keys."""
+
+    tenant: str
+    epoch: int
+    agents: tuple[Agent, ...] = ()
+    keys: tuple[Key, ...] = ()
+
+
+class StoredState(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that deciding needs and that changes rarely, as of one instant."""
+
+    config: ConfigVersion | None
+    tenants: dict[str, TenantState]
+
+
+class RegistryChange(LockedTenants, Protocol):
+    """A transaction that changes the registry of the tenants it holds."""
+
+    def create_tenant(self, tenant: str) -> None:
+        """Make a tenant's head row, and hold it."""
+
+    def save_config(self, config: ConfigVersion) -> None:
+        """Make a configuration the newest."""
+
+    def agents(self, tenant: str) -> dict[str, Agent]:
+        """The imported agents of a tenant, by id."""
+
+    def save_agent(self, tenant: str, agent: Agent) -> None:
+        """Write an imported agent, new or changed."""
+
+    def keys(self, tenant: str) -> dict[str, Key]:
+        """The keys of a tenant, by id."""
+
+    def save_key(self, tenant: str, key: Key) -> None:
+        """Write a key, new or changed."""
+
+    def latest_config(self) -> ConfigVersion | None:
+        """The configuration in force, if one was ever applied."""
+
+    def save_head(self, head: Head) -> None:
+        """Set a tenant's head. A raised epoch sends every call judged before back to be judged again."""
+
+
+class RegistryStore(Protocol):
+    """The database as registry and configuration need it."""
+
+    def state(self) -> StoredState:
+        """Everything that deciding needs, as of one instant."""
+
+    def epochs(self) -> dict[str, int]:
+        """All tenants' epochs: what has changed is told by comparing."""
+
+    def change(self, tenants: Iterable[str]) -> AbstractContextManager[RegistryChange]:
+        """Lock the tenants' heads and commit at the end of the block, durably, or roll back."""
+
+
+class Store(LedgerStore, RegistryStore, Protocol):
+    """A database that does all of it."""
+
+    def keep_ledger(self) -> None:
+        """Become a process that keeps the ledger.
+
+        Raises:
+            StoreError: the database bears one such process, and another is there.
+        """
+
+    def checkpoint(self) -> None:
+        """Housekeeping between batches, where the database wants any."""
+
+    def query(self, sql: str, values: tuple[object, ...] = ()) -> list[dict[str, Any]]:
+        """Read rows as dictionaries; `?` stands for a value."""
+
+    def close(self) -> None:
+        """Close the database."""
+
+
+class Secrets(Protocol):
+    """References to secrets, resolved at the last moment."""
+
+    def resolve(self, reference: str) -> str:
+        """The value behind `env:NAME` or `file:PATH`.
+
+        Raises:
+            ConfigurationError: there is none; the message names the reference, never a value.
+        """
+
+
+class UpstreamRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A request to an upstream, complete with its credential. Never logged, never recorded."""
+
+    method: str
+    url: str
+    headers: list[tuple[str, str]]
+    body: bytes
+    timeout_s: int
+
+
+class UpstreamAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """An upstream's whole answer; header names in lower case."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+class UpstreamStream(Protocol):
+    """An upstream's answer in pieces: status and headers at once, the body as it arrives."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """The headers, names in lower case."""
+
+    async def next_piece(self) -> bytes | None:
+        """The next piece of the body; None at its end.
+
+        Raises:
+            UpstreamFault: it broke off.
+        """
+
+    async def rest(self) -> UpstreamAnswer:
+        """The answer as a whole, for one that turned out not to be a stream.
+
+        Raises:
+            UpstreamFault: it broke off, or is longer than may be held.
+        """
+
+
+class Upstream(Protocol):
+    """The way to the upstreams."""
+
+    async def fetch(self, request: UpstreamRequest) -> UpstreamAnswer:
+        """Send a request and wait for its whole answer.
+
+        Raises:
+            UpstreamFault: there was no answer, or it broke off.
+        """
+
+    def stream(self, request: UpstreamRequest) -> AbstractAsyncContextManager[UpstreamStream]:
+        """Send a request and read its answer in pieces; it is closed at the end of the block.
+
+        Raises:
+            UpstreamFault: there was no answer.
+        """
+
+
+class Clock(Protocol):
+    """Wall time, passed in so that tests can turn it."""
+
+    def now_ns(self) -> int:
+        """Nanoseconds since 1970, UTC."""
