@@ -1,0 +1,1 @@
+"""The ports' implementations: stores, policy engine, prices, connectors, clock."""

@@ -1,0 +1,148 @@
+"""Model prices from the catalogue that ships with genai-prices, compiled to integers.
+
+Rule 1: a price is compiled only if it bounds what a text chat costs. Where it doesn't there is none, with a
+        reason; a missing price is never $0.
+Rule 2: prices change with the pinned package, never over the network: the snapshot is built here from the
+        package's data, so that neither an updater nor a custom snapshot in the process changes it.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from aegis_gateway.domain.errors import MoneyError
+from aegis_gateway.domain.money import UnitPrice
+from aegis_gateway.domain.price import ModelPrice, Tier, TokenPrices
+
+if TYPE_CHECKING:
+    from genai_prices import types
+
+SOURCE = "genai-prices"
+
+_MILLION = 1_000_000
+_DEFAULT_TIER = {"service_tier": "default"}
+
+_KINDS = {
+    "input_mtok": "input",
+    "output_mtok": "output",
+    "cache_read_mtok": "cache_read",
+    "cache_write_mtok": "cache_write",
+}
+# Cache writes that last an hour: requests ask for them by `ttl`, and a chat's usage doesn't tell them apart.
+_HOUR_LONG_CACHE = "cache_write_1h_mtok"
+# These search the web with every call, asked or not, and charge for it apart from the tokens.
+_SEARCHES_BY_ITSELF = re.compile(r"(?<!re)search|deep-research|sonar")
+
+
+class Unpriced(msgspec.Struct, frozen=True, kw_only=True):
+    """No price, and why: the words follow the model's name."""
+
+    why: str
+
+
+class CataloguePrices:
+    """The catalogue's prices as they are in force on one day."""
+
+    def __init__(self, on: date) -> None:
+        """Read the snapshot. Prices that begin later than the day are not in it."""
+        # Its import takes a third of a second, which only those who ask for prices should pay.
+        from genai_prices.data import providers
+        from genai_prices.data_snapshot import DataSnapshot
+        from genai_prices.data_units import unit_data
+
+        self._snapshot = DataSnapshot(providers=providers, from_auto_update=False)
+        self._units: dict[str, Mapping[str, str]] = {
+            unit["price_key"]: unit["dimensions"] for unit in unit_data.values()
+        }
+        self._noon = datetime.combine(on, time(12), tzinfo=UTC)
+        self.version = f"{SOURCE}/{importlib.metadata.version('genai-prices')}"
+
+    def model_price(self, provider: str, model: str) -> ModelPrice | None:
+        """The price of a provider's model, or None where the catalogue has none that bounds a bill."""
+        found = self.find(provider, model)
+        return found if isinstance(found, ModelPrice) else None
+
+    def find(self, provider: str, model: str) -> ModelPrice | Unpriced:
+        """The price of a provider's model, or why there is none."""
+        if all(provider != known.id for known in self._snapshot.providers):
+            return Unpriced(why=f"is of provider `{provider}`, which the catalogue does not have")
+        try:
+            _, entry = self._snapshot.find_provider_model(model, None, provider, None)
+        except LookupError:
+            return Unpriced(why=f"is not in the catalogue's list of provider `{provider}`")
+        if _SEARCHES_BY_ITSELF.search(f"{model} {entry.id}".lower()):
+            return Unpriced(why="searches the web by itself, which is charged apart from tokens")
+        if self._changes_by_the_hour(entry):
+            return Unpriced(why="has prices that change with the hour of the day")
+        return self._compile(_stated(entry.get_prices(self._noon, _DEFAULT_TIER)))
+
+    def _changes_by_the_hour(self, entry: types.ModelInfo) -> bool:
+        """Whether a price that holds for some hours of the day comes before one that holds all day."""
+        if not isinstance(entry.prices, list):
+            return False
+        for conditional in reversed(entry.prices):
+            start = getattr(conditional.constraint, "start_date", None)
+            if conditional.constraint is None:
+                return False
+            if start is None:
+                return True
+            if start <= self._noon.date():
+                return False
+        return False
+
+    def _compile(self, stated: dict[str, Decimal | types.TieredPrices]) -> ModelPrice | Unpriced:
+        for kind in ("input_mtok", "output_mtok"):
+            if kind not in stated:
+                return Unpriced(why=f"has no price for its {_KINDS[kind]} tokens in the catalogue")
+        for kind in stated:
+            if kind not in _KINDS and not self._is_no_part_of_a_text_chat(kind):
+                return Unpriced(why=f"is charged by `{kind}` too, which nothing bounds yet")
+        try:
+            tiers = tuple(_tiers(stated))
+        except MoneyError as fault:
+            return Unpriced(why=f"has a price that cannot be counted with: {fault}")
+        return ModelPrice(tiers=tiers, source=SOURCE, version=self.version)
+
+    def _is_no_part_of_a_text_chat(self, kind: str) -> bool:
+        """Whether a price is for what a request of plain text neither carries nor asks for."""
+        if kind == _HOUR_LONG_CACHE:
+            return True
+        dimensions = self._units.get(kind, {})
+        if dimensions.get("family") == "tool_calls":
+            return True
+        is_input = dimensions.get("direction") == "input"
+        return is_input and dimensions.get("modality", "text") != "text"
+
+
+def _stated(prices: types.ModelPrice) -> dict[str, Decimal | types.TieredPrices]:
+    return {kind: price for kind, price in vars(prices).items() if price is not None}
+
+
+def _tiers(stated: Mapping[str, Decimal | types.TieredPrices]) -> Iterator[Tier]:
+    """The catalogue has tiers for each kind of token; here each tier has all kinds."""
+    starts = {0} | {tier.start for price in stated.values() for tier in getattr(price, "tiers", ())}
+    for start in sorted(starts):
+        prices: dict[str, Any] = {
+            name: UnitPrice.of(_price_above(stated[kind], start), per=_MILLION)
+            for kind, name in _KINDS.items()
+            if kind in stated
+        }
+        yield Tier(above_input_tokens=start, prices=TokenPrices(**prices))
+
+
+def _price_above(price: Decimal | types.TieredPrices, start: int) -> Decimal:
+    """The price that holds for calls with more input tokens than `start`, up to the next tier."""
+    if isinstance(price, Decimal):
+        return price
+    applicable = price.base
+    for tier in price.tiers:
+        if tier.start <= start:
+            applicable = tier.price
+    return applicable

@@ -1,0 +1,1 @@
+"""PostgreSQL: ledger, registry and record in one database that any number of gateways share."""

@@ -1,0 +1,333 @@
+"""The PostgreSQL store: ledger, registry and reports in one database that any number of gateways share.
+
+Rule 1: what a transaction needs of the future is decided under its tenants' head rows, locked in order of id;
+        the clock is read after that lock was won.
+Rule 2: a connection that was lost is made anew for the next transaction, never within one: what was lost with
+        it was not committed, or nobody knows, and the ledger says so.
+Rule 3: a keeper is alive for as long as its session is: the session holds a lock on the keeper's number.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import select
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+import msgspec
+import psycopg
+
+from aegis_gateway.adapters.postgres.database import PACKAGE, Connection, connect, reason, secrets_of
+from aegis_gateway.adapters.queries import named_queries
+from aegis_gateway.adapters.rows import (
+    STATE_QUERIES,
+    RegistryRows,
+    call_row,
+    call_values,
+    charge_values,
+    entry_values,
+    move_values,
+    standing_values,
+    stored_state,
+)
+from aegis_gateway.application.ports import CallRow, Changes, Clock, Head, StoredState
+from aegis_gateway.domain.admit import RateKey, StandingKey
+from aegis_gateway.domain.errors import LedgerUnavailable, StoreError
+from aegis_gateway.domain.ledger import Standing
+
+_Q = {name: query.encode() for name, query in named_queries(PACKAGE).items()}
+
+_RECONNECT_PAUSE_S = 1.0
+
+_CALL_COLUMNS = tuple("api_key" if name == "key" else name for name in CallRow.__struct_fields__)
+_SALT = _CALL_COLUMNS.index("salt")
+_STANDING_KEY_COLUMNS = ("tenant", "budget", "scope", "window")
+_STANDING_COLUMNS = (
+    "tenant", "budget", "scope", "window", "quantity", "starts_ns", "ends_ns", "pending", "posted",
+)  # fmt: skip
+_ARRIVAL_COLUMNS = ("tenant", "rate", "scope", "arrival_ns")
+_MOVE_COLUMNS = ("state", "cost_nano_usd", "overrun", "settled_ns", "call")
+_CHARGE_COLUMNS = (
+    "tenant", "call", "line", "kind", "quantity", "unit", "unit_price_nano_usd", "per", "price_version",
+    "nano_usd",
+)  # fmt: skip
+_ENTRY_COLUMNS = ("tenant", "sequence", "call", "type", "at_ns", "body")
+
+_encode = msgspec.json.Encoder().encode
+
+T = TypeVar("T")
+
+
+class PostgresStore:
+    """A store in one PostgreSQL database, on one session. Not thread-safe."""
+
+    def __init__(self, dsn: str, clock: Clock | None = None, *, read_only: bool = False) -> None:
+        """Connect. Time is the database's own, unless a clock is given.
+
+        Raises:
+            StoreError: the server cannot be reached, is not durable, or its schema is of another version.
+        """
+        self._dsn = dsn
+        self._secrets = secrets_of(dsn)
+        self._clock = clock
+        self._read_only = read_only
+        self._session: Connection | None = connect(dsn, read_only=read_only)
+        self._closed = False
+        self._reconnect_from_s = 0.0
+        self.boot = ""
+
+    def close(self) -> None:
+        """End the session, and give up the ledger if it was kept."""
+        self._closed = True
+        self._drop_session()
+
+    # -- the ledger ----------------------------------------------------------------------------------------
+
+    def keep_ledger(self) -> None:
+        """Become one of the processes that keep this database's ledger.
+
+        Raises:
+            StoreError: the database did not take it.
+        """
+        boot = f"boot_{secrets.token_hex(8)}"
+        try:
+            connection = self._connected()
+            _hold_boot(connection, boot)
+            connection.execute(
+                "insert into boot (boot, started_ns) values (%s, %s)", (boot, self._now_ns(connection))
+            )
+        except psycopg.Error as fault:
+            raise StoreError(f"the ledger cannot be kept: {self._reason(fault)}") from None
+        self.boot = boot
+
+    @contextmanager
+    def lock(self, tenants: Iterable[str]) -> Iterator[_Locked]:
+        """Lock the tenants' heads in order and commit at the end of the block, durably, or roll back."""
+        connection = self._connected()
+        try:
+            with connection.pipeline():
+                connection.execute(_Q["begin"], prepare=True)
+                yield _Locked(connection, list(tenants), self._clock)
+                commit = connection.execute(b"commit", prepare=True)
+            if commit.statusmessage != "COMMIT":
+                raise LedgerUnavailable("the database rolled the transaction back")
+        except psycopg.Error as fault:
+            self._roll_back(connection)
+            raise LedgerUnavailable(f"the database did not take it: {self._reason(fault)}") from None
+        except BaseException:
+            self._roll_back(connection)
+            raise
+
+    def change(self, tenants: Iterable[str]) -> Any:
+        """The same lock, for changes of the registry."""
+        return self.lock(tenants)
+
+    def checkpoint(self) -> None:
+        """Nothing: the server does this by itself."""
+
+    def expired(self, limit: int) -> list[tuple[str, str]]:
+        """Tenant and id of reserved calls whose time has passed."""
+        return self._read(lambda c: c.execute(_Q["expired"], (self._now_ns(c), limit)).fetchall())
+
+    def orphans(self, limit: int) -> list[tuple[str, str]]:
+        """Tenant and id of dispatched calls whose keeper's session is gone."""
+        return self._read(lambda c: c.execute(_Q["orphans"], (limit,)).fetchall())
+
+    # -- the registry --------------------------------------------------------------------------------------
+
+    def state(self) -> StoredState:
+        """Everything that deciding needs, as of one instant."""
+
+        def read(connection: Connection) -> list[list[tuple[Any, ...]]]:
+            with connection.transaction():
+                connection.execute("set transaction isolation level repeatable read read only")
+                return [connection.execute(sql.encode()).fetchall() for sql in STATE_QUERIES]
+
+        return stored_state(*self._read(read))
+
+    def epochs(self) -> dict[str, int]:
+        """All tenants' epochs."""
+        return dict(self._read(lambda c: c.execute("select tenant, epoch from tenant_head").fetchall()))
+
+    # -- reports -------------------------------------------------------------------------------------------
+
+    def query(self, sql: str, values: tuple[object, ...] = ()) -> list[dict[str, Any]]:
+        """Read rows as dictionaries; `?` stands for a value."""
+
+        def read(connection: Connection) -> list[dict[str, Any]]:
+            cursor = connection.execute(_percent(sql), values)
+            names = [column.name for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+        return self._read(read)
+
+    # -- the session ---------------------------------------------------------------------------------------
+
+    def _connected(self) -> Connection:
+        """The session, made anew if it was lost while nobody used it."""
+        if self._session is not None and _has_news(self._session):
+            try:
+                self._session.execute(b"select 1")
+            except psycopg.Error:
+                self._drop_session()
+        if self._session is None:
+            self._session = self._reconnected()
+        return self._session
+
+    def _reconnected(self) -> Connection:
+        if self._closed:
+            raise LedgerUnavailable("the store is closed")
+        if time.monotonic() < self._reconnect_from_s:
+            raise LedgerUnavailable("the database cannot be reached; it was tried a moment ago")
+        try:
+            connection = connect(self._dsn, read_only=self._read_only)
+            if self.boot:
+                _hold_boot(connection, self.boot)
+        except (StoreError, psycopg.Error) as fault:
+            self._reconnect_from_s = time.monotonic() + _RECONNECT_PAUSE_S
+            raise LedgerUnavailable(self._reason(fault)) from None
+        return connection
+
+    def _drop_session(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+    def _roll_back(self, connection: Connection) -> None:
+        with suppress(psycopg.Error):
+            if not connection.closed:
+                connection.execute(b"rollback")
+                return
+        self._drop_session()
+
+    def _read(self, read: Callable[[Connection], T]) -> T:
+        connection = self._connected()
+        try:
+            return read(connection)
+        except psycopg.Error as fault:
+            if connection.closed:
+                self._drop_session()
+            raise LedgerUnavailable(f"the database cannot be read: {self._reason(fault)}") from None
+
+    def _now_ns(self, connection: Connection) -> int:
+        return self._clock.now_ns() if self._clock is not None else _clock_ns(connection.execute(_Q["clock"]))
+
+    def _reason(self, fault: BaseException) -> str:
+        return reason(fault, *self._secrets)
+
+
+class _Locked(RegistryRows):
+    """A transaction that holds the heads of some tenants. Statements go out as they come; only reads wait."""
+
+    def __init__(self, connection: Connection, tenants: list[str], clock: Clock | None) -> None:
+        self._connection = connection
+        heads = connection.execute(_Q["lock_heads"], (tenants,), prepare=True)
+        now = None if clock else connection.execute(_Q["clock"], prepare=True)
+        self._heads = {
+            tenant: Head(tenant=tenant, next_sequence=next_sequence, epoch=epoch, last_ns=last_ns)
+            for tenant, next_sequence, epoch, last_ns in heads.fetchall()
+        }
+        self.now_ns = clock.now_ns() if clock else _clock_ns(now)
+
+    @property
+    def heads(self) -> Mapping[str, Head]:
+        return self._heads
+
+    def calls(self, ids: Collection[str]) -> dict[str, CallRow]:
+        rows = self._connection.execute(_Q["calls"], (_encode(list(ids)).decode(),), prepare=True)
+        return {row[0]: call_row(row) for row in rows.fetchall()}
+
+    def standings(self, keys: Collection[tuple[str, StandingKey]]) -> dict[tuple[str, StandingKey], Standing]:
+        wanted = _records(_STANDING_KEY_COLUMNS, ((tenant, *key) for tenant, key in keys))
+        rows = self._connection.execute(_Q["standings"], (wanted,), prepare=True).fetchall()
+        return {
+            (tenant, (budget, scope, window)): Standing(pending=pending, posted=posted)
+            for tenant, budget, scope, window, pending, posted in rows
+        }
+
+    def arrivals(self, keys: Collection[tuple[str, RateKey]]) -> dict[tuple[str, RateKey], int]:
+        wanted = _records(_ARRIVAL_COLUMNS[:-1], ((tenant, *key) for tenant, key in keys))
+        rows = self._connection.execute(_Q["arrivals"], (wanted,), prepare=True).fetchall()
+        return {(tenant, (rate, scope)): arrival_ns for tenant, rate, scope, arrival_ns in rows}
+
+    def write(self, changes: Changes) -> None:
+        charges = [values for charge in changes.charges for values in charge_values(*charge)]
+        arrivals = [(tenant, *key, arrival) for tenant, key, arrival in changes.arrivals]
+        for head in changes.heads:
+            self._execute("write_head", (head.next_sequence, head.last_ns, head.tenant))
+        self._write("write_calls", _CALL_COLUMNS, [_call_values(row) for row in changes.calls])
+        self._write("write_moves", _MOVE_COLUMNS, [move_values(move) for move in changes.moves])
+        self._write("write_charges", _CHARGE_COLUMNS, charges)
+        self._write(
+            "write_entries",
+            _ENTRY_COLUMNS,
+            [(*entry_values(row)[:-1], _bytea(row.body)) for row in changes.entries],
+        )
+        self._write("write_standings", _STANDING_COLUMNS, [standing_values(row) for row in changes.standings])
+        self._write("write_arrivals", _ARRIVAL_COLUMNS, arrivals)
+
+    def _write(self, query: str, columns: tuple[str, ...], rows: Sequence[Sequence[object]]) -> None:
+        if rows:
+            self._execute(query, (_records(columns, rows),))
+
+    def _execute(self, query: str, values: tuple[object, ...]) -> psycopg.Cursor[tuple[Any, ...]]:
+        return self._connection.execute(_Q[query], values, prepare=True)
+
+    def _rows(self, sql: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        return self._connection.execute(_percent(sql), values).fetchall()
+
+    def _do(self, sql: str, values: tuple[object, ...]) -> None:
+        self._connection.execute(_percent(sql), values)
+
+
+def _records(columns: tuple[str, ...], rows: Iterable[Sequence[object]]) -> str:
+    """Rows as a JSON array of records."""
+    return _encode([dict(zip(columns, row, strict=True)) for row in rows]).decode()
+
+
+def _call_values(row: CallRow) -> list[object]:
+    values = list(call_values(row))
+    values[_SALT] = _bytea(row.salt)
+    return values
+
+
+def _bytea(value: bytes) -> str:
+    """Bytes as PostgreSQL reads them from a text."""
+    return f"\\x{value.hex()}"
+
+
+def _percent(sql: str) -> bytes:
+    """A statement with the driver's placeholder instead of `?`; what stands in quotes is left alone."""
+    return re.sub(r"'[^']*'|\?|%", _placeholder, sql).encode()
+
+
+def _placeholder(match: re.Match[str]) -> str:
+    return "%s" if match[0] == "?" else match[0].replace("%", "%%")
+
+
+def _clock_ns(cursor: psycopg.Cursor[tuple[Any, ...]] | None) -> int:
+    row = cursor.fetchone() if cursor is not None else None
+    assert row is not None
+    return int(row[0])
+
+
+def _hold_boot(connection: Connection, boot: str) -> None:
+    """Hold the lock that says that a boot's keeper is alive.
+
+    Shared, because after a connection broke its old session may linger: the new one then holds it too.
+    """
+    number = int.from_bytes(bytes.fromhex(boot.removeprefix("boot_")), "big", signed=True)
+    connection.execute("select pg_advisory_lock_shared(%s)", (number,))
+
+
+def _has_news(connection: Connection) -> bool:
+    """Whether an idle session has something to say: it never has, unless the server ended it."""
+    try:
+        poll = select.poll()
+        poll.register(connection.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+    except psycopg.Error:
+        return True

@@ -1,0 +1,343 @@
+"""Reports: what people ask of the record, read from either store in the same words.
+
+Rule 1: reading only, in single statements: each is one snapshot, and none keeps the ledger waiting.
+Rule 2: SQL that both stores understand as it is; `?` stands for a value. Instants are nanoseconds since 1970.
+Rule 3: what is asked once a second (`aegis top`) reads a range of an index, never a whole table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal, Protocol, get_args
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from aegis_gateway.domain.registry import Budget
+from aegis_gateway.domain.window import Window, window_at
+
+_TENANTS = "select tenant from tenant_head order by tenant"
+"""All tenants."""
+
+_STANDINGS = """
+select scope, pending, posted from standing
+ where tenant = ? and budget = ? and "window" = ?
+ order by scope
+"""
+"""A budget's balances in one window, one for each scope it is split into. By the primary key's beginning."""
+
+_WINDOWS = """
+select "window" as label, starts_ns, ends_ns, count(*) as scopes, sum(pending) as pending,
+       sum(posted) as posted
+  from standing
+ where tenant = ? and budget = ? and starts_ns <= ?
+ group by "window", starts_ns, ends_ns
+ order by starts_ns desc
+ limit ?
+"""
+"""A budget's last windows, all its scopes together. By the primary key's beginning."""
+
+_CALLS = """
+select call, state, effect, reason_code, reason, agent, team, project, cost_centre, environment, connector,
+       tool, model, api_key, run, policy_version, config_version, expected_nano_usd, maximum_nano_usd,
+       cost_nano_usd, overrun, decided_ns, settled_ns, sequence
+  from call
+"""
+"""Calls, without what only the ledger needs of them. What follows says which."""
+
+_OF_TENANT = " where tenant = ?"
+
+_ONE = " and call = ?"
+"""By the primary key."""
+
+_OF_ENTRIES = """
+ where call in (select call from entry where tenant = ? and sequence > ? and sequence <= ?)
+ order by sequence
+"""
+"""Those that a stretch of the record is about. By the record's primary key, then the calls'."""
+
+_NEWEST_FIRST = " order by decided_ns desc, sequence desc limit ?"
+"""Walks the index on (tenant, decided_ns) from its end."""
+
+_STILL_OPEN = " and state in ('reserved', 'dispatched', 'in_doubt')"
+_OLDEST_FIRST = " order by decided_ns + 0, sequence limit ?"
+"""Reads the index on open calls, whose own condition `_STILL_OPEN` is. `+ 0` keeps SQLite from walking the
+index on time instead, in which all the calls are that were ever settled."""
+
+_LAST_SEQUENCE = "select next_sequence - 1 as sequence from tenant_head where tenant = ?"
+"""Where a tenant's record ends."""
+
+_EFFECTS = "select effect, count(*) as calls from call where tenant = ? and decided_ns >= ? group by effect"
+"""Calls by effect since an instant. A range of the index on (tenant, decided_ns)."""
+
+_SPENT = """
+select next_sequence - 1 as sequence,
+       (select sum(cost_nano_usd) from call where call.tenant = head.tenant and decided_ns >= ?) as nano_usd
+  from tenant_head as head
+ where tenant = ?
+"""
+"""What the calls decided since an instant have cost so far, and where the record ended then: one snapshot."""
+
+_SPENT_SINCE = """
+select sum(cost_nano_usd) as nano_usd
+  from entry join call on call.call = entry.call
+ where entry.tenant = ? and entry.sequence > ? and entry.sequence <= ? and entry.type = 'settlement'
+   and decided_ns >= ?
+"""
+"""What a stretch of the record has added to `_SPENT`. By the record's primary key, then the calls'."""
+
+_CHARGES = """
+select call.{dimension} as name, count(distinct call.call) as calls, sum(nano_usd) as nano_usd
+  from call join charge_line on charge_line.call = call.call
+ where call.tenant = ? and decided_ns >= ? and decided_ns < ?
+ group by call.{dimension}
+ order by sum(nano_usd) desc, call.{dimension}
+"""
+"""Charge lines added up by what their calls are put down to. A range of the index on time."""
+
+_AGENTS_OF_BUDGET = """
+select agent as name, count(*) as calls, sum(coalesce(cost_nano_usd, 0)) as nano_usd
+  from call
+ where tenant = ? and decided_ns >= ? and decided_ns < ? and effect = 'allow' and legs like ? escape '!'
+ group by agent
+ order by sum(coalesce(cost_nano_usd, 0)) desc, agent
+ limit ?
+"""
+"""The agents whose calls counted against a budget in a window. A range of the index on time."""
+
+_ENTRIES = """
+select sequence, call, type, at_ns, body from entry
+ where tenant = ? and sequence > ?
+ order by sequence
+ limit ?
+"""
+"""A stretch of the record. By its primary key."""
+
+Dimension = Literal["agent", "team", "project", "cost_centre", "environment", "connector", "tool", "model"]
+DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
+
+OPEN_STATES = ("reserved", "dispatched", "in_doubt")
+
+
+class Query(Protocol):
+    """A store's way to read rows."""
+
+    def __call__(self, sql: str, values: tuple[object, ...] = ()) -> list[dict[str, Any]]:
+        """Read rows as dictionaries; `?` stands for a value."""
+
+
+class BudgetStanding(msgspec.Struct, frozen=True, kw_only=True):
+    """One budget's balance in its current window, for one scope of it, in the quantity's smallest unit."""
+
+    budget: Budget
+    scope: str
+    window: Window
+    reserved: int
+    spent: int
+
+    @property
+    def left(self) -> int:
+        """What may still be reserved; below 0 after an overrun, or when a limit was lowered."""
+        return self.budget.limit - self.spent - self.reserved
+
+
+class BudgetWindow(msgspec.Struct, frozen=True, kw_only=True):
+    """One window of a budget, all its scopes together."""
+
+    window: Window
+    scopes: int
+    reserved: int
+    spent: int
+
+
+class CallReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One call as people look at it."""
+
+    call: str
+    state: str
+    effect: str
+    reason_code: str
+    reason: str
+    agent: str
+    team: str
+    project: str | None
+    cost_centre: str
+    environment: str
+    connector: str
+    tool: str
+    model: str | None
+    api_key: str
+    run: str | None
+    policy_version: str
+    config_version: int
+    expected_nano_usd: int | None
+    maximum_nano_usd: int | None
+    cost_nano_usd: int | None
+    overrun: bool
+    decided_ns: int
+    settled_ns: int | None
+    sequence: int
+
+    @property
+    def counted_nano_usd(self) -> int | None:
+        """What the call counts as now: its cost, or while it is open the most that it can come to."""
+        return self.maximum_nano_usd if self.state in OPEN_STATES else self.cost_nano_usd
+
+
+class CallFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which calls: all that is given must hold."""
+
+    agent: str | None = None
+    effect: str | None = None
+    state: str | None = None
+    since_ns: int | None = None
+
+
+class Sum(msgspec.Struct, frozen=True, kw_only=True):
+    """What the calls of one agent, team, model… come to."""
+
+    name: str | None
+    calls: int
+    nano_usd: int
+
+
+class Spent(msgspec.Struct, frozen=True, kw_only=True):
+    """What has been spent since an instant, as of a place in the record."""
+
+    since_ns: int
+    sequence: int
+    nano_usd: int
+
+
+class EntryReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of a tenant's record; `body` is its canonical bytes."""
+
+    sequence: int
+    call: str | None
+    type: str
+    at_ns: int
+    body: bytes
+
+
+class Reports:
+    """The questions. `query` is a store's."""
+
+    def __init__(self, query: Query) -> None:
+        """Read through a store."""
+        self._query = query
+
+    def tenants(self) -> list[str]:
+        """All tenants, by id."""
+        return [row["tenant"] for row in self._query(_TENANTS)]
+
+    def standings(self, tenant: str, budgets: Iterable[Budget], now_ns: int) -> list[BudgetStanding]:
+        """Budgets' balances in the windows that an instant falls into.
+
+        A budget that is split has one for each scope that was ever used in the window, so it may have none.
+        """
+        found = []
+        for budget in budgets:
+            window = window_at(budget.period, ZoneInfo(budget.zone), now_ns, once=budget.once)
+            rows = self._query(_STANDINGS, (tenant, budget.id, window.label))
+            if not rows and not budget.per:
+                rows = [{"scope": "", "pending": 0, "posted": 0}]
+            found += [
+                BudgetStanding(
+                    budget=budget,
+                    scope=row["scope"],
+                    window=window,
+                    reserved=row["pending"],
+                    spent=row["posted"],
+                )
+                for row in rows
+            ]
+        return found
+
+    def windows(self, tenant: str, budget: str, now_ns: int, limit: int = 8) -> list[BudgetWindow]:
+        """A budget's last windows in which it was used, the newest first."""
+        return [
+            BudgetWindow(
+                window=Window(label=row["label"], starts_ns=row["starts_ns"], ends_ns=row["ends_ns"]),
+                scopes=row["scopes"],
+                reserved=int(row["pending"]),
+                spent=int(row["posted"]),
+            )
+            for row in self._query(_WINDOWS, (tenant, budget, now_ns, limit))
+        ]
+
+    def agents_of_budget(self, tenant: str, budget: str, window: Window, limit: int = 8) -> list[Sum]:
+        """The agents whose calls counted against a budget in a window, the dearest first."""
+        # Legs are written as [["budget","scope",…],…]; ids have no quotes in them.
+        name = budget.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+        values = (tenant, window.starts_ns, window.ends_ns, f'%["{name}",%', limit)
+        return [_sum(row) for row in self._query(_AGENTS_OF_BUDGET, values)]
+
+    def calls(self, tenant: str, wanted: CallFilter, limit: int) -> list[CallReport]:
+        """Calls, the newest first; those in a state that is still open, the oldest first."""
+        sql, values = _CALLS + _OF_TENANT, list[object]([tenant])
+        for condition, value in (
+            (" and decided_ns >= ?", wanted.since_ns),
+            (" and agent = ?", wanted.agent),
+            (" and effect = ?", wanted.effect),
+            (" and state = ?", wanted.state),
+        ):
+            if value is not None:
+                sql += condition
+                values.append(value)
+        sql += _STILL_OPEN + _OLDEST_FIRST if wanted.state in OPEN_STATES else _NEWEST_FIRST
+        return [_call(row) for row in self._query(sql, (*values, limit))]
+
+    def call(self, tenant: str, call: str) -> CallReport | None:
+        """One call by id."""
+        rows = self._query(_CALLS + _OF_TENANT + _ONE, (tenant, call))
+        return _call(rows[0]) if rows else None
+
+    def calls_of_entries(self, tenant: str, after: int, until: int) -> list[CallReport]:
+        """The calls that the entries after one place, up to another, are about, as they stand now."""
+        return [_call(row) for row in self._query(_CALLS + _OF_ENTRIES, (tenant, after, until))]
+
+    def last_sequence(self, tenant: str) -> int:
+        """Where a tenant's record ends; 0 before its first entry."""
+        return int(self._query(_LAST_SEQUENCE, (tenant,))[0]["sequence"])
+
+    def effects(self, tenant: str, since_ns: int) -> dict[str, int]:
+        """How many calls were decided since an instant, by effect."""
+        return {row["effect"]: row["calls"] for row in self._query(_EFFECTS, (tenant, since_ns))}
+
+    def spent(self, tenant: str, since_ns: int) -> Spent:
+        """What the calls decided since an instant have cost so far."""
+        row = self._query(_SPENT, (since_ns, tenant))[0]
+        return Spent(since_ns=since_ns, sequence=row["sequence"], nano_usd=int(row["nano_usd"] or 0))
+
+    def spent_now(self, tenant: str, known: Spent) -> Spent:
+        """What has been spent since the same instant, from what was known and the record since."""
+        until = self.last_sequence(tenant)
+        row = self._query(_SPENT_SINCE, (tenant, known.sequence, until, known.since_ns))[0]
+        added = int(row["nano_usd"] or 0)
+        return Spent(since_ns=known.since_ns, sequence=until, nano_usd=known.nano_usd + added)
+
+    def charges_by(self, tenant: str, dimension: Dimension, since_ns: int, until_ns: int) -> list[Sum]:
+        """Charge lines of the calls decided in a stretch of time, added up, the dearest first."""
+        sql = _CHARGES.replace("{dimension}", DIMENSIONS[DIMENSIONS.index(dimension)])
+        return [_sum(row) for row in self._query(sql, (tenant, since_ns, until_ns))]
+
+    def entries(self, tenant: str, after: int, limit: int) -> list[EntryReport]:
+        """Entries of the record after a place, in order."""
+        return [
+            EntryReport(
+                sequence=row["sequence"],
+                call=row["call"],
+                type=row["type"],
+                at_ns=row["at_ns"],
+                body=bytes(row["body"]),
+            )
+            for row in self._query(_ENTRIES, (tenant, after, limit))
+        ]
+
+
+def _call(row: dict[str, Any]) -> CallReport:
+    return CallReport(**{**row, "overrun": bool(row["overrun"])})
+
+
+def _sum(row: dict[str, Any]) -> Sum:
+    return Sum(name=row["name"], calls=row["calls"], nano_usd=int(row["nano_usd"]))

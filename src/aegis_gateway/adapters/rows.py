@@ -1,0 +1,250 @@
+"""Rows and values: how what the ports speak of is written down, the same in every store.
+
+Lists and records inside a row (legs, an agent's document) are JSON text in both stores: they are read whole,
+by the row's id, and never searched.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from aegis_gateway.application.ports import (
+    CallMove,
+    CallRow,
+    ConfigVersion,
+    EntryRow,
+    Head,
+    StandingRow,
+    StoredState,
+    TenantState,
+)
+from aegis_gateway.domain.ledger import Leg
+from aegis_gateway.domain.price import ChargeLine
+from aegis_gateway.domain.registry import Agent, Key, Throttle
+
+_KEYS_OF_TENANT = (
+    "select key, agent, hash, hint, issued_ns, expires_ns, revoked_ns, throttle_limit, throttle_period_ns"
+    " from api_key where tenant = ?"
+)
+_SAVE_KEY = (
+    "insert into api_key (tenant, key, agent, hash, hint, issued_ns, expires_ns, revoked_ns,"
+    " throttle_limit, throttle_period_ns) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " on conflict (key) do update set expires_ns = excluded.expires_ns, revoked_ns = excluded.revoked_ns,"
+    " throttle_limit = excluded.throttle_limit, throttle_period_ns = excluded.throttle_period_ns"
+)
+
+LATEST_CONFIG = (
+    "select version, files, applied_by, applied_ns from config_version order by version desc limit 1"
+)
+
+_CALL_FIELDS = CallRow.__struct_fields__
+_LEGS = _CALL_FIELDS.index("legs")
+_OVERRUN = _CALL_FIELDS.index("overrun")
+
+_legs_decoder = msgspec.json.Decoder(tuple[Leg, ...])
+_agent_decoder = msgspec.json.Decoder(Agent)
+_files_decoder = msgspec.json.Decoder(dict[str, str])
+_encode = msgspec.json.Encoder().encode
+
+
+def call_row(row: tuple[Any, ...]) -> CallRow:
+    """A call from its row; the columns stand in the order of the fields."""
+    fields = dict(zip(_CALL_FIELDS, row, strict=True))
+    fields["legs"] = _legs_decoder.decode(fields["legs"])
+    fields["overrun"] = bool(fields["overrun"])
+    fields["salt"] = bytes(fields["salt"] or b"")
+    return CallRow(**fields)
+
+
+def call_values(row: CallRow) -> tuple[object, ...]:
+    """A call as values, in the order of the fields."""
+    values = list(msgspec.structs.astuple(row))
+    values[_LEGS] = _encode(row.legs).decode()
+    values[_OVERRUN] = int(row.overrun)
+    return tuple(values)
+
+
+def charge_values(tenant: str, call: str, lines: tuple[ChargeLine, ...]) -> Iterator[tuple[object, ...]]:
+    """A bill as values, a row for each line."""
+    for number, line in enumerate(lines, start=1):
+        yield (
+            tenant,
+            call,
+            number,
+            line.kind,
+            line.quantity,
+            line.unit,
+            line.unit_price.nano_usd,
+            line.unit_price.per,
+            line.price_version,
+            line.nano_usd,
+        )
+
+
+def move_values(move: CallMove) -> tuple[object, ...]:
+    """A change of a call's state as values, the call last."""
+    return (move.state, move.cost_nano_usd, int(move.overrun), move.settled_ns, move.call)
+
+
+def entry_values(row: EntryRow) -> tuple[object, ...]:
+    """An entry as values."""
+    return (row.tenant, row.sequence, row.call, row.type, row.at_ns, row.body)
+
+
+def standing_values(row: StandingRow) -> tuple[object, ...]:
+    """A balance as values."""
+    return (
+        row.tenant,
+        row.budget,
+        row.scope,
+        row.window.label,
+        row.quantity,
+        row.window.starts_ns,
+        row.window.ends_ns,
+        row.standing.pending,
+        row.standing.posted,
+    )
+
+
+def key_row(row: tuple[Any, ...]) -> Key:
+    """A key from its row, the columns in the order of `key_values`."""
+    key, agent, digest, hint, issued_ns, expires_ns, revoked_ns, limit, period_ns = row
+    throttle = None if limit is None else Throttle(limit=limit, period_ns=period_ns)
+    return Key(
+        id=key,
+        agent=agent,
+        hash=bytes(digest),
+        hint=hint,
+        issued_ns=issued_ns,
+        expires_ns=expires_ns,
+        revoked_ns=revoked_ns,
+        throttle=throttle,
+    )
+
+
+def key_values(key: Key) -> tuple[object, ...]:
+    """A key as values, in the order of the table's columns."""
+    throttle = key.throttle
+    return (
+        key.id,
+        key.agent,
+        key.hash,
+        key.hint,
+        key.issued_ns,
+        key.expires_ns,
+        key.revoked_ns,
+        throttle.limit if throttle else None,
+        throttle.period_ns if throttle else None,
+    )
+
+
+def config_row(row: tuple[Any, ...]) -> ConfigVersion:
+    """A configuration version from its row."""
+    version, files, applied_by, applied_ns = row
+    return ConfigVersion(
+        version=version, files=_files_decoder.decode(files), applied_by=applied_by, applied_ns=applied_ns
+    )
+
+
+def agent_row(document: str) -> Agent:
+    """An agent from its document."""
+    return _agent_decoder.decode(document)
+
+
+class RegistryRows(ABC):
+    """The registry's rows under the locked heads of some tenants: SQL that both stores understand as it is.
+
+    `?` stands for a value. A store says how a statement is carried out; the tables are the same in all.
+    """
+
+    _heads: dict[str, Head]
+
+    @abstractmethod
+    def _rows(self, sql: str, values: tuple[object, ...]) -> Iterable[tuple[Any, ...]]:
+        """Read rows."""
+
+    @abstractmethod
+    def _do(self, sql: str, values: tuple[object, ...]) -> None:
+        """Carry out a statement that has no rows to give."""
+
+    def create_tenant(self, tenant: str) -> None:
+        """Make a tenant's head row, and hold it."""
+        self._do("insert into tenant_head (tenant) values (?)", (tenant,))
+        self._heads[tenant] = Head(tenant=tenant, next_sequence=1, epoch=1, last_ns=0)
+
+    def save_config(self, config: ConfigVersion) -> None:
+        """Make a configuration the newest."""
+        self._do(
+            "insert into config_version (version, files, applied_by, applied_ns) values (?, ?, ?, ?)",
+            (config.version, _encode(config.files).decode(), config.applied_by, config.applied_ns),
+        )
+
+    def agents(self, tenant: str) -> dict[str, Agent]:
+        """The imported agents of a tenant, by id."""
+        rows = self._rows("select document from agent where tenant = ?", (tenant,))
+        return {agent.id: agent for (document,) in rows for agent in [agent_row(document)]}
+
+    def save_agent(self, tenant: str, agent: Agent) -> None:
+        """Write an imported agent, new or changed."""
+        self._do(
+            "insert into agent (tenant, agent, external_id, document) values (?, ?, ?, ?)"
+            " on conflict (tenant, agent) do update"
+            " set external_id = excluded.external_id, document = excluded.document",
+            (tenant, agent.id, agent.external_id, _encode(agent).decode()),
+        )
+
+    def keys(self, tenant: str) -> dict[str, Key]:
+        """The keys of a tenant, by id."""
+        rows = self._rows(_KEYS_OF_TENANT, (tenant,))
+        return {key.id: key for row in rows for key in [key_row(row)]}
+
+    def save_key(self, tenant: str, key: Key) -> None:
+        """Write a key, new or changed."""
+        self._do(_SAVE_KEY, (tenant, *key_values(key)))
+
+    def latest_config(self) -> ConfigVersion | None:
+        """The configuration in force, if one was ever applied."""
+        return next((config_row(row) for row in self._rows(LATEST_CONFIG, ())), None)
+
+    def save_head(self, head: Head) -> None:
+        """Set a tenant's head. A raised epoch sends every call judged before back to be judged again."""
+        self._do(
+            "update tenant_head set next_sequence = ?, epoch = ?, last_ns = ? where tenant = ?",
+            (head.next_sequence, head.epoch, head.last_ns, head.tenant),
+        )
+        self._heads[head.tenant] = head
+
+
+STATE_QUERIES = (
+    "select tenant, epoch from tenant_head",
+    LATEST_CONFIG,
+    "select tenant, document from agent",
+    "select tenant, key, agent, hash, hint, issued_ns, expires_ns, revoked_ns,"
+    " throttle_limit, throttle_period_ns from api_key",
+)
+"""What `stored_state` is made of, to be read in one transaction."""
+
+
+def stored_state(
+    heads: list[tuple[Any, ...]],
+    configs: list[tuple[Any, ...]],
+    agents: list[tuple[Any, ...]],
+    keys: list[tuple[Any, ...]],
+) -> StoredState:
+    """Everything that deciding needs, from the rows of `STATE_QUERIES`."""
+    return StoredState(
+        config=config_row(configs[0]) if configs else None,
+        tenants={
+            tenant: TenantState(
+                tenant=tenant,
+                epoch=epoch,
+                agents=tuple(agent_row(document) for owner, document in agents if owner == tenant),
+                keys=tuple(key_row(row[1:]) for row in keys if row[0] == tenant),
+            )
+            for tenant, epoch in heads
+        },
+    )

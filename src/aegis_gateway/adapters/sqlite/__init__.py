@@ -1,0 +1,1 @@
+"""SQLite, by apsw: the default store, one file on one machine."""

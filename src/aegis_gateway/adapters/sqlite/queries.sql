@@ -1,0 +1,68 @@
+-- name: lock_heads
+-- The heads of some tenants (a JSON array). `begin immediate` has taken the write lock before.
+select tenant, next_sequence, epoch, last_ns from tenant_head where tenant in (select value from json_each(?));
+
+-- name: head
+-- The head of one tenant: the usual batch has one, and this is the cheapest way to it.
+select tenant, next_sequence, epoch, last_ns from tenant_head where tenant = ?;
+
+-- name: call
+-- One call by id.
+select call, tenant, state, effect, reason_code, reason, agent, team, project, cost_centre, environment, connector,
+       tool, model, api_key, run, parent, policy_version, config_version, expected_nano_usd, maximum_nano_usd,
+       cost_nano_usd, overrun, legs, salt, boot, decided_ns, expires_ns, settled_ns, sequence
+  from call where call = ?;
+
+-- name: standing
+-- One balance.
+select pending, posted from standing where tenant = ? and budget = ? and scope = ? and "window" = ?;
+
+-- name: arrival
+-- One rate's theoretical arrival time.
+select arrival_ns from rate_arrival where tenant = ? and rate = ? and scope = ?;
+
+-- name: write_head
+-- The next place and the clock; the epoch is changed only by what changes the registry.
+update tenant_head set next_sequence = ?, last_ns = ? where tenant = ?;
+
+-- name: write_call
+-- A decision.
+insert into call (call, tenant, state, effect, reason_code, reason, agent, team, project, cost_centre, environment,
+                  connector, tool, model, api_key, run, parent, policy_version, config_version, expected_nano_usd,
+                  maximum_nano_usd, cost_nano_usd, overrun, legs, salt, boot, decided_ns, expires_ns, settled_ns,
+                  sequence)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: write_move
+-- A call's new state.
+update call set state = ?, cost_nano_usd = ?, overrun = ?, settled_ns = ? where call = ?;
+
+-- name: write_charge
+-- One line of a bill.
+insert into charge_line (tenant, call, line, kind, quantity, unit, unit_price_nano_usd, per, price_version, nano_usd)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: write_entry
+-- One entry of the record.
+insert into entry (tenant, sequence, call, type, at_ns, body) values (?, ?, ?, ?, ?, ?);
+
+-- name: write_standing
+-- A balance; whoever opens the window fixes its bounds once.
+insert into standing (tenant, budget, scope, "window", quantity, starts_ns, ends_ns, pending, posted)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?)
+on conflict (tenant, budget, scope, "window") do update set pending = excluded.pending, posted = excluded.posted;
+
+-- name: write_arrival
+-- A rate's theoretical arrival time.
+insert into rate_arrival (tenant, rate, scope, arrival_ns) values (?, ?, ?, ?)
+on conflict (tenant, rate, scope) do update set arrival_ns = excluded.arrival_ns;
+
+-- name: expired
+-- Reserved calls whose time has passed. `state in` repeats the index's own condition: without it SQLite scans.
+select tenant, call from call
+ where state = 'reserved' and state in ('reserved', 'dispatched', 'in_doubt') and expires_ns <= ? limit ?;
+
+-- name: orphans
+-- Dispatched calls of other openings of this database: there is one at a time, so those are gone.
+select tenant, call from call
+ where state = 'dispatched' and state in ('reserved', 'dispatched', 'in_doubt') and boot <> ? limit ?;

@@ -1,0 +1,222 @@
+"""The SQLite store: ledger, registry and reports on one database file.
+
+Rule 1: one process keeps the ledger (an exclusive file lock says so); administration may write beside it, a
+        transaction at a time.
+Rule 2: a failed commit leaves nothing behind: SQLite may have rolled back by itself, so the transaction is
+        ended only if one is still open.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import secrets
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import apsw
+
+from aegis_gateway.adapters.queries import named_queries
+from aegis_gateway.adapters.rows import (
+    STATE_QUERIES,
+    RegistryRows,
+    call_row,
+    call_values,
+    charge_values,
+    entry_values,
+    move_values,
+    standing_values,
+    stored_state,
+)
+from aegis_gateway.adapters.sqlite.database import PACKAGE, connect
+from aegis_gateway.application.ports import (
+    CallRow,
+    Changes,
+    Clock,
+    Head,
+    StoredState,
+)
+from aegis_gateway.domain.admit import RateKey, StandingKey
+from aegis_gateway.domain.errors import LedgerUnavailable, StoreError
+from aegis_gateway.domain.ledger import Standing
+
+_Q = named_queries(PACKAGE)
+
+_CHECKPOINT_PAGES = 1_000
+
+
+class SqliteStore:
+    """A store on one SQLite file. Not thread-safe."""
+
+    def __init__(self, path: Path, clock: Clock, *, read_only: bool = False) -> None:
+        """Open the database.
+
+        Raises:
+            StoreError: it cannot be opened, is not durable, or is of another version.
+        """
+        self._connection = connect(path, read_only=read_only)
+        self._path = path
+        self._clock = clock
+        self._lock_file: IO[str] | None = None
+        self._wal_pages = 0
+        self._connection.set_wal_hook(self._see_wal)
+        self.boot = ""
+
+    def close(self) -> None:
+        """Close the database, and give up the ledger if it was kept."""
+        self._connection.close()
+        if self._lock_file is not None:
+            self._lock_file.close()
+
+    # -- the ledger ----------------------------------------------------------------------------------------
+
+    def keep_ledger(self) -> None:
+        """Become the one process that keeps this database's ledger.
+
+        Raises:
+            StoreError: another process keeps it.
+        """
+        lock_file = open(self._path.with_suffix(".lock"), "w", encoding="ascii")  # noqa: SIM115 - held until close
+        try:
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock_file.close()
+            raise StoreError(
+                f"another gateway keeps the ledger in `{self._path}`; "
+                "stop it first, or use PostgreSQL for several"
+            ) from None
+        self._lock_file = lock_file
+        self.boot = f"boot_{secrets.token_hex(8)}"
+        self._connection.execute(
+            "insert into boot (boot, started_ns) values (?, ?)", (self.boot, self._clock.now_ns())
+        )
+
+    @contextmanager
+    def lock(self, tenants: Iterable[str]) -> Iterator[_Locked]:
+        """Lock the tenants' heads; commit at the end of the block, durably, or roll back."""
+        connection = self._connection
+        try:
+            connection.execute("begin immediate")
+            locked = _Locked(connection, tuple(tenants), self._clock)
+            yield locked
+            connection.execute("commit")
+        except apsw.Error as fault:
+            self._roll_back()
+            raise LedgerUnavailable(f"the database did not take it: {fault}") from fault
+        except BaseException:
+            self._roll_back()
+            raise
+
+    def change(self, tenants: Iterable[str]) -> Any:
+        """The same lock, for changes of the registry."""
+        return self.lock(tenants)
+
+    def checkpoint(self) -> None:
+        """Move the write-ahead log into the database when it has grown; called between batches."""
+        if self._wal_pages >= _CHECKPOINT_PAGES:
+            self._wal_pages = 0
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+
+    def expired(self, limit: int) -> list[tuple[str, str]]:
+        """Tenant and id of reserved calls whose time has passed."""
+        return self._read(_Q["expired"], (self._clock.now_ns(), limit))
+
+    def orphans(self, limit: int) -> list[tuple[str, str]]:
+        """Tenant and id of dispatched calls of ledger processes that are gone."""
+        return self._read(_Q["orphans"], (self.boot, limit))
+
+    # -- the registry --------------------------------------------------------------------------------------
+
+    def state(self) -> StoredState:
+        """Everything that deciding needs, as of one instant."""
+        with self._connection:  # one read transaction
+            parts = [self._read(sql) for sql in STATE_QUERIES]
+        return stored_state(*parts)
+
+    def epochs(self) -> dict[str, int]:
+        """All tenants' epochs."""
+        return dict(self._read("select tenant, epoch from tenant_head"))
+
+    # -- reports -------------------------------------------------------------------------------------------
+
+    def query(self, sql: str, values: tuple[object, ...] = ()) -> list[dict[str, Any]]:
+        """Read rows as dictionaries; `?` stands for a value."""
+        cursor = self._connection.cursor()
+        cursor.row_trace = _as_dictionary
+        try:
+            return list(cursor.execute(sql, values))
+        except apsw.Error as fault:
+            raise LedgerUnavailable(f"the database cannot be read: {fault}") from fault
+
+    def _read(self, sql: str, values: tuple[object, ...] = ()) -> list[Any]:
+        try:
+            return self._connection.execute(sql, values).fetchall()
+        except apsw.Error as fault:
+            raise LedgerUnavailable(f"the database cannot be read: {fault}") from fault
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("rollback")
+
+    def _see_wal(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
+        """Called by SQLite after each commit with the size of the write-ahead log."""
+        self._wal_pages = pages
+        return apsw.SQLITE_OK
+
+
+def _as_dictionary(cursor: apsw.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:
+    return {column[0]: value for column, value in zip(cursor.get_description(), row, strict=True)}
+
+
+class _Locked(RegistryRows):
+    """A transaction that holds the database's write lock, and with it the heads of some tenants."""
+
+    def __init__(self, connection: apsw.Connection, tenants: tuple[str, ...], clock: Clock) -> None:
+        self._connection = connection
+        self._heads = {
+            tenant: Head(tenant=tenant, next_sequence=next_sequence, epoch=epoch, last_ns=last_ns)
+            for name in tenants
+            for tenant, next_sequence, epoch, last_ns in connection.execute(_Q["head"], (name,))
+        }
+        self.now_ns = clock.now_ns()
+
+    @property
+    def heads(self) -> Mapping[str, Head]:
+        return self._heads
+
+    def calls(self, ids: Collection[str]) -> dict[str, CallRow]:
+        execute = self._connection.execute
+        return {row[0]: call_row(row) for name in ids for row in execute(_Q["call"], (name,))}
+
+    def standings(self, keys: Collection[tuple[str, StandingKey]]) -> dict[tuple[str, StandingKey], Standing]:
+        execute = self._connection.execute
+        return {
+            (tenant, key): Standing(pending=pending, posted=posted)
+            for tenant, key in keys
+            for pending, posted in execute(_Q["standing"], (tenant, *key))
+        }
+
+    def arrivals(self, keys: Collection[tuple[str, RateKey]]) -> dict[tuple[str, RateKey], int]:
+        execute = self._connection.execute
+        return {
+            (tenant, key): arrival_ns
+            for tenant, key in keys
+            for (arrival_ns,) in execute(_Q["arrival"], (tenant, *key))
+        }
+
+    def write(self, changes: Changes) -> None:
+        many = self._connection.executemany
+        many(_Q["write_head"], [(head.next_sequence, head.last_ns, head.tenant) for head in changes.heads])
+        many(_Q["write_call"], [call_values(row) for row in changes.calls])
+        many(_Q["write_move"], [move_values(move) for move in changes.moves])
+        many(_Q["write_charge"], [values for charge in changes.charges for values in charge_values(*charge)])
+        many(_Q["write_entry"], [entry_values(row) for row in changes.entries])
+        many(_Q["write_standing"], [standing_values(row) for row in changes.standings])
+        many(_Q["write_arrival"], [(tenant, *key, arrival) for tenant, key, arrival in changes.arrivals])
+
+    def _rows(self, sql: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        return self._connection.execute(sql, values).fetchall()
+
+    def _do(self, sql: str, values: tuple[object, ...]) -> None:
+        self._connection.execute(sql, values)

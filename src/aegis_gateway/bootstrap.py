@@ -1,0 +1,146 @@
+"""Builds the object graph. This module alone knows which adapters stand behind the ports."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from aegis_gateway.adapters.catalogue import CataloguePrices
+from aegis_gateway.adapters.cedar import CedarPolicies
+from aegis_gateway.adapters.clock import SystemClock
+from aegis_gateway.adapters.ledger_client import LedgerClient
+from aegis_gateway.adapters.secrets import ReferencedSecrets
+from aegis_gateway.adapters.stores import open_store
+from aegis_gateway.adapters.upstream import PyreqwestUpstream
+from aegis_gateway.application.calls import Calls
+from aegis_gateway.application.directory import Directory, DirectoryCopy, KnownKey, TenantView
+from aegis_gateway.application.ports import Clock, ConfigVersion, Store, TenantState
+from aegis_gateway.configuration.load import Configuration, load
+from aegis_gateway.configuration.settings import Settings
+from aegis_gateway.domain.errors import ConfigurationError
+from aegis_gateway.domain.registry import Registry
+
+_PEPPER_BYTES = 32
+
+
+def system_clock() -> Clock:
+    """The machine's clock."""
+    return SystemClock()
+
+
+def store(settings: Settings, *, read_only: bool = False) -> Store:
+    """The store that the settings name.
+
+    Raises:
+        StoreError: it cannot be opened.
+    """
+    return open_store(settings.store, SystemClock(), read_only=read_only)
+
+
+def pepper(settings: Settings) -> bytes:
+    """The installation's pepper; a file that does not exist yet is made, readable by its owner only.
+
+    Raises:
+        ConfigurationError: it cannot be read, or is shorter than 32 bytes.
+    """
+    kind, _, name = settings.pepper.partition(":")
+    if kind == "file" and not Path(name).exists():
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(_PEPPER_BYTES))
+    value = ReferencedSecrets().resolve(settings.pepper).encode()
+    if len(value) < _PEPPER_BYTES:
+        raise ConfigurationError(
+            f"`{settings.pepper}` is shorter than {_PEPPER_BYTES} characters; make it longer"
+        )
+    return value
+
+
+def configuration(files: dict[str, str]) -> Configuration:
+    """Load and compile a configuration, so that whatever is wrong with it is known.
+
+    Raises:
+        ConfigurationError: something is wrong, all of it named.
+    """
+    loaded = load(files, _prices())
+    for tenant in loaded.registries:
+        policies(loaded, tenant)
+    return loaded
+
+
+def _prices() -> CataloguePrices:
+    """The catalogue's prices in force today."""
+    return CataloguePrices(datetime.now(UTC).date())
+
+
+def policies(loaded: Configuration, tenant: str) -> CedarPolicies:
+    """A tenant's policies, compiled."""
+    return CedarPolicies(
+        loaded.registries[tenant], [(file.path, file.text) for file in loaded.policies[tenant]]
+    )
+
+
+def directory_loader(settings: Settings) -> tuple[Callable[[], DirectoryCopy], Callable[[], dict[str, int]]]:
+    """How a gateway worker reads the directory, and how it tells whether it changed."""
+    database = store(settings, read_only=True)
+    key = pepper(settings)
+    compiled: dict[int, Configuration] = {}
+
+    def load_directory() -> DirectoryCopy:
+        state = database.state()
+        if state.config is None:
+            return DirectoryCopy(tenants={}, keys={})
+        version = state.config.version
+        if version not in compiled:
+            compiled.clear()
+            compiled[version] = load(state.config.files, _prices())
+        views: dict[str, TenantView] = {}
+        keys: dict[bytes, KnownKey] = {}
+        for tenant, registry in compiled[version].registries.items():
+            stored = state.tenants[tenant]
+            view = _view(compiled[version], state.config, registry, stored, key)
+            views[tenant] = view
+            for each in stored.keys:
+                agent = view.registry.agents.get(each.agent)
+                keys[each.hash] = KnownKey(key=each, agent=agent, view=view)
+        return DirectoryCopy(tenants=views, keys=keys)
+
+    return load_directory, database.epochs
+
+
+def _view(
+    loaded: Configuration, config: ConfigVersion, registry: Registry, stored: TenantState, key: bytes
+) -> TenantView:
+    imported = {agent.id: agent for agent in stored.agents}
+    whole = msgspec.structs.replace(registry, agents={**imported, **registry.agents})
+    files = [(file.path, file.text) for file in loaded.policies[registry.tenant]]
+    return TenantView(
+        epoch=stored.epoch,
+        config_version=config.version,
+        registry=whole,
+        policies=CedarPolicies(whole, files),
+        arguments_key=hmac.digest(key, f"arguments:{registry.tenant}".encode(), "sha256"),
+    )
+
+
+def calls(settings: Settings, ledger: LedgerClient) -> Calls:
+    """The use cases of the hot path, for one gateway worker."""
+    load_directory, epochs = directory_loader(settings)
+    return Calls(Directory(load_directory, epochs), ledger, SystemClock(), os.urandom, pepper(settings))
+
+
+def upstream() -> PyreqwestUpstream:
+    """The way to the upstreams."""
+    return PyreqwestUpstream()
+
+
+def reference_secrets() -> ReferencedSecrets:
+    """What resolves references to secrets."""
+    return ReferencedSecrets()

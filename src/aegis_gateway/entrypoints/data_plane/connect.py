@@ -1,0 +1,199 @@
+"""The door for any HTTP API: `/connect/{connector}/{path}`, each operation priced, judged and settled."""
+
+from __future__ import annotations
+
+from aegis_gateway.application.calls import Calls, Decided, Described
+from aegis_gateway.application.commands import Moved
+from aegis_gateway.application.directory import TenantView
+from aegis_gateway.application.ports import Secrets, Upstream, UpstreamRequest
+from aegis_gateway.domain.decision import Reason
+from aegis_gateway.domain.errors import CallError, UpstreamFault
+from aegis_gateway.domain.ledger import Evidence
+from aegis_gateway.domain.quote import CALLS, Quote, counted, operation_charges, quote_operation
+from aegis_gateway.domain.registry import Connector, Operation
+from aegis_gateway.entrypoints.data_plane.exchange import (
+    HttpProtocol,
+    Scope,
+    api_key,
+    decision_headers,
+    forwarded_headers,
+    read_body,
+    returned_headers,
+    send_error,
+    settlement_headers,
+)
+from aegis_gateway.entrypoints.data_plane.forwarding import (
+    at_maximum,
+    credential_header,
+    no_charge,
+    put_in_doubt,
+    settle,
+    settle_after_fault,
+)
+from aegis_gateway.entrypoints.data_plane.refusals import refused, upstream_failed
+from aegis_gateway.entrypoints.data_plane.wire import (
+    OperationRequest,
+    parse_operation,
+    path_segments,
+    response_reader,
+)
+
+PREFIX = "/connect/"
+
+
+class OperationCall(Described, frozen=True, kw_only=True):
+    """A connector call as it was described, with the operation and connector of that moment."""
+
+    request: OperationRequest | None = None
+    upstream: Connector | None = None
+
+
+class ConnectDoor:
+    """`/connect/{connector}/{path}`, any method."""
+
+    def __init__(self, calls: Calls, upstream: Upstream, secrets: Secrets) -> None:
+        """Build the door on the use cases and the way to the upstreams."""
+        self._calls = calls
+        self._upstream = upstream
+        self._secrets = secrets
+
+    async def __call__(self, scope: Scope, protocol: HttpProtocol) -> None:
+        """Answer one request."""
+        key = api_key(scope)
+        await self._calls.identify(key)
+        connector, _, path = scope.path.removeprefix(PREFIX).partition("/")
+        segments = path_segments(path)
+        raw = await read_body(scope, protocol)
+        decided = await self._calls.decide(
+            key,
+            lambda view, _agent: describe(view, connector, scope.method, segments, scope.query_string, raw),
+        )
+        if not decided.allows:
+            send_error(
+                protocol, refused(decided, decision_headers(decided) + settlement_headers(decided, None))
+            )
+            return
+        try:
+            answer = await self._upstream.fetch(self._upstream_request(scope, decided, path, raw))
+        except UpstreamFault as fault:
+            moved = await settle_after_fault(self._calls, decided, fault)
+            headers = decision_headers(decided) + settlement_headers(decided, moved)
+            send_error(protocol, upstream_failed(fault, headers))
+            return
+        moved = await self._settle(decided, answer.status, answer.body)
+        ours = decision_headers(decided) + settlement_headers(decided, moved)
+        protocol.response_bytes(answer.status, returned_headers(answer.headers, ours), answer.body)
+
+    def _upstream_request(
+        self, scope: Scope, decided: Decided[OperationCall], path: str, raw: bytes
+    ) -> UpstreamRequest:
+        connector = decided.described.upstream
+        assert connector is not None, "an allowed call has a connector"
+        query = f"?{scope.query_string}" if scope.query_string else ""
+        return UpstreamRequest(
+            method=scope.method,
+            url=f"{connector.base_url}/{path}{query}",
+            headers=forwarded_headers(scope, credential_header(connector, self._secrets)),
+            body=raw,
+            timeout_s=connector.timeout_s,
+        )
+
+    async def _settle(self, decided: Decided[OperationCall], status: int, body: bytes) -> Moved | None:
+        """Charge for what was done; nothing for what the upstream refused; doubt about what failed inside it."""
+        call = decided.described
+        if status >= 500:
+            return await put_in_doubt(self._calls, decided, f"the upstream answered {status}")
+        assert call.request is not None, "an allowed call has an operation"
+        assert isinstance(call.quote, Quote), "an allowed call has a quote"
+        if status >= 400:
+            counts = {count.quantity: 0 for count in call.request.operation.counts}
+            nothing = no_charge(status)
+            return await settle(
+                self._calls,
+                decided,
+                Evidence(source=nothing.source, actual={**counts, **nothing.actual}, note=nothing.note),
+            )
+        read = response_reader(call.request, body)
+        try:
+            evidence = Evidence(
+                source="response",
+                lines=operation_charges(call.request.operation, read),
+                actual={
+                    CALLS: 1,
+                    **{count.quantity: counted(count, read) for count in call.request.operation.counts},
+                },
+            )
+        except CallError as fault:
+            estimate = at_maximum(call.quote, decided.admitted.maximum, f"{fault}; counted at the maximum")
+            if estimate is None:
+                return await put_in_doubt(self._calls, decided, str(fault))
+            evidence = estimate
+        return await settle(self._calls, decided, evidence)
+
+
+def describe(
+    view: TenantView, connector_id: str, method: str, segments: list[str], query_string: str, raw: bytes
+) -> OperationCall:
+    """Describe a connector call under a registry: its operation, its typed arguments, its quote.
+
+    Raises:
+        CallError: the body or an argument is not what the operation declares.
+    """
+    connector = view.registry.connectors.get(connector_id)
+    if connector is None or connector.kind != "http":
+        return _unknown(connector_id[:128], f"connector `{connector_id[:128]}` is not configured here")
+    found = find_operation(connector, method, segments)
+    if found is None:
+        known = ", ".join(f"{operation.method} {operation.path}" for operation in connector.operations[:8])
+        return _unknown(
+            connector_id,
+            f"connector `{connector_id}` has no operation {method[:16]} /{'/'.join(segments)[:256]}; there are {known}",
+        )
+    operation, path_values = found
+    request = parse_operation(operation, path_values, query_string, raw)
+    return OperationCall(
+        connector=connector.id,
+        tool=f"{connector.id}.{operation.id}",
+        region=connector.region,
+        quote=quote_operation(operation, request.read),
+        arguments=request.values,
+        canonical=request.canonical,
+        summary={"operation": operation.id, **request.summary},
+        request=request,
+        upstream=connector,
+    )
+
+
+def find_operation(
+    connector: Connector, method: str, segments: list[str]
+) -> tuple[Operation, dict[str, str]] | None:
+    """The operation that a method and path are of, and the values of its path's `{names}`.
+
+    A path without names in it is preferred to one with.
+    """
+    matches = []
+    for operation in connector.operations:
+        if operation.method != method:
+            continue
+        template = operation.path.strip("/").split("/")
+        if len(template) != len(segments):
+            continue
+        values: dict[str, str] = {}
+        for wanted, given in zip(template, segments, strict=True):
+            if wanted.startswith("{") and wanted.endswith("}"):
+                values[wanted[1:-1]] = given
+            elif wanted != given:
+                break
+        else:
+            matches.append((len(values), operation.id, operation, values))
+    if not matches:
+        return None
+    _, _, operation, values = min(matches, key=lambda match: match[:2])
+    return operation, values
+
+
+def _unknown(connector: str, message: str) -> OperationCall:
+    reason = Reason(code="unknown_tool", subject=connector, message=message)
+    return OperationCall(
+        connector=connector, tool=f"{connector}.?", quote=reason, arguments={}, canonical=b"", summary={}
+    )

@@ -1,0 +1,191 @@
+"""One HTTP exchange with a caller, over RSGI: bounded reading, one answer, headers that may pass.
+
+The RSGI protocol (granian's) is used as it is; `Scope` and `Protocol` name what of it is needed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+
+from aegis_gateway.application.calls import Decided, Described, remaining_nano_usd
+from aegis_gateway.application.commands import Moved
+from aegis_gateway.domain.errors import CallError
+from aegis_gateway.domain.money import usd_decimal_text
+from aegis_gateway.entrypoints.data_plane.refusals import ErrorAnswer, Headers
+
+BODY_BYTES_MAX = 10 * 1024 * 1024
+
+_HOP_BY_HOP = frozenset(
+    (
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    )
+)
+_NEVER_FORWARDED = _HOP_BY_HOP | {
+    "host",
+    "content-length",
+    "authorization",
+    "x-api-key",
+    "api-key",
+    "cookie",
+    "accept-encoding",
+    "expect",
+    "forwarded",
+    "via",
+}
+_NEVER_RETURNED = _HOP_BY_HOP | {"content-length", "set-cookie", "server", "date", "alt-svc"}
+
+
+class RequestHeaders(Protocol):
+    """Headers of a request, names in lower case."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """One header's value."""
+
+    def items(self) -> list[tuple[str, str]]:
+        """All of them."""
+
+
+class Scope(Protocol):
+    """What RSGI tells of a request."""
+
+    method: str
+    path: str
+    query_string: str
+    headers: RequestHeaders
+
+
+class StreamTransport(Protocol):
+    """An answer that is sent in pieces."""
+
+    async def send_bytes(self, data: bytes) -> None:
+        """Send a piece."""
+
+
+class HttpProtocol(Protocol):
+    """What RSGI offers to read a request's body and to answer."""
+
+    async def __call__(self) -> bytes:
+        """The whole body."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """The body in pieces."""
+
+    def response_bytes(self, status: int, headers: Headers, body: bytes) -> None:
+        """Answer."""
+
+    def response_stream(self, status: int, headers: Headers) -> StreamTransport:
+        """Answer in pieces."""
+
+
+class Caller:
+    """A caller who is answered in pieces, and who may leave: then pieces are dropped, and nothing else changes."""
+
+    def __init__(self, transport: StreamTransport) -> None:
+        """Answer over a transport."""
+        self._transport = transport
+        self.is_there = True
+
+    async def send(self, data: bytes) -> None:
+        """Send a piece, unless it is empty or the caller has left."""
+        if data and self.is_there:
+            try:
+                await self._transport.send_bytes(data)
+            except RuntimeError:  # RSGIProtocolClosed and RSGIProtocolError are RuntimeErrors
+                self.is_there = False
+
+
+async def read_body(scope: Scope, protocol: HttpProtocol) -> bytes:
+    """The request's body, within bounds.
+
+    Raises:
+        CallError: it is longer than is allowed.
+    """
+    declared = scope.headers.get("content-length")
+    if declared is not None and declared.isdigit() and int(declared) <= BODY_BYTES_MAX:
+        return await protocol()
+    if declared is not None:
+        raise _too_large()
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in protocol:
+        size += len(piece)
+        if size > BODY_BYTES_MAX:
+            raise _too_large()
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def api_key(scope: Scope) -> str | None:
+    """The key a request carries: a bearer token, or `x-api-key`."""
+    authorization = scope.headers.get("authorization")
+    if authorization is not None:
+        scheme, _, value = authorization.partition(" ")
+        return value.strip() if scheme.lower() == "bearer" else None
+    key: str | None = scope.headers.get("x-api-key")
+    return key
+
+
+def forwarded_headers(scope: Scope, credential: tuple[str, str] | None) -> Headers:
+    """The request's headers as the upstream gets them: none of ours, none of the connection's, its credential."""
+    named = {name.strip().lower() for name in scope.headers.get("connection", "").split(",")}
+    credential_name = credential[0] if credential else ""
+    headers = [
+        (name, value)
+        for name, value in scope.headers.items()
+        if name not in _NEVER_FORWARDED
+        and name not in named
+        and name != credential_name
+        and not name.startswith(("aegis-", "x-forwarded-"))
+    ]
+    if credential is not None:
+        headers.append(credential)
+    return headers
+
+
+def returned_headers(headers: Headers, ours: Headers) -> Headers:
+    """The upstream's headers as the caller gets them, with ours."""
+    passed = [
+        (name, value)
+        for name, value in headers
+        if name not in _NEVER_RETURNED and not name.startswith("aegis-")
+    ]
+    return [*passed, *ours]
+
+
+def decision_headers(decided: Decided[Described]) -> Headers:
+    """What an answer says of its decision."""
+    return [
+        ("aegis-decision-id", decided.call),
+        ("aegis-effect", decided.admitted.effect),
+        ("aegis-policy-version", decided.policy_version),
+    ]
+
+
+def settlement_headers(decided: Decided[Described], moved: Moved | None) -> Headers:
+    """What an answer says of its cost and of what is left, as of its settlement or else of its admission."""
+    headers = []
+    if moved is not None and moved.cost_nano_usd is not None:
+        headers.append(("aegis-cost-usd", usd_decimal_text(moved.cost_nano_usd)))
+    balances = moved.balances if moved is not None else decided.admitted.balances
+    left = remaining_nano_usd(decided.budgets, balances)
+    if left is not None:
+        headers.append(("aegis-budget-remaining-usd", usd_decimal_text(left)))
+    return headers
+
+
+def send_error(protocol: HttpProtocol, answer: ErrorAnswer) -> None:
+    """Answer with an error."""
+    protocol.response_bytes(answer.status, answer.headers, answer.body)
+
+
+def _too_large() -> CallError:
+    return CallError(f"the body is longer than {BODY_BYTES_MAX} bytes", status=413)

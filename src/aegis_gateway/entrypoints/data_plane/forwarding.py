@@ -1,0 +1,69 @@
+"""What every door does between an `allow` and the settlement: credentials, and what an answer proves."""
+
+from __future__ import annotations
+
+from aegis_gateway.application.calls import Calls, Decided, Described
+from aegis_gateway.application.commands import Moved
+from aegis_gateway.application.ports import Secrets
+from aegis_gateway.domain.errors import ConfigurationError, LedgerUnavailable, UpstreamFault
+from aegis_gateway.domain.ledger import Evidence
+from aegis_gateway.domain.money import UnitPrice
+from aegis_gateway.domain.price import charge_line
+from aegis_gateway.domain.quote import CALLS, USD, Quote
+from aegis_gateway.domain.registry import Connector
+
+NOTHING = Evidence(source="not_sent", note="nothing was sent")
+
+
+def credential_header(connector: Connector, secrets: Secrets) -> tuple[str, str] | None:
+    """The header that carries a connector's credential, resolved now.
+
+    Raises:
+        UpstreamFault: the reference cannot be resolved, so nothing can be sent.
+    """
+    if connector.credential is None:
+        return None
+    try:
+        secret = secrets.resolve(connector.credential)
+    except ConfigurationError as fault:
+        raise UpstreamFault(f"connector `{connector.id}` has no credential: {fault}", sent=False) from fault
+    return connector.credential_header.lower(), connector.credential_prefix + secret
+
+
+def at_maximum(quote: Quote, maximum: dict[str, int], why: str) -> Evidence | None:
+    """A settlement at the most the call can have cost, for an answer that does not say; None if nothing bounds it."""
+    most = maximum.get(USD)
+    if most is None:
+        return None
+    line = charge_line("maximum", 1, "call", UnitPrice(nano_usd=most), quote.price_version)
+    return Evidence(source="estimate", lines=(line,), note=why)
+
+
+def no_charge(status: int) -> Evidence:
+    """A settlement at nothing: the upstream said itself that it did not do the work."""
+    return Evidence(
+        source="response", actual={CALLS: 1}, note=f"the upstream answered {status} and charged nothing"
+    )
+
+
+async def settle_after_fault(calls: Calls, decided: Decided[Described], fault: UpstreamFault) -> Moved | None:
+    """Settle at nothing what was never sent; put in doubt what was."""
+    if fault.sent:
+        return await put_in_doubt(calls, decided, str(fault))
+    return await settle(calls, decided, Evidence(source="not_sent", note=str(fault)))
+
+
+async def settle(calls: Calls, decided: Decided[Described], evidence: Evidence) -> Moved | None:
+    """Settle; None where the ledger could not: the call then stays at its maximum until a person settles it."""
+    try:
+        return await calls.settle(decided, evidence)
+    except LedgerUnavailable:
+        return None
+
+
+async def put_in_doubt(calls: Calls, decided: Decided[Described], why: str) -> Moved | None:
+    """Put in doubt; None where the ledger could not: the call stays at its maximum either way."""
+    try:
+        return await calls.lose(decided, why)
+    except LedgerUnavailable:
+        return None

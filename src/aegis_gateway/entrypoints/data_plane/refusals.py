@@ -1,0 +1,119 @@
+"""How a refusal or a fault looks to the caller: in the API's own error form, with a status its client takes well.
+
+402 for money, 403 for policy, 429 for rates, 404 for an unknown model, 401 for an unknown key; never 202 or 409
+(one gives clients an empty success, the other is retried at once). Where waiting helps, Retry-After says how
+long, never above 120 s (one client sleeps as long as it is told); else `x-should-retry: false` stops retries.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from aegis_gateway.application.calls import Decided, Described
+from aegis_gateway.domain.decision import Reason, ReasonCode
+from aegis_gateway.domain.errors import CallError, UpstreamFault
+
+Headers = list[tuple[str, str]]
+
+RETRY_AFTER_S_MAX = 120
+
+_STATUS: dict[ReasonCode, int] = {
+    "denied_by_policy": 403,
+    "no_permit": 403,
+    "policy_error": 403,
+    "unknown_tool": 404,
+    "unknown_price": 402,
+    "unbounded_cost": 402,
+    "budget_exhausted": 402,
+    "rate_limited": 429,
+    "clock_fell_back": 503,
+}
+
+_TYPE: dict[int, str] = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "insufficient_quota",
+    403: "permission_error",
+    404: "invalid_request_error",
+    413: "invalid_request_error",
+    429: "rate_limit_error",
+    502: "upstream_error",
+    503: "service_unavailable",
+    504: "upstream_error",
+}
+
+_encode = msgspec.json.Encoder().encode
+
+
+class ErrorAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Status, headers and body of an answer that is not the upstream's."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+def error_answer(
+    status: int, code: str, message: str, *, param: str | None = None, headers: Headers | None = None
+) -> ErrorAnswer:
+    """An error in OpenAI's form, which connectors' callers get as well."""
+    error: dict[str, Any] = {"message": message, "type": _TYPE[status], "param": param, "code": code}
+    return ErrorAnswer(
+        status=status,
+        headers=[("content-type", "application/json"), *(headers or [])],
+        body=_encode({"error": error}),
+    )
+
+
+def refused(decided: Decided[Described], headers: Headers) -> ErrorAnswer:
+    """A decision that refuses, in words, with what to do."""
+    reason = decided.admitted.reasons[0]
+    status = _STATUS.get(reason.code, 403)
+    code = "model_not_found" if reason.code == "unknown_tool" and decided.described.model else reason.code
+    return error_answer(
+        status,
+        code,
+        "; ".join(each.message for each in decided.admitted.reasons),
+        param="model" if code == "model_not_found" else None,
+        headers=[*headers, *_retry_headers(reason)],
+    )
+
+
+def misunderstood(fault: CallError) -> ErrorAnswer:
+    """A request that could not be understood, or a caller who could not be identified."""
+    code = {401: "invalid_api_key", 403: "agent_not_registered", 413: "request_too_large"}.get(
+        fault.status, "invalid_request"
+    )
+    return error_answer(
+        fault.status, code, str(fault), param=fault.field, headers=[("x-should-retry", "false")]
+    )
+
+
+def unavailable(message: str) -> ErrorAnswer:
+    """The ledger cannot make anything durable, so nothing is forwarded."""
+    return error_answer(503, "ledger_unavailable", message, headers=[("retry-after", "1")])
+
+
+def upstream_failed(fault: UpstreamFault, headers: Headers) -> ErrorAnswer:
+    """The upstream did not answer. Sending again could cost twice, so clients are told not to by themselves."""
+    retry: Headers = [("x-should-retry", "false")] if fault.sent else []
+    return error_answer(
+        504 if fault.timed_out else 502, "upstream_failed", str(fault), headers=[*headers, *retry]
+    )
+
+
+def stream_error(message: str) -> bytes:
+    """An error inside a stream that has begun, as OpenAI's clients understand it."""
+    error = {"message": message, "type": "upstream_error", "param": None, "code": "upstream_failed"}
+    return b"data: " + _encode({"error": error}) + b"\n\n"
+
+
+def _retry_headers(reason: Reason) -> Headers:
+    if reason.wait_ns is not None and reason.wait_ns <= RETRY_AFTER_S_MAX * 1_000_000_000:
+        return [
+            ("retry-after", str(-(-reason.wait_ns // 1_000_000_000))),
+            ("retry-after-ms", str(-(-reason.wait_ns // 1_000_000))),
+        ]
+    return [("x-should-retry", "false")]

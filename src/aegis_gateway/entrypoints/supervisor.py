@@ -1,0 +1,85 @@
+"""`aegis up`: the ledger process, which also starts, watches and stops the gateway workers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import FrameType
+
+from aegis_gateway import bootstrap
+from aegis_gateway.configuration.settings import Settings
+from aegis_gateway.entrypoints.collector import calm_collector
+from aegis_gateway.entrypoints.writer import Writer
+
+DRAIN_S = 25.0
+RESPAWN_INTERVAL_S = 0.5
+
+_log = logging.getLogger("aegis.supervisor")
+
+
+class Supervisor:
+    """One ledger process and its workers."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Open the store and keep its ledger.
+
+        Raises:
+            StoreError: the store cannot be opened, or another process keeps its ledger.
+            ConfigurationError: the pepper cannot be read.
+        """
+        bootstrap.pepper(settings)
+        self._settings = settings
+        self._folder = tempfile.TemporaryDirectory(prefix="aegis-")
+        self._socket = Path(self._folder.name) / "ledger.sock"
+        self._writer = Writer(bootstrap.store(settings), self._socket)
+        self._workers: list[subprocess.Popen[bytes]] = []
+        self._stopping = False
+        self._started_at = 0.0
+
+    def run(self) -> None:
+        """Serve until a signal asks to stop; then let the workers finish and commit what they still settle."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        self._start_missing()
+        calm_collector()
+        self._writer.run(self._keep_running)
+        for worker in self._workers:
+            worker.terminate()
+        deadline = time.monotonic() + DRAIN_S
+        while self._writer.has_workers and time.monotonic() < deadline:
+            self._writer.turn(0.1)
+        for worker in self._workers:
+            worker.kill()
+            worker.wait()
+        self._writer.close()
+        self._folder.cleanup()
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._stopping = True
+
+    def _keep_running(self) -> bool:
+        self._workers = [worker for worker in self._workers if worker.poll() is None]
+        missing = len(self._workers) < self._settings.workers
+        if missing and not self._stopping and time.monotonic() - self._started_at >= RESPAWN_INTERVAL_S:
+            _log.warning("a gateway worker ended; starting another")
+            self._start_missing()
+        return not self._stopping
+
+    def _start_missing(self) -> None:
+        self._started_at = time.monotonic()
+        environment = {
+            **os.environ,
+            "AEGIS_STORE": self._settings.store,
+            "AEGIS_PEPPER": self._settings.pepper,
+            "AEGIS_HOST": self._settings.host,
+            "AEGIS_PORT": str(self._settings.port),
+        }
+        while len(self._workers) < self._settings.workers:
+            command = [sys.executable, "-m", "aegis_gateway.entrypoints.worker", str(self._socket)]
+            self._workers.append(subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL))

@@ -1,0 +1,80 @@
+"""A gateway worker: one process, one event loop, the doors on a port shared with its siblings.
+
+Rule 1: a worker lives no longer than the ledger process: when their socket closes it ends at once, because
+        nothing it forwarded from then on would be accounted for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+import uvloop
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.server.embed import Server
+
+from aegis_gateway import bootstrap
+from aegis_gateway.adapters.ledger_client import LedgerClient
+from aegis_gateway.configuration.settings import read_settings
+from aegis_gateway.entrypoints.collector import calm_collector
+from aegis_gateway.entrypoints.data_plane.app import DataPlane
+
+BACKLOG = 2_048
+BACKPRESSURE = 8_192
+DRAIN_S = 20.0
+HEADER_TIMEOUT_MS = 10_000
+
+
+async def serve(socket_path: Path) -> None:
+    """Serve until the ledger process ends or a signal asks to stop; then finish what is under way."""
+    settings = read_settings()
+    stopping = asyncio.Event()
+    ledger = await LedgerClient.connect(socket_path, on_lost=lambda: _end(stopping))
+    data_plane = DataPlane(
+        bootstrap.calls(settings, ledger), bootstrap.upstream(), bootstrap.reference_secrets()
+    )
+    server = Server(
+        data_plane,
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.RSGI,
+        http=HTTPModes.http1,
+        websockets=False,
+        backlog=BACKLOG,
+        backpressure=BACKPRESSURE,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_MS),
+        log_enabled=False,
+    )
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    calm_collector()
+    serving = asyncio.create_task(server.serve())
+    await stopping.wait()
+    server.stop()  # type: ignore[no-untyped-call]  # granian's embedded server is not annotated
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(data_plane.idle.wait(), DRAIN_S)
+    serving.cancel()
+    ledger.close()
+
+
+def _end(stopping: asyncio.Event) -> None:
+    """The ledger process is gone. If we were not stopping, nothing can be put in order any more: end at once."""
+    if not stopping.is_set():
+        os._exit(70)
+
+
+def main() -> None:
+    """Run a worker: the ledger's socket is the one argument, everything else is in the environment."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    uvloop.run(serve(Path(sys.argv[1])))
+
+
+if __name__ == "__main__":
+    main()

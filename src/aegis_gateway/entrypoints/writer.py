@@ -1,0 +1,184 @@
+"""The ledger process: one loop that takes what gateway workers ask, commits it as one batch, and answers.
+
+Rule 1: nothing else runs here. A writer beside a busy event loop held locks for seconds (measured); this loop
+        reads, commits, answers, and between batches does housekeeping.
+Rule 2: whatever all workers asked while the last batch was committed is the next batch.
+Rule 3: a worker that disappears leaves its open calls in doubt: they count at their maximum.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import selectors
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from aegis_gateway.adapters.frames import FrameReader, commands_decoder, encode_messages, frame
+from aegis_gateway.application.commands import Admit, Admitted, Command, Lose, Moved, Reply
+from aegis_gateway.application.ledger import Ledger
+from aegis_gateway.application.ports import Store
+
+SWEEP_INTERVAL_S = 1.0
+BATCH_MAX = 512
+
+_READ_BYTES = 256 * 1024
+
+_log = logging.getLogger("aegis.ledger")
+
+
+class _Worker:
+    """One connection: what was read of its next frame, what it has not taken yet, which calls it has open."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.reader = FrameReader()
+        self.unsent = bytearray()
+        self.open_calls: dict[str, str] = {}
+
+
+class Writer:
+    """Serves one store's ledger on a Unix socket."""
+
+    def __init__(self, store: Store, socket_path: Path) -> None:
+        """Keep the store's ledger and listen.
+
+        Raises:
+            StoreError: another process keeps it.
+        """
+        store.keep_ledger()
+        self._store = store
+        self._ledger = Ledger(store)
+        self._ledger.sweep()
+        self._selector = selectors.DefaultSelector()
+        self._workers: dict[int, _Worker] = {}
+        self._queue: list[tuple[_Worker, int, Command]] = []
+        self._read_buffer = memoryview(bytearray(_READ_BYTES))
+        self._path = socket_path
+        with contextlib.suppress(FileNotFoundError):
+            socket_path.unlink()
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(str(socket_path))
+        socket_path.chmod(0o600)
+        self._listener.listen(64)
+        self._listener.setblocking(False)
+        self._selector.register(self._listener, selectors.EVENT_READ, None)
+
+    @property
+    def has_workers(self) -> bool:
+        """Whether any worker is connected."""
+        return bool(self._workers)
+
+    def run(self, keep_running: Callable[[], bool]) -> None:
+        """Serve until told to stop; asked at least once a second."""
+        swept_at = time.monotonic()
+        while keep_running():
+            self.turn(SWEEP_INTERVAL_S)
+            if time.monotonic() - swept_at >= SWEEP_INTERVAL_S:
+                swept_at = time.monotonic()
+                self._ledger.sweep()
+
+    def turn(self, timeout_s: float) -> None:
+        """One turn: read what is there, commit one batch, answer."""
+        events = self._selector.select(0 if self._queue else timeout_s)
+        for key, mask in events:
+            if key.data is None:
+                self._accept()
+            elif mask & selectors.EVENT_WRITE:
+                self._send(key.data)
+            else:
+                self._read(key.data)
+        if self._queue:
+            batch, self._queue = self._queue[:BATCH_MAX], self._queue[BATCH_MAX:]
+            self._carry_out(batch)
+            self._store.checkpoint()
+
+    def close(self) -> None:
+        """Stop listening and close the store."""
+        for worker in list(self._workers.values()):
+            worker.connection.close()
+        self._listener.close()
+        self._selector.close()
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
+        self._store.close()
+
+    def _accept(self) -> None:
+        connection, _ = self._listener.accept()
+        connection.setblocking(False)
+        worker = _Worker(connection)
+        self._workers[connection.fileno()] = worker
+        self._selector.register(connection, selectors.EVENT_READ, worker)
+
+    def _read(self, worker: _Worker) -> None:
+        try:
+            size = worker.connection.recv_into(self._read_buffer)
+        except BlockingIOError:
+            return
+        except OSError:
+            size = 0
+        if not size:
+            self._drop(worker)
+            return
+        data = self._read_buffer[:size]
+        try:
+            for payload in worker.reader.feed(data):
+                for number, command in commands_decoder.decode(payload):
+                    self._queue.append((worker, number, command))
+        except (ValueError, msgspec.DecodeError):
+            _log.exception("a worker sent what is not a command")
+            self._drop(worker)
+
+    def _carry_out(self, batch: list[tuple[_Worker, int, Command]]) -> None:
+        replies = self._ledger.process([command for _, _, command in batch])
+        answers: dict[int, tuple[_Worker, list[tuple[int, Reply]]]] = {}
+        for (worker, number, command), reply in zip(batch, replies, strict=True):
+            _follow(worker, command, reply)
+            answers.setdefault(id(worker), (worker, []))[1].append((number, reply))
+        for worker, messages in answers.values():
+            worker.unsent += frame(encode_messages(messages))
+            self._send(worker)
+
+    def _send(self, worker: _Worker) -> None:
+        if worker.connection.fileno() < 0:
+            return
+        try:
+            while worker.unsent:
+                sent = worker.connection.send(worker.unsent)
+                del worker.unsent[:sent]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._drop(worker)
+            return
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.unsent else 0)
+        self._selector.modify(worker.connection, wanted, worker)
+
+    def _drop(self, worker: _Worker) -> None:
+        """Forget a worker that is gone, and put what it had open in doubt."""
+        self._selector.unregister(worker.connection)
+        del self._workers[worker.connection.fileno()]
+        worker.connection.close()
+        lost: list[Command] = [
+            Lose(call=call, tenant=tenant, reason="the gateway worker that sent it is gone")
+            for call, tenant in worker.open_calls.items()
+        ]
+        if lost:
+            _log.warning("a worker is gone; %d of its calls are in doubt", len(lost))
+            self._queue += [(worker, 0, command) for command in lost]
+
+
+def _follow(worker: _Worker, command: Command, reply: Reply) -> None:
+    """Keep track of which calls a worker has sent and not settled."""
+    if isinstance(command, Admit):
+        if isinstance(reply, Admitted) and reply.state == "dispatched":
+            worker.open_calls[command.call] = command.tenant
+    elif isinstance(reply, Moved):
+        if reply.state == "dispatched":
+            worker.open_calls[command.call] = command.tenant
+        else:
+            worker.open_calls.pop(command.call, None)
