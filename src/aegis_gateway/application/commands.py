@@ -1,5 +1,7 @@
 """What the doors ask of the ledger, and what it answers: values, made to cross a process boundary.
 
+They travel as arrays, without their fields' names: both ends are of one version, started together.
+
 Core use cases are `Admit`, `Dispatch`, `Settle` and `Release`; every door is built on these and has no other
 way in.
 """
@@ -17,7 +19,7 @@ from aegis_gateway.domain.quote import Quote
 from aegis_gateway.domain.rate import RateClaim
 
 
-class Attribution(msgspec.Struct, frozen=True, kw_only=True):
+class Attribution(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Whom a call is put down to, and what it is a call of. Copied into the record as it stood at the decision."""
 
     agent: str
@@ -36,7 +38,7 @@ class Attribution(msgspec.Struct, frozen=True, kw_only=True):
     parent: str | None = None
 
 
-class ArgumentsRecord(msgspec.Struct, frozen=True, kw_only=True):
+class ArgumentsRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Arguments as the record keeps them: never in the clear.
 
     `digest` is SHA-256 over `salt` and the canonical arguments; `hmac` is keyed by tenant, so that equal calls
@@ -49,7 +51,7 @@ class ArgumentsRecord(msgspec.Struct, frozen=True, kw_only=True):
     summary: dict[str, object]
 
 
-class Admit(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class Admit(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
     """Record a judged call and, if it was permitted, take it into its rates and budgets.
 
     `epoch` is the tenant's epoch that the call was judged under; another one in the ledger sends it back.
@@ -70,14 +72,14 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     reserve_for_ns: int | None = None
 
 
-class Dispatch(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class Dispatch(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
     """Win a reserved call for sending: after this commit its first byte may leave."""
 
     call: str
     tenant: str
 
 
-class Settle(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class Settle(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
     """Replace a call's reservation by what the evidence says it cost."""
 
     call: str
@@ -85,7 +87,7 @@ class Settle(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     evidence: Evidence
 
 
-class Release(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class Release(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
     """Give back what a reserved call holds; it was never sent. `reason` is recorded."""
 
     call: str
@@ -93,7 +95,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     reason: str = ""
 
 
-class Lose(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class Lose(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
     """Put a dispatched call in doubt: whoever sent it is gone. It keeps counting at its maximum."""
 
     call: str
@@ -101,7 +103,7 @@ class Lose(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     reason: str = ""
 
 
-class Expire(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class Expire(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
     """Let a reserved call whose time has passed go; the ledger decides whether it has."""
 
     call: str
@@ -111,7 +113,7 @@ class Expire(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 Command = Admit | Dispatch | Settle | Release | Lose | Expire
 
 
-class Admitted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class Admitted(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
     """A decision that is on disk. `balances` are those of the call's budgets after it, in the order asked."""
 
     call: str
@@ -124,14 +126,14 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     balances: tuple[Standing, ...] = ()
 
 
-class Stale(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class Stale(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
     """The tenant's configuration, agents or keys have changed: judge again under this epoch or a later one."""
 
     call: str
     epoch: int
 
 
-class Moved(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class Moved(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
     """A call's transition that is on disk. `balances` are those of its legs, in their order."""
 
     call: str
@@ -142,7 +144,7 @@ class Moved(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     balances: tuple[Standing, ...] = ()
 
 
-class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class Failed(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
     """Nothing was changed. `unavailable`: nothing can be made durable now, so nothing may be forwarded."""
 
     call: str

@@ -24,7 +24,7 @@ RateKey = tuple[str, str]
 """Rate, scope."""
 
 
-class BudgetClaim(msgspec.Struct, frozen=True, kw_only=True):
+class BudgetClaim(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One budget as it applies to one call: whose, of what, how much of it, in which windows.
 
     `limit` is in the quantity's smallest unit; `scale` of them make one of what people write.

@@ -26,7 +26,7 @@ ReasonCode = Literal[
 ]
 
 
-class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Reason(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Why: a stable code for programs, a sentence for people, and what it is about (policy, budget, rate)."""
 
     code: ReasonCode
@@ -35,7 +35,7 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     wait_ns: int | None = None
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """What the policies say of a call, before budgets and rates."""
 
     effect: Effect

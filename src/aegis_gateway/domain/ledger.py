@@ -56,7 +56,7 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     amount: int
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
+class Standing(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One budget's (or one scope's of it) balance in one window. Available is `limit - posted - pending`.
 
     Available may truthfully be negative: after an overrun, or when a limit was lowered. Pending never is.
@@ -93,7 +93,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
         return Standing(pending=released.pending, posted=released.posted + actual)
 
 
-class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+class Evidence(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """What a settlement rests on.
 
     `source` says whose word it is; `lines` are the charge; `actual` is what the call really carried of each

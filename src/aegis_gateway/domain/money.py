@@ -75,7 +75,7 @@ def usd_rounded_up(amount_nano_usd: int, decimals: int) -> str:
     return str((Decimal(amount_nano_usd) / NANO_PER_USD).quantize(step, rounding=ROUND_CEILING))
 
 
-class UnitPrice(msgspec.Struct, frozen=True, kw_only=True):
+class UnitPrice(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """What `per` units cost, in nano-USD: `nano_usd=150_000_000, per=1_000_000` is $0.15 a million tokens.
 
     Two integers instead of a decimal, because 99 prices of the catalogue are fractions of a nano-dollar per

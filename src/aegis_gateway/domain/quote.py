@@ -29,7 +29,7 @@ Read = Callable[[tuple[str, ...]], Decimal | None]
 """Reads a number at a path (`body.amount`); None where the request or response has none there."""
 
 
-class OutputBound(msgspec.Struct, frozen=True, kw_only=True):
+class OutputBound(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """The part of a quote that a lower output limit lowers.
 
     `fixed_*` is what the maximum comes to without output. Tokens are per choice; there are `choices` of them.
@@ -65,7 +65,7 @@ class OutputBound(msgspec.Struct, frozen=True, kw_only=True):
         return min(self.tokens, total // self.choices)
 
 
-class Quote(msgspec.Struct, frozen=True, kw_only=True):
+class Quote(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Expected and maximum of each quantity that a call carries, in smallest units.
 
     A quantity in `unbounded` has no maximum; the text says which field is to blame and what would bound it.

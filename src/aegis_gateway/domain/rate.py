@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 
-class RateClaim(msgspec.Struct, frozen=True, kw_only=True):
+class RateClaim(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One rate limit as it applies to one call: whose, how often, how far ahead of the pace."""
 
     rate: str

@@ -19,7 +19,7 @@ _NANOS = 1_000_000_000
 _FOREVER_NS = 2**63 - 1
 
 
-class Window(msgspec.Struct, frozen=True, kw_only=True):
+class Window(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One stretch `[starts_ns, ends_ns)` of UTC time, in nanoseconds since 1970, and its name."""
 
     label: str
