@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib.metadata
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,7 @@ class CataloguePrices:
     """The catalogue's prices as they are in force on one day."""
 
     def __init__(self, on: date) -> None:
-        """Read the snapshot. Prices that begin later than the day are not in it."""
+        """Read the snapshot as of a day in UTC; see `valid_through`."""
         # Its import takes a third of a second, which only those who ask for prices should pay.
         from genai_prices.data import providers
         from genai_prices.data_snapshot import DataSnapshot
@@ -63,6 +63,16 @@ class CataloguePrices:
         }
         self._noon = datetime.combine(on, time(12), tzinfo=UTC)
         self.version = f"{SOURCE}/{importlib.metadata.version('genai-prices')}"
+
+    @property
+    def valid_through(self) -> date | None:
+        """The last day (UTC) on which all these prices hold; None where no later ones are known.
+
+        A model's price may double overnight. Whoever keeps prices has to read them anew after this day.
+        """
+        today = self._noon.date()
+        starts = [start for start in self._starts() if start > today]
+        return min(starts) - timedelta(days=1) if starts else None
 
     def model_price(self, provider: str, model: str) -> ModelPrice | None:
         """The price of a provider's model, or None where the catalogue has none that bounds a bill."""
@@ -82,6 +92,15 @@ class CataloguePrices:
         if self._changes_by_the_hour(entry):
             return Unpriced(why="has prices that change with the hour of the day")
         return self._compile(_stated(entry.get_prices(self._noon, _DEFAULT_TIER)))
+
+    def _starts(self) -> Iterator[date]:
+        """The days on which prices of the catalogue begin."""
+        for provider in self._snapshot.providers:
+            for entry in provider.models:
+                for conditional in entry.prices if isinstance(entry.prices, list) else ():
+                    start = getattr(conditional.constraint, "start_date", None)
+                    if start is not None:
+                        yield start
 
     def _changes_by_the_hour(self, entry: types.ModelInfo) -> bool:
         """Whether a price that holds for some hours of the day comes before one that holds all day."""

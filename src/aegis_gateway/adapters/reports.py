@@ -67,6 +67,13 @@ index on time instead, in which all the calls are that were ever settled."""
 _LAST_SEQUENCE = "select next_sequence - 1 as sequence from tenant_head where tenant = ?"
 """Where a tenant's record ends."""
 
+_OPEN = """
+select state, count(*) as calls from call
+ where tenant = ? and state in ('reserved', 'dispatched', 'in_doubt')
+ group by state
+"""
+"""Calls that are not closed, by state. By the index on open calls."""
+
 _EFFECTS = "select effect, count(*) as calls from call where tenant = ? and decided_ns >= ? group by effect"
 """Calls by effect since an instant. A range of the index on (tenant, decided_ns)."""
 
@@ -237,7 +244,7 @@ class Reports:
         """
         found = []
         for budget in budgets:
-            window = window_at(budget.period, ZoneInfo(budget.zone), now_ns, once=budget.once)
+            window = self.window(budget, now_ns)
             rows = self._query(_STANDINGS, (tenant, budget.id, window.label))
             if not rows and not budget.per:
                 rows = [{"scope": "", "pending": 0, "posted": 0}]
@@ -252,6 +259,10 @@ class Reports:
                 for row in rows
             ]
         return found
+
+    def window(self, budget: Budget, now_ns: int) -> Window:
+        """The window of a budget that an instant falls into."""
+        return window_at(budget.period, ZoneInfo(budget.zone), now_ns, once=budget.once)
 
     def windows(self, tenant: str, budget: str, now_ns: int, limit: int = 8) -> list[BudgetWindow]:
         """A budget's last windows in which it was used, the newest first."""
@@ -299,6 +310,10 @@ class Reports:
     def last_sequence(self, tenant: str) -> int:
         """Where a tenant's record ends; 0 before its first entry."""
         return int(self._query(_LAST_SEQUENCE, (tenant,))[0]["sequence"])
+
+    def open_calls(self, tenant: str) -> dict[str, int]:
+        """How many calls are not closed, by state."""
+        return {row["state"]: row["calls"] for row in self._query(_OPEN, (tenant,))}
 
     def effects(self, tenant: str, since_ns: int) -> dict[str, int]:
         """How many calls were decided since an instant, by effect."""

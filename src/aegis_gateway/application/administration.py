@@ -23,7 +23,7 @@ from aegis_gateway.application.ports import (
 )
 from aegis_gateway.domain.entry import ENTRY_VERSION, canonical, time_text
 from aegis_gateway.domain.errors import ConfigurationError
-from aegis_gateway.domain.keys import KeyKind, key_from_random, key_hash, key_hint
+from aegis_gateway.domain.keys import KeyKind, key_from_random, key_hash, key_hint, key_kind
 from aegis_gateway.domain.registry import Agent, Key, Throttle
 
 _KEY_RANDOM_BYTES = 32
@@ -101,8 +101,11 @@ class Administration:
             old = self._known(change, tenant, key_id)
             if not old.is_valid(change.now_ns):
                 raise ConfigurationError(f"key `{key_id}` is not valid any more; issue a new one instead")
-            change.save_key(tenant, msgspec.structs.replace(old, expires_ns=change.now_ns + grace_ns))
-            issued = self._issue(change, tenant, old.agent, "live", {"act": "rotate", "replaces": key_id})
+            # A key that is being replaced already isn't given more time by replacing it again.
+            expires_ns = min(change.now_ns + grace_ns, old.expires_ns or change.now_ns + grace_ns)
+            change.save_key(tenant, msgspec.structs.replace(old, expires_ns=expires_ns))
+            kind = key_kind(old.hint)
+            issued = self._issue(change, tenant, old.agent, kind, {"act": "rotate", "replaces": key_id})
             if old.throttle is not None:
                 throttled = msgspec.structs.replace(issued.key, throttle=old.throttle)
                 change.save_key(tenant, throttled)

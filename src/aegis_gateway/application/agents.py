@@ -190,20 +190,16 @@ def plan_import(read: Rows, registry: Registry, stored: Mapping[str, Agent]) -> 
         if before is not None:
             fields = {**_kept(before, fields), **fields}
         checked = check_agent(fields, registry)
-        if isinstance(checked, list):
-            mistakes += [msgspec.structs.replace(mistake, row=row.number) for mistake in checked]
-            _note(ids, fields.get("id", "").strip(), row.number)
-            _note(external_ids, fields.get("external_id", "").strip(), row.number)
-            continue
         problems = [
-            *_twice("id", checked.id, ids),
-            *_twice("external_id", checked.external_id or "", external_ids),
-            *_ownership_problems(checked, known, registry, configured),
+            *_twice("id", fields.get("id", ""), row.number, ids),
+            *_twice("external_id", fields.get("external_id", ""), row.number, external_ids),
         ]
-        _note(ids, checked.id, row.number)
-        _note(external_ids, checked.external_id or "", row.number)
-        if problems:
-            mistakes += [Mistake(row=row.number, column=column, message=words) for column, words in problems]
+        if isinstance(checked, list):
+            problems += [(mistake.column, mistake.message) for mistake in checked]
+        else:
+            problems += _ownership_problems(checked, known, registry, configured)
+        mistakes += [Mistake(row=row.number, column=column, message=words) for column, words in problems]
+        if isinstance(checked, list) or problems:
             continue
         if before is None:
             created.append(Changed(agent=checked))
@@ -271,7 +267,7 @@ def _cost_centre_problem(values: Mapping[str, str], registry: Registry) -> str |
     if values.get("cost_centre"):
         return None
     team = registry.teams.get(values.get("team", ""))
-    example = f"{team.cost_centre}, as its team has" if team else "CC-1001"
+    example = f"{team.cost_centre}, its team's" if team else "CC-1001"
     return f"is missing: who pays for the agent; write one, as in {example}"
 
 
@@ -362,14 +358,12 @@ def _ownership_problems(
         )
 
 
-def _twice(column: str, value: str, seen: Mapping[str, int]) -> Iterable[tuple[str, str]]:
-    if value and value in seen:
-        yield column, f"is `{_short(value)}`, as in row {seen[value]}; each agent has one row"
-
-
-def _note(seen: dict[str, int], value: str, row: int) -> None:
-    if value:
-        seen.setdefault(value, row)
+def _twice(column: str, written: str, row: int, seen: dict[str, int]) -> list[tuple[str, str]]:
+    """Whether a row above has the same, and remember this one."""
+    value = written.strip()
+    if not value or seen.setdefault(value, row) == row:
+        return []
+    return [(column, f"is `{_short(value)}`, as in row {seen[value]}; each agent has one row")]
 
 
 def _text_problem(name: str, value: str) -> str | None:

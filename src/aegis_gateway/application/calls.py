@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
@@ -47,6 +46,9 @@ _JUDGED_AGAIN_MAX = 8
 KEY_THROTTLE = "key-throttle"
 
 CLAIMS_REMEMBERED_MAX = 65_536
+
+POLICY_DECIMALS = 4
+"""Cedar's decimals have four places: costs are rounded up to them for policies to compare."""
 
 
 class AsyncLedger(Protocol):
@@ -287,15 +289,10 @@ def connector_of(view: TenantView, described: Described) -> Connector:
     return view.registry.connectors[described.connector]
 
 
-def _policy_usd(amount_nano_usd: int) -> Decimal:
-    """Dollars as a policy compares them: Cedar's decimals have four places, so they are rounded up."""
-    return Decimal(usd_rounded_up(amount_nano_usd, 4))
-
-
 def _policy_request(agent: Agent, described: Described, quote: Quote) -> PolicyRequest:
-    cost: dict[str, object] = {"expected_usd": _policy_usd(quote.expected.get(USD, 0))}
+    cost: dict[str, object] = {"expected_usd": usd_rounded_up(quote.expected.get(USD, 0), POLICY_DECIMALS)}
     if USD in quote.maximum:
-        cost["maximum_usd"] = _policy_usd(quote.maximum[USD])
+        cost["maximum_usd"] = usd_rounded_up(quote.maximum[USD], POLICY_DECIMALS)
     return PolicyRequest(
         agent=agent.id,
         action=described.tool,

@@ -188,7 +188,7 @@ class _Batch:
         }
         self._arrivals = locked.arrivals(rate_keys) if rate_keys else {}
         self._changes = Changes()
-        self._changed_standings: dict[tuple[str, StandingKey], StandingRow] = {}
+        self._touched: dict[tuple[str, StandingKey], tuple[str, Window | None]] = {}
         self._changed_arrivals: dict[tuple[str, RateKey], int] = {}
         self._changed_moves: dict[str, CallMove] = {}
         self._new_calls: dict[str, CallRow] = {}
@@ -207,7 +207,17 @@ class _Batch:
         ]
         changes.calls = list(self._new_calls.values())
         changes.moves = list(self._changed_moves.values())
-        changes.standings = list(self._changed_standings.values())
+        changes.standings = [
+            StandingRow(
+                tenant=tenant,
+                budget=key[0],
+                scope=key[1],
+                window=window or Window(label=key[2], starts_ns=0, ends_ns=0),
+                quantity=quantity,
+                standing=self._standings[tenant, key],
+            )
+            for (tenant, key), (quantity, window) in self._touched.items()
+        ]
         changes.arrivals = [
             (tenant, key, arrival) for (tenant, key), arrival in self._changed_arrivals.items()
         ]
@@ -390,18 +400,11 @@ class _Batch:
         return tuple(self._standing(tenant, leg) for leg in legs)
 
     def _stand(self, tenant: str, leg: Leg, standing: Standing, window: Window | None = None) -> None:
-        key = (leg.budget, leg.scope, leg.window)
-        known = self._changed_standings.get((tenant, key))
-        bounds = window or (known.window if known else Window(label=leg.window, starts_ns=0, ends_ns=0))
-        self._standings[tenant, key] = standing
-        self._changed_standings[tenant, key] = StandingRow(
-            tenant=tenant,
-            budget=leg.budget,
-            scope=leg.scope,
-            window=bounds,
-            quantity=leg.quantity,
-            standing=standing,
-        )
+        """Change a balance. Whoever may be opening it says in which window; the bounds count only then."""
+        key = (tenant, (leg.budget, leg.scope, leg.window))
+        self._standings[key] = standing
+        if window is not None or key not in self._touched:
+            self._touched[key] = (leg.quantity, window)
 
     def _new_row(self, command: Admit, admission: Admission, state: State, now_ns: int) -> CallRow:
         who, quote = command.attribution, command.quote

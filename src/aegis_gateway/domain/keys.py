@@ -57,6 +57,11 @@ def key_hint(key: str) -> str:
     return f"aegis_{kind}_…{key[-4:]}"
 
 
+def key_kind(hint: str) -> KeyKind:
+    """The kind of the key that a hint was made of."""
+    return next(kind for kind in _KINDS if hint.startswith(f"aegis_{kind}_"))
+
+
 def _checksum(random_part: str) -> str:
     return _base62(zlib.crc32(random_part.encode()), _CHECK_LENGTH)
 

@@ -6,7 +6,7 @@ Rule 2: there is one rounding rule for what we charge, *up*, applied once per ch
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation
 from typing import NewType
 
 import msgspec
@@ -69,10 +69,9 @@ def usd_decimal_text(amount_nano_usd: int) -> str:
     return f"{sign}{dollars}.{decimals}" if decimals else f"{sign}{dollars}"
 
 
-def usd_rounded_up(amount_nano_usd: int, decimals: int) -> str:
-    """Write nano-USD as dollars rounded up to a number of decimals, as policies see it: `0.0002`."""
-    step = Decimal(1).scaleb(-decimals)
-    return str((Decimal(amount_nano_usd) / NANO_PER_USD).quantize(step, rounding=ROUND_CEILING))
+def usd_rounded_up(amount_nano_usd: int, decimals: int) -> Decimal:
+    """Nano-USD as dollars, rounded up to a number of decimals below ten."""
+    return Decimal(-(-amount_nano_usd // 10 ** (9 - decimals))).scaleb(-decimals)
 
 
 class UnitPrice(msgspec.Struct, frozen=True, kw_only=True, array_like=True):

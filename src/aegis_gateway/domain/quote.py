@@ -16,7 +16,7 @@ import msgspec
 from aegis_gateway.domain.decision import Reason
 from aegis_gateway.domain.errors import CallError, MoneyError
 from aegis_gateway.domain.money import NANO_PER_USD, NANO_USD_MAX, UnitPrice, scaled_integer
-from aegis_gateway.domain.price import ChargeLine, ToolPrice, Usage, charge_line, model_charges
+from aegis_gateway.domain.price import ChargeLine, ToolPrice, Usage, charge_line
 from aegis_gateway.domain.registry import Count, Model, Operation
 
 USD = "usd"
@@ -114,7 +114,8 @@ def quote_model(model: Model, shape: ChatShape) -> Quote | Reason:
         input=shape.input_bytes // BYTES_PER_TOKEN_EXPECTED + 1,
         output=shape.choices * min(tokens, model.expected_output_tokens),
     )
-    expected_nano_usd = sum(line.nano_usd for line in model_charges(model.price, expected))
+    usual = model.price.at(expected.input)
+    expected_nano_usd = usual.input.amount(expected.input) + usual.output.amount(expected.output)
     maximum = output.maximum(tokens)
     if maximum[USD] > NANO_USD_MAX or maximum[TOKENS] > NANO_USD_MAX:
         raise CallError(

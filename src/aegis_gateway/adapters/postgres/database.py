@@ -41,7 +41,7 @@ _SETTINGS = {
     "synchronous_commit": "on",
     "lock_timeout": "1s",
     "idle_in_transaction_session_timeout": "1s",
-    "statement_timeout": "5s",
+    "statement_timeout": "3s",
     # Everything on the hot path is found by key. A plan made while a table was small must not scan it when it
     # has grown: plans are made once, for any parameters, and look up row by row.
     "plan_cache_mode": "force_generic_plan",
@@ -49,6 +49,11 @@ _SETTINGS = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "client_min_messages": "warning",
+}
+
+_SETTINGS_FROM_17 = {
+    # Also where the server waits for the rest of a pipeline, which it doesn't take for an idle transaction.
+    "transaction_timeout": "5s",
 }
 
 _READER_SETTINGS = {
@@ -71,6 +76,8 @@ def connect(dsn: str, *, read_only: bool = False) -> Connection:
         with _as_store_error(parameters):
             _set(connection, _READER_SETTINGS if read_only else _SETTINGS)
             if not read_only:
+                if connection.info.server_version >= 170000:
+                    _set(connection, _SETTINGS_FROM_17)
                 _assert_durable(connection)
                 _migrate(connection)
             _check_schema(connection)
@@ -145,6 +152,8 @@ def _migrate(connection: Connection) -> None:
     with connection.transaction():
         connection.execute("set local lock_timeout = '60s'")
         connection.execute("set local statement_timeout = 0")
+        if connection.info.server_version >= 170000:
+            connection.execute("set local transaction_timeout = 0")
         connection.execute("select pg_advisory_xact_lock(%s, %s)", _MIGRATION_LOCK)
         connection.execute(
             "create table if not exists schema_migration ("

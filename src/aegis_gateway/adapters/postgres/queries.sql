@@ -3,7 +3,7 @@
 
 -- name: begin
 -- Whatever the role's default is: each statement must see what was committed before the lock was won.
-begin isolation level read committed read write;
+begin isolation level read committed;
 
 -- name: lock_heads
 -- The heads of some tenants, locked in order of id, so that two gateways never wait for each other.

@@ -108,9 +108,9 @@ class PostgresStore:
         """Lock the tenants' heads in order and commit at the end of the block, durably, or roll back."""
         connection = self._connected()
         try:
-            with connection.pipeline():
+            with connection.pipeline() as pipeline:
                 connection.execute(_Q["begin"], prepare=True)
-                yield _Locked(connection, list(tenants), self._clock)
+                yield _Locked(connection, pipeline, list(tenants), self._clock)
                 commit = connection.execute(b"commit", prepare=True)
             if commit.statusmessage != "COMMIT":
                 raise LedgerUnavailable("the database rolled the transaction back")
@@ -220,15 +220,21 @@ class PostgresStore:
 
 
 class _Locked(RegistryRows):
-    """A transaction that holds the heads of some tenants. Statements go out as they come; only reads wait."""
+    """A transaction that holds the heads of some tenants. Statements go out as they come; only reads wait.
 
-    def __init__(self, connection: Connection, tenants: list[str], clock: Clock | None) -> None:
+    Each read ends with a sync: from then on the server takes the transaction for idle, and ends it in time.
+    """
+
+    def __init__(
+        self, connection: Connection, pipeline: psycopg.Pipeline, tenants: list[str], clock: Clock | None
+    ) -> None:
         self._connection = connection
-        heads = connection.execute(_Q["lock_heads"], (tenants,), prepare=True)
-        now = None if clock else connection.execute(_Q["clock"], prepare=True)
+        self._pipeline = pipeline
+        heads = self._execute("lock_heads", (tenants,))
+        now = None if clock else self._execute("clock", ())
         self._heads = {
             tenant: Head(tenant=tenant, next_sequence=next_sequence, epoch=epoch, last_ns=last_ns)
-            for tenant, next_sequence, epoch, last_ns in heads.fetchall()
+            for tenant, next_sequence, epoch, last_ns in self._all(heads)
         }
         self.now_ns = clock.now_ns() if clock else _clock_ns(now)
 
@@ -237,12 +243,12 @@ class _Locked(RegistryRows):
         return self._heads
 
     def calls(self, ids: Collection[str]) -> dict[str, CallRow]:
-        rows = self._connection.execute(_Q["calls"], (_encode(list(ids)).decode(),), prepare=True)
-        return {row[0]: call_row(row) for row in rows.fetchall()}
+        rows = self._all(self._execute("calls", (_encode(list(ids)).decode(),)))
+        return {row[0]: call_row(row) for row in rows}
 
     def standings(self, keys: Collection[tuple[str, StandingKey]]) -> dict[tuple[str, StandingKey], Standing]:
         wanted = _records(_STANDING_KEY_COLUMNS, ((tenant, *key) for tenant, key in keys))
-        rows = self._connection.execute(_Q["standings"], (wanted,), prepare=True).fetchall()
+        rows = self._all(self._execute("standings", (wanted,)))
         return {
             (tenant, (budget, scope, window)): Standing(pending=pending, posted=posted)
             for tenant, budget, scope, window, pending, posted in rows
@@ -250,7 +256,7 @@ class _Locked(RegistryRows):
 
     def arrivals(self, keys: Collection[tuple[str, RateKey]]) -> dict[tuple[str, RateKey], int]:
         wanted = _records(_ARRIVAL_COLUMNS[:-1], ((tenant, *key) for tenant, key in keys))
-        rows = self._connection.execute(_Q["arrivals"], (wanted,), prepare=True).fetchall()
+        rows = self._all(self._execute("arrivals", (wanted,)))
         return {(tenant, (rate, scope)): arrival_ns for tenant, rate, scope, arrival_ns in rows}
 
     def write(self, changes: Changes) -> None:
@@ -277,7 +283,11 @@ class _Locked(RegistryRows):
         return self._connection.execute(_Q[query], values, prepare=True)
 
     def _rows(self, sql: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
-        return self._connection.execute(_percent(sql), values).fetchall()
+        return self._all(self._connection.execute(_percent(sql), values))
+
+    def _all(self, cursor: psycopg.Cursor[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        self._pipeline.sync()
+        return cursor.fetchall()
 
     def _do(self, sql: str, values: tuple[object, ...]) -> None:
         self._connection.execute(_percent(sql), values)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import fcntl
 import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -156,8 +156,9 @@ class SqliteStore:
             raise LedgerUnavailable(f"the database cannot be read: {fault}") from fault
 
     def _roll_back(self) -> None:
-        if self._connection.in_transaction:
-            self._connection.execute("rollback")
+        with suppress(apsw.Error):  # whatever is wrong has been said; a transaction that is left ends with it
+            if self._connection.in_transaction:
+                self._connection.execute("rollback")
 
     def _see_wal(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
         """Called by SQLite after each commit with the size of the write-ahead log."""

@@ -29,18 +29,18 @@ from aegis_gateway.entrypoints.data_plane.exchange import (
     forwarded_headers,
     read_body,
     returned_headers,
-    send_error,
     settlement_headers,
 )
 from aegis_gateway.entrypoints.data_plane.forwarding import (
+    accounted_for,
     at_maximum,
     credential_header,
     no_charge,
     put_in_doubt,
+    send_refusal,
     settle,
-    settle_after_fault,
 )
-from aegis_gateway.entrypoints.data_plane.refusals import refused, stream_error, upstream_failed
+from aegis_gateway.entrypoints.data_plane.refusals import stream_error
 from aegis_gateway.entrypoints.data_plane.wire import (
     ChatRequest,
     answer_usage,
@@ -78,21 +78,15 @@ class ChatDoor:
         request = parse_chat(await read_body(scope, protocol))
         decided = await self._calls.decide(key, lambda view, _agent: describe(view, request))
         if not decided.allows:
-            send_error(
-                protocol, refused(decided, decision_headers(decided) + settlement_headers(decided, None))
-            )
+            send_refusal(protocol, decided)
             return
-        try:
+        async with accounted_for(self._calls, decided, protocol):
             upstream_request = self._upstream_request(scope, decided)
             if request.stream:
                 async with self._upstream.stream(upstream_request) as stream:
                     await self._stream(protocol, decided, stream)
             else:
                 await self._answer(protocol, decided, await self._upstream.fetch(upstream_request))
-        except UpstreamFault as fault:
-            moved = await settle_after_fault(self._calls, decided, fault)
-            headers = decision_headers(decided) + settlement_headers(decided, moved)
-            send_error(protocol, upstream_failed(fault, headers))
 
     def _upstream_request(self, scope: Scope, decided: Decided[ChatCall]) -> UpstreamRequest:
         call = decided.described

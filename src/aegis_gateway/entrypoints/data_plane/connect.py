@@ -7,7 +7,7 @@ from aegis_gateway.application.commands import Moved
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.application.ports import Secrets, Upstream, UpstreamRequest
 from aegis_gateway.domain.decision import Reason
-from aegis_gateway.domain.errors import CallError, UpstreamFault
+from aegis_gateway.domain.errors import CallError
 from aegis_gateway.domain.ledger import Evidence
 from aegis_gateway.domain.quote import CALLS, Quote, counted, operation_charges, quote_operation
 from aegis_gateway.domain.registry import Connector, Operation
@@ -19,18 +19,17 @@ from aegis_gateway.entrypoints.data_plane.exchange import (
     forwarded_headers,
     read_body,
     returned_headers,
-    send_error,
     settlement_headers,
 )
 from aegis_gateway.entrypoints.data_plane.forwarding import (
+    accounted_for,
     at_maximum,
     credential_header,
     no_charge,
     put_in_doubt,
+    send_refusal,
     settle,
-    settle_after_fault,
 )
-from aegis_gateway.entrypoints.data_plane.refusals import refused, upstream_failed
 from aegis_gateway.entrypoints.data_plane.wire import (
     OperationRequest,
     parse_operation,
@@ -69,20 +68,13 @@ class ConnectDoor:
             lambda view, _agent: describe(view, connector, scope.method, segments, scope.query_string, raw),
         )
         if not decided.allows:
-            send_error(
-                protocol, refused(decided, decision_headers(decided) + settlement_headers(decided, None))
-            )
+            send_refusal(protocol, decided)
             return
-        try:
+        async with accounted_for(self._calls, decided, protocol):
             answer = await self._upstream.fetch(self._upstream_request(scope, decided, path, raw))
-        except UpstreamFault as fault:
-            moved = await settle_after_fault(self._calls, decided, fault)
-            headers = decision_headers(decided) + settlement_headers(decided, moved)
-            send_error(protocol, upstream_failed(fault, headers))
-            return
-        moved = await self._settle(decided, answer.status, answer.body)
-        ours = decision_headers(decided) + settlement_headers(decided, moved)
-        protocol.response_bytes(answer.status, returned_headers(answer.headers, ours), answer.body)
+            moved = await self._settle(decided, answer.status, answer.body)
+            ours = decision_headers(decided) + settlement_headers(decided, moved)
+            protocol.response_bytes(answer.status, returned_headers(answer.headers, ours), answer.body)
 
     def _upstream_request(
         self, scope: Scope, decided: Decided[OperationCall], path: str, raw: bytes

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from aegis_gateway.application.calls import Calls, Decided, Described
 from aegis_gateway.application.commands import Moved
 from aegis_gateway.application.ports import Secrets
-from aegis_gateway.domain.errors import ConfigurationError, LedgerUnavailable, UpstreamFault
+from aegis_gateway.domain.errors import ConfigurationError, LedgerError, LedgerUnavailable, UpstreamFault
 from aegis_gateway.domain.ledger import Evidence
 from aegis_gateway.domain.money import UnitPrice
 from aegis_gateway.domain.price import charge_line
 from aegis_gateway.domain.quote import CALLS, USD, Quote
 from aegis_gateway.domain.registry import Connector
+from aegis_gateway.entrypoints.data_plane.exchange import (
+    HttpProtocol,
+    decision_headers,
+    send_error,
+    settlement_headers,
+)
+from aegis_gateway.entrypoints.data_plane.refusals import refused, upstream_failed
 
 NOTHING = Evidence(source="not_sent", note="nothing was sent")
 
@@ -30,6 +41,12 @@ def credential_header(connector: Connector, secrets: Secrets) -> tuple[str, str]
     return connector.credential_header.lower(), connector.credential_prefix + secret
 
 
+def send_refusal(protocol: HttpProtocol, decided: Decided[Described]) -> None:
+    """Answer with a decision that refuses."""
+    headers = decision_headers(decided) + settlement_headers(decided, None)
+    send_error(protocol, refused(decided, headers))
+
+
 def at_maximum(quote: Quote, maximum: dict[str, int], why: str) -> Evidence | None:
     """A settlement at the most the call can have cost, for an answer that does not say; None if nothing bounds it."""
     most = maximum.get(USD)
@@ -46,8 +63,27 @@ def no_charge(status: int) -> Evidence:
     )
 
 
-async def settle_after_fault(calls: Calls, decided: Decided[Described], fault: UpstreamFault) -> Moved | None:
-    """Settle at nothing what was never sent; put in doubt what was."""
+@asynccontextmanager
+async def accounted_for(
+    calls: Calls, decided: Decided[Described], protocol: HttpProtocol
+) -> AsyncIterator[None]:
+    """The block in which an allowed call is forwarded, answered and settled.
+
+    However the block is left, the call does not stay as if it were still under way: what was never sent is settled
+    at nothing, and what failed in any other way is in doubt.
+    """
+    try:
+        yield
+    except UpstreamFault as fault:
+        moved = await _after_fault(calls, decided, fault)
+        headers = decision_headers(decided) + settlement_headers(decided, moved)
+        send_error(protocol, upstream_failed(fault, headers))
+    except BaseException:
+        await asyncio.shield(put_in_doubt(calls, decided, "the gateway failed while it forwarded the call"))
+        raise
+
+
+async def _after_fault(calls: Calls, decided: Decided[Described], fault: UpstreamFault) -> Moved | None:
     if fault.sent:
         return await put_in_doubt(calls, decided, str(fault))
     return await settle(calls, decided, Evidence(source="not_sent", note=str(fault)))
@@ -62,8 +98,8 @@ async def settle(calls: Calls, decided: Decided[Described], evidence: Evidence) 
 
 
 async def put_in_doubt(calls: Calls, decided: Decided[Described], why: str) -> Moved | None:
-    """Put in doubt; None where the ledger could not: the call stays at its maximum either way."""
+    """Put in doubt; None where the ledger could not, or it was settled: it counts at least at the truth either way."""
     try:
         return await calls.lose(decided, why)
-    except LedgerUnavailable:
+    except LedgerError:
         return None
