@@ -2,89 +2,27 @@
 
 Rule 1: what is answered is on disk. A batch whose transaction failed is done again call by call, so that one bad
         call cannot refuse its neighbours; a call that fails alone has changed nothing.
-Rule 2: under the lock a call is decided with the balances that earlier calls of the same batch left.
-Rule 3: a call that was judged under another epoch than the locked one is sent back to be judged again.
+Rule 2: an admission whose commit may or may not have happened is never answered with a decision; it is taken back
+        as never sent as soon as the store answers again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import assert_never
-from zoneinfo import ZoneInfo
 
-import msgspec
-
-from aegis_gateway.application.commands import (
-    Admit,
-    Admitted,
-    Command,
-    Dispatch,
-    Expire,
-    Failed,
-    Lose,
-    Moved,
-    Release,
-    Reply,
-    Settle,
-    Stale,
-)
-from aegis_gateway.application.ports import (
-    CallMove,
-    CallRow,
-    Changes,
-    EntryRow,
-    Head,
-    LedgerStore,
-    LockedTenants,
-    StandingRow,
-)
-from aegis_gateway.domain.admit import Admission, BudgetClaim, RateKey, StandingKey, Standings, admit
-from aegis_gateway.domain.decision import Reason
-from aegis_gateway.domain.entry import (
-    ENTRY_VERSION,
-    amounts_text,
-    bounded_summary,
-    canonical,
-    reasons_record,
-    time_text,
-)
-from aegis_gateway.domain.errors import IllegalTransition, LedgerUnavailable
-from aegis_gateway.domain.ledger import (
-    Evidence,
-    Leg,
-    Settlement,
-    Standing,
-    State,
-    settlement,
-    transition,
-)
-from aegis_gateway.domain.quote import USD, Quote
-from aegis_gateway.domain.window import Period, Window, window_at
-
-CLOCK_FALL_TOLERATED_NS = 5_000_000_000
+from aegis_gateway.application.batch import Batch, Windows
+from aegis_gateway.application.commands import Admit, Command, Expire, Failed, Lose, Reply, Settle
+from aegis_gateway.application.ports import LedgerStore
+from aegis_gateway.domain.errors import LedgerUnavailable
+from aegis_gateway.domain.ledger import Evidence
 
 _BATCH_FAULTS = (LedgerUnavailable, ValueError, OverflowError)
 """What makes a transaction fail as a whole: the store, or one command whose values cannot be written."""
 
+_FAILURES_IN_A_ROW_MAX = 3
+"""So many calls failed alone, one after the other: it is the store, and the rest need not be tried."""
+
 _NEVER_ANSWERED = "it is not known whether its admission was committed; nobody was told to send it"
-
-
-class Windows:
-    """The current window of each period and zone, worked out once per window rather than once per call."""
-
-    def __init__(self) -> None:
-        """Start with none."""
-        self._current: dict[tuple[Period, str], Window] = {}
-
-    def at(self, claim: BudgetClaim, now_ns: int) -> Window:
-        """The window of a claim that an instant falls into."""
-        if claim.period == "once":
-            return window_at("once", ZoneInfo("UTC"), now_ns, once=claim.once)
-        key = (claim.period, claim.zone)
-        window = self._current.get(key)
-        if window is None or not window.holds(now_ns):
-            window = self._current[key] = window_at(claim.period, ZoneInfo(claim.zone), now_ns)
-        return window
 
 
 class Ledger:
@@ -103,7 +41,7 @@ class Ledger:
                 return self._commit(commands)
             except _BATCH_FAULTS:
                 pass  # done again below, call by call: what failed has changed nothing
-        return [self._alone(command) for command in commands]
+        return self._one_by_one(commands)
 
     def sweep(self, limit: int = 256) -> int:
         """Tidy up: expire reservations whose time has passed, put orphans in doubt, withdraw unknown commits.
@@ -120,475 +58,42 @@ class Ledger:
             Lose(call=call, tenant=tenant, reason="the gateway process that sent it is gone")
             for tenant, call in self._store.orphans(limit)
         ]
-        if commands:
-            self.process(commands)
+        replies = self.process(commands) if commands else []
+        self._unanswered += [
+            call for call, reply in zip(withdrawn, replies, strict=False) if _is_unavailable(reply)
+        ]
         return len(commands)
+
+    def _one_by_one(self, commands: Sequence[Command]) -> list[Reply]:
+        replies: list[Reply] = []
+        for command in commands:
+            last = replies[-_FAILURES_IN_A_ROW_MAX:]
+            if len(last) == _FAILURES_IN_A_ROW_MAX and all(_is_unavailable(reply) for reply in last):
+                replies.append(self._failed(command, "the database cannot be written to"))
+            else:
+                replies.append(self._alone(command))
+        return replies
 
     def _alone(self, command: Command) -> Reply:
         try:
             return self._commit([command], are_new=False)[0]
         except _BATCH_FAULTS as fault:
-            if isinstance(command, Admit):
-                # The commit may have happened all the same. Nobody was told to send, so it can be taken back
-                # as never sent as soon as the store answers again.
-                self._unanswered.append((command.tenant, command.call))
-            return Failed(call=command.call, kind="unavailable", message=str(fault))
+            return self._failed(command, str(fault))
+
+    def _failed(self, command: Command, message: str) -> Failed:
+        if isinstance(command, Admit):
+            # Its commit may have happened all the same. Nobody was told to send, so it can be taken back.
+            self._unanswered.append((command.tenant, command.call))
+        return Failed(call=command.call, kind="unavailable", message=message)
 
     def _commit(self, commands: Sequence[Command], *, are_new: bool = True) -> list[Reply]:
         """One transaction. `are_new`: take it that admissions' ids are new, and fail as a whole if one is not."""
         with self._store.lock(sorted({command.tenant for command in commands})) as locked:
-            batch = _Batch(locked, commands, self._store.boot, self._windows, are_new=are_new)
+            batch = Batch(locked, commands, self._store.boot, self._windows, are_new=are_new)
             replies = [batch.carry_out(command) for command in commands]
             locked.write(batch.changes())
         return replies
 
 
-class _Batch:
-    """The working set of one transaction: what the commands need, read once; what they change, written once."""
-
-    def __init__(
-        self,
-        locked: LockedTenants,
-        commands: Sequence[Command],
-        boot: str,
-        windows: Windows,
-        *,
-        are_new: bool,
-    ) -> None:
-        self._boot = boot
-        self._heads = dict(locked.heads)
-        self._now = {tenant: max(locked.now_ns, head.last_ns) for tenant, head in self._heads.items()}
-        self._time_text = {tenant: time_text(now_ns) for tenant, now_ns in self._now.items()}
-        self._fallen = {
-            tenant: head.last_ns - locked.now_ns
-            for tenant, head in self._heads.items()
-            if head.last_ns - locked.now_ns > CLOCK_FALL_TOLERATED_NS
-        }
-        admits = [
-            command for command in commands if isinstance(command, Admit) and command.tenant in self._heads
-        ]
-        self._claim_windows: dict[str, tuple[Window, ...]] = {
-            command.call: tuple(windows.at(claim, self._now[command.tenant]) for claim in command.budgets)
-            for command in admits
-        }
-        known = [command.call for command in commands if not (are_new and isinstance(command, Admit))]
-        self._calls = locked.calls(known) if known else {}
-        standing_keys = {
-            (command.tenant, (claim.budget, claim.scope, window.label))
-            for command in admits
-            for claim, window in zip(command.budgets, self._claim_windows[command.call], strict=True)
-        } | {
-            (row.tenant, (leg.budget, leg.scope, leg.window))
-            for row in self._calls.values()
-            for leg in row.legs
-        }
-        self._standings = locked.standings(standing_keys) if standing_keys else {}
-        rate_keys = {
-            (command.tenant, (claim.rate, claim.scope)) for command in admits for claim in command.rates
-        }
-        self._arrivals = locked.arrivals(rate_keys) if rate_keys else {}
-        self._changes = Changes()
-        self._touched: dict[tuple[str, StandingKey], tuple[str, Window | None]] = {}
-        self._changed_arrivals: dict[tuple[str, RateKey], int] = {}
-        self._changed_moves: dict[str, CallMove] = {}
-        self._new_calls: dict[str, CallRow] = {}
-
-    def changes(self) -> Changes:
-        """Everything that changed, each row once."""
-        changes = self._changes
-        changes.heads = [
-            Head(
-                tenant=head.tenant,
-                next_sequence=head.next_sequence,
-                epoch=head.epoch,
-                last_ns=self._now[head.tenant],
-            )
-            for head in self._heads.values()
-        ]
-        changes.calls = list(self._new_calls.values())
-        changes.moves = list(self._changed_moves.values())
-        changes.standings = [
-            StandingRow(
-                tenant=tenant,
-                budget=key[0],
-                scope=key[1],
-                window=window or Window(label=key[2], starts_ns=0, ends_ns=0),
-                quantity=quantity,
-                standing=self._standings[tenant, key],
-            )
-            for (tenant, key), (quantity, window) in self._touched.items()
-        ]
-        changes.arrivals = [
-            (tenant, key, arrival) for (tenant, key), arrival in self._changed_arrivals.items()
-        ]
-        return changes
-
-    def carry_out(self, command: Command) -> Reply:
-        """Carry out one command against what the ones before it left."""
-        if command.tenant not in self._heads:
-            return Failed(
-                call=command.call, kind="unknown_call", message=f"there is no tenant `{command.tenant}`"
-            )
-        if isinstance(command, Admit):
-            return self._admit(command)
-        row = self._calls.get(command.call)
-        if row is None or row.tenant != command.tenant:
-            return Failed(
-                call=command.call, kind="unknown_call", message=f"there is no call `{command.call}`"
-            )
-        try:
-            match command:
-                case Dispatch():
-                    return self._dispatch(row)
-                case Settle():
-                    return self._settle(row, command.evidence)
-                case Release():
-                    return self._let_go(row, "release", command.reason)
-                case Expire():
-                    return self._expire(row)
-                case Lose():
-                    return self._lose(row, command.reason)
-                case _:
-                    assert_never(command)
-        except IllegalTransition as fault:
-            return Failed(call=command.call, kind="illegal_transition", message=str(fault))
-
-    def _admit(self, command: Admit) -> Reply:
-        head = self._heads[command.tenant]
-        if command.epoch != head.epoch:
-            return Stale(call=command.call, epoch=head.epoch)
-        if command.call in self._calls:
-            return Failed(
-                call=command.call,
-                kind="illegal_transition",
-                message=f"call `{command.call}` was decided before; each call needs an id of its own",
-            )
-        now_ns = self._now[command.tenant]
-        windows = self._claim_windows[command.call]
-        if not command.verdict.permits:
-            admission = Admission(effect=command.verdict.effect, reasons=command.verdict.reasons)
-        elif command.tenant in self._fallen:
-            admission = Admission(effect="deny", reasons=(_clock_fell_back(self._fallen[command.tenant]),))
-        elif command.quote is None:
-            admission = Admission(effect="deny", reasons=command.verdict.reasons)
-        else:
-            standings = self._standings_for(command, windows)
-            admission = admit(command.quote, command.rates, command.budgets, standings, now_ns)
-        allowed = admission.effect == "allow"
-        if allowed:
-            self._take(command, admission, windows)
-            admission = _with_reasons(admission, command.verdict.reasons)
-        state: State = "refused"
-        if allowed:
-            state = "dispatched" if command.reserve_for_ns is None else "reserved"
-        row = self._new_row(command, admission, state, now_ns)
-        self._new_calls[row.call] = self._calls[row.call] = row
-        self._enter(row, "decision", _decision_record(command, admission))
-        return Admitted(
-            call=row.call,
-            effect=admission.effect,
-            reasons=admission.reasons,
-            sequence=row.sequence,
-            state=state,
-            output_tokens=admission.output_tokens,
-            maximum=admission.maximum,
-            balances=self._balances(row.tenant, row.legs),
-        )
-
-    def _standings_for(self, command: Admit, windows: tuple[Window, ...]) -> Standings:
-        tenant = command.tenant
-        keys = [
-            (claim.budget, claim.scope, window.label)
-            for claim, window in zip(command.budgets, windows, strict=True)
-        ]
-        balances = {key: self._standings[tenant, key] for key in keys if (tenant, key) in self._standings}
-        arrivals = {
-            key: self._arrivals[tenant, key]
-            for claim in command.rates
-            if (tenant, key := (claim.rate, claim.scope)) in self._arrivals
-        }
-        return Standings(windows=windows, balances=balances, arrivals=arrivals)
-
-    def _take(self, command: Admit, admission: Admission, windows: tuple[Window, ...]) -> None:
-        tenant = command.tenant
-        for leg, window in zip(admission.legs, windows, strict=True):
-            balance = self._standings.get((tenant, (leg.budget, leg.scope, leg.window)), Standing())
-            self._stand(tenant, leg, balance.reserve(leg.amount), window)
-        for key, arrival in admission.arrivals.items():
-            self._arrivals[tenant, key] = self._changed_arrivals[tenant, key] = arrival
-
-    def _dispatch(self, row: CallRow) -> Reply:
-        if self._has_expired(row):
-            return self._let_go(row, "expire", "its reservation ran out before it was sent")
-        return self._move(row, transition(row.state, "dispatch"), "dispatch", {})
-
-    def _settle(self, row: CallRow, evidence: Evidence) -> Reply:
-        if row.state == "settled" and row.cost_nano_usd == evidence.cost_nano_usd:
-            # The same settlement again (its first answer was lost): the same answer, no second charge.
-            return self._moved(row)
-        state = transition(row.state, "settle")
-        outcome = settlement(row.legs, row.maximum_nano_usd, evidence)
-        for leg, amount in zip(row.legs, outcome.amounts, strict=True):
-            self._stand(row.tenant, leg, self._standing(row.tenant, leg).settle(leg.amount, amount))
-        if evidence.lines:
-            self._changes.charges.append((row.tenant, row.call, evidence.lines))
-        return self._move(
-            row,
-            state,
-            "settlement",
-            _settlement_record(row, evidence, outcome),
-            cost_nano_usd=outcome.cost_nano_usd,
-            overrun=outcome.overrun,
-        )
-
-    def _let_go(self, row: CallRow, event: str, reason: str) -> Reply:
-        state = transition(row.state, "release" if event == "release" else "expire")
-        for leg in row.legs:
-            self._stand(row.tenant, leg, self._standing(row.tenant, leg).release(leg.amount))
-        return self._move(row, state, event, {"reason": reason}, cost_nano_usd=0)
-
-    def _expire(self, row: CallRow) -> Reply:
-        if row.state == "reserved" and not self._has_expired(row):
-            return self._moved(row)
-        return self._let_go(row, "expire", "its reservation ran out before it was sent")
-
-    def _lose(self, row: CallRow, reason: str) -> Reply:
-        return self._move(row, transition(row.state, "lose"), "doubt", {"reason": reason})
-
-    def _has_expired(self, row: CallRow) -> bool:
-        return row.expires_ns is not None and self._now[row.tenant] >= row.expires_ns
-
-    def _move(
-        self,
-        row: CallRow,
-        state: State,
-        entry_type: str,
-        record: dict[str, object],
-        *,
-        cost_nano_usd: int | None = None,
-        overrun: bool = False,
-    ) -> Moved:
-        now_ns = self._now[row.tenant]
-        settled_ns = now_ns if cost_nano_usd is not None else None
-        move = CallMove(
-            call=row.call,
-            tenant=row.tenant,
-            state=state,
-            cost_nano_usd=cost_nano_usd,
-            overrun=overrun,
-            settled_ns=settled_ns,
-        )
-        self._changed_moves[row.call] = move
-        sequence = self._enter(row, entry_type, record)
-        self._calls[row.call] = moved = _moved_row(row, move)
-        return self._moved(moved, sequence)
-
-    def _moved(self, row: CallRow, sequence: int | None = None) -> Moved:
-        return Moved(
-            call=row.call,
-            state=row.state,
-            sequence=sequence if sequence is not None else row.sequence,
-            cost_nano_usd=row.cost_nano_usd,
-            overrun=row.overrun,
-            balances=self._balances(row.tenant, row.legs),
-        )
-
-    def _standing(self, tenant: str, leg: Leg) -> Standing:
-        return self._standings.get((tenant, (leg.budget, leg.scope, leg.window)), Standing())
-
-    def _balances(self, tenant: str, legs: tuple[Leg, ...]) -> tuple[Standing, ...]:
-        return tuple(self._standing(tenant, leg) for leg in legs)
-
-    def _stand(self, tenant: str, leg: Leg, standing: Standing, window: Window | None = None) -> None:
-        """Change a balance. Whoever may be opening it says in which window; the bounds count only then."""
-        key = (tenant, (leg.budget, leg.scope, leg.window))
-        self._standings[key] = standing
-        if window is not None or key not in self._touched:
-            self._touched[key] = (leg.quantity, window)
-
-    def _new_row(self, command: Admit, admission: Admission, state: State, now_ns: int) -> CallRow:
-        who, quote = command.attribution, command.quote
-        first = admission.reasons[0] if admission.reasons else None
-        return CallRow(
-            call=command.call,
-            tenant=command.tenant,
-            state=state,
-            effect=admission.effect,
-            reason_code=first.code if first else "",
-            reason=first.message if first else "",
-            agent=who.agent,
-            team=who.team,
-            project=who.project,
-            cost_centre=who.cost_centre,
-            environment=who.environment,
-            connector=who.connector,
-            tool=who.tool,
-            model=who.model,
-            key=who.key,
-            run=who.run,
-            parent=who.parent,
-            policy_version=command.policy_version,
-            config_version=command.config_version,
-            expected_nano_usd=quote.expected.get(USD) if quote else None,
-            maximum_nano_usd=admission.maximum.get(USD) if admission.effect == "allow" else _maximum(quote),
-            cost_nano_usd=None,
-            overrun=False,
-            legs=admission.legs,
-            salt=command.arguments.salt,
-            boot=self._boot,
-            decided_ns=now_ns,
-            expires_ns=None if command.reserve_for_ns is None else now_ns + command.reserve_for_ns,
-            settled_ns=None,
-            sequence=self._heads[command.tenant].next_sequence,
-        )
-
-    def _enter(self, row: CallRow, entry_type: str, record: dict[str, object]) -> int:
-        """Add an entry at the tenant's next place; returns the place."""
-        head = self._heads[row.tenant]
-        now_ns = self._now[row.tenant]
-        body = canonical(
-            {
-                "v": ENTRY_VERSION,
-                "type": entry_type,
-                "tenant": row.tenant,
-                "seq": head.next_sequence,
-                "time": self._time_text[row.tenant],
-                "call": row.call,
-                **record,
-            }
-        )
-        self._changes.entries.append(
-            EntryRow(
-                tenant=row.tenant,
-                sequence=head.next_sequence,
-                call=row.call,
-                type=entry_type,
-                at_ns=now_ns,
-                body=body,
-            )
-        )
-        self._heads[row.tenant] = Head(
-            tenant=head.tenant,
-            next_sequence=head.next_sequence + 1,
-            epoch=head.epoch,
-            last_ns=head.last_ns,
-        )
-        return head.next_sequence
-
-
-def _maximum(quote: Quote | None) -> int | None:
-    return quote.maximum.get(USD) if quote else None
-
-
-def _with_reasons(admission: Admission, reasons: tuple[Reason, ...]) -> Admission:
-    return Admission(
-        effect=admission.effect,
-        reasons=reasons,
-        legs=admission.legs,
-        arrivals=admission.arrivals,
-        output_tokens=admission.output_tokens,
-        maximum=admission.maximum,
-    )
-
-
-def _moved_row(row: CallRow, move: CallMove) -> CallRow:
-    return msgspec.structs.replace(
-        row,
-        state=move.state,
-        cost_nano_usd=move.cost_nano_usd,
-        overrun=move.overrun,
-        settled_ns=move.settled_ns,
-    )
-
-
-def _decision_record(command: Admit, admission: Admission) -> dict[str, object]:
-    who, quote = command.attribution, command.quote
-    record: dict[str, object] = {
-        "effect": admission.effect,
-        "reasons": reasons_record(admission.reasons),
-        "policy_version": command.policy_version,
-        "config_version": command.config_version,
-        "agent": who.agent,
-        "team": who.team,
-        "project": who.project,
-        "cost_centre": who.cost_centre,
-        "owner": who.owner,
-        "purpose": who.purpose,
-        "environment": who.environment,
-        "key": who.key,
-        "connector": who.connector,
-        "tool": who.tool,
-        "model": who.model,
-        "region": who.region,
-        "run": who.run,
-        "parent": who.parent,
-        "arguments": {
-            "digest": command.arguments.digest,
-            "hmac": command.arguments.hmac,
-            "summary": bounded_summary(command.arguments.summary),
-        },
-        "legs": _legs_record(admission.legs),
-        "rates": [claim.rate for claim in command.rates],
-    }
-    if quote is not None:
-        record["quote"] = {
-            "expected": amounts_text(quote.expected),
-            "maximum": amounts_text({**quote.maximum, **admission.maximum}),
-            "price_source": quote.price_source,
-            "price_version": quote.price_version,
-        }
-    if admission.output_tokens is not None:
-        record["output_tokens"] = admission.output_tokens
-    return record
-
-
-def _settlement_record(row: CallRow, evidence: Evidence, outcome: Settlement) -> dict[str, object]:
-    return {
-        "evidence": evidence.source,
-        "note": evidence.note,
-        "cost_nano_usd": str(outcome.cost_nano_usd),
-        "overrun": outcome.overrun,
-        "actual": amounts_text(evidence.actual),
-        "legs": [
-            {
-                "budget": leg.budget,
-                "scope": leg.scope,
-                "window": leg.window,
-                "reserved": str(leg.amount),
-                "settled": str(amount),
-            }
-            for leg, amount in zip(row.legs, outcome.amounts, strict=True)
-        ],
-        "charges": [
-            {
-                "kind": line.kind,
-                "quantity": str(line.quantity),
-                "unit": line.unit,
-                "unit_price_nano_usd": str(line.unit_price.nano_usd),
-                "per": str(line.unit_price.per),
-                "price_version": line.price_version,
-                "nano_usd": str(line.nano_usd),
-            }
-            for line in evidence.lines
-        ],
-    }
-
-
-def _legs_record(legs: tuple[Leg, ...]) -> list[dict[str, str]]:
-    return [
-        {
-            "budget": leg.budget,
-            "scope": leg.scope,
-            "window": leg.window,
-            "quantity": leg.quantity,
-            "amount": str(leg.amount),
-        }
-        for leg in legs
-    ]
-
-
-def _clock_fell_back(by_ns: int) -> Reason:
-    return Reason(
-        code="clock_fell_back",
-        message=f"the clock fell back by {by_ns / 1_000_000_000:.1f} s; calls are refused until it has caught up",
-    )
+def _is_unavailable(reply: Reply) -> bool:
+    return isinstance(reply, Failed) and reply.kind == "unavailable"

@@ -22,6 +22,7 @@ from aegis_gateway.adapters.frames import FrameReader, commands_decoder, encode_
 from aegis_gateway.application.commands import Admit, Admitted, Command, Lose, Moved, Reply
 from aegis_gateway.application.ledger import Ledger
 from aegis_gateway.application.ports import Store
+from aegis_gateway.domain.errors import LedgerUnavailable
 
 SWEEP_INTERVAL_S = 1.0
 BATCH_MAX = 512
@@ -80,7 +81,13 @@ class Writer:
             self.turn(SWEEP_INTERVAL_S)
             if time.monotonic() - swept_at >= SWEEP_INTERVAL_S:
                 swept_at = time.monotonic()
-                self._ledger.sweep()
+                self._sweep()
+
+    def _sweep(self) -> None:
+        try:
+            self._ledger.sweep()
+        except LedgerUnavailable as fault:
+            _log.warning("housekeeping has to wait: %s", fault)
 
     def turn(self, timeout_s: float) -> None:
         """One turn: read what is there, commit one batch, answer."""

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.ports import Secrets, Upstream
-from aegis_gateway.domain.errors import CallError, LedgerUnavailable
+from aegis_gateway.domain.errors import AegisError, CallError
 from aegis_gateway.entrypoints.data_plane.chat import ChatDoor, models_list
 from aegis_gateway.entrypoints.data_plane.connect import PREFIX, ConnectDoor
 from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol, Scope, api_key, send_error
@@ -55,7 +55,8 @@ class DataPlane:
             await self._door(scope)(scope, protocol)
         except CallError as fault:
             send_error(protocol, misunderstood(fault))
-        except LedgerUnavailable as fault:
+        except AegisError as fault:
+            # The ledger, the store or the configuration: nothing can be decided, so nothing is forwarded.
             send_error(protocol, unavailable(str(fault)))
         except (
             Exception

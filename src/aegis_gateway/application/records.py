@@ -1,0 +1,99 @@
+"""What the record says of a call: the bodies of its entries, apart from place and time.
+
+The format is frozen (`domain/entry.py`): amounts are strings, nothing of the arguments is readable.
+"""
+
+from __future__ import annotations
+
+from aegis_gateway.application.commands import Admit
+from aegis_gateway.domain.admit import Admission
+from aegis_gateway.domain.entry import amounts_text, bounded_summary, reasons_record
+from aegis_gateway.domain.ledger import Evidence, Leg, Settlement
+
+
+def decision_record(command: Admit, admission: Admission) -> dict[str, object]:
+    """What was decided, about whom and what, why, at which quote, held where."""
+    who, quote = command.attribution, command.quote
+    record: dict[str, object] = {
+        "effect": admission.effect,
+        "reasons": reasons_record(admission.reasons),
+        "policy_version": command.policy_version,
+        "config_version": command.config_version,
+        "agent": who.agent,
+        "team": who.team,
+        "project": who.project,
+        "cost_centre": who.cost_centre,
+        "owner": who.owner,
+        "purpose": who.purpose,
+        "environment": who.environment,
+        "key": who.key,
+        "connector": who.connector,
+        "tool": who.tool,
+        "model": who.model,
+        "region": who.region,
+        "run": who.run,
+        "parent": who.parent,
+        "arguments": {
+            "digest": command.arguments.digest,
+            "hmac": command.arguments.hmac,
+            "summary": bounded_summary(command.arguments.summary),
+        },
+        "legs": _legs_record(admission.legs),
+        "rates": [claim.rate for claim in command.rates],
+    }
+    if quote is not None:
+        record["quote"] = {
+            "expected": amounts_text(quote.expected),
+            "maximum": amounts_text({**quote.maximum, **admission.maximum}),
+            "price_source": quote.price_source,
+            "price_version": quote.price_version,
+        }
+    if admission.output_tokens is not None:
+        record["output_tokens"] = admission.output_tokens
+    return record
+
+
+def settlement_record(legs: tuple[Leg, ...], evidence: Evidence, outcome: Settlement) -> dict[str, object]:
+    """What a call came to, on whose word, line by line and leg by leg."""
+    return {
+        "evidence": evidence.source,
+        "note": evidence.note,
+        "cost_nano_usd": str(outcome.cost_nano_usd),
+        "overrun": outcome.overrun,
+        "actual": amounts_text(evidence.actual),
+        "legs": [
+            {
+                "budget": leg.budget,
+                "scope": leg.scope,
+                "window": leg.window,
+                "reserved": str(leg.amount),
+                "settled": str(amount),
+            }
+            for leg, amount in zip(legs, outcome.amounts, strict=True)
+        ],
+        "charges": [
+            {
+                "kind": line.kind,
+                "quantity": str(line.quantity),
+                "unit": line.unit,
+                "unit_price_nano_usd": str(line.unit_price.nano_usd),
+                "per": str(line.unit_price.per),
+                "price_version": line.price_version,
+                "nano_usd": str(line.nano_usd),
+            }
+            for line in evidence.lines
+        ],
+    }
+
+
+def _legs_record(legs: tuple[Leg, ...]) -> list[dict[str, str]]:
+    return [
+        {
+            "budget": leg.budget,
+            "scope": leg.scope,
+            "window": leg.window,
+            "quantity": leg.quantity,
+            "amount": str(leg.amount),
+        }
+        for leg in legs
+    ]
