@@ -19,9 +19,6 @@ from aegis_gateway.domain.ledger import Evidence
 _BATCH_FAULTS = (LedgerUnavailable, ValueError, OverflowError)
 """What makes a transaction fail as a whole: the store, or one command whose values cannot be written."""
 
-_FAILURES_IN_A_ROW_MAX = 3
-"""So many calls failed alone, one after the other: it is the store, and the rest need not be tried."""
-
 _NEVER_ANSWERED = "it is not known whether its admission was committed; nobody was told to send it"
 
 
@@ -41,7 +38,7 @@ class Ledger:
                 return self._commit(commands)
             except _BATCH_FAULTS:
                 pass  # done again below, call by call: what failed has changed nothing
-        return self._one_by_one(commands)
+        return [self._alone(command) for command in commands]
 
     def sweep(self, limit: int = 256) -> int:
         """Tidy up: expire reservations whose time has passed, put orphans in doubt, withdraw unknown commits.
@@ -64,27 +61,14 @@ class Ledger:
         ]
         return len(commands)
 
-    def _one_by_one(self, commands: Sequence[Command]) -> list[Reply]:
-        replies: list[Reply] = []
-        for command in commands:
-            last = replies[-_FAILURES_IN_A_ROW_MAX:]
-            if len(last) == _FAILURES_IN_A_ROW_MAX and all(_is_unavailable(reply) for reply in last):
-                replies.append(self._failed(command, "the database cannot be written to"))
-            else:
-                replies.append(self._alone(command))
-        return replies
-
     def _alone(self, command: Command) -> Reply:
         try:
             return self._commit([command], are_new=False)[0]
         except _BATCH_FAULTS as fault:
-            return self._failed(command, str(fault))
-
-    def _failed(self, command: Command, message: str) -> Failed:
-        if isinstance(command, Admit):
-            # Its commit may have happened all the same. Nobody was told to send, so it can be taken back.
-            self._unanswered.append((command.tenant, command.call))
-        return Failed(call=command.call, kind="unavailable", message=message)
+            if isinstance(command, Admit):
+                # Its commit may have happened all the same. Nobody was told to send, so it can be taken back.
+                self._unanswered.append((command.tenant, command.call))
+            return Failed(call=command.call, kind="unavailable", message=str(fault))
 
     def _commit(self, commands: Sequence[Command], *, are_new: bool = True) -> list[Reply]:
         """One transaction. `are_new`: take it that admissions' ids are new, and fail as a whole if one is not."""
