@@ -44,16 +44,20 @@ class Ledger:
         """Tidy up: expire reservations whose time has passed, put orphans in doubt, withdraw unknown commits.
 
         Returns how many calls there were to tidy.
+
+        Raises:
+            LedgerUnavailable: the store cannot be read; nothing was tidied.
         """
+        expired, orphans = self._store.expired(limit), self._store.orphans(limit)
         withdrawn, self._unanswered = self._unanswered, []
         commands: list[Command] = [
             Settle(call=call, tenant=tenant, evidence=Evidence(source="not_sent", note=_NEVER_ANSWERED))
             for tenant, call in withdrawn
         ]
-        commands += [Expire(call=call, tenant=tenant) for tenant, call in self._store.expired(limit)]
+        commands += [Expire(call=call, tenant=tenant) for tenant, call in expired]
         commands += [
             Lose(call=call, tenant=tenant, reason="the gateway process that sent it is gone")
-            for tenant, call in self._store.orphans(limit)
+            for tenant, call in orphans
         ]
         replies = self.process(commands) if commands else []
         self._unanswered += [

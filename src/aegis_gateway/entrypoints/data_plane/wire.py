@@ -24,6 +24,8 @@ from aegis_gateway.domain.registry import Argument, Operation
 _OUTPUT_TOKENS_MAX = 10_000_000
 _CHOICES_MAX = 128
 _NUMBER_CHARACTERS_MAX = 64
+_INTEGER_MAX = 2**63 - 1
+_MODEL_CHARACTERS_MAX = 128
 _FORBIDDEN_KEYS = ("__entity", "__extn")
 
 _decode = msgspec.json.Decoder().decode
@@ -91,6 +93,8 @@ def parse_chat(raw: bytes) -> ChatRequest:
     model = body.get("model")
     if not isinstance(model, str) or not model:
         raise CallError("`model` is missing; name one of the models that `/v1/models` lists", field="model")
+    if len(model) > _MODEL_CHARACTERS_MAX or _CONTROL.search(model):
+        raise CallError("`model` is no model's name; `/v1/models` lists those there are", field="model")
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise CallError("`messages` must be a list with at least one message", field="messages")
@@ -134,31 +138,21 @@ def parse_usage(usage: object) -> Usage | None:
 
 def answer_usage(raw: bytes) -> Usage | None:
     """The usage of a whole answer; None where there is none or the answer is not JSON."""
-    try:
-        answer = _decode(raw)
-    except (msgspec.DecodeError, RecursionError):
-        return None
-    return parse_usage(answer.get("usage")) if isinstance(answer, dict) else None
+    answer = _object_or_none(raw)
+    return parse_usage(answer.get("usage")) if answer is not None else None
 
 
 def chunk_usage(raw: bytes) -> tuple[Usage | None, bool]:
     """The usage of one chunk of a stream, and whether the chunk carries nothing else."""
-    try:
-        chunk = _decode(raw)
-    except (msgspec.DecodeError, RecursionError):
-        return None, False
-    if not isinstance(chunk, dict):
+    chunk = _object_or_none(raw)
+    if chunk is None:
         return None, False
     return parse_usage(chunk.get("usage")), not chunk.get("choices")
 
 
 def is_error_object(raw: bytes) -> bool:
     """Whether an answer is an API's own error object, and so the provider's word that it did not do the work."""
-    try:
-        answer = _decode(raw)
-    except (msgspec.DecodeError, RecursionError):
-        return False
-    return isinstance(answer, dict) and "error" in answer
+    return "error" in (_object_or_none(raw) or ())
 
 
 class OperationRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -194,14 +188,11 @@ def parse_operation(
         value = _typed(argument, found)
         values[argument.name] = value
         summary[argument.name] = _shown(argument, value)
-    canonical = json.dumps(
-        sources, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str
-    ).encode("utf-8", "surrogatepass")
     return OperationRequest(
         operation=operation,
         values=values,
         summary=summary,
-        canonical=canonical,
+        canonical=_canonical(sources),
         read=number_reader(sources),
     )
 
@@ -231,7 +222,10 @@ def path_segments(path: str) -> list[str]:
         CallError: a segment climbs, is empty, or hides a separator behind an escape.
     """
     segments = path.split("/")
-    decoded = [unquote(segment, errors="strict") if "%" in segment else segment for segment in segments]
+    try:
+        decoded = [unquote(segment, errors="strict") if "%" in segment else segment for segment in segments]
+    except UnicodeDecodeError as fault:
+        raise CallError("the path is not UTF-8 behind its escapes", field="path") from fault
     for segment in decoded:
         if segment in ("", ".", "..") or _UNSAFE_SEGMENT.search(segment):
             raise CallError("the path has an empty, climbing or disguised segment", field="path")
@@ -239,6 +233,7 @@ def path_segments(path: str) -> list[str]:
 
 
 _UNSAFE_SEGMENT = re.compile(r"[/\\%?#\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def _either(first: Read, second: Read) -> Read:
@@ -248,19 +243,32 @@ def _either(first: Read, second: Read) -> Read:
 def _json_object(raw: bytes) -> dict[str, Any]:
     try:
         body = _decode(raw)
-    except (msgspec.DecodeError, RecursionError) as fault:
+    except _UNREADABLE as fault:
         raise CallError(f"the body is not valid JSON: {_decoder_words(fault)}") from fault
     if not isinstance(body, dict):
         raise CallError("the body must be a JSON object")
     return body
 
 
+def _object_or_none(raw: bytes) -> dict[str, Any] | None:
+    """An upstream's JSON object; None for anything else, whatever it is."""
+    try:
+        value = _decode(raw)
+    except _UNREADABLE:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+_UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+"""How what is not JSON shows: msgspec's own faults, and Python's where the text is not UTF-8."""
+
+
 def _decoder_words(fault: Exception) -> str:
-    return (
-        "it is nested too deeply"
-        if isinstance(fault, RecursionError)
-        else str(fault)[0].lower() + str(fault)[1:]
-    )
+    if isinstance(fault, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(fault, UnicodeError):
+        return "it is not UTF-8"
+    return str(fault)[0].lower() + str(fault)[1:]
 
 
 def _positive(body: Mapping[str, Any], field: str, most: int) -> int | None:
@@ -318,15 +326,25 @@ def _query(query_string: str) -> dict[str, str]:
 def _strict_json(raw: bytes) -> object:
     try:
         return json.loads(
-            raw,
+            raw.decode(),  # of bytes, `loads` would also take UTF-16 and UTF-32
             parse_float=_bounded_decimal,
             parse_int=_bounded_integer,
             parse_constant=_no_constant,
             object_pairs_hook=_no_duplicates,
         )
     except (ValueError, RecursionError) as fault:
-        words = "it is nested too deeply" if isinstance(fault, RecursionError) else str(fault)
-        raise CallError(f"the body is not valid JSON: {words[0].lower()}{words[1:]}") from fault
+        raise CallError(f"the body is not valid JSON: {_decoder_words(fault)}") from fault
+
+
+def _canonical(sources: Mapping[str, object]) -> bytes:
+    """Body, query and path in one form, whatever order they came in."""
+    try:
+        text = json.dumps(sources, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+        return text.encode()
+    except RecursionError as fault:
+        raise CallError("the body is not valid JSON: it is nested too deeply") from fault
+    except UnicodeEncodeError as fault:
+        raise CallError("the body is not valid JSON: a text has half a character (a lone surrogate)") from fault
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -371,9 +389,12 @@ def _number(found: object, path: str) -> Decimal | None:
         return Decimal(found)
     if isinstance(found, str) and len(found) <= _NUMBER_CHARACTERS_MAX:
         try:
-            return Decimal(found)
+            number = Decimal(found)
         except InvalidOperation:
             pass
+        else:
+            if number.is_finite():
+                return number
     raise CallError(f"`{path}` must be a number", field=path)
 
 
@@ -396,9 +417,11 @@ def _typed(argument: Argument, found: object) -> object:
 
 def _integer(found: object, path: str) -> int | None:
     number = _number(found, path)
-    if number is None or not number.is_finite() or number != number.to_integral_value():
+    # Looked at before it is written out: `1e999999999` is a short text and an endless integer.
+    if number is None or number.adjusted() > 18 or number != number.to_integral_value():
         return None
-    return int(number)
+    integer = int(number)
+    return integer if abs(integer) <= _INTEGER_MAX else None
 
 
 def _shown(argument: Argument, value: object) -> object:
