@@ -6,7 +6,7 @@ import hmac
 import os
 import secrets
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import msgspec
@@ -69,15 +69,22 @@ def configuration(files: dict[str, str]) -> Configuration:
     Raises:
         ConfigurationError: something is wrong, all of it named.
     """
-    loaded = load(files, _prices())
+    loaded = load(files, CataloguePrices(_today()))
     for tenant in loaded.registries:
         policies(loaded, tenant)
     return loaded
 
 
-def _prices() -> CataloguePrices:
-    """The catalogue's prices in force today."""
-    return CataloguePrices(datetime.now(UTC).date())
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
+def _end_ns(day: date | None) -> int:
+    """The end of a day in UTC, in nanoseconds since 1970; far away where there is none."""
+    if day is None:
+        return 2**63 - 1
+    following = datetime.combine(day + timedelta(days=1), time(), tzinfo=UTC)
+    return int(following.timestamp()) * 1_000_000_000
 
 
 def policies(loaded: Configuration, tenant: str) -> CedarPolicies:
@@ -91,16 +98,20 @@ def directory_loader(settings: Settings) -> tuple[Callable[[], DirectoryCopy], C
     """How a gateway worker reads the directory, and how it tells whether it changed."""
     database = store(settings, read_only=True)
     key = pepper(settings)
-    compiled: dict[int, Configuration] = {}
+    prices = CataloguePrices(_today())
+    compiled: dict[tuple[int, date | None], Configuration] = {}
 
     def load_directory() -> DirectoryCopy:
+        nonlocal prices
+        if prices.valid_through is not None and _today() > prices.valid_through:
+            prices = CataloguePrices(_today())
         state = database.state()
         if state.config is None:
             return DirectoryCopy(tenants={}, keys={})
-        version = state.config.version
+        version = (state.config.version, prices.valid_through)
         if version not in compiled:
             compiled.clear()
-            compiled[version] = load(state.config.files, _prices())
+            compiled[version] = load(state.config.files, prices)
         views: dict[str, TenantView] = {}
         keys: dict[bytes, KnownKey] = {}
         for tenant, registry in compiled[version].registries.items():
@@ -110,7 +121,7 @@ def directory_loader(settings: Settings) -> tuple[Callable[[], DirectoryCopy], C
             for each in stored.keys:
                 agent = view.registry.agents.get(each.agent)
                 keys[each.hash] = KnownKey(key=each, agent=agent, view=view)
-        return DirectoryCopy(tenants=views, keys=keys)
+        return DirectoryCopy(tenants=views, keys=keys, valid_until_ns=_end_ns(prices.valid_through))
 
     return load_directory, database.epochs
 

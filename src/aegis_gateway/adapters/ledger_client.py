@@ -103,8 +103,24 @@ class LedgerClient(asyncio.Protocol):
 
     def _flush(self) -> None:
         outgoing, self._outgoing = self._outgoing, []
-        if self._transport is not None:
-            self._transport.write(frame(encode_messages(outgoing)))
+        if self._transport is None:
+            return
+        try:
+            payload = encode_messages(outgoing)
+        except (ValueError, OverflowError):
+            # One of them cannot be written down; its neighbours of the same turn must not suffer for it.
+            payload = encode_messages([each for each in outgoing if self._is_writable(*each)])
+        self._transport.write(frame(payload))
+
+    def _is_writable(self, number: int, command: Command) -> bool:
+        try:
+            encode_messages([(number, command)])
+        except (ValueError, OverflowError) as fault:
+            waiting = self._waiting.pop(number, None)
+            if waiting is not None and not waiting[0].done():
+                waiting[0].set_exception(LedgerUnavailable(f"the call cannot be written down: {fault}"))
+            return False
+        return True
 
     def _check_deadlines(self) -> None:
         self._watch = self._loop.call_later(1.0, self._check_deadlines)

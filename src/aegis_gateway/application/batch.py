@@ -250,6 +250,9 @@ class Batch:
             # The same settlement again (its first answer was lost): the same answer, no second charge.
             return self._moved(row)
         state = transition(row.state, "settle")
+        if evidence.source == "not_sent":
+            # Nothing was used of anything, whatever was reserved of it.
+            evidence = msgspec.structs.replace(evidence, actual={leg.quantity: 0 for leg in row.legs})
         outcome = settlement(row.legs, row.maximum_nano_usd, evidence)
         for leg, amount in zip(row.legs, outcome.amounts, strict=True):
             self._stand(row.tenant, leg, self._standing(row.tenant, leg).settle(leg.amount, amount))

@@ -137,6 +137,18 @@ class Calls:
             self._directory.copy.seen[seen] = known
         return known
 
+    async def view(self, key: str | None) -> TenantView:
+        """What a caller's tenant has configured, as of now.
+
+        Raises:
+            NotIdentified: the caller is unknown, or not allowed in any more.
+        """
+        await self.identify(key)
+        await self._directory.refresh_if_changed()
+        known = await self.identify(key)
+        self._valid_agent(known)
+        return known.view
+
     async def _identify_unseen(self, key: str) -> KnownKey:
         try:
             check_key(key)
@@ -165,6 +177,7 @@ class Calls:
             LedgerUnavailable: the decision could not be made durable.
         """
         call = self._new_id()
+        await self._directory.keep_current(self._clock.now_ns())
         for _ in range(_JUDGED_AGAIN_MAX):
             known = await self.identify(key)
             agent = self._valid_agent(known)

@@ -53,16 +53,14 @@ class DirectoryCopy(msgspec.Struct, frozen=True, kw_only=True):
     """One reading of everything: tenants by id, keys by the hash that is stored of them.
 
     `seen` remembers keys that were presented, by a hash that is cheaper than the stored one and means nothing
-    outside of this process; only keys that were found are in it, so it is never larger than `keys`.
+    outside of this process; only keys that were found are in it, so it is never larger than `keys`. From
+    `valid_until_ns` on some of its prices no longer hold.
     """
 
     tenants: dict[str, TenantView]
     keys: dict[bytes, KnownKey]
+    valid_until_ns: int = 2**63 - 1
     seen: dict[bytes, KnownKey] = {}
-
-    def epochs(self) -> dict[str, int]:
-        """All tenants' epochs."""
-        return {tenant: view.epoch for tenant, view in self.tenants.items()}
 
 
 class Directory:
@@ -73,12 +71,21 @@ class Directory:
         self._load = load
         self._epochs = epochs
         self._reading = asyncio.Lock()
-        self._checked_at = 0.0
+        self._tried_at = 0.0
+        self._looked_at = 0.0
+        self._epochs_seen = epochs()
         self.copy = load()
 
     def find(self, key_hash: bytes) -> KnownKey | None:
         """The key with this hash, if the copy has it."""
         return self.copy.keys.get(key_hash)
+
+    async def keep_current(self, now_ns: int) -> None:
+        """Read again what has become invalid by time alone: prices that begin on a date."""
+        if now_ns >= self.copy.valid_until_ns:
+            async with self._reading:
+                if now_ns >= self.copy.valid_until_ns:
+                    self.copy = await asyncio.to_thread(self._load)
 
     async def refresh(self, tenant: str, epoch: int) -> None:
         """Make sure that the copy of a tenant is at least at an epoch."""
@@ -88,11 +95,18 @@ class Directory:
                 self.copy = await asyncio.to_thread(self._load)
 
     async def refresh_if_changed(self) -> None:
-        """Look whether anything changed; at most every 50 ms, however many ask."""
+        """Look whether anything changed: at most every 50 ms, and once for all who asked before the look began."""
         loop = asyncio.get_running_loop()
+        asked_at = loop.time()
         async with self._reading:
-            if loop.time() - self._checked_at < RELOAD_INTERVAL_S:
-                await asyncio.sleep(RELOAD_INTERVAL_S - (loop.time() - self._checked_at))
-            if await asyncio.to_thread(self._epochs) != self.copy.epochs():
+            if self._looked_at > asked_at:
+                return
+            pause = self._tried_at + RELOAD_INTERVAL_S - loop.time()
+            if pause > 0:
+                await asyncio.sleep(pause)
+            began_at = self._tried_at = loop.time()
+            epochs = await asyncio.to_thread(self._epochs)
+            if epochs != self._epochs_seen:
                 self.copy = await asyncio.to_thread(self._load)
-            self._checked_at = loop.time()
+                self._epochs_seen = epochs
+            self._looked_at = began_at

@@ -11,6 +11,7 @@ AegisError
 │   └── LedgerUnavailable nothing can be made durable now, so nothing may be forwarded
 ├── UpstreamFault         an upstream did not answer; says whether it can have got the request
 └── StoreError            the database is not one this version can use
+    └── StoreNotMade      nobody has made it yet
 """
 
 from __future__ import annotations
@@ -100,3 +101,7 @@ class UpstreamFault(AegisError):
 
 class StoreError(AegisError):
     """The database is not one that this version can use."""
+
+
+class StoreNotMade(StoreError):
+    """There is no database yet, or nothing in it; whoever opens it for writing makes it."""

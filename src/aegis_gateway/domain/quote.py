@@ -25,6 +25,9 @@ CALLS = "calls"
 
 BYTES_PER_TOKEN_EXPECTED = 4
 
+INPUT_LINES_MAX = 3
+"""Fresh, read from the cache, written to it: a bill's lines of input, each rounded up on its own."""
+
 Read = Callable[[tuple[str, ...]], Decimal | None]
 """Reads a number at a path (`body.amount`); None where the request or response has none there."""
 
@@ -107,7 +110,7 @@ def quote_model(model: Model, shape: ChatShape) -> Quote | Reason:
         min_tokens=min(model.min_output_tokens, tokens),
         choices=shape.choices,
         price=dearest.output,
-        fixed_nano_usd=dearest.input.amount(bounded_input),
+        fixed_nano_usd=dearest.input.amount(bounded_input) + _rounding(dearest.input),
         fixed_tokens=bounded_input,
     )
     expected = Usage(
@@ -214,6 +217,11 @@ def counted(count: Count, read: Read) -> int:
     if amount < 0:
         raise CallError(f"`{number}` is negative; budgets count what is spent", field=".".join(count.source))
     return amount
+
+
+def _rounding(price: UnitPrice) -> int:
+    """What rounding up each line of input can add where tokens cost fractions of a nano-dollar."""
+    return INPUT_LINES_MAX - 1 if price.nano_usd % price.per else 0
 
 
 def _output_limit(model: Model, shape: ChatShape) -> int:

@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
 from aegis_gateway.adapters.queries import migrations
-from aegis_gateway.domain.errors import StoreError
+from aegis_gateway.domain.errors import StoreError, StoreNotMade
 
 PACKAGE = "aegis_gateway.adapters.postgres"
 
@@ -170,7 +170,13 @@ def _migrate(connection: Connection) -> None:
 
 
 def _check_schema(connection: Connection) -> None:
-    if _applied(connection) != _ours():
+    applied = _applied(connection)
+    if not applied:
+        name = connection.info.dbname
+        raise StoreNotMade(
+            f"there is nothing in the PostgreSQL database `{name}` yet; `aegis apply DIR` fills it"
+        )
+    if applied != _ours():
         raise StoreError("the database's schema is of another version of Aegis; use the version that made it")
 
 

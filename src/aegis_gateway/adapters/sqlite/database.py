@@ -14,7 +14,7 @@ from typing import Any
 import apsw
 
 from aegis_gateway.adapters.queries import migrations
-from aegis_gateway.domain.errors import StoreError
+from aegis_gateway.domain.errors import StoreError, StoreNotMade
 
 PACKAGE = "aegis_gateway.adapters.sqlite"
 
@@ -31,6 +31,10 @@ def connect(path: Path, *, read_only: bool = False) -> apsw.Connection:
     """
     if apsw.SQLITE_VERSION_NUMBER < _FIRST_SAFE_VERSION:
         raise StoreError(f"sqlite {apsw.sqlite_lib_version()} can corrupt a WAL database; update apsw")
+    if read_only and not path.exists():
+        raise StoreNotMade(
+            f"there is no store at `{path}` yet; `aegis apply DIR` makes it, --store URL names another"
+        )
     flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
     try:
         if not read_only:

@@ -1,0 +1,1 @@
+"""Settings and configuration as code: read once, checked, then frozen."""

@@ -1,0 +1,266 @@
+"""From checked entries to a registry: units become integers, paths tuples, prices versions.
+
+What is wrong with how an entry's settings fit together is found here, and told like everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from aegis_gateway.configuration.compile_model import compile_model
+from aegis_gateway.configuration.compile_operation import (
+    compile_operation,
+    tell_of_clashing_operations,
+    tell_of_clashing_tools,
+)
+from aegis_gateway.configuration.document import (
+    AgentEntry,
+    BudgetEntry,
+    ConnectorEntry,
+    MatchEntry,
+    ModelEntry,
+    ProjectEntry,
+    QuantityEntry,
+    RateEntry,
+    TeamEntry,
+    TenantEntry,
+)
+from aegis_gateway.configuration.prices import Prices
+from aegis_gateway.configuration.problems import Problems
+from aegis_gateway.configuration.scaling import scaled
+from aegis_gateway.configuration.words import listed
+from aegis_gateway.configuration.yaml_source import Path
+from aegis_gateway.domain.money import NANO_PER_USD
+from aegis_gateway.domain.registry import (
+    BUILT_IN_QUANTITIES,
+    DIMENSIONS,
+    Agent,
+    Budget,
+    Connector,
+    Match,
+    Project,
+    Quantity,
+    Rate,
+    Registry,
+    Team,
+)
+from aegis_gateway.domain.window import Window, day_start
+
+_NANOS = 1_000_000_000
+# Arrival times are kept in 64 bits.
+_AHEAD_NS_MAX = 10 * 366 * 86_400 * _NANOS
+
+
+class Entries(msgspec.Struct, frozen=True, kw_only=True):
+    """The entries of one tenant that are right in themselves, by id."""
+
+    quantities: dict[str, QuantityEntry] = {}
+    teams: dict[str, TeamEntry] = {}
+    projects: dict[str, ProjectEntry] = {}
+    agents: dict[str, AgentEntry] = {}
+    connectors: dict[str, ConnectorEntry] = {}
+    models: dict[str, ModelEntry] = {}
+    budgets: dict[str, BudgetEntry] = {}
+    rates: dict[str, RateEntry] = {}
+
+
+def compile_tenant(
+    tenant: str, settings: TenantEntry, entries: Entries, prices: Prices, problems: Problems
+) -> Registry:
+    """Make a tenant's registry. Where problems are told on the way, it is not to be used."""
+    path: Path = ("tenants", tenant)
+    quantities = BUILT_IN_QUANTITIES | {
+        name: _quantity(name, entry, (*path, "quantities", name), problems)
+        for name, entry in entries.quantities.items()
+    }
+    connectors = {
+        name: _connector(name, entry, quantities, (*path, "connectors", name), problems)
+        for name, entry in entries.connectors.items()
+    }
+    tell_of_clashing_tools(connectors.values(), (*path, "connectors"), problems)
+    return Registry(
+        tenant=tenant,
+        name=settings.name or tenant,
+        zone=settings.timezone,
+        teams={
+            name: Team(
+                id=name,
+                name=entry.name or name,
+                cost_centre=entry.cost_centre,
+                owner=entry.owner,
+                default_budget=entry.default_budget,
+            )
+            for name, entry in entries.teams.items()
+        },
+        projects={
+            name: Project(id=name, name=entry.name or name, team=entry.team)
+            for name, entry in entries.projects.items()
+        },
+        agents={
+            name: _agent(name, entry, entries.projects, (*path, "agents", name), problems)
+            for name, entry in entries.agents.items()
+        },
+        connectors=connectors,
+        models={
+            name: compile_model(name, entry, entries.connectors, prices, (*path, "models", name), problems)
+            for name, entry in entries.models.items()
+        },
+        quantities=quantities,
+        budgets={
+            name: _budget(name, entry, quantities, settings.timezone, (*path, "budgets", name), problems)
+            for name, entry in entries.budgets.items()
+        },
+        rates={
+            name: _rate(name, entry, (*path, "rates", name), problems)
+            for name, entry in entries.rates.items()
+        },
+    )
+
+
+def _quantity(name: str, entry: QuantityEntry, path: Path, problems: Problems) -> Quantity:
+    if name in BUILT_IN_QUANTITIES:
+        problems.add(path, f"is built in ({listed(BUILT_IN_QUANTITIES)}); give this quantity another name")
+    if (entry.unit is None) == (entry.decimals is None):
+        problems.add(
+            path,
+            "needs either `unit: usd`, if it is money, or the number of its `decimals`, as in decimals: 0",
+        )
+    if entry.unit is not None:
+        return Quantity(id=name, scale=NANO_PER_USD, is_money=True)
+    return Quantity(id=name, scale=10 ** (entry.decimals or 0))
+
+
+def _agent(
+    name: str, entry: AgentEntry, projects: Mapping[str, ProjectEntry], path: Path, problems: Problems
+) -> Agent:
+    project = projects.get(entry.project) if entry.project is not None else None
+    if project is not None and project.team != entry.team:
+        words = (
+            f"is `{entry.project}`, which is team `{project.team}`'s, and the agent is team `{entry.team}`'s"
+        )
+        problems.add((*path, "project"), f"{words}; change one of them")
+    return Agent(
+        id=name,
+        owner=entry.owner,
+        team=entry.team,
+        cost_centre=entry.cost_centre,
+        purpose=entry.purpose,
+        environment=entry.environment,
+        budget=entry.budget,
+        project=entry.project,
+        external_id=entry.external_id,
+        tags=entry.tags,
+    )
+
+
+def _connector(
+    name: str, entry: ConnectorEntry, quantities: Mapping[str, Quantity], path: Path, problems: Problems
+) -> Connector:
+    if entry.kind == "openai" and entry.operations:
+        words = (
+            "are for connectors of kind `http`; this one is of kind `openai` and is called through `models`"
+        )
+        problems.add((*path, "operations"), words)
+    if entry.kind == "http" and entry.provider is not None:
+        words = "says whose list prices hold for models, and this connector has none; leave it out"
+        problems.add((*path, "provider"), words)
+    prefix = entry.credential_prefix
+    if prefix is None:
+        prefix = "Bearer " if entry.credential_header == "authorization" else ""
+    operations = tuple(
+        compile_operation(key, operation, quantities, (*path, "operations", key), problems)
+        for key, operation in entry.operations.items()
+    )
+    tell_of_clashing_operations(operations, (*path, "operations"), problems)
+    return Connector(
+        id=name,
+        kind=entry.kind,
+        base_url=entry.base_url,
+        credential=entry.credential,
+        credential_header=entry.credential_header,
+        credential_prefix=prefix,
+        region=entry.region or "",
+        tags=entry.tags,
+        operations=operations,
+        timeout_s=entry.timeout_seconds,
+    )
+
+
+def _budget(
+    name: str,
+    entry: BudgetEntry,
+    quantities: Mapping[str, Quantity],
+    tenant_zone: str,
+    path: Path,
+    problems: Problems,
+) -> Budget:
+    quantity = quantities.get(entry.counts)
+    zone = entry.timezone or tenant_zone
+    return Budget(
+        id=name,
+        owner=entry.owner,
+        deputy=entry.deputy,
+        quantity=entry.counts,
+        # A quantity that is faulty itself is told of where it stands.
+        limit=scaled(entry.limit, quantity.scale, (*path, "limit"), problems) if quantity is not None else 0,
+        period=entry.period,
+        zone=zone,
+        hard=entry.kind == "hard",
+        match=_match(entry.match),
+        per=entry.per,
+        once=_once(entry, zone, path, problems),
+    )
+
+
+def _rate(name: str, entry: RateEntry, path: Path, problems: Problems) -> Rate:
+    burst = entry.burst or entry.limit
+    if burst * entry.every // entry.limit > _AHEAD_NS_MAX:
+        words = f"is `{burst}`, which lets calls run ahead of the pace by more than ten years; lower it"
+        problems.add((*path, "burst"), words)
+    return Rate(
+        id=name,
+        limit=entry.limit,
+        period_ns=entry.every,
+        burst=burst,
+        match=_match(entry.match),
+        per=entry.per,
+    )
+
+
+def _once(entry: BudgetEntry, zone: str, path: Path, problems: Problems) -> Window | None:
+    """The window of a one-off budget.
+
+    It is named by its first day alone, so that a pilot that is made longer keeps what it has spent.
+    """
+    first, last = entry.first_day, entry.last_day
+    if entry.period != "once":
+        for setting, written in (("from", first), ("to", last)):
+            if written is not None:
+                problems.add(
+                    (*path, setting), f"is for `period: once`, and this one is {entry.period}; leave it out"
+                )
+        return None
+    if first is None or last is None:
+        words = "is `once` and needs its first and its last day, as in from: 2026-10-01 and to: 2026-12-31"
+        problems.add((*path, "period"), words)
+        return None
+    if last < first:
+        problems.add(
+            (*path, "to"), f"is `{last}`, before `from`, {first}; write the last day that is included"
+        )
+        return None
+    start, end = (day_start(day, ZoneInfo(zone)) for day in (first, last + timedelta(days=1)))
+    return Window(
+        label=f"once-{first}",
+        starts_ns=int(start.timestamp()) * _NANOS,
+        ends_ns=int(end.timestamp()) * _NANOS,
+    )
+
+
+def _match(entry: MatchEntry) -> Match:
+    wanted = ((dimension, getattr(entry, dimension)) for dimension in DIMENSIONS)
+    return tuple((dimension, value) for dimension, value in wanted if value is not None)

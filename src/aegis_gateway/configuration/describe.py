@@ -1,0 +1,236 @@
+"""A registry in the units and words of the people who wrote it: dollars, days, `5 every 1s`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from aegis_gateway.domain.money import NANO_PER_USD, UnitPrice, usd_text
+from aegis_gateway.domain.price import ModelPrice, ToolPrice
+from aegis_gateway.domain.registry import (
+    BUILT_IN_QUANTITIES,
+    Agent,
+    Argument,
+    Budget,
+    Connector,
+    Count,
+    Match,
+    Model,
+    Operation,
+    Project,
+    Quantity,
+    Rate,
+    Registry,
+    Team,
+)
+from aegis_gateway.domain.window import Window
+
+Fields = dict[str, str]
+
+_NANOS = 1_000_000_000
+_MILLION = 1_000_000
+_UNITS_NS = (
+    ("d", 86_400_000_000_000),
+    ("h", 3_600_000_000_000),
+    ("m", 60_000_000_000),
+    ("s", 1_000_000_000),
+    ("ms", 1_000_000),
+)
+
+
+def describe(registry: Registry | None) -> dict[str, Fields]:
+    """Everything in a registry, by what it is, with those settings that are set, as people write them."""
+    if registry is None:
+        return {}
+    described = {f"tenant {registry.tenant}": {"name": registry.name, "timezone": registry.zone}}
+
+    def add(kind: str, things: Iterable[Any], fields: Callable[[Any], Fields]) -> None:
+        for thing in things:
+            described[f"{kind} {thing.id}"] = {name: text for name, text in fields(thing).items() if text}
+
+    own = (quantity for quantity in registry.quantities.values() if quantity.id not in BUILT_IN_QUANTITIES)
+    add("quantity", own, _quantity)
+    add("team", registry.teams.values(), _team)
+    add("project", registry.projects.values(), _project)
+    add("agent", registry.agents.values(), _agent)
+    add("connector", registry.connectors.values(), _connector)
+    for connector in registry.connectors.values():
+        for operation in connector.operations:
+            described[f"operation {connector.id}.{operation.id}"] = _operation(operation, registry)
+    add("model", registry.models.values(), _model)
+    add("budget", registry.budgets.values(), lambda budget: _budget(budget, registry))
+    add("rate", registry.rates.values(), _rate)
+    return described
+
+
+def _quantity(quantity: Quantity) -> Fields:
+    if quantity.is_money:
+        return {"counts": "money"}
+    decimals = len(str(quantity.scale)) - 1
+    return {"counts": f"numbers with {decimals} decimals" if decimals else "whole numbers"}
+
+
+def _team(team: Team) -> Fields:
+    return {
+        "name": team.name,
+        "cost centre": team.cost_centre,
+        "owner": team.owner,
+        "default budget": team.default_budget or "",
+    }
+
+
+def _project(project: Project) -> Fields:
+    return {"name": project.name, "team": project.team}
+
+
+def _agent(agent: Agent) -> Fields:
+    return {
+        "owner": agent.owner,
+        "team": agent.team,
+        "project": agent.project or "",
+        "cost centre": agent.cost_centre,
+        "purpose": agent.purpose,
+        "environment": agent.environment,
+        "budget": agent.budget,
+        "external id": agent.external_id or "",
+        "tags": _tags(agent.tags),
+    }
+
+
+def _connector(connector: Connector) -> Fields:
+    return {
+        "kind": connector.kind,
+        "address": connector.base_url,
+        "credential": connector.credential or "",
+        "credential header": _credential_header(connector) if connector.credential is not None else "",
+        "region": connector.region,
+        "tags": _tags(connector.tags),
+        "timeout": f"{connector.timeout_s} s",
+    }
+
+
+def _credential_header(connector: Connector) -> str:
+    return f"{connector.credential_header}: {connector.credential_prefix}…"
+
+
+def _operation(operation: Operation, registry: Registry) -> Fields:
+    fields = {"request": f"{operation.method} {operation.path}", "price": _tool_price(operation.price)}
+    fields |= {f"argument {argument.name}": _argument(argument) for argument in operation.arguments}
+    return fields | {f"counts {count.quantity}": _count(count, registry) for count in operation.counts}
+
+
+def _argument(argument: Argument) -> str:
+    kind = argument.type if argument.required else f"optional {argument.type}"
+    return f"{kind} from {'.'.join(argument.source)}{', shown' if argument.shown else ''}"
+
+
+def _count(count: Count, registry: Registry) -> str:
+    source = ".".join(count.source)
+    if count.maximum is None:
+        return source
+    return f"{source}, at most {_amount(count.maximum, registry.quantities[count.quantity])}"
+
+
+def _tool_price(price: ToolPrice) -> str:
+    parts = []
+    if price.per_call_nano_usd:
+        parts.append(f"{usd_text(price.per_call_nano_usd)} a call")
+    if price.per_unit is not None:
+        most = "" if price.units_max is None else f", at most {price.units_max}"
+        parts.append(f"{_dollars(price.per_unit, 1)} a {price.unit} ({'.'.join(price.units_from)}{most})")
+    if price.amount_from:
+        most = "" if price.amount_max_nano_usd is None else f", at most {usd_text(price.amount_max_nano_usd)}"
+        parts.append(f"what {'.'.join(price.amount_from)} says{most}")
+    return " + ".join(parts) or "free"
+
+
+def _model(model: Model) -> Fields:
+    fields = {
+        "connector": model.connector,
+        "upstream": model.upstream,
+        "output tokens": (
+            f"{model.default_output_tokens} unless asked, {model.min_output_tokens} at least, "
+            f"{model.expected_output_tokens} expected"
+        ),
+        "max output tokens": str(model.max_output_tokens or ""),
+        "max input tokens": str(model.max_input_tokens or ""),
+    }
+    return fields | (_model_price(model.price) if model.price is not None else {"price": "unknown"})
+
+
+def _model_price(price: ModelPrice) -> Fields:
+    is_contract = price.source == "contract"
+    fields = {"prices from": "contract" if is_contract else price.version or price.source}
+    for tier in price.tiers:
+        above = f" above {tier.above_input_tokens:,} input tokens" if tier.above_input_tokens else ""
+        for kind in ("input", "output", "cache_read", "cache_write"):
+            unit_price = getattr(tier.prices, kind)
+            if unit_price is not None:
+                name = f"{kind.replace('_', ' ')}{above}"
+                fields[name] = f"{_dollars(unit_price, _MILLION)} a million tokens"
+    return fields
+
+
+def _budget(budget: Budget, registry: Registry) -> Fields:
+    quantity = registry.quantities[budget.quantity]
+    return {
+        "limit": _amount(budget.limit, quantity),
+        "period": budget.period,
+        "days": _days(budget.once, budget.zone) if budget.once is not None else "",
+        "timezone": budget.zone,
+        "kind": "hard" if budget.hard else "soft",
+        "match": _match(budget.match),
+        "per": ", ".join(budget.per),
+        "owner": budget.owner,
+        "deputy": budget.deputy or "",
+    }
+
+
+def _rate(rate: Rate) -> Fields:
+    return {
+        "limit": f"{rate.limit} every {_duration(rate.period_ns)}",
+        "burst": str(rate.burst),
+        "match": _match(rate.match),
+        "per": ", ".join(rate.per),
+    }
+
+
+def _amount(amount: int, quantity: Quantity) -> str:
+    if quantity.is_money:
+        return usd_text(amount)
+    number = Decimal(amount) / quantity.scale
+    return f"{number.normalize():f} {quantity.id}"
+
+
+def _dollars(price: UnitPrice, units: int) -> str:
+    """A unit price as dollars for so many units, exactly where a decimal number can say it."""
+    dollars = Decimal(price.nano_usd) * units / price.per / NANO_PER_USD
+    text = f"{dollars.normalize():f}"
+    whole, _, decimals = text.partition(".")
+    return f"${whole}.{decimals.ljust(2, '0')}"
+
+
+def _duration(nanoseconds: int) -> str:
+    for unit, size in _UNITS_NS:
+        if nanoseconds % size == 0:
+            return f"{nanoseconds // size}{unit}"
+    return f"{nanoseconds}ns"
+
+
+def _days(window: Window, zone: str) -> str:
+    first, last = (
+        datetime.fromtimestamp(instant_ns // _NANOS, tz=ZoneInfo(zone)).date()
+        for instant_ns in (window.starts_ns, window.ends_ns - _NANOS)
+    )
+    return f"{first} to {last}"
+
+
+def _match(match: Match) -> str:
+    return ", ".join(f"{dimension} {value}" for dimension, value in match)
+
+
+def _tags(tags: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in sorted(tags.items()))

@@ -1,0 +1,271 @@
+"""The shape of `aegis.yaml`: what may stand where, and what it says when it is left out.
+
+Each model is one kind of entry. Sections are checked entry by entry (`load.py`), so that one reading finds
+all mistakes; what belongs together inside an entry is checked when it is compiled (`compile.py`).
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
+
+from aegis_gateway.configuration import http_values, references, values
+from aegis_gateway.domain.registry import DIMENSIONS, ArgumentType, Dimension
+from aegis_gateway.domain.window import PERIODS, Period
+
+_TOKENS_MAX = 100_000_000
+
+Text = Annotated[str, PlainValidator(values.text)]
+Identifier = Annotated[str, PlainValidator(values.identifier)]
+ArgumentName = Annotated[str, PlainValidator(values.argument_name)]
+Flag = Annotated[bool, PlainValidator(values.flag)]
+Amount = Annotated[Decimal, PlainValidator(values.number)]
+PositiveAmount = Annotated[Decimal, PlainValidator(values.positive_number)]
+Count = Annotated[int, PlainValidator(values.whole(1, values.COUNT_MAX))]
+Tokens = Annotated[int, PlainValidator(values.whole(1, _TOKENS_MAX))]
+Timezone = Annotated[str, PlainValidator(values.timezone)]
+AnyField = Annotated[http_values.FieldPath, PlainValidator(http_values.field_path(*http_values.ALL_ROOTS))]
+RequestField = Annotated[
+    http_values.FieldPath, PlainValidator(http_values.field_path(*http_values.REQUEST_ROOTS))
+]
+Dimensions = Annotated[tuple[Dimension, ...], PlainValidator(values.choices(*DIMENSIONS, example="agent"))]
+Tags = Annotated[dict[Text, Text], BeforeValidator(lambda value: {} if value is None else value)]
+
+TeamId = Annotated[str, PlainValidator(references.reference("team"))]
+ProjectId = Annotated[str, PlainValidator(references.reference("project"))]
+AgentId = Annotated[str, PlainValidator(references.reference("agent"))]
+ConnectorId = Annotated[str, PlainValidator(references.reference("connector"))]
+ModelId = Annotated[str, PlainValidator(references.reference("model"))]
+BudgetId = Annotated[str, PlainValidator(references.reference("budget"))]
+QuantityId = Annotated[str, PlainValidator(references.reference("quantity"))]
+ToolId = Annotated[str, PlainValidator(references.reference("tool"))]
+Environment = Annotated[str, PlainValidator(references.reference("environment"))]
+CountedId = Annotated[str, PlainValidator(references.counted_quantity)]
+
+
+class Entry(BaseModel):
+    """Anything in the file: no other settings than those named here."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class QuantityEntry(Entry):
+    """What budgets may count: money (`unit: usd`), or numbers with so many decimals."""
+
+    unit: Annotated[str, PlainValidator(values.choice("usd"))] | None = None
+    decimals: Annotated[int, PlainValidator(values.whole(0, 9))] | None = None
+
+
+class TeamEntry(Entry):
+    """A cost centre."""
+
+    name: Text | None = None
+    cost_centre: Text = Field(description="who pays for the team", examples=["CC-1001"])
+    owner: Text = Field(description="who answers for the team", examples=["ana@northbank.example"])
+    default_budget: BudgetId | None = None
+
+
+class ProjectEntry(Entry):
+    """A piece of a team's work."""
+
+    name: Text | None = None
+    team: TeamId = Field(description="the team whose work it is", examples=["lending"])
+
+
+class AgentEntry(Entry):
+    """An agent. `team` stands before what falls back on the team's."""
+
+    owner: Text = Field(description="who answers for the agent", examples=["ana@northbank.example"])
+    team: TeamId = Field(description="the team that it works for", examples=["lending"])
+    project: ProjectId | None = None
+    cost_centre: Annotated[str, PlainValidator(references.own_cost_centre)] = Field(
+        default=None, validate_default=True
+    )
+    purpose: Text = Field(description="what the agent is for", examples=["answers mortgage questions"])
+    environment: Identifier = Field(description="where it runs", examples=["production"])
+    budget: Annotated[str, PlainValidator(references.home_budget)] = Field(
+        default=None, validate_default=True
+    )
+    external_id: Text | None = None
+    tags: Tags = {}
+
+
+class ArgumentEntry(Entry):
+    """A value of a request that policies may see."""
+
+    type: Annotated[ArgumentType, PlainValidator(values.choice("integer", "number", "string", "boolean"))] = (
+        Field(description="what kind of value it is", examples=["number"])
+    )
+    source: RequestField = Field(
+        alias="from", description="where it stands in the request", examples=["body.amount"]
+    )
+    required: Flag = True
+    shown: Flag = False
+
+
+class ToolPriceEntry(Entry):
+    """What one operation costs: the sum of its parts."""
+
+    per_call: Amount | None = None
+    per_unit: Amount | None = None
+    unit: Text | None = None
+    units: AnyField | None = None
+    max_units: Count | None = None
+    amount: AnyField | None = None
+    max_amount: Amount | None = None
+
+
+class CountEntry(Entry):
+    """A number that an operation carries towards a quantity; a path alone is short for its `from`."""
+
+    source: AnyField = Field(alias="from", description="where it stands", examples=["body.amount"])
+    max: PositiveAmount | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_alone(cls, value: object) -> object:
+        return value if isinstance(value, dict) else {"from": value}
+
+
+class OperationEntry(Entry):
+    """One operation of an HTTP connector."""
+
+    method: Annotated[str, PlainValidator(http_values.method)] = Field(
+        description="its HTTP method", examples=["POST"]
+    )
+    path: Annotated[str, PlainValidator(http_values.path_template)] = Field(
+        description="its path", examples=["/v1/payments/{id}"]
+    )
+    arguments: dict[ArgumentName, ArgumentEntry] = {}
+    price: ToolPriceEntry = Field(
+        description="what it costs, if only that it is free", examples=["{per_call: 0.25}"]
+    )
+    counts: dict[CountedId, CountEntry] = {}
+
+
+class ConnectorEntry(Entry):
+    """One upstream."""
+
+    kind: Annotated[Literal["openai", "http"], PlainValidator(values.choice("openai", "http"))] = Field(
+        description="what it speaks", examples=["openai"]
+    )
+    base_url: Annotated[str, PlainValidator(http_values.base_url)] = Field(
+        description="where it is", examples=["https://api.example.com/v1"]
+    )
+    credential: Annotated[str, PlainValidator(http_values.credential)] | None = None
+    credential_header: Annotated[str, PlainValidator(http_values.header)] = "authorization"
+    credential_prefix: Annotated[str, PlainValidator(http_values.prefix)] | None = None
+    provider: Identifier | None = None
+    region: Text | None = None
+    tags: Tags = {}
+    timeout_seconds: Annotated[int, PlainValidator(values.whole(1, 3600))] = 600
+    operations: dict[Identifier, OperationEntry] = {}
+
+
+class ModelPriceEntry(Entry):
+    """A contract price, in dollars per million tokens."""
+
+    input_per_million: Amount = Field(description="dollars per million input tokens", examples=["0.15"])
+    output_per_million: Amount = Field(description="dollars per million output tokens", examples=["0.60"])
+    cache_read_per_million: Amount | None = None
+    cache_write_per_million: Amount | None = None
+
+
+class ModelEntry(Entry):
+    """A model as callers name it."""
+
+    connector: Annotated[str, PlainValidator(references.model_connector)] = Field(
+        description="the connector that reaches it", examples=["openai"]
+    )
+    upstream: Text | None = None
+    default_output_tokens: Tokens | None = None
+    min_output_tokens: Tokens | None = None
+    max_output_tokens: Tokens | None = None
+    expected_output_tokens: Tokens | None = None
+    max_input_tokens: Tokens | None = None
+    price: ModelPriceEntry | None = None
+
+
+class MatchEntry(Entry):
+    """Whose calls a budget or rate is for: all that is named must agree."""
+
+    tenant: Annotated[str, PlainValidator(references.own_tenant)] | None = None
+    team: TeamId | None = None
+    project: ProjectId | None = None
+    agent: AgentId | None = None
+    key: Text | None = None
+    connector: ConnectorId | None = None
+    tool: ToolId | None = None
+    model: ModelId | None = None
+    environment: Environment | None = None
+
+
+class BudgetEntry(Entry):
+    """A limit on a quantity, per window."""
+
+    owner: Text = Field(description="who answers for the budget", examples=["ana@northbank.example"])
+    deputy: Text = Field(description="who answers when the owner can't", examples=["ben@northbank.example"])
+    counts: QuantityId = "usd"
+    limit: PositiveAmount = Field(description="how much may be used in one window", examples=["20.00"])
+    period: Annotated[Period, PlainValidator(values.choice(*PERIODS))] = Field(
+        description=f"how long a window is ({', '.join(PERIODS)})", examples=["daily"]
+    )
+    first_day: Annotated[date, PlainValidator(values.day)] | None = Field(default=None, alias="from")
+    last_day: Annotated[date, PlainValidator(values.day)] | None = Field(default=None, alias="to")
+    timezone: Timezone | None = None
+    kind: Annotated[Literal["hard", "soft"], PlainValidator(values.choice("hard", "soft"))] = "hard"
+    match: MatchEntry = MatchEntry()
+    per: Dimensions = ()
+
+
+class RateEntry(Entry):
+    """A limit on how often."""
+
+    limit: Annotated[int, PlainValidator(values.whole(1, 1_000_000))] = Field(
+        description="how many calls", examples=["5"]
+    )
+    every: Annotated[int, PlainValidator(values.duration)] = Field(
+        description="in which time", examples=["1s"]
+    )
+    burst: Annotated[int, PlainValidator(values.whole(1, 1_000_000))] | None = None
+    match: MatchEntry = MatchEntry()
+    per: Dimensions = ()
+
+
+class TenantEntry(Entry):
+    """A tenant. Its sections are taken as they stand; their entries are checked one by one."""
+
+    name: Text | None = None
+    timezone: Timezone = "UTC"
+    quantities: Any = None
+    teams: Any = None
+    projects: Any = None
+    agents: Any = None
+    connectors: Any = None
+    models: Any = None
+    budgets: Any = None
+    rates: Any = None
+
+
+class Document(Entry):
+    """The whole file."""
+
+    version: Annotated[int, PlainValidator(values.whole(1, 1))] = Field(
+        description="the version of this format", examples=["1"]
+    )
+    tenants: Any = Field(description="who uses this gateway", examples=["{northbank: {name: North Bank}}"])
+
+
+SECTIONS: dict[str, type[Entry]] = {
+    "quantities": QuantityEntry,
+    "teams": TeamEntry,
+    "projects": ProjectEntry,
+    "agents": AgentEntry,
+    "connectors": ConnectorEntry,
+    "models": ModelEntry,
+    "budgets": BudgetEntry,
+    "rates": RateEntry,
+}

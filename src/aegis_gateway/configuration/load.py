@@ -1,0 +1,189 @@
+"""From the operator's files to what the gateway runs on: all of it, or all that is wrong with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+from pydantic_core import PydanticCustomError
+
+from aegis_gateway.configuration.compile import Entries, compile_tenant
+from aegis_gateway.configuration.document import SECTIONS, Document, TenantEntry
+from aegis_gateway.configuration.prices import Prices
+from aegis_gateway.configuration.problems import Problems
+from aegis_gateway.configuration.references import Known
+from aegis_gateway.configuration.values import identifier
+from aegis_gateway.configuration.words import did_you_mean, instead, listed, shown
+from aegis_gateway.configuration.yaml_source import Path, YamlSource, read_yaml
+from aegis_gateway.domain.errors import ConfigurationError, Problem
+from aegis_gateway.domain.registry import BUILT_IN_QUANTITIES, Registry
+
+MAIN_FILE = "aegis.yaml"
+POLICY_BYTES_MAX = 256 * 1024
+
+_POLICY_FILE = re.compile(r"policies/(?:([A-Za-z0-9][A-Za-z0-9._-]*)/)?[A-Za-z0-9][A-Za-z0-9._-]*\.cedar")
+
+
+class PolicyFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of policies: its path, which orders it, and its text."""
+
+    path: str
+    text: str
+
+
+class Configuration(msgspec.Struct, frozen=True, kw_only=True):
+    """All tenants' registries, and the policies that hold for each, by tenant."""
+
+    registries: dict[str, Registry]
+    policies: dict[str, tuple[PolicyFile, ...]]
+
+
+def load(files: Mapping[str, str], prices: Prices) -> Configuration:
+    """Make a configuration of files' texts, given by relative path.
+
+    Policies in `policies/` hold for every tenant, those in `policies/TENANT/` for that tenant.
+
+    Raises:
+        ConfigurationError: something is wrong; `problems` has all of it.
+    """
+    problems: list[Problem] = []
+    registries: dict[str, Registry] = {}
+    tenants: frozenset[str] | None = None
+    if MAIN_FILE in files:
+        try:
+            source = read_yaml(MAIN_FILE, files[MAIN_FILE])
+        except ConfigurationError as fault:
+            problems += fault.problems
+        else:
+            tenants, registries = _load_document(source, prices, problems)
+    else:
+        message = f"there is no {MAIN_FILE}; write one, or run `aegis init DIR` for an example"
+        problems.append(Problem(file=MAIN_FILE, message=message))
+    policies = _load_policies(files, tenants, problems)
+    if problems:
+        problems.sort(key=lambda problem: (problem.file != MAIN_FILE, problem.file, problem.line or 0))
+        raise ConfigurationError(problems=tuple(problems))
+    shared = policies.get(None, ())
+    return Configuration(
+        registries=registries,
+        policies={
+            tenant: tuple(sorted((*shared, *policies.get(tenant, ())), key=lambda file: file.path))
+            for tenant in registries
+        },
+    )
+
+
+def _load_document(
+    source: YamlSource, prices: Prices, found: list[Problem]
+) -> tuple[frozenset[str] | None, dict[str, Registry]]:
+    """The tenants that the file names, None where that can't be told, and their registries."""
+    problems = Problems(source)
+    registries = {}
+    if source.data is None:
+        problems.add((), "is empty; run `aegis init DIR` for an example")
+    elif not isinstance(source.data, dict):
+        problems.add((), f"is {shown(source.data)}; write settings, as in version: 1")
+    else:
+        problems.check(Document, source.data, ())
+        for tenant, data in _entries(source.data, ("tenants",), problems):
+            registries[tenant] = _load_tenant(tenant, data, prices, problems)
+        if not registries and "tenants" in source.data and not problems.found:
+            problems.add(
+                ("tenants",), "is empty; name who uses this gateway, as in northbank: {name: North Bank}"
+            )
+    found += problems.found
+    return frozenset(registries) or None, registries
+
+
+def _load_tenant(tenant: str, data: object, prices: Prices, problems: Problems) -> Registry:
+    path: Path = ("tenants", tenant)
+    settings = problems.check(TenantEntry, data, path)
+    sections = data if isinstance(data, dict) else {}
+    known = _known(tenant, sections)
+    checked: dict[str, dict[str, Any]] = {}
+    for section, model in SECTIONS.items():
+        entries = checked[section] = {}
+        for name, entry_data in _entries(sections, (*path, section), problems):
+            entry = problems.check(model, entry_data, (*path, section, name), known)
+            if entry is not None:
+                entries[name] = entry
+    return compile_tenant(tenant, settings or TenantEntry(), Entries(**checked), prices, problems)
+
+
+def _entries(parent: Mapping[str, object], path: Path, problems: Problems) -> Iterable[tuple[str, object]]:
+    """The entries of a section by id. An entry with nothing below it is one without settings."""
+    section = parent.get(str(path[-1]))
+    if section is None:
+        return
+    if not isinstance(section, dict):
+        problems.add(path, f"is {shown(section)}; write each entry below it under an id of its own")
+        return
+    for name, data in section.items():
+        try:
+            identifier(name)
+        except PydanticCustomError as fault:
+            problems.add((*path, name), fault.message())
+        yield name, {} if data is None else data
+
+
+def _known(tenant: str, sections: Mapping[str, object]) -> Known:
+    # A misspelt section is told of once, not once more for each reference into it.
+    meant = {
+        did_you_mean(name, SECTIONS): entries for name, entries in sections.items() if name not in SECTIONS
+    }
+
+    def section(name: str) -> dict[str, dict[str, object]]:
+        entries = sections.get(name, meant.get(name))
+        if not isinstance(entries, dict):
+            return {}
+        return {key: entry if isinstance(entry, dict) else {} for key, entry in entries.items()}
+
+    tools = {"chat"}
+    for connector, data in section("connectors").items():
+        operations = data.get("operations")
+        if isinstance(operations, dict):
+            tools |= {f"{connector}.{operation}" for operation in operations}
+    environments = (agent.get("environment") for agent in section("agents").values())
+    return Known(
+        tenant=tenant,
+        names={
+            "team": frozenset(section("teams")),
+            "project": frozenset(section("projects")),
+            "agent": frozenset(section("agents")),
+            "connector": frozenset(section("connectors")),
+            "model": frozenset(section("models")),
+            "budget": frozenset(section("budgets")),
+            "quantity": frozenset(section("quantities")) | frozenset(BUILT_IN_QUANTITIES),
+            "tool": frozenset(tools),
+            "environment": frozenset(name for name in environments if isinstance(name, str)),
+        },
+        connector_kinds={name: data.get("kind") for name, data in section("connectors").items()},
+        team_budgets={name: data.get("default_budget") for name, data in section("teams").items()},
+        team_cost_centres={name: data.get("cost_centre") for name, data in section("teams").items()},
+    )
+
+
+def _load_policies(
+    files: Mapping[str, str], tenants: frozenset[str] | None, problems: list[Problem]
+) -> dict[str | None, tuple[PolicyFile, ...]]:
+    """The policy files by tenant; those of all tenants under None."""
+    policies: dict[str | None, tuple[PolicyFile, ...]] = {}
+    for path, text in sorted(files.items()):
+        if path == MAIN_FILE:
+            continue
+        place = _POLICY_FILE.fullmatch(path)
+        if place is None:
+            message = "this is not read; policies are policies/NAME.cedar, or policies/TENANT/NAME.cedar"
+            problems.append(Problem(file=path, message=message))
+            continue
+        tenant = place[1]
+        if tenant is not None and tenants is not None and tenant not in tenants:
+            advice = instead(tenant, tenants, f"there are {listed(sorted(tenants))}")
+            problems.append(Problem(file=path, message=f"there is no tenant `{tenant}`; {advice}"))
+        if len(text.encode("utf-8", "surrogatepass")) > POLICY_BYTES_MAX:
+            message = f"the file is larger than {POLICY_BYTES_MAX // 1024} KiB; split it"
+            problems.append(Problem(file=path, message=message))
+        policies[tenant] = (*policies.get(tenant, ()), PolicyFile(path=path, text=text))
+    return policies

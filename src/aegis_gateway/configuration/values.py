@@ -1,0 +1,152 @@
+"""The plain kinds of value that `aegis.yaml` is made of; each says what is wrong with a value."""
+
+from __future__ import annotations
+
+import re
+import zoneinfo
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+
+from aegis_gateway.configuration.words import CONTROL, instead, shown, unfit
+
+ID_CHARACTERS_MAX = 64
+TEXT_CHARACTERS_MAX = 500
+COUNT_MAX = 10**15
+
+_ID = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_ARGUMENT_NAME = re.compile(r"(?!__)[A-Za-z_][A-Za-z0-9_]{0,63}")
+_DURATION = re.compile(r"([1-9][0-9]{0,8})(ms|s|m|h|d)")
+_DURATION_NS = {
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "m": 60_000_000_000,
+    "h": 3_600_000_000_000,
+    "d": 86_400_000_000_000,
+}
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_YEARS = range(1970, 2200)
+_ZONES_OF_THE_MACHINE = ("localtime", "posixrules", "Factory")
+
+
+def text(value: object) -> str:
+    """A line of text."""
+    if isinstance(value, bool | int | Decimal):
+        unfit(f'is {shown(value)}, and text is needed; put it in quotes: "{shown(value).strip("`")}"')
+    if not isinstance(value, str) or not value.strip():
+        unfit(f"is {shown(value) if value != '' else 'empty'}; write some text")
+    if len(value) > TEXT_CHARACTERS_MAX:
+        unfit(f"has {len(value)} characters; write at most {TEXT_CHARACTERS_MAX}")
+    stripped = value.strip()
+    if CONTROL.search(stripped):
+        unfit("has line breaks or control characters in it; write it on one line")
+    return stripped
+
+
+def identifier(value: object) -> str:
+    """An id, as references, policies and scopes of budgets use it."""
+    if isinstance(value, str) and len(value) <= ID_CHARACTERS_MAX and _ID.fullmatch(value):
+        return value
+    fixed = re.sub(r"[^a-z0-9._-]+", "-", str(value).lower()).strip("-._")[:ID_CHARACTERS_MAX]
+    words = f"is {shown(value)}, which is not an id; ids are a-z, 0-9, `-`, `_` and `.`, at most 64 of them"
+    unfit(f"{words}, as in {fixed}" if fixed and isinstance(value, str) else words)
+
+
+def argument_name(value: object) -> str:
+    """The name by which policies know an argument: `context.args.amount`."""
+    if not isinstance(value, str) or not _ARGUMENT_NAME.fullmatch(value):
+        unfit(f"is {shown(value)}; name an argument by letters, digits and `_`, as in amount")
+    return value
+
+
+def flag(value: object) -> bool:
+    """True or false."""
+    if not isinstance(value, bool):
+        unfit(f"is {shown(value)}; write true or false")
+    return value
+
+
+def number(value: object, *, zero: bool = True) -> Decimal:
+    """A number from 0, or above it."""
+    floor = "from 0" if zero else "above 0"
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        unfit(f"is {shown(value)}; write a number {floor}, without quotes or signs, as in 20.00")
+    if value < 0 or (value == 0 and not zero):
+        unfit(f"is {shown(value)}; write a number {floor}, as in 20.00")
+    return Decimal(value)
+
+
+def positive_number(value: object) -> Decimal:
+    """A number above 0."""
+    return number(value, zero=False)
+
+
+def whole(least: int, most: int) -> Callable[[object], int]:
+    """A whole number within bounds."""
+
+    def check(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            wanted = f"{least}" if least == most else f"a whole number from {least} to {most}"
+            unfit(f"is {shown(value)}; write {wanted}")
+        return value
+
+    return check
+
+
+def choice(*names: str) -> Callable[[object], str]:
+    """One of a few words."""
+
+    def check(value: object) -> str:
+        if not isinstance(value, str) or value not in names:
+            words = " or ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else names[0]
+            unfit(f"is {shown(value)}; {instead(value, names, f'write {words}')}")
+        return value
+
+    return check
+
+
+def choices(*names: str, example: str) -> Callable[[object], tuple[str, ...]]:
+    """Some of a few words, each at most once."""
+    one = choice(*names)
+
+    def check(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list):
+            unfit(f"is {shown(value)}; write a list, as in [{example}]")
+        chosen = tuple(one(item) for item in value)
+        for item in chosen:
+            if chosen.count(item) > 1:
+                unfit(f"has `{item}` twice; write it once")
+        return chosen
+
+    return check
+
+
+def timezone(value: object) -> str:
+    """The name of a time zone."""
+    name = text(value)
+    try:
+        if name in _ZONES_OF_THE_MACHINE:
+            raise ValueError
+        return zoneinfo.ZoneInfo(name).key
+    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
+        advice = instead(name, zoneinfo.available_timezones(), "write one as in Europe/London, or UTC")
+        unfit(f"is {shown(name)}, and there is no such time zone; {advice}")
+
+
+def duration(value: object) -> int:
+    """A duration in nanoseconds, written as `250ms`, `1s`, `1m`, `1h` or `1d`."""
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    nanoseconds = int(match[1]) * _DURATION_NS[match[2]] if match else 0
+    if not 0 < nanoseconds <= 366 * _DURATION_NS["d"]:
+        unfit(f"is {shown(value)}; write a time with its unit, as in 250ms, 1s, 1m, 1h or 1d")
+    return nanoseconds
+
+
+def day(value: object) -> date:
+    """A day, written as `2026-10-01`."""
+    if isinstance(value, str) and _DAY.fullmatch(value) and int(value[:4]) in _YEARS:
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            unfit(f"is {shown(value)}, a day that does not exist; write one as in 2026-10-01")
+    unfit(f"is {shown(value)}; write a day as in 2026-10-01")

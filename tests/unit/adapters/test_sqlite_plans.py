@@ -1,0 +1,55 @@
+"""What is asked every second reads a range of an index, never a whole table, in SQLite as well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import apsw
+import pytest
+
+from aegis_gateway.adapters import reports
+from aegis_gateway.adapters.queries import named_queries
+from aegis_gateway.adapters.sqlite.database import PACKAGE, connect
+
+SWEPT = named_queries(PACKAGE)
+CALLS = reports._CALLS + reports._OF_TENANT
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[apsw.Connection]:
+    """An empty database with its indexes."""
+    with closing(connect(tmp_path / "aegis.db")) as connection:
+        yield connection
+
+
+@pytest.mark.parametrize(
+    ("sql", "index"),
+    [
+        (SWEPT["expired"], "call USING INDEX call_open (state=?)"),
+        (SWEPT["orphans"], "call USING INDEX call_open (state=?)"),
+        (reports._STANDINGS, "standing USING PRIMARY KEY (tenant=? AND budget=?)"),
+        (reports._EFFECTS, "call USING INDEX call_by_time (tenant=? AND decided_ns>?)"),
+        (reports._SPENT, "call USING INDEX call_by_time (tenant=? AND decided_ns>?)"),
+        (
+            reports._SPENT_SINCE,
+            "entry USING INDEX sqlite_autoindex_entry_1 (tenant=? AND sequence>? AND sequence<?)",
+        ),
+        (reports._SPENT_SINCE, "call USING PRIMARY KEY (call=?)"),
+        (reports._CALLS + reports._OF_ENTRIES, "call USING PRIMARY KEY (call=?)"),
+        (reports._ENTRIES, "entry USING INDEX sqlite_autoindex_entry_1 (tenant=? AND sequence>?)"),
+        (CALLS + reports._NEWEST_FIRST, "call USING INDEX call_by_time (tenant=?)"),
+        (
+            CALLS + " and state = ?" + reports._STILL_OPEN + reports._OLDEST_FIRST,
+            "call USING INDEX call_open (state=? AND tenant=?)",
+        ),
+        (reports._OPEN, "call USING COVERING INDEX call_open (state=? AND tenant=?)"),
+    ],
+)
+def test_an_index_is_searched(connection: apsw.Connection, sql: str, index: str) -> None:
+    """The plan searches the index that is meant, and scans no table."""
+    rows = connection.execute(f"explain query plan {sql}", (0,) * sql.count("?")).fetchall()
+    steps = [str(row[3]) for row in rows]
+    assert f"SEARCH {index}" in steps
+    assert [] == [step for step in steps if step.startswith("SCAN")]
