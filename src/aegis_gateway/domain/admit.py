@@ -7,6 +7,7 @@ nothing is taken: a refused call consumes nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 
 import msgspec
 
@@ -148,7 +149,7 @@ def _rate_limited(rate: RateClaim, wait: int) -> Reason:
         subject=rate.rate,
         wait_ns=wait,
         message=f"rate limit `{rate.rate}` allows {rate.limit} calls in {seconds:g} s; "
-        f"try again in {wait / 1_000_000_000:.3f} s",
+        f"try again in {-(-wait // 1_000_000) / 1000:.3f} s",
     )
 
 
@@ -182,5 +183,4 @@ def _exhausted(budget: BudgetClaim, window: Window, available: int, needed: int)
 def _amount(budget: BudgetClaim, amount: int) -> str:
     if budget.quantity == USD or budget.is_money:
         return usd_text(amount)
-    whole = f"{amount / budget.scale:g}" if budget.scale != 1 else f"{amount}"
-    return f"{whole} {budget.quantity}"
+    return f"{Decimal(amount) / budget.scale:f} {budget.quantity}"

@@ -37,7 +37,11 @@ class Supervisor:
         self._settings = settings
         self._folder = tempfile.TemporaryDirectory(prefix="aegis-")
         self._socket = Path(self._folder.name) / "ledger.sock"
-        self._writer = Writer(bootstrap.store(settings), self._socket)
+        try:
+            self._writer = Writer(bootstrap.store(settings), self._socket)
+        except BaseException:
+            self._folder.cleanup()
+            raise
         self._workers: list[subprocess.Popen[bytes]] = []
         self._stopping = False
         self._started_at = 0.0

@@ -1,0 +1,288 @@
+"""`aegis budget`: what may be spent, what is, and by whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from rich.console import Console, Group
+from rich.text import Text
+
+from aegis_gateway.adapters.reports import BudgetStanding, BudgetWindow, Sum
+from aegis_gateway.domain.errors import ConfigurationError
+from aegis_gateway.domain.registry import Budget, Quantity, Registry
+from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption
+from aegis_gateway.entrypoints.cli.output import (
+    DIM,
+    STRONG,
+    Column,
+    Row,
+    ago,
+    at_decimal_point,
+    bar,
+    out,
+    percent,
+    print_json,
+    quantity_text,
+    say,
+    table,
+    usd,
+    utc,
+)
+from aegis_gateway.entrypoints.cli.session import instead, opened
+
+NOT_HELD = 3
+
+_BAR_WIDE, _BAR_NARROW, _WIDE = 20, 10, 110
+
+
+def budget(
+    budget_id: Annotated[
+        str | None, typer.Argument(metavar="ID", help="One budget, in detail.", show_default=False)
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit with 3 if a budget has less than nothing left.")
+    ] = False,
+    store: StoreOption = None,
+    tenant: TenantOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show budgets: owner, limit, spent, reserved, left. With an id, its last windows and its dearest agents."""
+    with opened(store) as session:
+        name = session.tenant(tenant)
+        registry = session.registry(name)
+        if budget_id is not None and budget_id not in registry.budgets:
+            raise ConfigurationError(
+                f"there is no budget `{budget_id}`; {instead(budget_id, sorted(registry.budgets))}"
+            )
+        wanted = (
+            [registry.budgets[budget_id]]
+            if budget_id
+            else sorted(registry.budgets.values(), key=lambda b: b.id)
+        )
+        now_ns = session.clock.now_ns()
+        standings = session.reports.standings(name, wanted, now_ns)
+        windows: list[BudgetWindow] = []
+        agents: list[Sum] = []
+        if budget_id is not None:
+            windows = session.reports.windows(name, budget_id, now_ns)
+            window = session.reports.window(wanted[0], now_ns)
+            agents = session.reports.agents_of_budget(name, budget_id, window)
+    if as_json:
+        records = [
+            standing_record(standing, registry.quantities[standing.budget.quantity]) for standing in standings
+        ]
+        record: dict[str, object] = {"tenant": name, "at": utc(now_ns), "budgets": records}
+        if budget_id is not None:
+            record["windows"] = [
+                _window_record(each, registry.quantities[wanted[0].quantity]) for each in windows
+            ]
+            record["agents"] = [_sum_record(each) for each in agents]
+        print_json(record)
+    elif budget_id is not None:
+        _show_one(wanted[0], standings, windows, agents, registry, now_ns)
+    elif not wanted:
+        say("no budgets yet; write them under `budgets` in aegis.yaml, and `aegis apply` it")
+    else:
+        _show_all(wanted, standings, registry, now_ns)
+    if check and any(standing.left < 0 for standing in standings):
+        say(Text("a budget has less than nothing left", style="red"))
+        raise typer.Exit(NOT_HELD)
+
+
+def budgets_table(
+    standings: Sequence[BudgetStanding],
+    registry: Registry,
+    console: Console,
+    now_ns: int,
+    *,
+    notes: bool = True,
+) -> Text:
+    """Budgets with their bars. A note below each says who owns it."""
+    columns = [
+        Column(name="budget", flexible=True),
+        Column(name=""),
+        Column(name="used", right=True),
+        Column(name="spent", right=True),
+        Column(name="reserved", right=True),
+        Column(name="left", right=True),
+        Column(name="limit", right=True, optional=1),
+        Column(name="window", optional=2),
+        Column(name="ends", optional=3),
+    ]
+    bar_width = _BAR_WIDE if console.width >= _WIDE else _BAR_NARROW
+    quantities = [registry.quantities[standing.budget.quantity] for standing in standings]
+    money = [
+        at_decimal_point(
+            [quantity_text(amount, quantity) for amount, quantity in zip(amounts, quantities, strict=True)]
+        )
+        for amounts in (
+            [standing.spent for standing in standings],
+            [standing.reserved for standing in standings],
+            [standing.left for standing in standings],
+            [standing.budget.limit for standing in standings],
+        )
+    ]
+    rows = []
+    for place, standing in enumerate(standings):
+        each = standing.budget
+        left_style = "red" if standing.left <= 0 else ""
+        rows.append(
+            Row(
+                cells=(
+                    Text(f"{each.id} {standing.scope}".rstrip(), style=STRONG),
+                    bar(standing.spent, standing.reserved, each.limit, bar_width, console),
+                    percent(standing.spent + standing.reserved, each.limit),
+                    money[0][place],
+                    money[1][place],
+                    Text(money[2][place], style=left_style),
+                    money[3][place],
+                    standing.window.label,
+                    ago(standing.window.ends_ns, now_ns) if each.once is None else "",
+                ),
+                note=_ownership(each) if notes else None,
+            )
+        )
+    return table(columns, rows, console)
+
+
+def _show_all(
+    budgets: Sequence[Budget], standings: Sequence[BudgetStanding], registry: Registry, now_ns: int
+) -> None:
+    console = out()
+    console.print(budgets_table(standings, registry, console, now_ns))
+    used = {standing.budget.id for standing in standings}
+    unused = [each.id for each in budgets if each.id not in used]
+    if unused:
+        say(f"split, and not used in this window yet: {', '.join(unused)}")
+    say(Text("█ spent  ▒ reserved  ░ left; `aegis budget ID` shows one in detail", style=DIM))
+
+
+def _show_one(
+    each: Budget,
+    standings: Sequence[BudgetStanding],
+    windows: Sequence[BudgetWindow],
+    agents: Sequence[Sum],
+    registry: Registry,
+    now_ns: int,
+) -> None:
+    console = out()
+    quantity = registry.quantities[each.quantity]
+    whose = (
+        ", ".join(f"{dimension} {value}" for dimension, value in each.match) or "the agents that live on it"
+    )
+    split = f", split by {' and '.join(each.per)}" if each.per else ""
+    parts: list[Text] = [
+        Text.assemble(
+            (each.id, STRONG),
+            f"  {_kind(each)}, {quantity_text(each.limit, quantity, exact=True)} {each.period}",
+        ),
+        Text(f"counts {each.quantity} of {whose}{split}; windows begin in {each.zone}"),
+        Text(_ownership(each)),
+        Text(""),
+    ]
+    if standings:
+        parts.append(budgets_table(standings, registry, console, now_ns, notes=False))
+    else:
+        parts.append(Text("not used in this window yet"))
+    if windows:
+        parts += [Text(""), _windows_table(windows, quantity, console)]
+    parts.append(Text(""))
+    parts.append(
+        _agents_table(agents, console) if agents else Text("no calls counted against it in this window")
+    )
+    console.print(Group(*parts))
+
+
+def _windows_table(windows: Sequence[BudgetWindow], quantity: Quantity, console: Console) -> Text:
+    spent = at_decimal_point([quantity_text(each.spent, quantity, exact=True) for each in windows])
+    reserved = at_decimal_point([quantity_text(each.reserved, quantity, exact=True) for each in windows])
+    rows = [
+        Row(cells=(each.window.label, spent[place], reserved[place], str(each.scopes)))
+        for place, each in enumerate(windows)
+    ]
+    columns = [
+        Column(name="last windows"),
+        Column(name="spent", right=True),
+        Column(name="reserved", right=True),
+        Column(name="parts", right=True),
+    ]
+    split = any(each.scopes > 1 for each in windows)
+    if not split:
+        columns.pop()
+        rows = [Row(cells=row.cells[:-1]) for row in rows]
+    return table(columns, rows, console)
+
+
+def _agents_table(agents: Sequence[Sum], console: Console) -> Text:
+    costs = at_decimal_point([usd(each.nano_usd) for each in agents])
+    rows = [
+        Row(cells=(each.name or "", costs[place], f"{each.calls:,}")) for place, each in enumerate(agents)
+    ]
+    columns = [
+        Column(name="dearest agents", flexible=True),
+        Column(name="cost", right=True),
+        Column(name="calls", right=True),
+    ]
+    return table(columns, rows, console)
+
+
+def _kind(each: Budget) -> str:
+    return "hard" if each.hard else "soft"
+
+
+def _ownership(each: Budget) -> str:
+    deputy = f", deputy {each.deputy}" if each.deputy else ""
+    return f"owner {each.owner}{deputy}"
+
+
+def _amount_record(name: str, amount: int, quantity: Quantity) -> dict[str, object]:
+    return {
+        f"{name}_amount": amount,
+        f"{name}_nano_usd": amount if quantity.is_money else None,
+        name: quantity_text(amount, quantity, exact=True),
+    }
+
+
+def standing_record(standing: BudgetStanding, quantity: Quantity) -> dict[str, object]:
+    """A budget's balance as programs read it."""
+    each = standing.budget
+    return {
+        "budget": each.id,
+        "scope": standing.scope,
+        "owner": each.owner,
+        "deputy": each.deputy,
+        "quantity": each.quantity,
+        "kind": _kind(each),
+        "period": each.period,
+        "time_zone": each.zone,
+        "window": standing.window.label,
+        "window_starts_ns": standing.window.starts_ns,
+        "window_ends_ns": standing.window.ends_ns,
+        **_amount_record("limit", each.limit, quantity),
+        **_amount_record("spent", standing.spent, quantity),
+        **_amount_record("reserved", standing.reserved, quantity),
+        **_amount_record("left", standing.left, quantity),
+        "used_percent": percent(standing.spent + standing.reserved, each.limit),
+    }
+
+
+def _window_record(each: BudgetWindow, quantity: Quantity) -> dict[str, object]:
+    return {
+        "window": each.window.label,
+        "window_starts_ns": each.window.starts_ns,
+        "window_ends_ns": each.window.ends_ns,
+        "scopes": each.scopes,
+        **_amount_record("spent", each.spent, quantity),
+        **_amount_record("reserved", each.reserved, quantity),
+    }
+
+
+def _sum_record(each: Sum) -> dict[str, object]:
+    return {
+        "agent": each.name,
+        "calls": each.calls,
+        "cost_nano_usd": each.nano_usd,
+        "cost": usd(each.nano_usd),
+    }

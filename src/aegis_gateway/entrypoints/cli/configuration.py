@@ -1,0 +1,258 @@
+"""`aegis init`, `aegis plan`, `aegis apply`: configuration as code."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from aegis_gateway.application.agents import left_without
+from aegis_gateway.application.ports import ConfigVersion
+from aegis_gateway.domain.errors import ConfigurationError, StoreNotMade
+from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption
+from aegis_gateway.entrypoints.cli.output import DIM, GOOD, STRONG, WARNING, out, print_json, say
+from aegis_gateway.entrypoints.cli.session import Session, opened
+
+if TYPE_CHECKING:
+    from aegis_gateway.configuration.difference import Change
+    from aegis_gateway.configuration.load import Configuration
+
+NO_CHANGES, CHANGES = 0, 2
+
+DirArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DIR", help="The directory with aegis.yaml and policies/*.cedar.", show_default=False
+    ),
+]
+
+_SIGNS = {"added": ("+", GOOD), "changed": ("~", WARNING), "removed": ("-", "red")}
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What applying a directory would do: the files, all checked, and how they differ from what is in force."""
+
+    directory: Path
+    files: dict[str, str]
+    new: Configuration
+    current: ConfigVersion | None
+    changes: tuple[Change, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def is_new(self) -> bool:
+        """Whether applying makes a version; a comment that changes does, though nothing that decides does."""
+        return self.current is None or self.current.files != self.files
+
+    @property
+    def summary(self) -> str:
+        """How much would change: `2 added, 1 changed`."""
+        counts = {kind: sum(change.kind == kind for change in self.changes) for kind in _SIGNS}
+        return ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+
+
+def init(directory: DirArgument) -> None:
+    """Write a commented example configuration into a directory.
+
+    Nothing that is there is overwritten.
+    """
+    from aegis_gateway.configuration.example import write_example
+
+    written = write_example(directory)
+    console = out()
+    for file in written:
+        console.print(Text.assemble(("+ ", GOOD), str(file)))
+    say("")
+    say(
+        f"read and change it, then: `aegis plan {directory}` shows what it does, `aegis apply {directory}` applies it"
+    )
+
+
+def plan(
+    directory: DirArgument,
+    store: StoreOption = None,
+    detailed: Annotated[
+        bool,
+        typer.Option(
+            "--detailed-exitcode",
+            help="Exit with 0 if nothing would change, 2 if something would, 1 on errors.",
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a configuration and show what applying it would change. Nothing is changed.
+
+    Mistakes are told by file and line, all of them at once, with what to write instead.
+    """
+    found = checked(directory)
+    with contextlib.suppress(StoreNotMade), opened(store) as session:
+        found = against(session, found)
+    if as_json:
+        print_json(_as_record(found))
+    else:
+        show_plan(found)
+        if found.changes:
+            say("")
+            say(f"apply it with `aegis apply {directory}`")
+    if detailed and found.is_new:
+        raise typer.Exit(CHANGES)
+
+
+def apply(
+    directory: DirArgument,
+    store: StoreOption = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before applying.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a configuration in force: all of it as one version, or nothing.
+
+    The very next call is decided by it, on every replica. Applying what is in force already changes nothing.
+    """
+    found = checked(directory)  # before a store is made for it
+    with opened(store, writable=True) as session:
+        found = against(session, found)
+        if not as_json:
+            show_plan(found)
+        if found.is_new and not yes:
+            _ask(found)
+        version = put_in_force(session, found)
+    if as_json:
+        print_json({**_as_record(found), "version": version.version})
+    elif found.is_new:
+        say("")
+        say(Text(f"configuration {version.version} is in force", style=STRONG))
+
+
+def checked(directory: Path) -> Plan:
+    """Check a directory. The plan is that of a store where nothing is in force yet.
+
+    Raises:
+        ConfigurationError: something is wrong with it; `problems` has all of it.
+    """
+    from aegis_gateway import bootstrap
+    from aegis_gateway.configuration.read import read_directory
+
+    try:
+        files = read_directory(directory)
+        new = bootstrap.configuration(files)
+    except ConfigurationError as fault:
+        # From where the command was run, so that a terminal or an editor can jump there.
+        placed = [msgspec.structs.replace(each, file=str(directory / each.file)) for each in fault.problems]
+        raise ConfigurationError("" if placed else str(fault), problems=tuple(placed)) from None
+    bare = Plan(directory=directory, files=files, new=new, current=None, changes=(), warnings=())
+    return _compared(bare, None, None)
+
+
+def against(session: Session, found: Plan) -> Plan:
+    """The plan, compared with what is in force.
+
+    Raises:
+        ConfigurationError: imported agents would be left without their team, project or budget.
+    """
+    _check_imported(session, found)
+    if session.state.config is None:
+        return found
+    return _compared(found, session.configuration, session.state.config)
+
+
+def put_in_force(session: Session, found: Plan) -> ConfigVersion:
+    """Apply a plan; one that changes nothing leaves the version as it is."""
+    return session.administration().apply(found.files, found.new.registries)
+
+
+def show_plan(found: Plan) -> None:
+    """Say what would change, grouped by tenant, and what may not be meant."""
+    console = out()
+    tenant: str | None = ""
+    for change in found.changes:
+        if change.tenant != tenant:
+            tenant = change.tenant
+            console.print(Text(tenant or "all tenants", style=STRONG))
+        console.print(_change_text(change, console))
+    if found.changes:
+        console.print(Text(found.summary, style=STRONG))
+    elif found.is_new:
+        console.print("nothing that decides would change, only the files' texts")
+    else:
+        version = found.current.version if found.current else 0
+        console.print(f"nothing to do: configuration {version} is in force and the same")
+    show_warnings(found)
+
+
+def show_warnings(found: Plan) -> None:
+    """Say what is allowed and may still not be meant."""
+    for warning in found.warnings:
+        say(Text.assemble(("warning: ", WARNING), warning))
+
+
+def _change_text(change: Change, console: Console) -> Text:
+    """One change; in a terminal a long line goes on below its own beginning."""
+    text = Text(change.what)
+    if change.fields and change.kind == "changed":
+        text.append(": " + ", ".join(map(str, change.fields)))
+    elif change.fields:
+        text.append("  " + ", ".join(f"{field.name} {field.new}" for field in change.fields), style=DIM)
+    lines = list(text.wrap(console, max(20, console.width - 4))) if console.is_terminal else [text]
+    for line in lines:
+        line.rstrip()
+    return Text.assemble("  ", _SIGNS[change.kind], " ", Text("\n    ").join(lines))
+
+
+def _compared(found: Plan, old: Configuration | None, current: ConfigVersion | None) -> Plan:
+    from aegis_gateway.configuration.difference import difference, obstacles, warnings
+
+    in_the_way = obstacles(old, found.new)
+    if in_the_way:
+        raise ConfigurationError("\n".join(in_the_way))
+    return msgspec.structs.replace(
+        found,
+        current=current,
+        changes=tuple(difference(old, found.new)),
+        warnings=tuple(warnings(old, found.new)),
+    )
+
+
+def _check_imported(session: Session, found: Plan) -> None:
+    """Refuse what would leave imported agents without their team, project or budget."""
+    words = [
+        f"{tenant}: {mistake}"
+        for tenant, registry in sorted(found.new.registries.items())
+        for mistake in left_without(registry, session.imported(tenant).values())
+    ]
+    if words:
+        raise ConfigurationError("\n".join(words))
+
+
+def _ask(found: Plan) -> None:
+    if not sys.stdin.isatty():
+        raise ConfigurationError(
+            "there is nobody to ask; `aegis plan` shows what would change, --yes applies it without a question"
+        )
+    say("")
+    if not typer.confirm(f"apply {found.directory}?", err=True):
+        say("nothing was changed")
+        raise typer.Exit(1)
+
+
+def _as_record(found: Plan) -> dict[str, object]:
+    return {
+        "directory": str(found.directory),
+        "current_version": found.current.version if found.current else None,
+        "is_new": found.is_new,
+        "changes": [
+            {
+                "kind": change.kind,
+                "tenant": change.tenant,
+                "what": change.what,
+                "fields": [{"name": each.name, "old": each.old, "new": each.new} for each in change.fields],
+            }
+            for change in found.changes
+        ],
+        "warnings": list(found.warnings),
+    }

@@ -1,0 +1,89 @@
+"""Options that several commands have, and the small languages in which times and rates are written."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from aegis_gateway.domain.registry import Throttle
+
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="URL",
+        envvar="AEGIS_STORE",
+        help="The store: sqlite:PATH, or postgresql://USER@HOST/NAME.",
+        show_default="sqlite:aegis-data/aegis.db",
+    ),
+]
+TenantOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tenant",
+        metavar="ID",
+        envvar="AEGIS_TENANT",
+        help="Whose; may be left out where there is one tenant.",
+    ),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print JSON for programs; money in nano-USD and in words.")
+]
+
+_SPAN = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
+_RATE = re.compile(r"([1-9][0-9]{0,8})/([1-9][0-9]{0,8})?(ms|s|m|h|d)")
+_SPAN_NS = {
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "m": 60_000_000_000,
+    "h": 3_600_000_000_000,
+    "d": 86_400_000_000_000,
+}
+_SPAN_MAX_NS = 366 * _SPAN_NS["d"]
+_NANOS = 1_000_000_000
+_INSTANT_MAX_NS = 2**63 - 1
+
+
+def span_ns(text: str) -> int:
+    """A span of time, written as `0`, `90s`, `30m`, `24h` or `7d`."""
+    found = _SPAN.fullmatch(text.strip())
+    nanoseconds = int(found[1]) * _SPAN_NS[found[2]] if found else 0
+    if (found is None and text.strip() != "0") or nanoseconds > _SPAN_MAX_NS:
+        raise typer.BadParameter(
+            f"`{text}` is not a span of time up to a year; write it as in 90s, 30m, 24h or 7d"
+        )
+    return nanoseconds
+
+
+def since_ns(text: str, now_ns: int) -> int:
+    """An instant, written as a span of time before now (`1h`) or as a date or time in UTC."""
+    if _SPAN.fullmatch(text.strip()):
+        return now_ns - span_ns(text)
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        message = f"`{text}` is not a time; write it as in 1h, 2026-11-23 or 2026-11-23T08:00Z"
+        raise typer.BadParameter(message) from None
+    instant_ns = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()) * _NANOS
+    if not 0 <= instant_ns <= _INSTANT_MAX_NS:
+        raise typer.BadParameter(f"`{text}` is too far away; write a time from 1970 to 2261")
+    return instant_ns
+
+
+def throttle(text: str) -> Throttle | None:
+    """A limit on how often, written as `5/1s` or `5/s`; `off` is none."""
+    if text.strip() == "off":
+        return None
+    found = _RATE.fullmatch(text.strip())
+    if found is None:
+        raise typer.BadParameter(f"`{text}` is not a rate; write calls and time as in 5/1s or 100/1m, or off")
+    return Throttle(limit=int(found[1]), period_ns=int(found[2] or 1) * _SPAN_NS[found[3]])
+
+
+def throttle_text(limit: Throttle) -> str:
+    """A limit on how often, as it is written: `5/1s`."""
+    unit = next(unit for unit in reversed(_SPAN_NS) if limit.period_ns % _SPAN_NS[unit] == 0 or unit == "ms")
+    return f"{limit.limit}/{limit.period_ns // _SPAN_NS[unit]}{unit}"

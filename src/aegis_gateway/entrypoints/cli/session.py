@@ -1,0 +1,183 @@
+"""What a command works on: a store that is opened for it, and what is in force there."""
+
+from __future__ import annotations
+
+import difflib
+import getpass
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from aegis_gateway.adapters.clock import SystemClock
+from aegis_gateway.adapters.reports import Reports
+from aegis_gateway.application.administration import Administration
+from aegis_gateway.application.ports import StoredState
+from aegis_gateway.configuration.settings import Settings, read_settings
+from aegis_gateway.domain.errors import ConfigurationError
+from aegis_gateway.domain.registry import Agent, Registry
+
+if TYPE_CHECKING:
+    from aegis_gateway.application.ports import Store
+    from aegis_gateway.configuration.load import Configuration
+
+_NAMES_LISTED_MAX = 8
+_NOTHING_IN_FORCE = (
+    "no configuration is in force yet; `aegis init DIR` writes an example, `aegis apply DIR` applies it"
+)
+
+
+class Session:
+    """One command's hold on an installation. What it reads of the registry it reads once."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        """Work on an opened store."""
+        self.settings = settings
+        self.store = store
+        self.reports = Reports(store.query)
+        self.clock = SystemClock()
+
+    @cached_property
+    def state(self) -> StoredState:
+        """What is stored beside the ledger, as of the first look."""
+        return self.store.state()
+
+    @cached_property
+    def configuration(self) -> Configuration:
+        """The configuration in force.
+
+        Raises:
+            ConfigurationError: none was applied yet.
+        """
+        if self.state.config is None:
+            raise ConfigurationError(_NOTHING_IN_FORCE)
+        from aegis_gateway import bootstrap
+
+        return bootstrap.configuration(self.state.config.files)
+
+    def tenant(self, given: str | None) -> str:
+        """The tenant that is meant: the one that is named, or the only one there is.
+
+        Raises:
+            ConfigurationError: there is none of that name, none at all, or more than one.
+        """
+        known = sorted(self.state.tenants)
+        if given is not None:
+            if given not in known:
+                raise ConfigurationError(f"there is no tenant `{given}`; {instead(given, known)}")
+            return given
+        if self.state.config is not None:
+            known = sorted(self.configuration.registries) or known
+        if not known:
+            raise ConfigurationError(_NOTHING_IN_FORCE)
+        if len(known) > 1:
+            raise ConfigurationError(
+                f"there are {len(known)} tenants; name one with --tenant: {listed(known)}"
+            )
+        return known[0]
+
+    def configured(self, tenant: str) -> Registry:
+        """A tenant's registry as the configuration file has it.
+
+        Raises:
+            ConfigurationError: there is no configuration, or the tenant is not in it any more.
+        """
+        registry = self.configuration.registries.get(tenant)
+        if registry is None:
+            raise ConfigurationError(
+                f"tenant `{tenant}` is not in the configuration any more; only its record is left"
+            )
+        return registry
+
+    def imported(self, tenant: str) -> dict[str, Agent]:
+        """A tenant's agents that are not in the configuration file, by id."""
+        stored = self.state.tenants.get(tenant)
+        return {agent.id: agent for agent in stored.agents} if stored else {}
+
+    def registry(self, tenant: str) -> Registry:
+        """A tenant's registry with its imported agents."""
+        registry = self.configured(tenant)
+        return msgspec.structs.replace(registry, agents={**self.imported(tenant), **registry.agents})
+
+    def administration(self) -> Administration:
+        """The operators' use cases, in the name of whoever runs the command.
+
+        Raises:
+            ConfigurationError: keys were issued under a pepper that is not there any more.
+        """
+        from aegis_gateway import bootstrap
+
+        check_pepper(self.settings, self.state)
+        return Administration(self.store, bootstrap.pepper(self.settings), os.urandom, actor())
+
+
+@contextmanager
+def opened(store_url: str | None, *, writable: bool = False) -> Iterator[Session]:
+    """Open the store that is meant, for reading or for changing it.
+
+    Raises:
+        StoreNotMade: it is to be read, and is not there yet.
+        StoreError: it cannot be used.
+    """
+    from aegis_gateway import bootstrap  # here: it takes half a second, and `--help` needs nothing of it
+
+    settings = settings_for(store_url)
+    store = bootstrap.store(settings, read_only=not writable)
+    try:
+        yield Session(settings, store)
+    finally:
+        store.close()
+
+
+def settings_for(store_url: str | None, **more: str) -> Settings:
+    """The settings, with what the command line says before what the environment says."""
+    environment = {**os.environ, **more}
+    if store_url is not None:
+        environment["AEGIS_STORE"] = store_url
+    return read_settings(environment)
+
+
+def actor() -> str:
+    """Who runs the command, as the record names them: `AEGIS_ACTOR`, or else the user of this machine."""
+    named = os.environ.get("AEGIS_ACTOR", "").strip()
+    if named:
+        return named[:200]
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a number that no user has
+        return f"uid-{os.getuid()}"
+
+
+def check_pepper(settings: Settings, state: StoredState) -> None:
+    """Refuse to make a new pepper where keys were issued under another one: they would all stop working.
+
+    Raises:
+        ConfigurationError: the pepper's file is gone.
+    """
+    kind, _, name = settings.pepper.partition(":")
+    issued = sum(len(tenant.keys) for tenant in state.tenants.values())
+    if kind == "file" and issued and not Path(name).exists():
+        keys = "1 key was" if issued == 1 else f"{issued} keys were"
+        raise ConfigurationError(
+            f"`{settings.pepper}` is not there, and {keys} issued under it; put it back, "
+            "or say where it is with AEGIS_PEPPER"
+        )
+
+
+def instead(written: str, known: list[str]) -> str:
+    """What to write instead of a name that nothing has."""
+    close = difflib.get_close_matches(written.lower(), known, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean `{close[0]}`?"
+    return f"there is {listed(known)}" if known else "there is none yet"
+
+
+def listed(names: list[str]) -> str:
+    """Names in a sentence, the first few of them."""
+    more = len(names) - _NAMES_LISTED_MAX
+    shown = ", ".join(f"`{name}`" for name in names[:_NAMES_LISTED_MAX])
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from aegis_gateway.domain.judge import Evaluation, Policy, PolicyFault, PolicyRequest, judge
+
+REQUEST = PolicyRequest(agent="bot", action="chat", resource_type="Model", resource="m", context={})
+
+MAY = Policy(id="may", effect="permit", reason="desks may chat")
+MAY_TOO = Policy(id="may-too", effect="permit")
+NEVER = Policy(id="never", effect="deny", reason="not on Sundays")
+NOR = Policy(id="nor", effect="deny")
+ERRS = PolicyFault(policy="errs", message="`amount` is missing")
+
+
+class Answers:
+    """Policies whose evaluation is given."""
+
+    version = "v1"
+
+    def __init__(self, *matched: Policy, faults: tuple[PolicyFault, ...] = ()) -> None:
+        self._evaluation = Evaluation(matched=matched, faults=faults)
+
+    def evaluate(self, _request: PolicyRequest) -> Evaluation:
+        """The answer that was given."""
+        return self._evaluation
+
+
+@pytest.mark.parametrize(
+    ("policies", "effect", "code", "subjects"),
+    [
+        (Answers(), "deny", "no_permit", ["chat"]),
+        (Answers(MAY), "allow", "permitted", ["may"]),
+        (Answers(MAY, MAY_TOO), "allow", "permitted", ["may", "may-too"]),
+        (Answers(NEVER), "deny", "denied_by_policy", ["never"]),
+        (Answers(MAY, NEVER), "deny", "denied_by_policy", ["never"]),
+        (Answers(MAY, NEVER, NOR), "deny", "denied_by_policy", ["never", "nor"]),
+        (Answers(faults=(ERRS,)), "deny", "policy_error", ["errs"]),
+        (Answers(MAY, faults=(ERRS,)), "deny", "policy_error", ["errs"]),
+        (Answers(MAY, NEVER, faults=(ERRS,)), "deny", "policy_error", ["errs"]),
+    ],
+)
+def test_the_order_of_combination(policies: Answers, effect: str, code: str, subjects: list[str]) -> None:
+    """An error refuses before a denial, a denial before a permit, and without a permit there is none."""
+    verdict = judge(REQUEST, policies)
+    assert effect == verdict.effect
+    assert (effect == "allow") == verdict.permits
+    assert [(code, subject) for subject in subjects] == [
+        (each.code, each.subject) for each in verdict.reasons
+    ]
+
+
+@pytest.mark.parametrize(
+    ("policies", "message"),
+    [
+        (Answers(), "no policy permits agent `bot` to do `chat` on model `m`"),
+        (Answers(MAY), "desks may chat"),
+        (Answers(MAY_TOO), "policy `may-too` permits this"),
+        (Answers(NEVER), "not on Sundays"),
+        (Answers(NOR), "policy `nor` denies this"),
+        (
+            Answers(faults=(ERRS,)),
+            "policy `errs` could not be evaluated, and a policy that errs refuses: `amount` is missing",
+        ),
+    ],
+)
+def test_the_words_of_a_verdict(policies: Answers, message: str) -> None:
+    """A reason says what the policy's author wrote, or else which policy it was."""
+    assert message == judge(REQUEST, policies).reasons[0].message
+
+
+def test_nothing_that_matches_beside_a_denial_or_an_error_lets_a_call_pass() -> None:
+    """Of all combinations of matches only those allow that have a permit, no denial and no error."""
+    for chosen in itertools.product([False, True], repeat=5):
+        everything = (MAY, MAY_TOO, NEVER, NOR)
+        matched = tuple(policy for policy, is_in in zip(everything, chosen, strict=False) if is_in)
+        faults = (ERRS,) if chosen[4] else ()
+        expected = (chosen[0] or chosen[1]) and not any(chosen[2:])
+        assert expected == judge(REQUEST, Answers(*matched, faults=faults)).permits

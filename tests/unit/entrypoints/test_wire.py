@@ -1,0 +1,519 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aegis_gateway.domain.errors import CallError
+from aegis_gateway.domain.price import ToolPrice, Usage
+from aegis_gateway.domain.registry import Argument, ArgumentType, Operation
+from aegis_gateway.entrypoints.data_plane.wire import (
+    answer_usage,
+    chunk_usage,
+    is_error_object,
+    json_type,
+    parse_chat,
+    parse_operation,
+    parse_usage,
+    path_segments,
+    response_reader,
+)
+
+ASK: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**25), 10**25) | st.floats() | TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def chat(**fields: Any) -> bytes:
+    """A chat request with fields added or changed."""
+    return json.dumps({**ASK, **fields}).encode()
+
+
+def operation(type_: ArgumentType = "number", *, required: bool = True, shown: bool = False) -> Operation:
+    """An operation with one argument, `amount`."""
+    argument = Argument(name="amount", type=type_, source=("body", "amount"), required=required, shown=shown)
+    return Operation(id="pay", method="POST", path="/pay/{id}", price=ToolPrice(), arguments=(argument,))
+
+
+def fault_of(raw: bytes) -> CallError:
+    """What is wrong with a chat request."""
+    with pytest.raises(CallError) as caught:
+        parse_chat(raw)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("raw", "field", "words"),
+    [
+        (b"", None, "not valid JSON"),
+        (b"{", None, "not valid JSON"),
+        (b'{"model": "m"', None, "not valid JSON"),
+        (b"[]", None, "must be a JSON object"),
+        (b"null", None, "must be a JSON object"),
+        (b'{"model": NaN}', None, "not valid JSON"),
+        (b'{"model": 1e400}', None, "not valid JSON"),
+        (b'{"model": "\xff"}', None, "it is not UTF-8"),
+        (b'{"model": "\\ud800"}', None, "not valid JSON"),
+        (b'\xef\xbb\xbf{"model": "m"}', None, "not valid JSON"),
+        ('{"model": "m"}'.encode("utf-16"), None, "not valid JSON"),
+        (b"[" * 100_000, None, "nested too deeply"),
+        (b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", None, "nested too deeply"),
+        (b"{}", "model", "`model` is missing"),
+        (b'{"model": 7}', "model", "`model` is missing"),
+        (b'{"model": ""}', "model", "`model` is missing"),
+        (b'{"model": "a\\u0000b", "messages": [{}]}', "model", "control characters"),
+        (b'{"model": "m"}', "messages", "at least one message"),
+        (b'{"model": "m", "messages": "hi"}', "messages", "at least one message"),
+        (b'{"model": "m", "messages": []}', "messages", "at least one message"),
+        (b'{"model": "m", "messages": [7]}', "messages[0]", "must be an object"),
+        (chat(max_tokens=0), "max_tokens", "from 1 to"),
+        (chat(max_tokens=-1), "max_tokens", "from 1 to"),
+        (chat(max_tokens=1.5), "max_tokens", "from 1 to"),
+        (chat(max_tokens="10"), "max_tokens", "from 1 to"),
+        (chat(max_tokens=True), "max_tokens", "from 1 to"),
+        (chat(max_tokens=10**30), "max_tokens", "from 1 to"),
+        (chat(max_completion_tokens=0), "max_completion_tokens", "from 1 to"),
+        (chat(n=0), "n", "from 1 to 128"),
+        (chat(n=129), "n", "from 1 to 128"),
+        (chat(stream="yes"), "stream", "must be true or false"),
+        (chat(stream=1), "stream", "must be true or false"),
+        (chat(stream_options=[]), "stream_options", "must be an object"),
+    ],
+)
+def test_faults_of_a_chat_request(raw: bytes, field: str | None, words: str) -> None:
+    """Each fault says what is wrong, and where."""
+    fault = fault_of(raw)
+    assert field == fault.field
+    assert words in str(fault)
+    assert 400 == fault.status
+
+
+@given(st.binary(max_size=64) | JSON_VALUES.map(lambda value: json.dumps(value).encode()))
+def test_any_bytes_are_a_chat_request_or_a_fault_of_the_caller(raw: bytes) -> None:
+    """Nothing that can be sent makes the parser fail in another way."""
+    with contextlib.suppress(CallError):
+        assert parse_chat(raw).canonical
+
+
+@given(st.dictionaries(TEXTS, JSON_VALUES, max_size=4), JSON_VALUES)
+def test_fields_of_any_value_are_understood_or_refused(fields: dict[str, Any], content: Any) -> None:
+    """Whatever stands in unknown fields and in a message's content, the parser answers."""
+    raw = json.dumps({**fields, "model": "m", "messages": [{"content": content}]}).encode()
+    with contextlib.suppress(CallError):
+        assert "m" == parse_chat(raw).model
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, None),
+        ({"max_tokens": 7}, 7),
+        ({"max_completion_tokens": 7}, 7),
+        ({"max_tokens": 9, "max_completion_tokens": 7}, 7),
+        ({"max_tokens": None}, None),
+    ],
+)
+def test_the_callers_output_limit(fields: dict[str, Any], expected: int | None) -> None:
+    """The limit is the lower of the two that may be given; null is none."""
+    assert expected == parse_chat(chat(**fields)).shape.output_tokens
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, None),
+        ({"messages": [{"content": [{"type": "text", "text": "a"}]}]}, None),
+        ({"tools": [{"type": "function"}, {"type": "custom"}]}, None),
+        ({"modalities": ["text"], "service_tier": "auto"}, None),
+        ({"audio": {"voice": "x"}}, "audio"),
+        ({"web_search_options": {}}, "web_search_options"),
+        ({"prediction": {"type": "content"}}, "prediction"),
+        ({"service_tier": "priority"}, "service_tier"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
+        ({"tools": [{"type": "function"}, {"type": "web_search"}]}, "tools[1]"),
+        ({"tools": [7]}, "tools[0]"),
+        ({"messages": [{"content": "a"}, {"audio": {"id": "x"}}]}, "messages[1].audio"),
+        ({"messages": [{"content": [{"type": "text"}, {"type": "image_url"}]}]}, "messages[0].content[1]"),
+        ({"messages": [{"content": [{"type": "input_audio"}]}]}, "messages[0].content[0]"),
+        ({"messages": [{"content": ["text"]}]}, "messages[0].content[0]"),
+    ],
+)
+def test_what_no_count_of_bytes_bounds(fields: dict[str, Any], expected: str | None) -> None:
+    """A field that costs more than its bytes can say is named."""
+    assert expected == parse_chat(chat(**fields)).shape.unbounded_by
+
+
+@pytest.mark.parametrize(
+    ("fields", "limit", "expected"),
+    [
+        ({}, None, {}),
+        ({}, 5, {"max_completion_tokens": 5}),
+        ({"max_tokens": 9}, 5, {"max_tokens": 5}),
+        ({"max_completion_tokens": 9}, 5, {"max_completion_tokens": 5}),
+        (
+            {"max_tokens": 9, "max_completion_tokens": 7},
+            5,
+            {"max_tokens": 5, "max_completion_tokens": 5},
+        ),
+        ({"max_tokens": None}, 5, {"max_tokens": None, "max_completion_tokens": 5}),
+        ({"stream": True}, None, {"stream_options": {"include_usage": True}}),
+        (
+            {"stream": True, "stream_options": {"include_usage": False, "x": 1}},
+            None,
+            {"stream_options": {"include_usage": True, "x": 1}},
+        ),
+    ],
+)
+def test_the_body_that_is_sent(fields: dict[str, Any], limit: int | None, expected: dict[str, Any]) -> None:
+    """It has the upstream's name of the model, the reserved limit, and asks a stream for its usage."""
+    sent = json.loads(parse_chat(chat(**fields)).upstream_body("upstream-m", limit))
+    assert {**ASK, **fields, "model": "upstream-m", **expected} == sent
+
+
+def test_of_a_key_that_stands_twice_the_judged_one_is_sent() -> None:
+    """What the provider gets has each key once, with the value that was judged."""
+    raw = b'{"model": "cheap", "n": 9, "messages": [{"role": "user"}], "model": "dear", "n": 1}'
+    request = parse_chat(raw)
+    body = request.upstream_body(request.model, None)
+    assert ("dear", 1) == (request.model, request.shape.choices)
+    assert 1 == body.count(b'"model"') == body.count(b'"n"')
+    assert "dear" == json.loads(body)["model"]
+
+
+@given(st.dictionaries(TEXTS, JSON_VALUES.filter(lambda value: "nan" not in str(value).lower()), max_size=4))
+def test_what_is_judged_is_what_is_sent(fields: dict[str, Any]) -> None:
+    """Writing the request anew changes nothing but what has to be changed."""
+    try:
+        request = parse_chat(json.dumps({**fields, **ASK}).encode())
+    except CallError:
+        return
+    expected = {**fields, **ASK, "model": "u"}
+    if request.stream:
+        expected["stream_options"] = {**(expected.get("stream_options") or {}), "include_usage": True}
+    assert expected == json.loads(request.upstream_body("u", None))
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"prompt_tokens": 5, "completion_tokens": 3}, Usage(input=5, output=3)),
+        ({"prompt_tokens": 0, "completion_tokens": 0}, Usage(input=0, output=0)),
+        ({"prompt_tokens": 5}, Usage(input=5, output=0)),
+        (
+            {"prompt_tokens": 5, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 4}},
+            Usage(input=5, output=3, cache_read=4),
+        ),
+        (
+            {
+                "prompt_tokens": 5,
+                "completion_tokens": 3,
+                "prompt_tokens_details": {"cached_tokens": 2, "cache_write_tokens": 3},
+            },
+            Usage(input=5, output=3, cache_read=2, cache_write=3),
+        ),
+        (
+            {"prompt_tokens": 5, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": None}},
+            Usage(input=5, output=3),
+        ),
+        (
+            {"prompt_tokens": 5, "completion_tokens": 3, "prompt_tokens_details": None},
+            Usage(input=5, output=3),
+        ),
+        (None, None),
+        ({}, None),
+        ([], None),
+        ({"completion_tokens": 3}, None),
+        ({"prompt_tokens": 5, "completion_tokens": None}, None),
+        ({"prompt_tokens": -1, "completion_tokens": 3}, None),
+        ({"prompt_tokens": 5.0, "completion_tokens": 3}, None),
+        ({"prompt_tokens": True, "completion_tokens": 3}, None),
+        ({"prompt_tokens": 2**60, "completion_tokens": 3}, None),
+        (
+            {"prompt_tokens": 5, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 6}},
+            None,
+        ),
+    ],
+)
+def test_usage(usage: object, expected: Usage | None) -> None:
+    """A usage that makes sense is read, an explicit zero is zero, anything else is none at all."""
+    assert expected == parse_usage(usage)
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b"null", b"{", b'{"usage": "\xff"}', b"[" * 5_000, b'"usage"'])
+def test_an_upstream_that_talks_nonsense_reports_nothing(raw: bytes) -> None:
+    """What cannot be read has no usage and is no error object, and nothing fails because of it."""
+    assert None is answer_usage(raw)
+    assert (None, False) == chunk_usage(raw)
+    assert not is_error_object(raw)
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b'{"error": {"message": "no"}}', True),
+        (b'{"error": null}', True),
+        (b'{"choices": []}', False),
+        (b'["error"]', False),
+    ],
+)
+def test_an_apis_own_error_object(raw: bytes, expected: bool) -> None:
+    """An object with `error` in it is the provider's word that it did not do the work."""
+    assert expected == is_error_object(raw)
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b'{"choices": [], "usage": {"prompt_tokens": 1}}', (Usage(input=1, output=0), True)),
+        (b'{"choices": [{}], "usage": {"prompt_tokens": 1}}', (Usage(input=1, output=0), False)),
+        (b'{"choices": [{}], "usage": null}', (None, False)),
+    ],
+)
+def test_the_usage_of_a_chunk(raw: bytes, expected: tuple[Usage | None, bool]) -> None:
+    """A chunk tells its usage, and whether it carries nothing else."""
+    assert expected == chunk_usage(raw)
+
+
+@pytest.mark.parametrize(
+    ("type_", "found", "expected"),
+    [
+        ("number", 12, Decimal(12)),
+        ("number", "12.50", Decimal("12.50")),
+        ("number", -1, Decimal(-1)),
+        ("integer", 12, 12),
+        ("integer", "12", 12),
+        ("integer", "1e3", 1000),
+        ("integer", "12.0", 12),
+        ("integer", 2**63 - 1, 2**63 - 1),
+        ("string", "a", "a"),
+        ("string", "", ""),
+        ("boolean", False, False),
+    ],
+)
+def test_typed_arguments(type_: ArgumentType, found: object, expected: object) -> None:
+    """An argument of the declared type is handed on as that type; numbers may stand in strings."""
+    request = parse_operation(operation(type_), {}, "", json.dumps({"amount": found}).encode())
+    assert expected == request.values["amount"]
+    assert type(expected) is type(request.values["amount"])
+
+
+@pytest.mark.parametrize(
+    ("type_", "found"),
+    [
+        ("number", '"many"'),
+        ("number", "true"),
+        ("number", "[1]"),
+        ("number", '{"value": 1}'),
+        ("number", '"NaN"'),
+        ("number", '"sNaN"'),
+        ("number", '"Infinity"'),
+        ("number", '"-inf"'),
+        ("number", '"' + "1" * 65 + '"'),
+        ("integer", "1.5"),
+        ("integer", "true"),
+        ("integer", "9223372036854775808"),
+        ("integer", "1e400"),
+        ("integer", "1e999999999999"),
+        ("integer", '"1e999999999999"'),
+        ("string", "1"),
+        ("string", "null"),
+        ("string", '["a"]'),
+        ("boolean", "1"),
+        ("boolean", '"true"'),
+    ],
+)
+def test_arguments_of_another_type(type_: ArgumentType, found: str) -> None:
+    """An argument of another type is refused by its path, at once, however large the number that is written."""
+    began = time.monotonic()
+    with pytest.raises(CallError) as caught:
+        parse_operation(operation(type_), {}, "", f'{{"amount": {found}}}'.encode())
+    assert "body.amount" == caught.value.field
+    assert time.monotonic() - began < 1
+
+
+def test_a_missing_argument() -> None:
+    """A required argument that is not there is named; one that may be left out is left out."""
+    with pytest.raises(CallError, match=r"`body.amount` is missing; operation `pay` needs it") as caught:
+        parse_operation(operation(), {}, "", b'{"other": 1}')
+    assert "body.amount" == caught.value.field
+    assert {} == parse_operation(operation(required=False), {}, "", b"").values
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (b'{"amount": NaN}', "`NaN` is not a number"),
+        (b'{"amount": Infinity}', "`Infinity` is not a number"),
+        (b'{"amount": 1, "amount": 2}', "a key stands twice"),
+        (b'{"amount": 1, "deep": [{"a": 1, "a": 1}]}', "a key stands twice"),
+        (b'{"amount": 1, "\\u0061mount": 2}', "a key stands twice"),
+        (b'{"amount": {"__entity": {"type": "User", "id": "x"}}}', "`__entity` may not be a key"),
+        (b'{"amount": {"__extn": {"fn": "ip"}}}', "`__extn` may not be a key"),
+        (b'{"amount": 1, "x": ' + b"9" * 65 + b"}", "too long"),
+        (b'{"amount": 1, "x": 1.' + b"9" * 65 + b"}", "too long"),
+        (b'{"amount": 1, "x": "\\ud83d"}', "half a character"),
+        (b'{"amount": 1, "x": "\xff"}', "not UTF-8"),
+        (b'\xef\xbb\xbf{"amount": 1}', "BOM"),
+        ('{"amount": 1}'.encode("utf-16"), "not UTF-8"),
+        ('{"amount": 1}'.encode("utf-32-be"), "not valid JSON"),
+        (b'{"amount": 1', "not valid JSON"),
+        (b'{"amount": ' + b"[" * 5_000, "nested too deeply"),
+        (b'{"amount": 1}{"amount": 2}', "not valid JSON"),
+    ],
+)
+def test_bodies_that_two_readers_may_take_for_two_things(raw: bytes, words: str) -> None:
+    """What is not JSON in UTF-8 with each key once is refused, for the upstream could read it otherwise."""
+    with pytest.raises(CallError) as caught:
+        parse_operation(operation(), {}, "", raw)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("a=1&a=2", "a name stands twice"),
+        ("%61=1&a=2", "a name stands twice"),
+        ("a=%ff", "cannot be read"),
+        ("&".join(f"a{number}=1" for number in range(300)), "cannot be read"),
+    ],
+)
+def test_queries_that_two_readers_may_take_for_two_things(query: str, words: str) -> None:
+    """A query has each name once, and is UTF-8."""
+    with pytest.raises(CallError) as caught:
+        parse_operation(operation(required=False), {}, query, b"")
+    assert "query" == caught.value.field
+    assert words in str(caught.value)
+
+
+@given(st.binary(max_size=48) | JSON_VALUES.map(lambda value: json.dumps({"amount": value}).encode()), TEXTS)
+def test_any_bytes_are_an_operation_or_a_fault_of_the_caller(raw: bytes, query: str) -> None:
+    """Nothing that can be sent to a connector makes the parser fail in another way."""
+    for type_ in ("integer", "number", "string", "boolean"):
+        with contextlib.suppress(CallError):
+            assert parse_operation(operation(type_, required=False), {"id": "x"}, query, raw).canonical
+
+
+def test_arguments_from_path_and_query() -> None:
+    """Arguments are read from where the operation says that they stand."""
+    asked = Operation(
+        id="show",
+        method="GET",
+        path="/v1/{id}",
+        price=ToolPrice(),
+        arguments=(
+            Argument(name="id", type="string", source=("path", "id")),
+            Argument(name="limit", type="integer", source=("query", "limit"), shown=True),
+        ),
+    )
+    request = parse_operation(asked, {"id": "p1"}, "limit=5&x=%41", b"")
+    assert {"id": "p1", "limit": 5} == request.values
+    assert {"id": "(2 characters)", "limit": "5"} == request.summary
+
+
+@pytest.mark.parametrize(
+    ("type_", "shown", "found", "expected"),
+    [
+        ("string", False, "my prompt", "(9 characters)"),
+        ("string", True, "USD", "USD"),
+        ("number", False, "12.5", "12.5"),
+        ("boolean", False, True, True),
+    ],
+)
+def test_what_the_record_shows(type_: ArgumentType, shown: bool, found: object, expected: object) -> None:
+    """Numbers and flags stand in the record; texts only where the operation says so."""
+    raw = json.dumps({"amount": found}).encode()
+    assert {"amount": expected} == parse_operation(operation(type_, shown=shown), {}, "", raw).summary
+
+
+def test_the_canonical_form_does_not_depend_on_order_or_space() -> None:
+    """Equal arguments have equal canonical bytes, however they were written."""
+    first = parse_operation(operation(), {}, "a=1&b=2", b'{"amount":1,"x":{"c":1,"d":[2]}}')
+    second = parse_operation(operation(), {}, "b=2&a=1", b'{ "x": {"d": [2], "c": 1}, "amount": 1 }')
+    assert first.canonical == second.canonical
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b'{"usage": {"rows": 3}}', Decimal(3)),
+        (b'{"usage": {"rows": "3.5"}}', Decimal("3.5")),
+        (b'{"usage": {}}', None),
+        (b'{"usage": 3}', None),
+        (b"not json", None),
+        (b'{"usage": {"rows": 1, "rows": 2}}', None),
+        (b"", None),
+    ],
+)
+def test_numbers_of_a_response(raw: bytes, expected: Decimal | None) -> None:
+    """A number of the answer is read where it stands; an answer that cannot be read has none."""
+    request = parse_operation(operation(), {}, "", b'{"amount": 1}')
+    assert expected == response_reader(request, raw)(("response", "usage", "rows"))
+    assert Decimal(1) == response_reader(request, raw)(("body", "amount"))
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("a/b", ["a", "b"]), ("a", ["a"]), ("a/b c", ["a", "b c"]), ("a/é", ["a", "é"]), ("a/%41", ["a", "A"])],
+)
+def test_segments_of_a_path(path: str, expected: list[str]) -> None:
+    """Segments are decoded."""
+    assert expected == path_segments(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("", "a/", "/a", "a//b", "a/../b", "a/./b", "..", "a/%2e%2e", "a/%2e", "a/%2fb", "a/%5cb", "a\\b"),
+        *("a/%00", "a/%0a", "a/%3fx", "a/%23x", "a/%25", "a/\x7f", "a/%ff"),
+    ],
+)
+def test_segments_that_climb_or_hide_something(path: str) -> None:
+    """A path that another reader could take for another path is refused."""
+    with pytest.raises(CallError) as caught:
+        path_segments(path)
+    assert "path" == caught.value.field
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, "application/json"),
+        ({"content-type": "application/json"}, "application/json"),
+        ({"content-type": "Application/JSON; Charset=UTF-8"}, "Application/JSON; Charset=UTF-8"),
+        ({"content-type": "application/vnd.api+json; v=1"}, "application/vnd.api+json; v=1"),
+        ({"content-type": "text/json", "content-encoding": "identity"}, "text/json"),
+    ],
+)
+def test_the_content_type_that_is_forwarded(headers: dict[str, str], expected: str) -> None:
+    """It is what the caller said, or JSON where the caller said nothing."""
+    assert expected == json_type(headers)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"content-type": "application/x-www-form-urlencoded"},
+        {"content-type": "multipart/form-data; boundary=x"},
+        {"content-type": "text/plain"},
+        {"content-type": "application/json; charset=utf-7"},
+        {"content-type": "application/json; charset=utf-16"},
+        {"content-type": "application/json, text/plain"},
+        {"content-type": "application/json", "content-encoding": "gzip"},
+        {"content-encoding": "br, identity"},
+    ],
+)
+def test_a_body_may_not_be_called_anything_else(headers: dict[str, str]) -> None:
+    """The bytes that were judged as JSON in UTF-8 may not reach the upstream as a form or in another encoding."""
+    with pytest.raises(CallError, match=r"body"):
+        json_type(headers)
