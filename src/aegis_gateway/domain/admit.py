@@ -75,13 +75,11 @@ def admit(
     now_ns: int,
 ) -> Admission:
     """Take a call into every rate and budget that applies to it, or into none."""
-    arrivals: dict[RateKey, int] = {}
-    for rate in rates:
-        arrival = standings.arrivals.get((rate.rate, rate.scope), 0)
-        wait = wait_ns(rate, arrival, now_ns)
-        if wait:
-            return Admission(effect="throttle", reasons=(_rate_limited(rate, wait),))
-        arrivals[rate.rate, rate.scope] = take(rate, arrival, now_ns)
+    arrivals = {(rate.rate, rate.scope): standings.arrivals.get((rate.rate, rate.scope), 0) for rate in rates}
+    waits = [(wait_ns(rate, arrivals[rate.rate, rate.scope], now_ns), rate) for rate in rates]
+    slowest = max(waits, key=lambda wait: wait[0], default=None)
+    if slowest is not None and slowest[0]:
+        return Admission(effect="throttle", reasons=(_rate_limited(slowest[1], slowest[0]),))
 
     for budget, window in zip(budgets, standings.windows, strict=True):
         if not window.holds(now_ns):
@@ -111,7 +109,13 @@ def admit(
             )
         )
     return Admission(
-        effect="allow", legs=tuple(legs), arrivals=arrivals, output_tokens=output_tokens, maximum=maximum
+        effect="allow",
+        legs=tuple(legs),
+        arrivals={
+            (rate.rate, rate.scope): take(rate, arrivals[rate.rate, rate.scope], now_ns) for rate in rates
+        },
+        output_tokens=output_tokens,
+        maximum=maximum,
     )
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -48,11 +51,17 @@ class Supervisor:
 
     def run(self) -> None:
         """Serve until a signal asks to stop; then let the workers finish and commit what they still settle."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._stop)
-        self._start_missing()
-        calm_collector()
-        self._writer.run(self._keep_running)
+        with _signals_on_a_socket() as signals:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, self._stop)
+            signal.signal(signal.SIGCHLD, _take_note)
+            self._writer.wake_on(signals)
+            self._start_missing()
+            calm_collector()
+            self._writer.run(self._keep_running)
+            self._drain()
+
+    def _drain(self) -> None:
         for worker in self._workers:
             worker.terminate()
         deadline = time.monotonic() + DRAIN_S
@@ -87,3 +96,21 @@ class Supervisor:
         while len(self._workers) < self._settings.workers:
             command = [sys.executable, "-m", "aegis_gateway.entrypoints.worker", str(self._socket)]
             self._workers.append(subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL))
+
+
+@contextmanager
+def _signals_on_a_socket() -> Iterator[socket.socket]:
+    """A socket that can be read when a signal came, so that whoever waits for sockets wakes up."""
+    reading, writing = socket.socketpair()
+    with reading, writing:
+        reading.setblocking(False)
+        writing.setblocking(False)
+        signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+        try:
+            yield reading
+        finally:
+            signal.set_wakeup_fd(-1)
+
+
+def _take_note(_number: int, _frame: FrameType | None) -> None:
+    """Do nothing: that a worker ended has woken the loop, which looks after it."""

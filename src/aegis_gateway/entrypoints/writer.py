@@ -28,6 +28,7 @@ SWEEP_INTERVAL_S = 1.0
 BATCH_MAX = 512
 
 _READ_BYTES = 256 * 1024
+_SIGNALS_MAX = 64
 
 _log = logging.getLogger("aegis.ledger")
 
@@ -89,12 +90,18 @@ class Writer:
         except LedgerUnavailable as fault:
             _log.warning("housekeeping has to wait: %s", fault)
 
+    def wake_on(self, signals: socket.socket) -> None:
+        """End a turn that waits when this socket has something to read: Python resumes a wait after a signal."""
+        self._selector.register(signals, selectors.EVENT_READ, signals)
+
     def turn(self, timeout_s: float) -> None:
         """One turn: read what is there, commit one batch, answer."""
         events = self._selector.select(0 if self._queue else timeout_s)
         for key, mask in events:
             if key.data is None:
                 self._accept()
+            elif isinstance(key.data, socket.socket):
+                key.data.recv(_SIGNALS_MAX)
             elif mask & selectors.EVENT_WRITE:
                 self._send(key.data)
             else:

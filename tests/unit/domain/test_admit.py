@@ -267,9 +267,6 @@ def test_many_calls_stay_within_one_limit(quotes: list[Quote], limit: int) -> No
         assert balance.pending <= limit
 
 
-@pytest.mark.xfail(
-    strict=True, reason="domain/admit.py tells the wait of the first rate only: see the report"
-)
 def test_the_wait_is_long_enough_for_all_rates() -> None:
     """After waiting as long as a refusal says, no other rate refuses: the wait is the longest of all."""
     second, minute = (
