@@ -1,0 +1,680 @@
+"""Gateways for tests: real processes on free ports, from a configuration in a few words, which leave nothing behind.
+
+    with UpstreamProcess() as upstream, Gateway(configuration(upstream.base_url)) as gateway:
+        answer = chat(gateway, gateway.key("bot"), "hello")
+
+What `aegis up` starts is what is tested: the ledger process and its workers. Keys and configurations are made in
+this process, beside the running gateway, as `aegis key` and `aegis apply` do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from aegis_gateway import bootstrap
+from aegis_gateway.adapters.stores import open_store
+from aegis_gateway.application.administration import Administration, IssuedKey
+from aegis_gateway.application.ports import Store
+from aegis_gateway.configuration.settings import Settings
+from aegis_gateway.demo.upstream.process import KEY as UPSTREAM_KEY
+from aegis_gateway.demo.upstream.process import UpstreamProcess
+
+HOST = "127.0.0.1"
+TENANT = "acme"
+WAIT_S = 20.0
+POLL_S = 0.01
+PEPPER = "pepper-of-the-tests-0123456789abcdef-canary"
+CREDENTIAL_VARIABLE = "ACME_UPSTREAM_KEY"
+
+_READY_S = 20.0
+_STOP_S = 30.0
+_PR_SET_PDEATHSIG = 1
+_SUPERVISOR = (
+    "from aegis_gateway.configuration.settings import read_settings\n"
+    "from aegis_gateway.entrypoints.supervisor import Supervisor\n"
+    "Supervisor(read_settings()).run()\n"
+)
+
+Files = dict[str, str]
+
+PERMIT_ALL = '@id("all-may")\npermit(principal, action, resource);\n'
+
+BUDGET_PEOPLE = "owner: ana@acme.example, deputy: ben@acme.example"
+
+PAYMENTS = """\
+          pay:
+            method: POST
+            path: /v1/payments
+            arguments:
+              amount: {type: number, from: body.amount, shown: true}
+              currency: {type: string, from: body.currency, shown: true}
+              reference: {type: string, from: body.reference, required: false}
+            price: {per_call: 0.25}
+            counts: {paid_out: body.amount}
+          show:
+            method: GET
+            path: /v1/payments/{id}
+            arguments: {id: {type: string, from: path.id}}
+            price: {per_call: 0}
+          rate:
+            method: GET
+            path: /v1/fx/{pair}
+            price: {per_call: 0.002}
+"""
+"""Operations of the bundled payments API."""
+
+
+def configuration(
+    upstream: str,
+    *,
+    budgets: Mapping[str, str] | None = None,
+    rates: Mapping[str, str] | None = None,
+    policies: str = PERMIT_ALL,
+    agents: Iterable[str] = ("bot",),
+    agent_budgets: Mapping[str, str] | None = None,
+    models: Mapping[str, str] | None = None,
+    operations: str = PAYMENTS,
+    timeout_seconds: int = 600,
+    timezone: str = "UTC",
+) -> Files:
+    """The files of a configuration with one tenant, `acme`, in front of one upstream.
+
+    Budgets, rates and models are written as they stand in the file, within their braces:
+    `budgets={"day": "limit: 20.00, period: daily"}`. A budget's owner and deputy may be left out. Without budgets
+    each agent lives on `plenty`, which is never empty; with some, on `agent_budgets` or else on the first.
+    """
+    stated = dict(budgets or {"plenty": "limit: 1000000.00, period: yearly"})
+    home = next(iter(stated))
+    homes = dict(agent_budgets or {})
+    named_models = models or {
+        "gpt-4o-mini": "connector: provider",
+        "gpt-4.1": "connector: provider",
+        "gpt-5-mini": "connector: provider",
+    }
+    lines = [
+        "version: 1",
+        "tenants:",
+        f"  {TENANT}:",
+        f"    timezone: {timezone}",
+        "    quantities: {paid_out: {unit: usd}, rows: {decimals: 0}}",
+        "    teams:",
+        f"      desk: {{cost_centre: CC-1, owner: ana@acme.example, default_budget: {home}}}",
+        "    agents:",
+    ]
+    for agent in agents:
+        budget = f", budget: {homes[agent]}" if agent in homes else ""
+        lines.append(
+            f"      {agent}: {{team: desk, owner: ana@acme.example, purpose: test, environment: test{budget}}}"
+        )
+    lines += [
+        "    connectors:",
+        "      provider:",
+        "        kind: openai",
+        f"        base_url: {upstream}/v1",
+        f"        credential: env:{CREDENTIAL_VARIABLE}",
+        f"        timeout_seconds: {timeout_seconds}",
+        "      api:",
+        "        kind: http",
+        f"        base_url: {upstream}",
+        f"        credential: env:{CREDENTIAL_VARIABLE}",
+        f"        timeout_seconds: {timeout_seconds}",
+        "        operations:",
+        operations.rstrip("\n"),
+        "    models:",
+        *(f"      {name}: {{{text}}}" for name, text in named_models.items()),
+        "    budgets:",
+        *(
+            f"      {name}: {{{text}, {BUDGET_PEOPLE}}}"
+            if "owner:" not in text
+            else f"      {name}: {{{text}}}"
+            for name, text in stated.items()
+        ),
+    ]
+    if rates:
+        lines += ["    rates:", *(f"      {name}: {{{text}}}" for name, text in rates.items())]
+    return {"aegis.yaml": "\n".join(lines) + "\n", "policies/all.cedar": policies}
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer over plain HTTP; header names in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body, decoded."""
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        """The code of an error in the API's form."""
+        return str(self.json["error"]["code"])
+
+
+class Gateway:
+    """A gateway of real processes. Within the context it answers at `url`; after it nothing of it is left."""
+
+    def __init__(
+        self,
+        files: Files | None,
+        *,
+        store: str | None = None,
+        workers: int = 1,
+        environment: Mapping[str, str] | None = None,
+        start: bool = True,
+    ) -> None:
+        """`store` is a URL (SQLite in a directory of its own if left out); without `files` nothing is applied."""
+        self.directory = Path(tempfile.mkdtemp(prefix="aegis-test-"))
+        self.data = self.directory / "data"
+        self.settings = Settings(
+            store=store or f"sqlite:{self.data / 'aegis.db'}",
+            pepper="env:AEGIS_TEST_PEPPER",
+            host=HOST,
+            port=0,
+            workers=workers,
+        )
+        self._files = files
+        self._starts = start
+        self._environment = {CREDENTIAL_VARIABLE: UPSTREAM_KEY, **(environment or {})}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._guard: socket.socket | None = None
+        self._keys: dict[str, IssuedKey] = {}
+
+    # -- lifetime ------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Gateway:
+        try:
+            self.data.mkdir(exist_ok=True)
+            self._guard = _take_port()
+            port = self._guard.getsockname()[1]
+            self.settings = msgspec.structs.replace(self.settings, port=port)
+            if self._files is not None:
+                self.apply(self._files)
+            if self._starts:
+                self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            sys.stderr.write(self.log())
+        self.close()
+
+    def start(self) -> float:
+        """Start the processes and wait until they answer; gives the seconds that it took."""
+        began = time.monotonic()
+        self._spawn()
+        deadline = began + _READY_S
+        while not self.is_ready():
+            if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"the gateway did not start:\n{self.log()}")
+            time.sleep(POLL_S)
+        return time.monotonic() - began
+
+    def stop(self) -> int:
+        """Ask it to stop (SIGTERM) and wait until it has; gives the exit code."""
+        assert self._process is not None, "the gateway does not run"
+        self._process.terminate()
+        return self.ended()
+
+    def ended(self) -> int:
+        """Wait until the ledger process has ended; gives the exit code."""
+        assert self._process is not None, "the gateway does not run"
+        code = self._process.wait(timeout=_STOP_S)
+        until(lambda: not self.is_listening(), "the workers go on without their ledger")
+        self._process = None
+        return code
+
+    def kill(self) -> None:
+        """`kill -9` of the ledger process only; its workers have to end by themselves, which is waited for."""
+        assert self._process is not None, "the gateway does not run"
+        workers = self.workers()
+        self._process.kill()
+        self._process.wait()
+        until(lambda: not any(map(_is_alive, workers)), "the workers outlive their ledger")
+        self._process = None
+
+    def kill_all(self) -> None:
+        """`kill -9` of everything at once."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def restart(self) -> float:
+        """Start again what was stopped or killed; gives the seconds until it answers."""
+        if self._process is not None:
+            self.stop()
+        return self.start()
+
+    def close(self) -> None:
+        """End whatever still runs and remove the directory."""
+        self.kill_all()
+        if self._guard is not None:
+            self._guard.close()
+            self._guard = None
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    @property
+    def pid(self) -> int:
+        """The ledger process."""
+        assert self._process is not None, "the gateway does not run"
+        return self._process.pid
+
+    def workers(self) -> list[int]:
+        """The process ids of the gateway workers."""
+        return _children(self.pid)
+
+    def is_ready(self) -> bool:
+        """Whether it says that it is ready."""
+        try:
+            return ask(self, "GET", "/readyz", key=None).status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def is_listening(self) -> bool:
+        """Whether anybody takes connections on its port."""
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            return probe.connect_ex((HOST, self.settings.port)) == 0
+
+    def log(self) -> str:
+        """All that its processes have said on standard output and standard error."""
+        file = self.directory / "log"
+        return file.read_text(errors="replace") if file.exists() else ""
+
+    # -- use -----------------------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://{HOST}:{self.settings.port}"
+
+    def key(self, agent: str = "bot") -> str:
+        """A key of an agent, the same each time."""
+        if agent not in self._keys:
+            self._keys[agent] = self.issue(agent)
+        return self._keys[agent].secret
+
+    def issue(self, agent: str = "bot") -> IssuedKey:
+        """A new key of an agent."""
+        with self.administration() as administration:
+            return administration.issue_key(TENANT, agent)
+
+    def apply(self, files: Files) -> None:
+        """Put a configuration in force, as `aegis apply` does."""
+        loaded = bootstrap.configuration(files)
+        with self.administration() as administration:
+            administration.apply(files, list(loaded.registries))
+
+    @contextlib.contextmanager
+    def administration(self) -> Iterator[Administration]:
+        """The operators' use cases, on a connection of its own beside the running gateway."""
+        with contextlib.closing(bootstrap.store(self.settings)) as store:
+            yield Administration(store, PEPPER.encode(), os.urandom, "test")
+
+    @contextlib.contextmanager
+    def store(self) -> Iterator[Store]:
+        """The store, to read."""
+        with contextlib.closing(open_store(self.settings.store, read_only=True)) as store:
+            yield store
+
+    def query(self, sql: str, *values: object) -> list[dict[str, Any]]:
+        """Rows of the store; `?` stands for a value."""
+        with self.store() as store:
+            return store.query(sql, values)
+
+    def calls(self) -> list[dict[str, Any]]:
+        """All calls in the order in which they were decided."""
+        return self.query("select * from call order by tenant, sequence")
+
+    def call(self, name: str) -> dict[str, Any]:
+        """One call."""
+        return self.query("select * from call where call = ?", name)[0]
+
+    def last_call(self) -> dict[str, Any]:
+        """The call that was decided last."""
+        return self.query("select * from call order by sequence desc limit 1")[0]
+
+    def states(self) -> Counter[str]:
+        """How many calls there are in each state."""
+        return Counter(row["state"] for row in self.query("select state from call"))
+
+    def count(self) -> int:
+        """How many calls were decided."""
+        return int(self.query("select count(*) as n from call")[0]["n"])
+
+    def entries(self) -> list[dict[str, Any]]:
+        """The record, decoded, in order."""
+        rows = self.query("select body from entry order by tenant, sequence")
+        return [json.loads(bytes(row["body"])) for row in rows]
+
+    def standing(self, budget: str) -> tuple[int, int]:
+        """What is pending and what is posted on a budget, all its scopes and windows together."""
+        sql = "select coalesce(sum(pending), 0) as pending, coalesce(sum(posted), 0) as posted"
+        row = self.query(f"{sql} from standing where budget = ?", budget)[0]
+        return int(row["pending"]), int(row["posted"])
+
+    def charged(self) -> int:
+        """The sum of all charge lines, in nano-USD."""
+        return int(self.query("select coalesce(sum(nano_usd), 0) as total from charge_line")[0]["total"])
+
+    def settled(self) -> dict[str, Any]:
+        """The last call, once it is no more under way."""
+        until(lambda: self.last_call()["state"] != "dispatched", "the call stays under way")
+        return self.last_call()
+
+    # -- inside --------------------------------------------------------------------------------------------
+
+    def _spawn(self) -> None:
+        command = Path(sys.executable).with_name("aegis")
+        arguments = [str(command), "up"] if command.exists() else [sys.executable, "-c", _SUPERVISOR]
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("AEGIS_")}
+        environment = {
+            **kept,
+            **self._environment,
+            "AEGIS_STORE": self.settings.store,
+            "AEGIS_PEPPER": self.settings.pepper,
+            "AEGIS_TEST_PEPPER": PEPPER,
+            "AEGIS_HOST": self.settings.host,
+            "AEGIS_PORT": str(self.settings.port),
+            "AEGIS_WORKERS": str(self.settings.workers),
+        }
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                arguments,
+                cwd=self.directory,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            )
+
+
+def assert_books_balance(gateway: Gateway) -> None:
+    """Whatever happened: the record has no gap, each call its decision, each cost its lines, each leg its place."""
+    with gateway.store() as store:
+        calls = store.query("select * from call")
+        entries = store.query(
+            "select tenant, sequence, call, type, body from entry order by tenant, sequence"
+        )
+        lines = store.query("select call, sum(nano_usd) as total from charge_line group by call")
+        standings = store.query('select budget, scope, "window", pending, posted from standing')
+        heads = store.query("select tenant, next_sequence from tenant_head")
+    _assert_record_is_whole(calls, entries, heads)
+    _assert_costs_are_charged(calls, lines)
+    _assert_standings_follow(calls, entries, standings)
+
+
+def _assert_record_is_whole(
+    calls: list[dict[str, Any]], entries: list[dict[str, Any]], heads: list[dict[str, Any]]
+) -> None:
+    sequences: dict[str, list[int]] = {head["tenant"]: [] for head in heads}
+    for entry in entries:
+        sequences[entry["tenant"]].append(entry["sequence"])
+    assert {head["tenant"]: list(range(1, head["next_sequence"])) for head in heads} == sequences
+    decisions = Counter(entry["call"] for entry in entries if entry["type"] == "decision")
+    assert {call["call"]: 1 for call in calls} == decisions
+    settlements = Counter(entry["call"] for entry in entries if entry["type"] == "settlement")
+    assert {call["call"]: 1 for call in calls if call["state"] == "settled"} == settlements
+
+
+def _assert_costs_are_charged(calls: list[dict[str, Any]], lines: list[dict[str, Any]]) -> None:
+    charged = {row["call"]: int(row["total"]) for row in lines}
+    for call in calls:
+        assert (call["cost_nano_usd"] or 0) == charged.get(call["call"], 0), call
+        assert (call["state"] in ("settled", "released", "expired")) == (call["cost_nano_usd"] is not None)
+
+
+def _assert_standings_follow(
+    calls: list[dict[str, Any]], entries: list[dict[str, Any]], standings: list[dict[str, Any]]
+) -> None:
+    pending: Counter[tuple[str, str, str]] = Counter()
+    posted: Counter[tuple[str, str, str]] = Counter()
+    for call in calls:
+        if call["state"] in ("reserved", "dispatched", "in_doubt"):
+            for budget, scope, window, _quantity, amount in json.loads(call["legs"]):
+                pending[budget, scope, window] += amount
+    for entry in entries:
+        if entry["type"] == "settlement":
+            for leg in json.loads(bytes(entry["body"]))["legs"]:
+                posted[leg["budget"], leg["scope"], leg["window"]] += int(leg["settled"])
+    for row in standings:
+        key = (row["budget"], row["scope"], row["window"])
+        assert (pending[key], posted[key]) == (row["pending"], row["posted"]), key
+
+
+def ask(
+    gateway: Gateway,
+    method: str,
+    path: str,
+    body: object = None,
+    *,
+    key: str | None = "",
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """One request on a connection of its own, by the standard library. An empty key is the default agent's."""
+    connection = http.client.HTTPConnection(HOST, gateway.settings.port, timeout=WAIT_S)
+    given: dict[str, str] = {}
+    if body is not None:
+        given["content-type"] = "application/json"
+    if key is not None:
+        given["authorization"] = f"Bearer {key or gateway.key()}"
+    data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+    try:
+        connection.request(method, path, data, {**given, **(headers or {})})
+        answer = connection.getresponse()
+        names = {name.lower(): value for name, value in answer.getheaders()}
+        return Answer(status=answer.status, headers=names, body=answer.read())
+    finally:
+        connection.close()
+
+
+def chat(gateway: Gateway, text: str, *, key: str = "", **rest: object) -> Answer:
+    """One chat completion; `text` may hold directives to the bundled provider."""
+    return ask(gateway, "POST", "/v1/chat/completions", chat_body(text, **rest), key=key)
+
+
+def chat_body(text: str, **rest: object) -> dict[str, object]:
+    """The body of a chat completion."""
+    return {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": text}], **rest}
+
+
+def exchange(gateway: Gateway, request: bytes, *, hang_up: bool = False) -> bytes:
+    """Send raw bytes, as no HTTP library would, and give all that comes back until the connection is closed.
+
+    `hang_up` tells the gateway that nothing more will come.
+    """
+    with socket.create_connection((HOST, gateway.settings.port), timeout=WAIT_S) as connection:
+        connection.sendall(request)
+        if hang_up:
+            connection.shutdown(socket.SHUT_WR)
+        pieces = []
+        with contextlib.suppress(ConnectionResetError):
+            while piece := connection.recv(65_536):
+                pieces.append(piece)
+        return b"".join(pieces)
+
+
+def until(
+    condition: Callable[[], bool], what: str = "the condition did not come true", *, wait_s: float = WAIT_S
+) -> None:
+    """Wait for a condition, with a deadline."""
+    deadline = time.monotonic() + wait_s
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(POLL_S)
+
+
+class ScriptedUpstream:
+    """An upstream that answers with whatever bytes a test wants, and keeps what it was asked.
+
+    `script` gets a request's bytes and the connection, and writes what it likes; then the connection is closed.
+    """
+
+    def __init__(self, script: Callable[[bytes, socket.socket], None]) -> None:
+        """Answer by a script."""
+        self.requests: list[bytes] = []
+        self._script = script
+        self._listener = socket.create_server((HOST, 0))
+        self._threads: list[threading.Thread] = []
+        self._accepting = threading.Thread(target=self._accept)
+
+    @property
+    def base_url(self) -> str:
+        """Where it listens."""
+        return f"http://{HOST}:{self._listener.getsockname()[1]}"
+
+    def __enter__(self) -> ScriptedUpstream:
+        self._accepting.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._accepting.join()
+        for thread in self._threads:
+            thread.join()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            thread = threading.Thread(target=self._serve, args=(connection,))
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.settimeout(WAIT_S)
+            request = _whole_request(connection)
+            self.requests.append(request)
+            self._script(request, connection)
+
+
+def answer_with(
+    body: bytes, *, status: str = "200 OK", headers: str = "content-type: application/json\r\n"
+) -> Callable[[bytes, socket.socket], None]:
+    """A script that answers with a body."""
+
+    def script(_request: bytes, connection: socket.socket) -> None:
+        head = f"HTTP/1.1 {status}\r\n{headers}content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        connection.sendall(head.encode() + body)
+
+    return script
+
+
+def _whole_request(connection: socket.socket) -> bytes:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += _received(connection)
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = 0
+    for line in head.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            length = int(value)
+    while len(body) < length:
+        body += _received(connection)
+    return head + b"\r\n\r\n" + body
+
+
+def _received(connection: socket.socket) -> bytes:
+    piece = connection.recv(65_536)
+    if not piece:
+        raise ConnectionResetError
+    return piece
+
+
+def _take_port() -> socket.socket:
+    """A free port, kept free of everybody else for as long as the socket is open (see the demo upstream's)."""
+    guard = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    guard.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    guard.bind((HOST, 0))
+    if sys.platform == "linux":
+        guard.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    return guard
+
+
+def _die_with_parent() -> None:
+    """A test run that is killed takes its gateways along; their workers follow."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def _children(pid: int) -> list[int]:
+    listed = subprocess.run(
+        ["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
+    ).stdout
+    pairs = (line.split() for line in listed.splitlines())
+    return [int(child) for child, parent in pairs if int(parent) == pid]
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and that nobody asked about does not."""
+    listed = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return bool(listed.stdout.strip()) and not listed.stdout.startswith("Z")
+
+
+class Happened(msgspec.Struct, kw_only=True):
+    """What a block of a test has caused: requests that reached the upstream, decisions, and what was charged."""
+
+    arrived: int = 0
+    decided: int = 0
+    billed_nano_usd: int = 0
+    charged_nano_usd: int = 0
+
+
+@contextlib.contextmanager
+def happening(gateway: Gateway, upstream: UpstreamProcess) -> Iterator[Happened]:
+    """Count what the block causes; the numbers are there after it."""
+    happened = Happened()
+    before = _so_far(gateway, upstream)
+    yield happened
+    after = _so_far(gateway, upstream)
+    for name in happened.__struct_fields__:
+        setattr(happened, name, getattr(after, name) - getattr(before, name))
+
+
+def _so_far(gateway: Gateway, upstream: UpstreamProcess) -> Happened:
+    bill = upstream.bill()
+    return Happened(
+        arrived=bill["arrived"],
+        decided=gateway.count(),
+        billed_nano_usd=bill["total_nano_usd"],
+        charged_nano_usd=gateway.charged(),
+    )
