@@ -25,6 +25,7 @@ from aegis_gateway.application.commands import (
     Reply,
     Settle,
     Stale,
+    Withdraw,
 )
 from aegis_gateway.application.ports import (
     CallMove,
@@ -45,6 +46,8 @@ from aegis_gateway.domain.quote import USD, Quote
 from aegis_gateway.domain.window import Period, Window, window_at
 
 CLOCK_FALL_TOLERATED_NS = 5_000_000_000
+
+NEVER_ANSWERED = "it was not known whether its admission was committed; nobody was told to send it"
 
 
 class Windows:
@@ -116,6 +119,11 @@ class Batch:
         self._changed_moves: dict[str, CallMove] = {}
         self._new_calls: dict[str, CallRow] = {}
 
+    def decided_since(self, call: str, sequence: int) -> bool:
+        """Whether a call's decision stands in the record, at that place or later."""
+        row = self._calls.get(call)
+        return row is not None and row.sequence >= sequence
+
     def changes(self) -> Changes:
         """Everything that changed, each row once."""
         changes = self._changes
@@ -171,6 +179,8 @@ class Batch:
                     return self._expire(row)
                 case Lose():
                     return self._lose(row, command.reason)
+                case Withdraw():
+                    return self._withdraw(row, command.not_before)
                 case _:
                     assert_never(command)
         except IllegalTransition as fault:
@@ -280,6 +290,13 @@ class Batch:
 
     def _lose(self, row: CallRow, reason: str) -> Reply:
         return self._move(row, transition(row.state, "lose"), "doubt", {"reason": reason})
+
+    def _withdraw(self, row: CallRow, not_before: int) -> Reply:
+        if row.sequence < not_before or row.state not in ("dispatched", "reserved"):
+            return self._moved(row)
+        if row.state == "reserved":
+            return self._let_go(row, "release", NEVER_ANSWERED)
+        return self._settle(row, Evidence(source="not_sent", note=NEVER_ANSWERED))
 
     def _has_expired(self, row: CallRow) -> bool:
         return row.expires_ns is not None and self._now[row.tenant] >= row.expires_ns

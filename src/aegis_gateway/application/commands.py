@@ -110,7 +110,18 @@ class Expire(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=Tru
     tenant: str
 
 
-Command = Admit | Dispatch | Settle | Release | Lose | Expire
+class Withdraw(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
+    """Take back an admission whose commit was never known of, if it happened: nobody was told to send it.
+
+    A decision at an earlier place of the record than `not_before` is another one, and stays.
+    """
+
+    call: str
+    tenant: str
+    not_before: int
+
+
+Command = Admit | Dispatch | Settle | Release | Lose | Expire | Withdraw
 
 
 class Admitted(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):

@@ -11,15 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aegis_gateway.application.batch import Batch, Windows
-from aegis_gateway.application.commands import Admit, Command, Expire, Failed, Lose, Reply, Settle
+from aegis_gateway.application.commands import Admit, Admitted, Command, Expire, Failed, Lose, Reply, Withdraw
 from aegis_gateway.application.ports import LedgerStore
 from aegis_gateway.domain.errors import LedgerUnavailable
-from aegis_gateway.domain.ledger import Evidence
 
 _BATCH_FAULTS = (LedgerUnavailable, ValueError, OverflowError)
 """What makes a transaction fail as a whole: the store, or one command whose values cannot be written."""
-
-_NEVER_ANSWERED = "it is not known whether its admission was committed; nobody was told to send it"
 
 
 class Ledger:
@@ -29,16 +26,17 @@ class Ledger:
         """Work on a store."""
         self._store = store
         self._windows = Windows()
-        self._unanswered: list[tuple[str, str]] = []
+        self._unanswered: dict[tuple[str, str], int] = {}
 
     def process(self, commands: Sequence[Command]) -> list[Reply]:
         """Carry out a batch and answer each command, in order. Never raises: what failed is answered so."""
+        attempt = _Attempt()
         if len(commands) > 1:
             try:
-                return self._commit(commands)
+                return self._commit(commands, attempt)
             except _BATCH_FAULTS:
-                pass  # done again below, call by call: what failed has changed nothing
-        return [self._alone(command) for command in commands]
+                pass  # done again below, call by call: what failed has changed nothing, or its answer is not known
+        return [self._alone(command, attempt) for command in commands]
 
     def sweep(self, limit: int = 256) -> int:
         """Tidy up: expire reservations whose time has passed, put orphans in doubt, withdraw unknown commits.
@@ -49,10 +47,10 @@ class Ledger:
             LedgerUnavailable: the store cannot be read; nothing was tidied.
         """
         expired, orphans = self._store.expired(limit), self._store.orphans(limit)
-        withdrawn, self._unanswered = self._unanswered, []
+        withdrawn, self._unanswered = self._unanswered, {}
         commands: list[Command] = [
-            Settle(call=call, tenant=tenant, evidence=Evidence(source="not_sent", note=_NEVER_ANSWERED))
-            for tenant, call in withdrawn
+            Withdraw(call=call, tenant=tenant, not_before=sequence)
+            for (tenant, call), sequence in withdrawn.items()
         ]
         commands += [Expire(call=call, tenant=tenant) for tenant, call in expired]
         commands += [
@@ -60,28 +58,60 @@ class Ledger:
             for tenant, call in orphans
         ]
         replies = self.process(commands) if commands else []
-        self._unanswered += [
-            call for call, reply in zip(withdrawn, replies, strict=False) if _is_unavailable(reply)
-        ]
+        for key, reply in zip(withdrawn, replies, strict=False):
+            if isinstance(reply, Failed) and reply.kind == "unavailable":
+                self._unanswered[key] = withdrawn[key]
         return len(commands)
 
-    def _alone(self, command: Command) -> Reply:
+    def _alone(self, command: Command, before: _Attempt) -> Reply:
+        """Carry out one command. `before` is the attempt that failed with it and others, if there was one."""
+        attempt = _Attempt()
         try:
-            return self._commit([command], are_new=False)[0]
+            reply = self._commit([command], attempt, before=before)[0]
         except _BATCH_FAULTS as fault:
-            if isinstance(command, Admit):
-                # Its commit may have happened all the same. Nobody was told to send, so it can be taken back.
-                self._unanswered.append((command.tenant, command.call))
-            return Failed(call=command.call, kind="unavailable", message=str(fault))
+            reply = Failed(call=command.call, kind="unavailable", message=str(fault))
+        if isinstance(command, Admit):
+            places = {**attempt.places, **before.places}
+            if isinstance(reply, Failed) and reply.kind == "unavailable" and command.tenant in places:
+                self._unanswered[command.tenant, command.call] = places[command.tenant]
+            elif isinstance(reply, Admitted):
+                self._unanswered.pop((command.tenant, command.call), None)
+        return reply
 
-    def _commit(self, commands: Sequence[Command], *, are_new: bool = True) -> list[Reply]:
-        """One transaction. `are_new`: take it that admissions' ids are new, and fail as a whole if one is not."""
+    def _commit(
+        self, commands: Sequence[Command], attempt: _Attempt, before: _Attempt | None = None
+    ) -> list[Reply]:
+        """One transaction.
+
+        Without an attempt before it, admissions' ids are taken to be new: one that is not fails it as a whole.
+        """
         with self._store.lock(sorted({command.tenant for command in commands})) as locked:
-            batch = Batch(locked, commands, self._store.boot, self._windows, are_new=are_new)
-            replies = [batch.carry_out(command) for command in commands]
+            attempt.places = {tenant: head.next_sequence for tenant, head in locked.heads.items()}
+            batch = Batch(locked, commands, self._store.boot, self._windows, are_new=before is None)
+            replies = [
+                _not_known(command)
+                if before is not None and _was_committed(command, batch, before)
+                else batch.carry_out(command)
+                for command in commands
+            ]
             locked.write(batch.changes())
         return replies
 
 
-def _is_unavailable(reply: Reply) -> bool:
-    return isinstance(reply, Failed) and reply.kind == "unavailable"
+class _Attempt:
+    """A transaction that may fail: where the tenants' records ended when it held them."""
+
+    def __init__(self) -> None:
+        self.places: dict[str, int] = {}
+
+
+def _was_committed(command: Command, batch: Batch, before: _Attempt) -> bool:
+    """Whether the attempt before was committed after all, and this admission with it."""
+    place = before.places.get(command.tenant)
+    return isinstance(command, Admit) and place is not None and batch.decided_since(command.call, place)
+
+
+def _not_known(command: Command) -> Failed:
+    return Failed(
+        call=command.call, kind="unavailable", message="it was not known whether the decision was committed"
+    )
