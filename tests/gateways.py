@@ -9,11 +9,13 @@ this process, beside the running gateway, as `aegis key` and `aegis apply` do.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
 import http.client
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -24,11 +26,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import msgspec
+from pyreqwest.client import Client, ClientBuilder
+from pyreqwest.exceptions import PyreqwestError
 
 from aegis_gateway import bootstrap
 from aegis_gateway.adapters.stores import open_store
@@ -46,6 +51,7 @@ PEPPER = "pepper-of-the-tests-0123456789abcdef-canary"
 CREDENTIAL_VARIABLE = "ACME_UPSTREAM_KEY"
 
 _READY_S = 20.0
+_SOCKETS = 8_192
 _STOP_S = 30.0
 _PR_SET_PDEATHSIG = 1
 _SUPERVISOR = (
@@ -205,6 +211,7 @@ class Gateway:
 
     def __enter__(self) -> Gateway:
         try:
+            _allow_many_sockets()
             self.data.mkdir(exist_ok=True)
             self._guard = _take_port()
             port = self._guard.getsockname()[1]
@@ -508,6 +515,28 @@ def chat_body(text: str, **rest: object) -> dict[str, object]:
     return {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": text}], **rest}
 
 
+def at_once(requests: Iterable[tuple[Gateway, str, str, object, str]]) -> list[Answer | None]:
+    """Many requests at the same time: gateway, method, path, body and key of each. None where nobody answered."""
+
+    async def one(
+        client: Client, gateway: Gateway, method: str, path: str, body: object, key: str
+    ) -> Answer | None:
+        headers = [("content-type", "application/json"), ("authorization", f"Bearer {key}")]
+        request = client.request(method, gateway.url + path).headers(headers)
+        try:
+            answer = await request.body_bytes(json.dumps(body).encode()).build().send()
+            content = bytes(await answer.bytes())
+        except PyreqwestError:
+            return None
+        return Answer(status=answer.status, headers=dict(answer.headers.items()), body=content)
+
+    async def all_of_them() -> list[Answer | None]:
+        async with ClientBuilder().no_proxy().timeout(timedelta(seconds=60)).build() as client:
+            return await asyncio.gather(*(one(client, *request) for request in requests))
+
+    return asyncio.run(all_of_them())
+
+
 def exchange(gateway: Gateway, request: bytes, *, hang_up: bool = False) -> bytes:
     """Send raw bytes, as no HTTP library would, and give all that comes back until the connection is closed.
 
@@ -617,6 +646,14 @@ def _received(connection: socket.socket) -> bytes:
     if not piece:
         raise ConnectionResetError
     return piece
+
+
+def _allow_many_sockets() -> None:
+    """A thousand calls at once are two thousand sockets; what is started from here inherits the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _SOCKETS if hard == resource.RLIM_INFINITY else min(_SOCKETS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _take_port() -> socket.socket:

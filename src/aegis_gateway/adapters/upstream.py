@@ -51,16 +51,13 @@ class PyreqwestUpstream:
         """Send a request and wait for its whole answer.
 
         Raises:
-            UpstreamFault: there was no answer, or it broke off.
+            UpstreamFault: there was no answer, it broke off, or it is longer than may be held.
         """
         try:
-            response = await self._builder(request).build().send()
-            body = await response.bytes()
+            async with self._builder(request).build_streamed() as response:
+                return await PyreqwestStream(response).rest()
         except PyreqwestError as fault:
             raise upstream_fault(fault) from fault
-        return UpstreamAnswer(
-            status=response.status, headers=list(response.headers.items()), body=bytes(body)
-        )
 
     @asynccontextmanager
     async def stream(self, request: UpstreamRequest) -> AsyncIterator[PyreqwestStream]:
@@ -70,7 +67,8 @@ class PyreqwestUpstream:
             UpstreamFault: there was no answer.
         """
         try:
-            sending = self._builder(request).build_streamed()
+            # Left to itself the client would read 64 KiB ahead before it gave anything.
+            sending = self._builder(request).streamed_read_buffer_limit(0).build_streamed()
             response = await sending.__aenter__()
         except PyreqwestError as fault:
             raise upstream_fault(fault) from fault
@@ -80,11 +78,12 @@ class PyreqwestUpstream:
             await sending.__aexit__(None, None, None)
 
     def _builder(self, request: UpstreamRequest) -> RequestBuilder:
-        builder = (
-            self._client.request(request.method, request.url)
-            .headers(request.headers)
-            .timeout(_seconds(request.timeout_s))
-        )
+        try:
+            builder = self._client.request(request.method, request.url).headers(request.headers)
+        except ValueError:
+            # Without the client's words and without the fault behind them: they repeat the header.
+            raise UpstreamFault("the request has a header that cannot be sent", sent=False) from None
+        builder = builder.timeout(_seconds(request.timeout_s))
         return builder.body_bytes(request.body) if request.body else builder
 
     async def close(self) -> None:

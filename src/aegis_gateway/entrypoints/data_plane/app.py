@@ -74,9 +74,9 @@ class DataPlane:
         return self._doors.get((scope.method, scope.path), _nowhere)
 
     async def _models(self, scope: Scope, protocol: HttpProtocol) -> None:
-        known = await self._calls.identify(api_key(scope))
+        view = await self._calls.view(api_key(scope))
         headers = [("content-type", "application/json")]
-        protocol.response_bytes(200, headers, models_list(known.view.registry.models))
+        protocol.response_bytes(200, headers, models_list(view.registry.models))
 
 
 async def _healthy(_scope: Scope, protocol: HttpProtocol) -> None:

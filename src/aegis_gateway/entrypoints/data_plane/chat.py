@@ -7,6 +7,9 @@ Rule 2: a caller who leaves changes nothing about the cost: the upstream is read
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+
 import msgspec
 
 from aegis_gateway.application.calls import Calls, Decided, Described
@@ -42,6 +45,7 @@ from aegis_gateway.entrypoints.data_plane.forwarding import (
 )
 from aegis_gateway.entrypoints.data_plane.refusals import stream_error
 from aegis_gateway.entrypoints.data_plane.wire import (
+    JSON,
     ChatRequest,
     answer_usage,
     chunk_usage,
@@ -50,6 +54,7 @@ from aegis_gateway.entrypoints.data_plane.wire import (
 )
 
 CHAT = "chat"
+READ_OFF_S = 0.5
 
 _DONE = b"[DONE]"
 
@@ -95,7 +100,7 @@ class ChatDoor:
         return UpstreamRequest(
             method="POST",
             url=f"{call.upstream.base_url}/chat/completions",
-            headers=forwarded_headers(scope, credential_header(call.upstream, self._secrets)),
+            headers=forwarded_headers(scope, credential_header(call.upstream, self._secrets), JSON),
             body=call.request.upstream_body(call.target.upstream, decided.admitted.output_tokens),
             timeout_s=call.upstream.timeout_s,
         )
@@ -122,17 +127,18 @@ class ChatDoor:
         )
         caller = Caller(protocol.response_stream(answer.status, headers))
         stream = ChatStream(hide_usage=not decided.described.request.wants_usage)
+        why = "the upstream's stream ended before its end"
         try:
-            while (piece := await answer.next_piece()) is not None:
+            while not stream.is_done and (piece := await answer.next_piece()) is not None:
                 await caller.send(stream.feed(piece))
+            stream.end()
         except (UpstreamFault, ValueError) as fault:
-            await self._settle_broken_stream(decided, stream, str(fault))
-            await caller.send(stream_error(str(fault)))
-            return
+            why = str(fault)
         if not stream.is_done:
-            await self._settle_broken_stream(decided, stream, "the upstream's stream ended before its end")
-            await caller.send(stream_error("the upstream's stream ended before its end"))
+            await self._settle_broken_stream(decided, stream, why)
+            await caller.send(stream_error(why))
             return
+        await _read_off(answer)
         await self._settle_usage(decided, stream.usage, "the stream has no usage")
         await caller.send(stream.last)
 
@@ -186,10 +192,15 @@ class ChatStream:
         """
         return b"".join(event for event in self._events.feed(piece) if self._passes(event))
 
+    def end(self) -> None:
+        """Take note that nothing more comes. Some servers leave out the blank line after their last event."""
+        rest = self._events.rest()
+        if event_data(rest).strip() == _DONE:
+            self._passes(rest + b"\n\n")
+
     def _passes(self, event: bytes) -> bool:
         if self.is_done:
-            self.last += event
-            return False
+            return False  # nobody reads on after the end
         if _DONE in event and event_data(event).strip() == _DONE:
             self.is_done, self.last = True, event
             return False
@@ -199,6 +210,13 @@ class ChatStream:
         if usage is not None:
             self.usage = usage
         return not (self._hide_usage and usage is not None and is_bare)
+
+
+async def _read_off(answer: UpstreamStream) -> None:
+    """Read the little that may follow a stream's end, so that its connection can be used again; not for long."""
+    with contextlib.suppress(UpstreamFault, TimeoutError):
+        async with asyncio.timeout(READ_OFF_S):
+            await answer.next_piece()
 
 
 def describe(view: TenantView, request: ChatRequest) -> ChatCall:

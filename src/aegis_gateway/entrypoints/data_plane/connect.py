@@ -9,6 +9,7 @@ from aegis_gateway.application.ports import Secrets, Upstream, UpstreamRequest
 from aegis_gateway.domain.decision import Reason
 from aegis_gateway.domain.errors import CallError
 from aegis_gateway.domain.ledger import Evidence
+from aegis_gateway.domain.money import NANO_USD_MAX
 from aegis_gateway.domain.quote import CALLS, Quote, counted, operation_charges, quote_operation
 from aegis_gateway.domain.registry import Connector, Operation
 from aegis_gateway.entrypoints.data_plane.exchange import (
@@ -32,6 +33,7 @@ from aegis_gateway.entrypoints.data_plane.forwarding import (
 )
 from aegis_gateway.entrypoints.data_plane.wire import (
     OperationRequest,
+    json_type,
     parse_operation,
     path_segments,
     response_reader,
@@ -60,9 +62,10 @@ class ConnectDoor:
         """Answer one request."""
         key = api_key(scope)
         await self._calls.identify(key)
-        connector, _, path = scope.path.removeprefix(PREFIX).partition("/")
-        segments = path_segments(path)
+        connector, *segments = path_segments(scope.path.removeprefix(PREFIX))
         raw = await read_body(scope, protocol)
+        if raw:
+            json_type(scope.headers)
         decided = await self._calls.decide(
             key,
             lambda view, _agent: describe(view, connector, scope.method, segments, scope.query_string, raw),
@@ -71,21 +74,21 @@ class ConnectDoor:
             send_refusal(protocol, decided)
             return
         async with accounted_for(self._calls, decided, protocol):
-            answer = await self._upstream.fetch(self._upstream_request(scope, decided, path, raw))
+            answer = await self._upstream.fetch(self._upstream_request(scope, decided, raw))
             moved = await self._settle(decided, answer.status, answer.body)
             ours = decision_headers(decided) + settlement_headers(decided, moved)
             protocol.response_bytes(answer.status, returned_headers(answer.headers, ours), answer.body)
 
-    def _upstream_request(
-        self, scope: Scope, decided: Decided[OperationCall], path: str, raw: bytes
-    ) -> UpstreamRequest:
+    def _upstream_request(self, scope: Scope, decided: Decided[OperationCall], raw: bytes) -> UpstreamRequest:
         connector = decided.described.upstream
         assert connector is not None, "an allowed call has a connector"
+        _, _, path = scope.path.removeprefix(PREFIX).partition("/")
         query = f"?{scope.query_string}" if scope.query_string else ""
+        content_type = json_type(scope.headers) if raw else None
         return UpstreamRequest(
             method=scope.method,
             url=f"{connector.base_url}/{path}{query}",
-            headers=forwarded_headers(scope, credential_header(connector, self._secrets)),
+            headers=forwarded_headers(scope, credential_header(connector, self._secrets), content_type),
             body=raw,
             timeout_s=connector.timeout_s,
         )
@@ -147,7 +150,7 @@ def describe(
         connector=connector.id,
         tool=f"{connector.id}.{operation.id}",
         region=connector.region,
-        quote=quote_operation(operation, request.read),
+        quote=_countable(quote_operation(operation, request.read)),
         arguments=request.values,
         canonical=request.canonical,
         summary={"operation": operation.id, **request.summary},
@@ -182,6 +185,18 @@ def find_operation(
         return None
     _, _, operation, values = min(matches, key=lambda match: match[:2])
     return operation, values
+
+
+def _countable(quote: Quote) -> Quote:
+    """The quote, if the ledger can count what is in it.
+
+    Raises:
+        CallError: an amount is beyond 64 bits.
+    """
+    for quantity, amount in (*quote.expected.items(), *quote.maximum.items()):
+        if amount > NANO_USD_MAX:
+            raise CallError(f"the call comes to more `{quantity}` than can be counted; ask for less")
+    return quote
 
 
 def _unknown(connector: str, message: str) -> OperationCall:

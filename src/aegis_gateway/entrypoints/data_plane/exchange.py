@@ -37,9 +37,17 @@ _NEVER_FORWARDED = _HOP_BY_HOP | {
     "api-key",
     "cookie",
     "accept-encoding",
+    "content-encoding",
+    "content-type",
     "expect",
     "forwarded",
     "via",
+    # Some servers do what these say instead of what the request says, which is what was judged.
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-url",
+    "x-rewrite-url",
 }
 _NEVER_RETURNED = _HOP_BY_HOP | {"content-length", "set-cookie", "server", "date", "alt-svc"}
 
@@ -134,8 +142,11 @@ def api_key(scope: Scope) -> str | None:
     return key
 
 
-def forwarded_headers(scope: Scope, credential: tuple[str, str] | None) -> Headers:
-    """The request's headers as the upstream gets them: none of ours, none of the connection's, its credential."""
+def forwarded_headers(scope: Scope, credential: tuple[str, str] | None, content_type: str | None) -> Headers:
+    """The request's headers as the upstream gets them: none of ours, none of the connection's, its credential.
+
+    `content_type` is what the body was read as, and nothing else it may be taken for.
+    """
     named = {name.strip().lower() for name in scope.headers.get("connection", "").split(",")}
     credential_name = credential[0] if credential else ""
     headers = [
@@ -146,6 +157,8 @@ def forwarded_headers(scope: Scope, credential: tuple[str, str] | None) -> Heade
         and name != credential_name
         and not name.startswith(("aegis-", "x-forwarded-"))
     ]
+    if content_type is not None:
+        headers.append(("content-type", content_type))
     if credential is not None:
         headers.append(credential)
     return headers

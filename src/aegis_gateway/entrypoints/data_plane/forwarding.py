@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aegis_gateway.application.calls import Calls, Decided, Described
 from aegis_gateway.application.commands import Moved
 from aegis_gateway.application.ports import Secrets
-from aegis_gateway.domain.errors import ConfigurationError, LedgerError, LedgerUnavailable, UpstreamFault
+from aegis_gateway.domain.errors import ConfigurationError, LedgerError, UpstreamFault
 from aegis_gateway.domain.ledger import Evidence
-from aegis_gateway.domain.money import UnitPrice
+from aegis_gateway.domain.money import NANO_USD_MAX, UnitPrice
 from aegis_gateway.domain.price import charge_line
-from aegis_gateway.domain.quote import CALLS, USD, Quote
+from aegis_gateway.domain.quote import CALLS, TOKENS, USD, Quote
 from aegis_gateway.domain.registry import Connector
 from aegis_gateway.entrypoints.data_plane.exchange import (
     HttpProtocol,
@@ -23,7 +24,7 @@ from aegis_gateway.entrypoints.data_plane.exchange import (
 )
 from aegis_gateway.entrypoints.data_plane.refusals import refused, upstream_failed
 
-NOTHING = Evidence(source="not_sent", note="nothing was sent")
+_log = logging.getLogger("aegis.data_plane")
 
 
 def credential_header(connector: Connector, secrets: Secrets) -> tuple[str, str] | None:
@@ -38,6 +39,9 @@ def credential_header(connector: Connector, secrets: Secrets) -> tuple[str, str]
         secret = secrets.resolve(connector.credential)
     except ConfigurationError as fault:
         raise UpstreamFault(f"connector `{connector.id}` has no credential: {fault}", sent=False) from fault
+    if not (secret.isascii() and secret.isprintable()):
+        words = f"connector `{connector.id}` has no credential: `{connector.credential}` fits in no header"
+        raise UpstreamFault(f"{words}; is it one line?", sent=False)
     return connector.credential_header.lower(), connector.credential_prefix + secret
 
 
@@ -59,7 +63,9 @@ def at_maximum(quote: Quote, maximum: dict[str, int], why: str) -> Evidence | No
 def no_charge(status: int) -> Evidence:
     """A settlement at nothing: the upstream said itself that it did not do the work."""
     return Evidence(
-        source="response", actual={CALLS: 1}, note=f"the upstream answered {status} and charged nothing"
+        source="response",
+        actual={CALLS: 1, TOKENS: 0},
+        note=f"the upstream answered {status} and charged nothing",
     )
 
 
@@ -90,16 +96,21 @@ async def _after_fault(calls: Calls, decided: Decided[Described], fault: Upstrea
 
 
 async def settle(calls: Calls, decided: Decided[Described], evidence: Evidence) -> Moved | None:
-    """Settle; None where the ledger could not: the call then stays at its maximum until a person settles it."""
+    """Settle; None where the ledger did not: the call stays at its maximum, or at what a person settled it at."""
+    quantities = (evidence.cost_nano_usd, *(line.quantity for line in evidence.lines))
+    if max(quantities) > NANO_USD_MAX:
+        return await put_in_doubt(calls, decided, "the upstream reported more than can be counted")
     try:
         return await calls.settle(decided, evidence)
-    except LedgerUnavailable:
+    except LedgerError as fault:
+        _log.warning("call %s was not settled: %s", decided.call, fault)
         return None
 
 
 async def put_in_doubt(calls: Calls, decided: Decided[Described], why: str) -> Moved | None:
-    """Put in doubt; None where the ledger could not, or it was settled: it counts at least at the truth either way."""
+    """Put in doubt; None where the ledger did not: the call stays at its maximum, or as it was settled before."""
     try:
         return await calls.lose(decided, why)
-    except LedgerError:
+    except LedgerError as fault:
+        _log.warning("call %s was not put in doubt: %s", decided.call, fault)
         return None

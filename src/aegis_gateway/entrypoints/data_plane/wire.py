@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
@@ -25,7 +25,6 @@ _OUTPUT_TOKENS_MAX = 10_000_000
 _CHOICES_MAX = 128
 _NUMBER_CHARACTERS_MAX = 64
 _INTEGER_MAX = 2**63 - 1
-_MODEL_CHARACTERS_MAX = 128
 _FORBIDDEN_KEYS = ("__entity", "__extn")
 
 _decode = msgspec.json.Decoder().decode
@@ -34,7 +33,15 @@ _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
 _UNBOUNDED_FIELDS = ("audio", "web_search_options", "prediction")
 _TEXT_PARTS = ("text", "refusal")
+_OWN_TOOLS = ("function", "custom")  # others the provider runs itself, and charges for
 _PLAIN_TIERS = (None, "auto", "default")
+
+
+class SupportsGet(Protocol):
+    """Headers by name."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """One header's value."""
 
 
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,8 +100,8 @@ def parse_chat(raw: bytes) -> ChatRequest:
     model = body.get("model")
     if not isinstance(model, str) or not model:
         raise CallError("`model` is missing; name one of the models that `/v1/models` lists", field="model")
-    if len(model) > _MODEL_CHARACTERS_MAX or _CONTROL.search(model):
-        raise CallError("`model` is no model's name; `/v1/models` lists those there are", field="model")
+    if _CONTROL.search(model):
+        raise CallError("`model` has control characters; name one that `/v1/models` lists", field="model")
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise CallError("`messages` must be a list with at least one message", field="messages")
@@ -153,6 +160,31 @@ def chunk_usage(raw: bytes) -> tuple[Usage | None, bool]:
 def is_error_object(raw: bytes) -> bool:
     """Whether an answer is an API's own error object, and so the provider's word that it did not do the work."""
     return "error" in (_object_or_none(raw) or ())
+
+
+def json_type(headers: SupportsGet) -> str:
+    """The content type to forward with a body that was read as JSON: what the caller said, if it says just that.
+
+    A form, another character set or a compression would make the same bytes mean something else upstream.
+
+    Raises:
+        CallError: the headers call the body anything but JSON in UTF-8.
+    """
+    stated: str = headers.get("content-type") or JSON
+    media, *parameters = (part.strip().lower() for part in stated.split(";"))
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise CallError("the body is compressed; send it as it is", field="content-encoding")
+    charsets = [part for part in parameters if part.startswith("charset")]
+    if not _JSON_MEDIA.fullmatch(media) or not all(charset in _UTF8 for charset in charsets):
+        raise CallError(
+            f"the body must be JSON and be called so; send `content-type: {JSON}`", field="content-type"
+        )
+    return stated
+
+
+JSON = "application/json"
+_JSON_MEDIA = re.compile(r"(application|text)/([a-z0-9!#$&^_.-]+\+)?json")
+_UTF8 = ("charset=utf-8", 'charset="utf-8"')
 
 
 class OperationRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -299,6 +331,10 @@ def _unbounded_field(body: Mapping[str, Any], messages: list[Any]) -> str | None
     modalities = body.get("modalities")
     if modalities is not None and modalities != ["text"]:
         return "modalities"
+    tools = body.get("tools")
+    for number, tool in enumerate(tools if isinstance(tools, list) else ()):
+        if not isinstance(tool, dict) or tool.get("type") not in _OWN_TOOLS:
+            return f"tools[{number}]"
     for number, message in enumerate(messages):
         if not isinstance(message, dict):
             raise CallError(f"`messages[{number}]` must be an object", field=f"messages[{number}]")
@@ -344,11 +380,13 @@ def _canonical(sources: Mapping[str, object]) -> bytes:
     except RecursionError as fault:
         raise CallError("the body is not valid JSON: it is nested too deeply") from fault
     except UnicodeEncodeError as fault:
-        raise CallError("the body is not valid JSON: a text has half a character (a lone surrogate)") from fault
+        raise CallError(
+            "the body is not valid JSON: a text has half a character (a lone surrogate)"
+        ) from fault
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a number")
+    raise ValueError(f"`{name}` is not a number")
 
 
 def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:

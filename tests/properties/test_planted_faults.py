@@ -1,0 +1,303 @@
+"""The machine finds what it is there for: each fault that is planted in a ledger is found, in few examples.
+
+A machine that passes shows nothing until it is known to fail. Faults of the store are planted behind its port,
+faults of the ledger in a subclass of its batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+from msgspec.structs import replace
+
+from aegis_gateway.application.batch import Batch
+from aegis_gateway.application.commands import Admit, Command, Reply
+from aegis_gateway.application.ledger import Ledger
+from aegis_gateway.application.ports import (
+    CallMove,
+    CallRow,
+    Changes,
+    Head,
+    LedgerStore,
+    LockedTenants,
+    StandingRow,
+)
+from aegis_gateway.domain.admit import RateKey, StandingKey, Standings
+from aegis_gateway.domain.ledger import Evidence, Standing
+from aegis_gateway.domain.window import Window
+from tests.ledgers import sqlite_database
+from tests.properties.ledger_machine import Gateway, machine_on
+
+StandingsByKey = dict[tuple[str, StandingKey], Standing]
+
+SEARCH = settings(
+    max_examples=150,
+    stateful_step_count=30,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=[Phase.generate],  # what is found need not be made small
+    report_multiple_bugs=False,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+# -- faults of the store ---------------------------------------------------------------------------------------
+
+
+class FaultyLocked:
+    """A transaction, as it is; each fault changes one thing about it."""
+
+    def __init__(self, inner: LockedTenants) -> None:
+        self.inner = inner
+        self.seen: StandingsByKey = {}
+
+    @property
+    def heads(self) -> Mapping[str, Head]:
+        return self.inner.heads
+
+    @property
+    def now_ns(self) -> int:
+        return self.inner.now_ns
+
+    def calls(self, ids: Collection[str]) -> dict[str, CallRow]:
+        return self.inner.calls(ids)
+
+    def standings(self, keys: Collection[tuple[str, StandingKey]]) -> StandingsByKey:
+        standings = self.inner.standings(keys)
+        self.seen = dict(standings)
+        return standings
+
+    def arrivals(self, keys: Collection[tuple[str, RateKey]]) -> dict[tuple[str, RateKey], int]:
+        return self.inner.arrivals(keys)
+
+    def write(self, changes: Changes) -> None:
+        self.inner.write(changes)
+
+
+class NeverReleases(FaultyLocked):
+    """A settlement posts what was spent and leaves the reservation where it is."""
+
+    def write(self, changes: Changes) -> None:
+        if any(move.state == "settled" for move in changes.moves):
+            changes.standings = [self._held(row) for row in changes.standings]
+        super().write(changes)
+
+    def _held(self, row: StandingRow) -> StandingRow:
+        before = self.seen.get((row.tenant, (row.budget, row.scope, row.window.label)), Standing())
+        return replace(row, standing=replace(row.standing, pending=max(before.pending, row.standing.pending)))
+
+
+class ForgetsTheClock(FaultyLocked):
+    """The last clock is not kept, so time goes back with the machine's."""
+
+    @property
+    def heads(self) -> Mapping[str, Head]:
+        return {tenant: replace(head, last_ns=0) for tenant, head in self.inner.heads.items()}
+
+
+class LosesAnEntry(FaultyLocked):
+    """A call that is put in doubt is not entered."""
+
+    def write(self, changes: Changes) -> None:
+        changes.entries = [entry for entry in changes.entries if entry.type != "doubt"]
+        super().write(changes)
+
+
+class ChargesRefusals(FaultyLocked):
+    """A rate is used up by calls that were refused for something else."""
+
+    def write(self, changes: Changes) -> None:
+        for call in changes.calls:
+            if call.reason_code == "budget_exhausted":
+                changes.arrivals.append((call.tenant, ("burst", "x"), call.decided_ns))
+        super().write(changes)
+
+
+class FaultyStore:
+    """A store whose transactions are faulty."""
+
+    def __init__(self, inner: LedgerStore, locked: Callable[[LockedTenants], LockedTenants]) -> None:
+        self.inner = inner
+        self.locked = locked
+
+    @property
+    def boot(self) -> str:
+        return self.inner.boot
+
+    @contextmanager
+    def lock(self, tenants: Any) -> Iterator[LockedTenants]:
+        with self.inner.lock(tenants) as locked:
+            yield self.locked(locked)
+
+    def expired(self, limit: int) -> list[tuple[str, str]]:
+        return self.inner.expired(limit)
+
+    def orphans(self, limit: int) -> list[tuple[str, str]]:
+        return self.inner.orphans(limit)
+
+
+class Pretender(FaultyStore):
+    """Every tenth commit is only pretended: it is answered, and is not on disk."""
+
+    def __init__(self, inner: LedgerStore) -> None:
+        super().__init__(inner, lambda locked: locked)
+        self.commits = 0
+
+    @contextmanager
+    def lock(self, tenants: Any) -> Iterator[LockedTenants]:
+        self.commits += 1
+        try:
+            with self.inner.lock(tenants) as locked:
+                yield locked
+                if self.commits % 10 == 0:
+                    raise _Forgotten
+        except _Forgotten:
+            pass
+
+
+class _Forgotten(Exception):
+    pass
+
+
+def releases_at_restart(store: LedgerStore) -> LedgerStore:
+    """A start that gives back what was dispatched before, as if it had never been sent."""
+    for tenant, name in store.orphans(1_000):
+        with store.lock([tenant]) as locked:
+            (call,) = locked.calls([name]).values()
+            rows = []
+            for leg in call.legs:
+                key = (tenant, (leg.budget, leg.scope, leg.window))
+                rows.append(
+                    StandingRow(
+                        tenant=tenant,
+                        budget=leg.budget,
+                        scope=leg.scope,
+                        window=Window(label=leg.window, starts_ns=0, ends_ns=0),
+                        quantity=leg.quantity,
+                        standing=locked.standings([key])[key].release(leg.amount),
+                    )
+                )
+            locked.write(
+                Changes(moves=[CallMove(call=name, tenant=tenant, state="released")], standings=rows)
+            )
+    return store
+
+
+# -- faults of the ledger --------------------------------------------------------------------------------------
+
+
+class IgnoresPending(Batch):
+    """Admission looks at what is posted only: what is on its way doesn't count."""
+
+    def _standings_for(self, command: Admit, windows: tuple[Window, ...]) -> Standings:
+        standings = super()._standings_for(command, windows)
+        balances = {key: replace(balance, pending=0) for key, balance in standings.balances.items()}
+        return replace(standings, balances=balances)
+
+
+class ReadsOnce(Batch):
+    """Every call of a batch is decided with the balances that the batch began with."""
+
+    def __init__(self, locked: LockedTenants, *args: Any, **options: Any) -> None:
+        super().__init__(locked, *args, **options)
+        self._at_first = dict(self._standings)
+
+    def _standings_for(self, command: Admit, windows: tuple[Window, ...]) -> Standings:
+        now, self._standings = self._standings, self._at_first
+        standings = super()._standings_for(command, windows)
+        self._standings = now
+        return standings
+
+
+class ExpiresWhatWasSent(Batch):
+    """Time alone frees what was dispatched."""
+
+    def _expire(self, row: CallRow) -> Reply:
+        if row.state == "dispatched":
+            row = replace(row, state="reserved", expires_ns=0)
+        return super()._expire(row)
+
+
+class ChargesTwice(Batch):
+    """The same settlement again is another charge."""
+
+    def _settle(self, row: CallRow, evidence: Evidence) -> Reply:
+        if row.state == "settled":
+            row = replace(row, state="dispatched", legs=tuple(replace(leg, amount=0) for leg in row.legs))
+        return super()._settle(row, evidence)
+
+
+class ClipsOverruns(Batch):
+    """What a call came to is booked up to its maximum; the provider bills it all the same."""
+
+    def _settle(self, row: CallRow, evidence: Evidence) -> Reply:
+        most = row.maximum_nano_usd
+        if row.state != "settled" and most is not None and evidence.cost_nano_usd > most:
+            evidence = replace(evidence, lines=(replace(evidence.lines[0], nano_usd=most),))
+        return super()._settle(row, evidence)
+
+
+class FaultyLedger(Ledger):
+    """A ledger whose batches are faulty."""
+
+    batch: type[Batch]
+
+    def _commit(self, commands: Sequence[Command], *, are_new: bool = True) -> list[Reply]:
+        with self._store.lock(sorted({command.tenant for command in commands})) as locked:
+            batch = self.batch(locked, commands, self._store.boot, self._windows, are_new=are_new)
+            replies = [batch.carry_out(command) for command in commands]
+            locked.write(batch.changes())
+        return replies
+
+
+def in_transactions(locked: type[FaultyLocked]) -> Callable[[LedgerStore], LedgerStore]:
+    """A fault of transactions."""
+    return lambda store: FaultyStore(store, locked)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [in_transactions(each) for each in (NeverReleases, ForgetsTheClock, LosesAnEntry, ChargesRefusals)]
+    + [Pretender, releases_at_restart],
+    ids=[
+        "never releases",
+        "forgets the clock",
+        "loses an entry",
+        "charges refusals",
+        "pretends",
+        "releases at restart",
+    ],
+)
+def test_a_faulty_store_is_found(tmp_path: Path, fault: Callable[[LedgerStore], LedgerStore]) -> None:
+    """The machine fails with it."""
+    with sqlite_database(tmp_path) as database:
+        machine = machine_on(Gateway(database, wrap=fault))
+        with pytest.raises(AssertionError):
+            run_state_machine_as_test(machine, settings=SEARCH)
+
+
+@pytest.mark.parametrize(
+    "fault", [IgnoresPending, ReadsOnce, ExpiresWhatWasSent, ChargesTwice, ClipsOverruns]
+)
+def test_a_faulty_ledger_is_found(tmp_path: Path, fault: type[Batch]) -> None:
+    """The machine fails with it."""
+    ledger = type("Faulty", (FaultyLedger,), {"batch": fault})
+    with sqlite_database(tmp_path) as database:
+        machine = machine_on(Gateway(database, make_ledger=ledger))
+        with pytest.raises(AssertionError):
+            run_state_machine_as_test(machine, settings=SEARCH)
+
+
+def test_no_fault_is_found_where_there_is_none(tmp_path: Path) -> None:
+    """The same search through the same seams, with nothing planted in them, passes."""
+    ledger = type("Faultless", (FaultyLedger,), {"batch": Batch})
+    with sqlite_database(tmp_path) as database:
+        gateway = Gateway(database, wrap=in_transactions(FaultyLocked), make_ledger=ledger)
+        run_state_machine_as_test(machine_on(gateway), settings=settings(SEARCH, max_examples=50))
