@@ -52,6 +52,7 @@ CREDENTIAL_VARIABLE = "ACME_UPSTREAM_KEY"
 
 _READY_S = 20.0
 _SOCKETS = 8_192
+_LISTENING = "0A"
 _STOP_S = 30.0
 _PR_SET_PDEATHSIG = 1
 _SUPERVISOR = (
@@ -310,6 +311,15 @@ class Gateway:
         with socket.socket() as probe:
             probe.settimeout(1)
             return probe.connect_ex((HOST, self.settings.port)) == 0
+
+    def all_serve(self) -> bool:
+        """Whether each of its workers takes connections; elsewhere than on Linux, whether one does."""
+        table = Path("/proc/net/tcp")
+        if not table.exists():
+            return self.is_ready()
+        rows = (line.split() for line in table.read_text().splitlines()[1:])
+        here = [row for row in rows if row[1].endswith(f":{self.settings.port:04X}") and row[3] == _LISTENING]
+        return len(here) == self.settings.workers
 
     def log(self) -> str:
         """All that its processes have said on standard output and standard error."""

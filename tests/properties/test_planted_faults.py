@@ -6,8 +6,9 @@ faults of the ledger in a subclass of its batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from msgspec.structs import replace
 
 from aegis_gateway.application.batch import Batch
-from aegis_gateway.application.commands import Admit, Command, Reply
+from aegis_gateway.application.commands import Admit, Reply
 from aegis_gateway.application.ledger import Ledger
 from aegis_gateway.application.ports import (
     CallMove,
@@ -244,19 +245,6 @@ class ClipsOverruns(Batch):
         return super()._settle(row, evidence)
 
 
-class FaultyLedger(Ledger):
-    """A ledger whose batches are faulty."""
-
-    batch: type[Batch]
-
-    def _commit(self, commands: Sequence[Command], *, are_new: bool = True) -> list[Reply]:
-        with self._store.lock(sorted({command.tenant for command in commands})) as locked:
-            batch = self.batch(locked, commands, self._store.boot, self._windows, are_new=are_new)
-            replies = [batch.carry_out(command) for command in commands]
-            locked.write(batch.changes())
-        return replies
-
-
 def in_transactions(locked: type[FaultyLocked]) -> Callable[[LedgerStore], LedgerStore]:
     """A fault of transactions."""
     return lambda store: FaultyStore(store, locked)
@@ -288,16 +276,14 @@ def test_a_faulty_store_is_found(tmp_path: Path, fault: Callable[[LedgerStore], 
 )
 def test_a_faulty_ledger_is_found(tmp_path: Path, fault: type[Batch]) -> None:
     """The machine fails with it."""
-    ledger = type("Faulty", (FaultyLedger,), {"batch": fault})
     with sqlite_database(tmp_path) as database:
-        machine = machine_on(Gateway(database, make_ledger=ledger))
+        machine = machine_on(Gateway(database, make_ledger=partial(Ledger, batch=fault)))
         with pytest.raises(AssertionError):
             run_state_machine_as_test(machine, settings=SEARCH)
 
 
 def test_no_fault_is_found_where_there_is_none(tmp_path: Path) -> None:
     """The same search through the same seams, with nothing planted in them, passes."""
-    ledger = type("Faultless", (FaultyLedger,), {"batch": Batch})
     with sqlite_database(tmp_path) as database:
-        gateway = Gateway(database, wrap=in_transactions(FaultyLocked), make_ledger=ledger)
+        gateway = Gateway(database, wrap=in_transactions(FaultyLocked), make_ledger=Ledger)
         run_state_machine_as_test(machine_on(gateway), settings=settings(SEARCH, max_examples=50))

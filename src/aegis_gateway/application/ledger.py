@@ -22,9 +22,10 @@ _BATCH_FAULTS = (LedgerUnavailable, ValueError, OverflowError)
 class Ledger:
     """Decides and records, on one store. Not thread-safe: one process, one ledger, one batch at a time."""
 
-    def __init__(self, store: LedgerStore) -> None:
-        """Work on a store."""
+    def __init__(self, store: LedgerStore, batch: type[Batch] = Batch) -> None:
+        """Work on a store. `batch` is how a transaction is worked off, which tests plant faults in."""
         self._store = store
+        self._batch = batch
         self._windows = Windows()
         self._unanswered: dict[tuple[str, str], int] = {}
 
@@ -87,7 +88,7 @@ class Ledger:
         """
         with self._store.lock(sorted({command.tenant for command in commands})) as locked:
             attempt.places = {tenant: head.next_sequence for tenant, head in locked.heads.items()}
-            batch = Batch(locked, commands, self._store.boot, self._windows, are_new=before is None)
+            batch = self._batch(locked, commands, self._store.boot, self._windows, are_new=before is None)
             replies = [
                 _not_known(command)
                 if before is not None and _was_committed(command, batch, before)
