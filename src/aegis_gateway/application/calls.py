@@ -1,11 +1,13 @@
 """A call's way in: identify, quote, judge, admit — and its way out: settle. Every door is built on these.
 
 Rule 1: nothing is forwarded before `decide` has returned an `allow`; by then the decision is on disk.
-Rule 2: whatever a door learns about the cost ends in exactly one of `settle` and `lose`.
+Rule 2: whatever a door learns about the cost ends in exactly one of `settle` and `lose`; where that could not be
+        written at once it is written as soon as the ledger takes it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 from collections.abc import Callable
@@ -46,6 +48,9 @@ _JUDGED_AGAIN_MAX = 8
 KEY_THROTTLE = "key-throttle"
 
 CLAIMS_REMEMBERED_MAX = 65_536
+
+CATCH_UP_INTERVAL_S = 1.0
+CATCH_UP_BATCH = 256
 
 POLICY_DECIMALS = 4
 """Cedar's decimals have four places: costs are rounded up to them for policies to compare."""
@@ -117,6 +122,8 @@ class Calls:
         self._random_bytes = random_bytes
         self._pepper = pepper
         self._seen_key = random_bytes(32)
+        self._late: list[Settle | Lose] = []
+        self._catching_up: asyncio.Task[None] | None = None
 
     async def identify(self, key: str | None) -> KnownKey:
         """Tell who calls by an API key.
@@ -180,9 +187,16 @@ class Calls:
         await self._directory.keep_current(self._clock.now_ns())
         for _ in range(_JUDGED_AGAIN_MAX):
             known = await self.identify(key)
-            agent = self._valid_agent(known)
-            view = known.view
-            described = describe(view, agent)
+            view, copy = known.view, self._directory.copy
+            try:
+                agent = self._valid_agent(known)
+                described = describe(view, agent)
+            except CallError:
+                # What is wrong by this copy may be right by now, and no ledger will say so: look before saying no.
+                await self._directory.refresh_if_changed()
+                if self._directory.copy is copy:
+                    raise
+                continue
             command = self._admission(call, known.key, agent, view, described)
             reply = await self._ledger.ask(command)
             if isinstance(reply, Admitted):
@@ -202,7 +216,7 @@ class Calls:
         """Replace a call's reservation by what it really cost.
 
         Raises:
-            LedgerUnavailable: it is not on disk; the call stays at its maximum.
+            LedgerUnavailable: it is not on disk yet; until it is, the call stays at its maximum.
         """
         return await self._moved(Settle(call=decided.call, tenant=decided.tenant, evidence=evidence))
 
@@ -210,15 +224,37 @@ class Calls:
         """Put a call in doubt that was sent and whose cost nobody knows; it stays at its maximum.
 
         Raises:
-            LedgerUnavailable: it is not on disk; the call stays at its maximum all the same.
+            LedgerUnavailable: it is not on disk yet; the call stays at its maximum all the same.
         """
         return await self._moved(Lose(call=decided.call, tenant=decided.tenant, reason=reason))
 
     async def _moved(self, command: Settle | Lose) -> Moved:
-        reply = await self._ledger.ask(command)
+        try:
+            reply = await self._ledger.ask(command)
+        except LedgerUnavailable:
+            self._late.append(command)
+            if self._catching_up is None:
+                self._catching_up = asyncio.create_task(self._catch_up())
+            raise
         if not isinstance(reply, Moved):
             raise LedgerUnavailable("the ledger gave an answer that is none")
         return reply
+
+    async def _catch_up(self) -> None:
+        """Ask again, until the ledger has taken what became of each call, or knows it already."""
+        try:
+            while self._late:
+                await asyncio.sleep(CATCH_UP_INTERVAL_S)
+                batch, self._late = self._late[:CATCH_UP_BATCH], self._late[CATCH_UP_BATCH:]
+                asked = [self._ledger.ask(command) for command in batch]
+                replies = await asyncio.gather(*asked, return_exceptions=True)
+                self._late += [
+                    command
+                    for command, reply in zip(batch, replies, strict=True)
+                    if isinstance(reply, LedgerUnavailable)
+                ]
+        finally:
+            self._catching_up = None
 
     def _valid_agent(self, known: KnownKey) -> Agent:
         key = known.key

@@ -41,6 +41,7 @@ class _Worker:
         self.reader = FrameReader()
         self.unsent = bytearray()
         self.open_calls: dict[str, str] = {}
+        self.is_gone = False
 
 
 class Writer:
@@ -154,12 +155,14 @@ class Writer:
             _follow(worker, command, reply)
             answers.setdefault(id(worker), (worker, []))[1].append((number, reply))
         for worker, messages in answers.values():
+            if worker.is_gone:
+                # What it had asked before it went was carried out just now, and nobody will send or settle it.
+                self._lose_open_calls(worker)
+                continue
             worker.unsent += frame(encode_messages(messages))
             self._send(worker)
 
     def _send(self, worker: _Worker) -> None:
-        if worker.connection.fileno() < 0:
-            return
         try:
             while worker.unsent:
                 sent = worker.connection.send(worker.unsent)
@@ -177,6 +180,10 @@ class Writer:
         self._selector.unregister(worker.connection)
         del self._workers[worker.connection.fileno()]
         worker.connection.close()
+        worker.is_gone = True
+        self._lose_open_calls(worker)
+
+    def _lose_open_calls(self, worker: _Worker) -> None:
         lost: list[Command] = [
             Lose(call=call, tenant=tenant, reason="the gateway worker that sent it is gone")
             for call, tenant in worker.open_calls.items()
@@ -184,6 +191,7 @@ class Writer:
         if lost:
             _log.warning("a worker is gone; %d of its calls are in doubt", len(lost))
             self._queue += [(worker, 0, command) for command in lost]
+            worker.open_calls.clear()
 
 
 def _follow(worker: _Worker, command: Command, reply: Reply) -> None:

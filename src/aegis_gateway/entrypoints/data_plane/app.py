@@ -12,9 +12,12 @@ from aegis_gateway.domain.errors import AegisError, CallError
 from aegis_gateway.entrypoints.data_plane.chat import ChatDoor, models_list
 from aegis_gateway.entrypoints.data_plane.connect import PREFIX, ConnectDoor
 from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol, Scope, api_key, send_error
+from aegis_gateway.entrypoints.data_plane.pressure import Pressure
 from aegis_gateway.entrypoints.data_plane.refusals import error_answer, misunderstood, unavailable
 
-CALLS_IN_FLIGHT_MAX = 1_024
+CALLS_IN_FLIGHT_MAX = 8_192
+
+_TOO_MUCH = "the gateway has more to do than it can; try again in a moment"
 
 _log = logging.getLogger("aegis.data_plane")
 
@@ -22,9 +25,9 @@ Door = Callable[[Scope, HttpProtocol], Awaitable[None]]
 
 
 class DataPlane:
-    """An RSGI application. Past `in_flight_max` calls at once it refuses with 503 rather than slow down for all.
+    """An RSGI application. Under pressure it refuses calls with 503 rather than slow down for all.
 
-    `idle` is set while no call is under way.
+    `in_flight_max` bounds the memory that calls under way can take. `idle` is set while there are none.
     """
 
     def __init__(
@@ -40,14 +43,15 @@ class DataPlane:
             ("GET", "/readyz"): _healthy,
         }
         self._in_flight_max = in_flight_max
+        self.pressure = Pressure()
         self.in_flight = 0
         self.idle = asyncio.Event()
         self.idle.set()
 
     async def __call__(self, scope: Scope, protocol: HttpProtocol) -> None:
         """Answer one request, whatever happens."""
-        if self.in_flight >= self._in_flight_max:
-            send_error(protocol, unavailable("the gateway has more to do than it can; try again in a moment"))
+        if self.pressure.is_high or self.in_flight >= self._in_flight_max:
+            send_error(protocol, unavailable(_TOO_MUCH))
             return
         self.in_flight += 1
         self.idle.clear()
@@ -58,9 +62,8 @@ class DataPlane:
         except AegisError as fault:
             # The ledger, the store or the configuration: nothing can be decided, so nothing is forwarded.
             send_error(protocol, unavailable(str(fault)))
-        except (
-            Exception
-        ):  # the last resort: the caller gets an answer, the operator the trace, nothing is forwarded
+        except Exception:
+            # The last resort: the caller gets an answer, the operator the trace, and nothing more is forwarded.
             _log.exception("a call failed in a way nobody foresaw")
             send_error(protocol, unavailable("the gateway failed; the operator's log says why"))
         finally:

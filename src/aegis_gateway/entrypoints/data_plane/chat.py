@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 
 import msgspec
 
@@ -57,6 +58,8 @@ CHAT = "chat"
 READ_OFF_S = 0.5
 
 _DONE = b"[DONE]"
+_USAGE = re.compile(rb'"usage"\s*+:\s*+(?!null)')
+"""A usage that says something. Where it was asked for every chunk has one, and all but the last have it null."""
 
 
 class ChatCall(Described, frozen=True, kw_only=True):
@@ -204,7 +207,7 @@ class ChatStream:
         if _DONE in event and event_data(event).strip() == _DONE:
             self.is_done, self.last = True, event
             return False
-        if b'"usage"' not in event:
+        if not _USAGE.search(event):
             return True
         usage, is_bare = chunk_usage(event_data(event))
         if usage is not None:

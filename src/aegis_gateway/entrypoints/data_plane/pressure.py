@@ -1,0 +1,49 @@
+"""Pressure: whether a worker has more to do than it can, told by how late its event loop is.
+
+The number of calls under way says nothing of it: thousands that wait for a slow model cost nothing. A loop that is
+late for long does: each further call makes all of them slower. A burst is let through (`PATIENCE_S`); when lateness
+comes back soon after calls were refused, it is believed sooner (`SHORT_PATIENCE_S`). After CoDel (RFC 8289), with an
+event loop in place of a queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+TICK_S = 0.02
+LATE_S = 0.03
+PATIENCE_S = 3.0
+SHORT_PATIENCE_S = 0.1
+MEMORY_S = 5.0
+
+
+class Pressure:
+    """Watches an event loop. The clock is the loop's; `note` is what a tick does, and needs no loop."""
+
+    def __init__(self) -> None:
+        """Start calm."""
+        self._late_since: float | None = None
+        self._refused_until = float("-inf")
+        self.is_high = False
+
+    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Look at a loop from now on."""
+        self._tick(loop, loop.time())
+
+    def note(self, now_s: float, late_s: float) -> None:
+        """Take note of how late the loop is."""
+        if late_s < LATE_S:
+            self._late_since, self.is_high = None, False
+            return
+        if self._late_since is None:
+            self._late_since = now_s
+        was_high_lately = now_s - self._refused_until < MEMORY_S
+        patience_s = SHORT_PATIENCE_S if was_high_lately else PATIENCE_S
+        self.is_high = self.is_high or now_s - self._late_since >= patience_s
+        if self.is_high:
+            self._refused_until = now_s
+
+    def _tick(self, loop: asyncio.AbstractEventLoop, due_s: float) -> None:
+        now_s = loop.time()
+        self.note(now_s, now_s - due_s)
+        loop.call_at(now_s + TICK_S, self._tick, loop, now_s + TICK_S)

@@ -1,0 +1,51 @@
+"""When a worker takes itself to be overloaded."""
+
+from __future__ import annotations
+
+from aegis_gateway.entrypoints.data_plane.pressure import (
+    LATE_S,
+    MEMORY_S,
+    PATIENCE_S,
+    SHORT_PATIENCE_S,
+    Pressure,
+)
+
+TICK_S = 0.05
+
+
+def late_from(pressure: Pressure, start_s: float, for_s: float) -> list[bool]:
+    """What it says at each tick of a stretch in which the loop is late."""
+    ticks = round(for_s / TICK_S)
+    said = []
+    for tick in range(ticks + 1):
+        pressure.note(start_s + tick * TICK_S, 2 * LATE_S)
+        said.append(pressure.is_high)
+    return said
+
+
+def test_a_burst_is_let_through() -> None:
+    """A loop that is late for less than its patience refuses nothing."""
+    pressure = Pressure()
+    assert not any(late_from(pressure, 100.0, PATIENCE_S - 2 * TICK_S))
+    pressure.note(200.0, 0.0)
+    assert not pressure.is_high
+
+
+def test_lateness_that_lasts_is_pressure_until_it_ends() -> None:
+    """After its patience it refuses, and takes calls again with the first tick in time."""
+    pressure = Pressure()
+    said = late_from(pressure, 100.0, PATIENCE_S + 1.0)
+    assert [False, True] == [said[0], said[-1]]
+    pressure.note(110.0, 0.0)
+    assert not pressure.is_high
+
+
+def test_lateness_that_comes_back_is_believed_sooner() -> None:
+    """Within its memory the short patience holds; after it the long one."""
+    pressure = Pressure()
+    late_from(pressure, 100.0, PATIENCE_S + 1.0)
+    end_s = 100.0 + PATIENCE_S + 1.0
+    pressure.note(end_s + 1.0, 0.0)
+    assert late_from(pressure, end_s + 1.5, 2 * SHORT_PATIENCE_S)[-1]
+    pressure.note(end_s + 2.0, 0.0)
+    assert not late_from(pressure, end_s + 2.5 + MEMORY_S, 2 * SHORT_PATIENCE_S)[-1]
