@@ -12,7 +12,7 @@ from aegis_gateway.domain.errors import AegisError, CallError
 from aegis_gateway.entrypoints.data_plane.chat import ChatDoor, models_list
 from aegis_gateway.entrypoints.data_plane.connect import PREFIX, ConnectDoor
 from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol, Scope, api_key, send_error
-from aegis_gateway.entrypoints.data_plane.pressure import Pressure
+from aegis_gateway.entrypoints.data_plane.pressure import CALLS_UNDER_PRESSURE_MAX, Pressure
 from aegis_gateway.entrypoints.data_plane.refusals import error_answer, misunderstood, unavailable
 
 CALLS_IN_FLIGHT_MAX = 8_192
@@ -50,7 +50,8 @@ class DataPlane:
 
     async def __call__(self, scope: Scope, protocol: HttpProtocol) -> None:
         """Answer one request, whatever happens."""
-        if self.pressure.is_high or self.in_flight >= self._in_flight_max:
+        most = CALLS_UNDER_PRESSURE_MAX if self.pressure.is_high else self._in_flight_max
+        if self.in_flight >= most:
             send_error(protocol, unavailable(_TOO_MUCH))
             return
         self.in_flight += 1

@@ -23,7 +23,7 @@ from aegis_gateway.domain.ledger import Evidence
 from aegis_gateway.domain.price import Usage, model_charges
 from aegis_gateway.domain.quote import CALLS, TOKENS, Quote, quote_model
 from aegis_gateway.domain.registry import Connector, Model
-from aegis_gateway.entrypoints.data_plane.events import EventReader, event_data
+from aegis_gateway.entrypoints.data_plane.events import EventReader, event_data, split
 from aegis_gateway.entrypoints.data_plane.exchange import (
     Caller,
     HttpProtocol,
@@ -193,7 +193,10 @@ class ChatStream:
         Raises:
             ValueError: an event is longer than any may be.
         """
-        return b"".join(event for event in self._events.feed(piece) if self._passes(event))
+        block = self._events.block(piece)
+        if not self.is_done and _DONE not in block and not _USAGE.search(block):
+            return block
+        return b"".join(event for event in split(block) if self._passes(event))
 
     def end(self) -> None:
         """Take note that nothing more comes. Some servers leave out the blank line after their last event."""

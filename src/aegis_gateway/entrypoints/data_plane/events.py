@@ -17,25 +17,46 @@ class EventReader:
         """Start with nothing read."""
         self._buffer = b""
 
-    def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Take a piece, give the events that are whole.
+    def block(self, piece: bytes) -> bytes:
+        """Take a piece, give all events that are whole now, as they stand.
 
         Raises:
             ValueError: an event is longer than any may be.
         """
         buffer = self._buffer + piece
-        start = 0
-        for end in _END_OF_EVENT.finditer(buffer):
-            yield buffer[start : end.end()]
-            start = end.end()
-        self._buffer = buffer[start:]
+        end = _end_of_last_event(buffer)
+        self._buffer = buffer[end:]
         if len(self._buffer) > EVENT_BYTES_MAX:
             raise ValueError("an event of the upstream's stream is too long")
+        return buffer[:end]
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """Take a piece, give the events that are whole now, one by one.
+
+        Raises:
+            ValueError: an event is longer than any may be.
+        """
+        yield from split(self.block(piece))
 
     def rest(self) -> bytes:
         """What is left when the stream has ended: an event without its blank line."""
         rest, self._buffer = self._buffer, b""
         return rest
+
+
+def split(block: bytes) -> Iterator[bytes]:
+    """The events of a block, each with its terminating blank line."""
+    start = 0
+    for end in _END_OF_EVENT.finditer(block):
+        yield block[start : end.end()]
+        start = end.end()
+
+
+def _end_of_last_event(buffer: bytes) -> int:
+    """Where the last whole event ends; 0 where there is none."""
+    if b"\r" not in buffer:
+        return buffer.rfind(b"\n\n") + 2 if b"\n\n" in buffer else 0
+    return max((end.end() for end in _END_OF_EVENT.finditer(buffer)), default=0)
 
 
 def event_data(event: bytes) -> bytes:

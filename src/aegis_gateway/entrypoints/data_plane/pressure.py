@@ -3,7 +3,8 @@
 The number of calls under way says nothing of it: thousands that wait for a slow model cost nothing. A loop that is
 late for long does: each further call makes all of them slower. A burst is let through (`PATIENCE_S`); when lateness
 comes back soon after calls were refused, it is believed sooner (`SHORT_PATIENCE_S`). After CoDel (RFC 8289), with an
-event loop in place of a queue.
+event loop in place of a queue. Under pressure a few calls (`CALLS_UNDER_PRESSURE_MAX`) still go through: refusing all
+of them would let those who ask again at once keep the loop late for ever.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from __future__ import annotations
 import asyncio
 
 TICK_S = 0.02
-LATE_S = 0.03
+LATE_S = 0.1
 PATIENCE_S = 3.0
 SHORT_PATIENCE_S = 0.1
 MEMORY_S = 5.0
+CALLS_UNDER_PRESSURE_MAX = 256
 
 
 class Pressure:
