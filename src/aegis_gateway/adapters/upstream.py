@@ -10,8 +10,7 @@ from functools import cache
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import (
     BuilderError,
-    ConnectError,
-    ConnectTimeoutError,
+    DetailedPyreqwestError,
     PoolTimeoutError,
     PyreqwestError,
     RequestTimeoutError,
@@ -139,13 +138,25 @@ def _seconds(seconds: int) -> timedelta:
 
 def upstream_fault(fault: PyreqwestError, *, answered: bool = False) -> UpstreamFault:
     """What a client's error says about the request's fate. Its own words are dropped: they can name the URL."""
-    if (
-        isinstance(fault, ConnectError | ConnectTimeoutError | PoolTimeoutError | BuilderError)
-        and not answered
-    ):
+    if not answered and _was_never_sent(fault):
         return UpstreamFault("the upstream cannot be reached; nothing was sent", sent=False)
     if isinstance(fault, RequestTimeoutError):
         return UpstreamFault("the upstream did not answer in time", sent=True, timed_out=True)
     if answered:
         return UpstreamFault("the upstream's answer broke off", sent=True)
     return UpstreamFault("the upstream closed the connection without an answer", sent=True)
+
+
+def _was_never_sent(fault: PyreqwestError) -> bool:
+    """Whether it is certain that no byte of the request left.
+
+    The class alone doesn't say: it is ConnectError, too, when a connection breaks under a request that was sent,
+    and ConnectTimeoutError when the answer is late. Only what failed while connecting has that among its causes.
+    """
+    if isinstance(fault, BuilderError | PoolTimeoutError):
+        return True
+    causes = fault.details["causes"] if isinstance(fault, DetailedPyreqwestError) else None
+    return any(cause["message"] == _WHILE_CONNECTING for cause in causes or ())
+
+
+_WHILE_CONNECTING = "client error (Connect)"

@@ -115,8 +115,15 @@ async def read_body(scope: Scope, protocol: HttpProtocol) -> bytes:
     """The request's body, within bounds.
 
     Raises:
-        CallError: it is longer than is allowed.
+        CallError: it is longer than is allowed, or the caller left before it was whole.
     """
+    try:
+        return await _body(scope, protocol)
+    except RuntimeError as fault:  # RSGIProtocolClosed is one
+        raise CallError("the body did not come whole") from fault
+
+
+async def _body(scope: Scope, protocol: HttpProtocol) -> bytes:
     declared = scope.headers.get("content-length")
     if declared is not None and declared.isdigit() and int(declared) <= BODY_BYTES_MAX:
         return await protocol()
