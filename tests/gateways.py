@@ -422,6 +422,8 @@ class Gateway:
             "AEGIS_HOST": self.settings.host,
             "AEGIS_PORT": str(self.settings.port),
             "AEGIS_WORKERS": str(self.settings.workers),
+            # What `kill -9` leaves behind goes with our directory.
+            "TMPDIR": str(self.directory),
         }
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -553,10 +555,11 @@ def exchange(gateway: Gateway, request: bytes, *, hang_up: bool = False) -> byte
     `hang_up` tells the gateway that nothing more will come.
     """
     with socket.create_connection((HOST, gateway.settings.port), timeout=WAIT_S) as connection:
-        connection.sendall(request)
-        if hang_up:
-            connection.shutdown(socket.SHUT_WR)
         pieces = []
+        with contextlib.suppress(OSError):  # it may hang up on us before it was sent all of it
+            connection.sendall(request)
+            if hang_up:
+                connection.shutdown(socket.SHUT_WR)
         with contextlib.suppress(ConnectionResetError):
             while piece := connection.recv(65_536):
                 pieces.append(piece)

@@ -132,3 +132,13 @@ def test_an_admission_that_is_asked_again_is_not_taken_back(
     assert isinstance(ledger.process([admission("c1")])[0], Admitted)
     ledger.sweep()
     assert 100 == pending(store)
+
+
+def test_an_id_twice_in_a_failed_batch_takes_back_nothing_that_was_answered(
+    ledger: Ledger, store: Store
+) -> None:
+    """The first is answered when the batch is done again call by call, and is not the second's unknown commit."""
+    replies = ledger.process([admission("c1"), admission("bad\ud800"), admission("c1")])
+    assert ["Admitted", "Failed", "Failed"] == [type(reply).__name__ for reply in replies]
+    ledger.sweep()
+    assert 100 == pending(store)

@@ -76,6 +76,7 @@ class Ledger:
             if isinstance(reply, Failed) and reply.kind == "unavailable" and command.tenant in places:
                 self._unanswered[command.tenant, command.call] = places[command.tenant]
             elif isinstance(reply, Admitted):
+                before.answered.add(command.call)
                 self._unanswered.pop((command.tenant, command.call), None)
         return reply
 
@@ -100,16 +101,22 @@ class Ledger:
 
 
 class _Attempt:
-    """A transaction that may fail: where the tenants' records ended when it held them."""
+    """A transaction that may fail: where the tenants' records ended when it held them.
+
+    `answered` are calls that were decided after it: whoever asks for one of them again was not in doubt.
+    """
 
     def __init__(self) -> None:
         self.places: dict[str, int] = {}
+        self.answered: set[str] = set()
 
 
 def _was_committed(command: Command, batch: Batch, before: _Attempt) -> bool:
     """Whether the attempt before was committed after all, and this admission with it."""
     place = before.places.get(command.tenant)
-    return isinstance(command, Admit) and place is not None and batch.decided_since(command.call, place)
+    if place is None or command.call in before.answered:
+        return False
+    return isinstance(command, Admit) and batch.decided_since(command.call, place)
 
 
 def _not_known(command: Command) -> Failed:

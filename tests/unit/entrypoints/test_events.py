@@ -3,7 +3,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aegis_gateway.domain.price import Usage
@@ -11,7 +11,10 @@ from aegis_gateway.entrypoints.data_plane.chat import ChatStream
 from aegis_gateway.entrypoints.data_plane.events import EVENT_BYTES_MAX, EventReader, event_data
 
 # Few different signs, so that ends of lines meet in every way.
-STREAMS = st.lists(st.sampled_from([b"\r", b"\n", b"a", b"data: ", b":"]), max_size=40).map(b"".join)
+STREAMS = st.one_of(
+    st.lists(st.sampled_from(signs), max_size=40).map(b"".join)
+    for signs in ([b"\r", b"\n", b"a", b"data: "], [b"\n", b"\n\n", b"a"], [b"\r\n", b"\n", b"a"])
+)
 
 WORD = b'data: {"choices":[{"delta":{"content":"hi"}}],"usage":null}\n\n'
 USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":3}}\n\n'
@@ -26,6 +29,7 @@ def cut(stream: bytes, places: list[int]) -> list[bytes]:
 
 
 @given(STREAMS, st.lists(st.integers(0, 100), max_size=12))
+@example(b"a\n\n\n", [])
 def test_events_do_not_depend_on_the_pieces_they_come_in(stream: bytes, places: list[int]) -> None:
     """However a stream is cut, the same events come out, and together with the rest they are the stream."""
     whole, pieces = EventReader(), EventReader()

@@ -300,7 +300,8 @@ def _decoder_words(fault: Exception) -> str:
         return "it is nested too deeply"
     if isinstance(fault, UnicodeError):
         return "it is not UTF-8"
-    return str(fault)[0].lower() + str(fault)[1:]
+    words = str(fault).removeprefix("JSON is malformed: ")
+    return words[0].lower() + words[1:]
 
 
 def _positive(body: Mapping[str, Any], field: str, most: int) -> int | None:
