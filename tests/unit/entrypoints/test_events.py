@@ -12,8 +12,10 @@ from aegis_gateway.entrypoints.data_plane.events import EVENT_BYTES_MAX, EventRe
 
 # Few different signs, so that ends of lines meet in every way.
 STREAMS = st.one_of(
-    st.lists(st.sampled_from(signs), max_size=40).map(b"".join)
-    for signs in ([b"\r", b"\n", b"a", b"data: "], [b"\n", b"\n\n", b"a"], [b"\r\n", b"\n", b"a"])
+    [
+        st.lists(st.sampled_from(signs), max_size=40).map(b"".join)
+        for signs in ([b"\r", b"\n", b"a", b"data: "], [b"\n", b"\n\n", b"a"], [b"\r\n", b"\n", b"a"])
+    ]
 )
 
 WORD = b'data: {"choices":[{"delta":{"content":"hi"}}],"usage":null}\n\n'
