@@ -6,9 +6,11 @@ import asyncio
 import json
 import os
 import random
+import resource
 import signal
 import socket
 import statistics
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -342,6 +344,37 @@ def test_a_stop_lets_streams_finish(upstream: UpstreamProcess) -> None:
         assert (0, happened.charged_nano_usd) == gateway.standing("plenty")
         gateway.restart()
         assert 200 == chat(gateway, "[[tokens=1]]").status
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="another process's limits can be set on Linux only")
+def test_a_full_disk(upstream: UpstreamProcess) -> None:
+    """With no room for another byte calls are refused with 503 and not sent; with room again all is settled."""
+    with Gateway(configuration(upstream.base_url)) as gateway:
+        upstream.reset()
+        answers: list[Any] = []
+        slow = chat_body("[[delay_ms=1500]] [[tokens=5]]")
+        caller = threading.Thread(
+            target=lambda: answers.extend(
+                at_once([(gateway, "POST", "/v1/chat/completions", slow, gateway.key())])
+            )
+        )
+        caller.start()
+        until(lambda: upstream.bill()["arrived"] == 1, "the call does not reach the provider")
+        limits = resource.prlimit(gateway.pid, resource.RLIMIT_FSIZE)
+        size = (gateway.data / "aegis.db-wal").stat().st_size
+        resource.prlimit(gateway.pid, resource.RLIMIT_FSIZE, (size, limits[1]))
+        for _ in range(3):
+            answer = chat(gateway, "[[tokens=1]]")
+            assert (503, "ledger_unavailable") == (answer.status, answer.code)
+        caller.join()
+        assert 1 == upstream.bill()["arrived"]
+        resource.prlimit(gateway.pid, resource.RLIMIT_FSIZE, limits)
+        until(lambda: chat(gateway, "[[tokens=1]]").status == 200, "it does not come back")
+        until(lambda: not gateway.states()["dispatched"], "the call stays as if it were under way")
+        assert [200] == [each.status for each in answers]
+        assert {"settled"} == gateway.states().keys()
+        assert gateway.charged() == upstream.bill()["total_nano_usd"] > 0
+        assert_books_balance(gateway)
 
 
 def test_a_database_that_goes_away_for_a_while(

@@ -171,7 +171,34 @@ def test_a_call_that_a_budget_refuses_takes_nothing_from_a_rate() -> None:
     assert {("pace", ""): NOW_NS + 5 * SECOND_NS} == taken
 
 
-QUANTITIES = [USD, TOKENS, CALLS, "rows"]
+@pytest.mark.parametrize(
+    ("limit", "quantity", "choices", "tokens"),
+    [
+        (1_000, USD, 1, 20),
+        (50, USD, 1, 20),
+        (49, USD, 1, 19),
+        (48, USD, 1, 19),
+        (14, USD, 1, 2),
+        (13, USD, 1, None),
+        (34, USD, 3, 4),
+        (39, USD, 3, 4),
+        (40, USD, 3, 5),
+        (25, TOKENS, 1, 20),
+        (24, TOKENS, 1, 19),
+        (17, TOKENS, 3, 4),
+        (6, TOKENS, 1, None),
+        (1, CALLS, 1, 20),
+        (0, CALLS, 1, None),
+    ],
+)
+def test_an_output_limit_is_lowered(limit: int, quantity: str, choices: int, tokens: int | None) -> None:
+    """Twenty tokens are asked for, two are the least: what fits is taken, below the least the call is refused."""
+    claim = budget(limit=limit, quantity=quantity)
+    admission = admit(spoken(20, least=2, choices=choices), (), (claim,), standings((claim,)), NOW_NS)
+    assert ("deny" if tokens is None else "allow", tokens) == (admission.effect, admission.output_tokens)
+
+
+QUANTITIES = [USD, USD, TOKENS, CALLS, "rows"]
 
 
 @st.composite
@@ -180,14 +207,14 @@ def situations(draw: st.DrawFn) -> tuple[Quote, tuple[BudgetClaim, ...], Standin
     budgets = tuple(
         budget(
             f"b{number}",
-            draw(st.integers(0, 60)),
+            draw(st.integers(0, 90)),
             draw(st.sampled_from(QUANTITIES)),
             hard=draw(st.booleans()),
         )
         for number in range(draw(st.integers(0, 4)))
     )
     balances = {
-        claim.budget: Standing(pending=draw(st.integers(0, 20)), posted=draw(st.integers(0, 30)))
+        claim.budget: Standing(pending=draw(st.integers(0, 9)), posted=draw(st.integers(0, 9)))
         for claim in budgets
     }
     if draw(st.booleans()):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 
 TICK_S = 0.02
-LATE_S = 0.1
+LATE_S = 0.05
 PATIENCE_S = 3.0
 SHORT_PATIENCE_S = 0.1
 MEMORY_S = 5.0
