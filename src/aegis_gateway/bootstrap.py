@@ -40,7 +40,8 @@ def store(settings: Settings, *, read_only: bool = False) -> Store:
     Raises:
         StoreError: it cannot be opened.
     """
-    return open_store(settings.store, SystemClock(), read_only=read_only)
+    # Without a clock of ours, each store takes its own: PostgreSQL's is one for all gateways.
+    return open_store(settings.store, None, read_only=read_only)
 
 
 def pepper(settings: Settings) -> bytes:

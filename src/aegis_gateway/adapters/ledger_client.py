@@ -62,6 +62,12 @@ class LedgerClient(asyncio.Protocol):
             raise _FAULTS[reply.kind](reply.message)
         return reply
 
+    def oldest_wait_s(self) -> float:
+        """How long the question that was asked first of those still open has waited; 0 where there is none."""
+        for _, deadline, _ in self._waiting.values():
+            return self._loop.time() - (deadline - DEADLINE_S)
+        return 0.0
+
     def close(self) -> None:
         """End the connection."""
         if self._transport is not None:
