@@ -207,6 +207,7 @@ class Gateway:
         self._process: subprocess.Popen[bytes] | None = None
         self._guard: socket.socket | None = None
         self._keys: dict[str, IssuedKey] = {}
+        self.first_start_s = 0.0
 
     # -- lifetime ------------------------------------------------------------------------------------------
 
@@ -220,7 +221,7 @@ class Gateway:
             if self._files is not None:
                 self.apply(self._files)
             if self._starts:
-                self.start()
+                self.first_start_s = self.start()
         except BaseException:
             self.close()
             raise
