@@ -312,10 +312,6 @@ def test_kill_9_of_one_worker(upstream: UpstreamProcess) -> None:
         assert_nothing_is_lost(gateway, upstream, [], 1_000_000_000)
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="entrypoints/worker.py ends before the last bytes are sent: it must wait for `serving`, see the report",
-)
 def test_a_stop_lets_streams_finish(upstream: UpstreamProcess) -> None:
     """SIGTERM in the middle of streams: they are read to their end and settled, new callers are turned away."""
     with Gateway(configuration(upstream.base_url), workers=2) as gateway:

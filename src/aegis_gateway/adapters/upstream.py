@@ -23,6 +23,9 @@ from aegis_gateway.domain.errors import UpstreamFault
 
 CONNECT_TIMEOUT_S = 10
 IDLE_TIMEOUT_S = 300
+POOL_IDLE_S = 4
+"""How long an unused connection is kept: less than the five seconds after which many servers close theirs. A request
+that meets the close would be in doubt."""
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 
 
@@ -42,6 +45,7 @@ class PyreqwestUpstream:
             .no_proxy()
             .connect_timeout(timedelta(seconds=CONNECT_TIMEOUT_S))
             .read_timeout(timedelta(seconds=IDLE_TIMEOUT_S))
+            .pool_idle_timeout(timedelta(seconds=POOL_IDLE_S))
             .user_agent("aegis-gateway")
             .build()
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -11,7 +13,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -37,6 +38,7 @@ class Supervisor:
             ConfigurationError: the pepper cannot be read.
         """
         bootstrap.pepper(settings)
+        _allow_many_files()
         self._settings = settings
         self._folder = tempfile.TemporaryDirectory(prefix="aegis-")
         self._socket = Path(self._folder.name) / "ledger.sock"
@@ -98,7 +100,14 @@ class Supervisor:
             self._workers.append(subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL))
 
 
-@contextmanager
+def _allow_many_files() -> None:
+    """Let this process and its workers open as many files as the system allows: a caller is two sockets."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # some systems state a limit that they then refuse
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+@contextlib.contextmanager
 def _signals_on_a_socket() -> Iterator[socket.socket]:
     """A socket that can be read when a signal came, so that whoever waits for sockets wakes up."""
     reading, writing = socket.socketpair()

@@ -28,6 +28,7 @@ from aegis_gateway.entrypoints.data_plane.app import DataPlane
 BACKLOG = 2_048
 BACKPRESSURE = 8_192
 DRAIN_S = 20.0
+SEND_OFF_S = 1.0
 HEADER_TIMEOUT_MS = 10_000
 
 
@@ -61,6 +62,8 @@ async def serve(socket_path: Path) -> None:
     server.stop()  # type: ignore[no-untyped-call]  # granian's embedded server is not annotated
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(data_plane.idle.wait(), DRAIN_S)
+    # The last answers are given, but not yet all sent: cancelling at once would cut them off.
+    await asyncio.wait({serving}, timeout=SEND_OFF_S)
     serving.cancel()
     ledger.close()
 

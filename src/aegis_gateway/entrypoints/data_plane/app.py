@@ -50,14 +50,15 @@ class DataPlane:
 
     async def __call__(self, scope: Scope, protocol: HttpProtocol) -> None:
         """Answer one request, whatever happens."""
+        door = self._door(scope)
         most = CALLS_UNDER_PRESSURE_MAX if self.pressure.is_high else self._in_flight_max
-        if self.in_flight >= most:
+        if self.in_flight >= most and door is not _healthy:
             send_error(protocol, unavailable(_TOO_MUCH))
             return
         self.in_flight += 1
         self.idle.clear()
         try:
-            await self._door(scope)(scope, protocol)
+            await door(scope, protocol)
         except CallError as fault:
             send_error(protocol, misunderstood(fault))
         except AegisError as fault:
