@@ -19,6 +19,7 @@ from aegis_gateway.domain.ledger import Evidence
 
 OPEN_QUESTIONS_MAX = 4_096
 DEADLINE_S = 5.0
+WAITS_AVERAGED = 32
 
 
 class LedgerClient(asyncio.Protocol):
@@ -34,6 +35,7 @@ class LedgerClient(asyncio.Protocol):
         self._late: dict[int, Command] = {}
         self._outgoing: list[tuple[int, Command]] = []
         self._number = 0
+        self._usual_wait_s = 0.0
         self._watch: asyncio.TimerHandle | None = None
 
     @classmethod
@@ -62,10 +64,18 @@ class LedgerClient(asyncio.Protocol):
             raise _FAULTS[reply.kind](reply.message)
         return reply
 
-    def oldest_wait_s(self) -> float:
-        """How long the question that was asked first of those still open has waited; 0 where there is none."""
+    @property
+    def open_questions(self) -> int:
+        """How many questions wait for an answer."""
+        return len(self._waiting)
+
+    def wait_s(self) -> float:
+        """How long the ledger lets wait now: the last answers' average, or longer if a question is open for longer.
+
+        0 where no question is open.
+        """
         for _, deadline, _ in self._waiting.values():
-            return self._loop.time() - (deadline - DEADLINE_S)
+            return max(self._usual_wait_s, self._loop.time() - (deadline - DEADLINE_S))
         return 0.0
 
     def close(self) -> None:
@@ -84,6 +94,9 @@ class LedgerClient(asyncio.Protocol):
         for payload in self._reader.feed(data):
             for number, reply in replies_decoder.decode(payload):
                 waiting = self._waiting.pop(number, None)
+                if waiting is not None:
+                    wait_s = self._loop.time() - (waiting[1] - DEADLINE_S)
+                    self._usual_wait_s += (wait_s - self._usual_wait_s) / WAITS_AVERAGED
                 if waiting is None:
                     self._take_back(self._late.pop(number, None), reply)
                 elif not waiting[0].done():

@@ -56,7 +56,7 @@ async def serve(socket_path: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     calm_collector()
-    data_plane.pressure.watch(loop, ledger.oldest_wait_s)
+    data_plane.pressure.watch(loop, ledger)
     serving = asyncio.create_task(server.serve())
     await stopping.wait()
     server.stop()  # type: ignore[no-untyped-call]  # granian's embedded server is not annotated

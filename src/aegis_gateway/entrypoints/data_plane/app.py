@@ -12,7 +12,7 @@ from aegis_gateway.domain.errors import AegisError, CallError
 from aegis_gateway.entrypoints.data_plane.chat import ChatDoor, models_list
 from aegis_gateway.entrypoints.data_plane.connect import PREFIX, ConnectDoor
 from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol, Scope, api_key, send_error
-from aegis_gateway.entrypoints.data_plane.pressure import CALLS_UNDER_PRESSURE_MAX, Pressure
+from aegis_gateway.entrypoints.data_plane.pressure import Pressure
 from aegis_gateway.entrypoints.data_plane.refusals import error_answer, misunderstood, unavailable
 
 CALLS_IN_FLIGHT_MAX = 8_192
@@ -51,8 +51,8 @@ class DataPlane:
     async def __call__(self, scope: Scope, protocol: HttpProtocol) -> None:
         """Answer one request, whatever happens."""
         door = self._door(scope)
-        most = CALLS_UNDER_PRESSURE_MAX if self.pressure.is_high else self._in_flight_max
-        if self.in_flight >= most and door is not _healthy:
+        is_too_much = self.in_flight >= self._in_flight_max or self.pressure.refuses
+        if is_too_much and door is not _healthy:
             send_error(protocol, unavailable(_TOO_MUCH))
             return
         self.in_flight += 1
