@@ -49,7 +49,7 @@ fmt: $(INSTALLED) ## format the code and mend what ruff can mend
 	@$(BIN)/ruff format .
 
 lock: $(LOCKED) ## write requirements.lock anew from pyproject.toml; LOCK_FLAGS=--upgrade moves to what is current
-	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-emit-index-url \
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-emit-index-url --no-strip-extras \
 		--quiet --custom-compile-command "make lock" --output-file requirements.lock $(LOCK_FLAGS)
 	@! grep -nE '://|^-|@ ' requirements.lock || { echo "requirements.lock names an address: see above" >&2; exit 1; }
 
