@@ -1,4 +1,4 @@
-"""The published shapes of the provider's answers: whole completions, streams of chunks, models, errors.
+"""The published shapes of OpenAI's chat answers: whole completions, streams of chunks, models.
 
 A stream's chunks differ only in a word, so each is a template encoded once around the words.
 """
@@ -9,7 +9,8 @@ from typing import Literal
 import msgspec
 
 from aegis_gateway.demo.upstream import prose
-from aegis_gateway.demo.upstream.completion import Choice, Completion, FinishReason
+from aegis_gateway.demo.upstream.completion import Completion
+from aegis_gateway.demo.upstream.draw import Choice, FinishReason
 from aegis_gateway.demo.upstream.prices import Model
 from aegis_gateway.demo.upstream.wire import encode
 
@@ -31,7 +32,7 @@ class _CompletionDetails(msgspec.Struct, gc=False):
     rejected_prediction_tokens: int = 0
 
 
-class _Usage(msgspec.Struct):
+class _Usage(msgspec.Struct, gc=False):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
@@ -46,14 +47,14 @@ class _Message(msgspec.Struct, gc=False):
     annotations: tuple[()] = ()
 
 
-class _Choice(msgspec.Struct):
+class _Choice(msgspec.Struct, gc=False):
     index: int
     message: _Message
     finish_reason: FinishReason
     logprobs: None = None
 
 
-class _Completion(msgspec.Struct):
+class _Completion(msgspec.Struct, gc=False):
     id: str
     created: int
     model: str
@@ -129,11 +130,6 @@ def model_card(model: Model, name: str) -> dict[str, str | int]:
     return {"id": name, "object": "model", "created": model.created, "owned_by": "system"}
 
 
-def error(message: str, kind: str, *, param: str | None = None, code: str | None = None) -> dict[str, object]:
-    """The body of a refusal or fault, in the API's own form."""
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
-
-
 def _choice_events(
     envelope: Envelope, index: int, choice: Choice, null: msgspec.UnsetType | None
 ) -> Iterator[bytes]:
@@ -158,6 +154,6 @@ def _usage(completion: Completion) -> _Usage:
         completion.prompt_tokens,
         completion.completion_tokens,
         completion.prompt_tokens + completion.completion_tokens,
-        _PromptDetails(completion.cached_tokens),
-        _CompletionDetails(completion.reasoning_tokens),
+        _PromptDetails(completion.cached_tokens, completion.audio_prompt_tokens),
+        _CompletionDetails(completion.reasoning_tokens, completion.audio_completion_tokens),
     )

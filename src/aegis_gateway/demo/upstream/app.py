@@ -6,13 +6,30 @@ a tool for tests and demos, and the server listens on loopback only.
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, Protocol
 from urllib.parse import parse_qs
 
+from aegis_gateway.demo.upstream.azure import AzureChat
 from aegis_gateway.demo.upstream.bill import Bill, accounts
+from aegis_gateway.demo.upstream.embeddings import Embeddings
+from aegis_gateway.demo.upstream.gemini import Gemini
+from aegis_gateway.demo.upstream.messages import Messages
 from aegis_gateway.demo.upstream.payments import Payments
 from aegis_gateway.demo.upstream.provider import Provider
+from aegis_gateway.demo.upstream.responses import Responses
+from aegis_gateway.demo.upstream.till import Till
 from aegis_gateway.demo.upstream.wire import Http, Scope, reply
+
+
+class App(Protocol):
+    """One API."""
+
+    def serves(self, path: str) -> bool:
+        """Whether ``path`` is this application's."""
+
+    async def __rsgi__(self, scope: Scope, http: Http) -> None:
+        """Answer one request."""
+
 
 Apps = Literal["provider", "payments", "both"]
 
@@ -23,9 +40,13 @@ class Upstream:
     def __init__(self, *, apps: Apps, keys: Sequence[str], seed: int, clock: Callable[[], float]) -> None:
         known = accounts(list(keys))
         self._bill = Bill()
-        self._apps: list[Provider | Payments] = []
+        self._apps: list[App] = []
         if apps != "payments":
-            self._apps.append(Provider(accounts=known, bill=self._bill, seed=seed, clock=clock))
+            till = Till(accounts=known, bill=self._bill, seed=seed, clock=clock)
+            chat = Provider(till)
+            # Chat first: it is what benchmarks measure with.
+            self._apps += [chat, Responses(till), Embeddings(till), Messages(till), Gemini(till)]
+            self._apps.append(AzureChat(till, chat))
         if apps != "provider":
             self._apps.append(Payments(accounts=known, bill=self._bill, seed=seed, clock=clock))
 

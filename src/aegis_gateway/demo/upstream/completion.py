@@ -3,30 +3,27 @@
 Rule: the prompt's tokens never exceed the request body's bytes, so bytes are a true upper bound of them.
 """
 
-from typing import Any, Literal
-from zlib import crc32
-
 import msgspec
 
-from aegis_gateway.demo.upstream import prose
 from aegis_gateway.demo.upstream.directives import Directives
+from aegis_gateway.demo.upstream.draw import Choice, draw
 from aegis_gateway.demo.upstream.prices import Model
-
-LENGTH_MIN = 12
-LENGTH_SPREAD = 160
-"""A natural completion has ``LENGTH_MIN`` to ``LENGTH_MIN + LENGTH_SPREAD - 1`` tokens."""
-
-TOKENS_PER_MESSAGE = 3
-TOKENS_PER_PROMPT = 3
-
-FinishReason = Literal["stop", "length"]
+from aegis_gateway.demo.upstream.tokens import (
+    TOKENS_PER_MESSAGE,
+    TOKENS_PER_PROMPT,
+    Content,
+    content_tokens,
+    conversation,
+    quarter,
+    text_of,
+)
 
 
 class Message(msgspec.Struct, gc=False):
     """A message of the conversation; of what isn't text only the size matters."""
 
     role: str
-    content: str | list[dict[str, Any]] | None = None
+    content: Content = None
     tool_calls: msgspec.Raw = msgspec.Raw()
 
 
@@ -36,11 +33,14 @@ class StreamOptions(msgspec.Struct, gc=False):
     include_usage: bool | None = None
 
 
-class ChatRequest(msgspec.Struct):
-    """The fields of a chat completion request that change its price or its answer's shape."""
+class ChatRequest(msgspec.Struct, gc=False):
+    """The fields of a chat completion request that change its price or its answer's shape.
 
-    model: str
+    ``model`` may be missing where the path names a deployment.
+    """
+
     messages: list[Message]
+    model: str = ""
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: int | None = None
@@ -52,17 +52,10 @@ class ChatRequest(msgspec.Struct):
     response_format: msgspec.Raw = msgspec.Raw()
 
 
-class Choice(msgspec.Struct, frozen=True, gc=False):
-    """One of the ``n`` answers: ``tokens`` words of the passage from word ``start`` on."""
-
-    start: int
-    tokens: int
-    finish_reason: FinishReason
-
-
-class Completion(msgspec.Struct, frozen=True):
-    """The usage to bill and the choices to send. ``prompt_tokens`` include ``cached_tokens``,
-    ``completion_tokens`` (of all choices) include ``reasoning_tokens``.
+class Completion(msgspec.Struct, frozen=True, gc=False):
+    """The usage to bill and the choices to send. ``prompt_tokens`` include ``cached_tokens`` and, apart from
+    those, ``audio_prompt_tokens``; ``completion_tokens`` (of all choices) likewise ``reasoning_tokens`` and
+    ``audio_completion_tokens``.
     """
 
     prompt_tokens: int
@@ -70,14 +63,21 @@ class Completion(msgspec.Struct, frozen=True):
     completion_tokens: int
     reasoning_tokens: int
     choices: list[Choice]
+    audio_prompt_tokens: int = 0
+    audio_completion_tokens: int = 0
 
     def cost_nano_usd(self, model: Model) -> int:
         """What this usage costs on ``model``."""
-        return model.cost_nano_usd(
+        cost = model.cost_nano_usd(
             prompt_tokens=self.prompt_tokens,
             cached_tokens=self.cached_tokens,
             completion_tokens=self.completion_tokens,
         )
+        if self.audio_prompt_tokens or self.audio_completion_tokens:
+            cost += model.audio_surcharge_nano_usd(
+                prompt_tokens=self.audio_prompt_tokens, completion_tokens=self.audio_completion_tokens
+            )
+        return cost
 
 
 class RefusedParameter(ValueError):
@@ -130,7 +130,7 @@ def last_user_text(messages: list[Message]) -> str:
     """The text of the last message with the role ``user``: where directives stand."""
     for message in reversed(messages):
         if message.role == "user":
-            return _text(message.content)
+            return text_of(message.content)
     return ""
 
 
@@ -138,15 +138,9 @@ def prompt_tokens(request: ChatRequest, body_bytes: int) -> int:
     """The size of the prompt: a quarter of its characters, and a few tokens for each message."""
     tokens = TOKENS_PER_PROMPT
     for message in request.messages:
-        content = message.content
-        tokens += TOKENS_PER_MESSAGE + _quarter(len(message.tool_calls))
-        if isinstance(content, str):
-            tokens += _quarter(len(content))
-        elif content:
-            tokens += _quarter(len(_text(content)))
-            tokens += sum(_quarter(_size(part)) for part in content if "text" not in part)
-    tokens += _quarter(len(request.tools)) + _quarter(len(request.functions))
-    tokens += _quarter(len(request.response_format))
+        tokens += TOKENS_PER_MESSAGE + quarter(len(message.tool_calls)) + content_tokens(message.content)
+    tokens += quarter(len(request.tools)) + quarter(len(request.functions))
+    tokens += quarter(len(request.response_format))
     return min(tokens, body_bytes)
 
 
@@ -164,52 +158,16 @@ def complete(
     Its length comes from a hash of the seed and the conversation (not of the whole body: a gateway that adds
     ``stream_options`` or lowers a limit gets the same answer, cut shorter), or from the directives.
     """
+    seen = conversation(seed, [message.content for message in request.messages])
     wanted = 1 if request.n is None else request.n
-    ceiling = model.output_tokens_max if limit is None else limit
-    seen = seed & 0xFFFFFFFF
-    for message in request.messages:
-        seen = crc32(_text(message.content).encode("utf-8", "surrogatepass"), seen)
-    total = reasoned = 0
-    choices = []
-    for index in range(wanted):
-        chance = seen if not index else crc32(index.to_bytes(4, "big"), seen)
-        shown = directives.tokens
-        if shown is None:
-            shown = LENGTH_MIN + chance % LENGTH_SPREAD
-        thought = directives.reasoning
-        if thought is None:
-            thought = chance // LENGTH_SPREAD % 64 if model.reasons and directives.tokens is None else 0
-        # `tokens` orders the whole completion; a natural one is what is shown plus what was thought.
-        whole = shown if directives.tokens is not None else shown + thought
-        if directives.over and limit is not None:
-            whole = limit
-        spent = min(whole, ceiling)
-        thought = min(thought, spent)
-        total += spent
-        reasoned += thought
-        cut = whole > ceiling or (directives.over > 0 and limit is not None)
-        choices.append(
-            Choice(prose.opening(chance >> 8), spent - thought, "length" if cut else "stop"),
-        )
+    drawn = draw(seen, model, directives, limit=limit, wanted=wanted, thinks=model.reasons)
     prompt = prompt_tokens(request, body_bytes)
-    return Completion(
-        prompt_tokens=prompt,
-        cached_tokens=min(directives.cached, prompt),
-        completion_tokens=total + directives.over,
-        reasoning_tokens=reasoned,
-        choices=choices,
+    cached = min(directives.cached, prompt) if directives.cached else 0
+    completion = Completion(prompt, cached, drawn.tokens, drawn.reasoning_tokens, drawn.choices)
+    if not (directives.audio_in or directives.audio_out):
+        return completion
+    return msgspec.structs.replace(
+        completion,
+        audio_prompt_tokens=min(directives.audio_in, prompt - cached),
+        audio_completion_tokens=min(directives.audio_out, drawn.tokens - drawn.reasoning_tokens),
     )
-
-
-def _quarter(characters: int) -> int:
-    return (characters + 3) >> 2
-
-
-def _text(content: str | list[dict[str, Any]] | None) -> str:
-    if isinstance(content, str):
-        return content
-    return "".join(str(part["text"]) for part in content or () if "text" in part)
-
-
-def _size(part: dict[str, Any]) -> int:
-    return len(msgspec.json.encode(part))

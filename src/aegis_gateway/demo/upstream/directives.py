@@ -1,6 +1,7 @@
 """Orders to the fake upstream, written into a request's text as ``[[name=value]]`` or ``[[name]]``.
 
-In chat they are read from the last user message, in a payment from ``reference``, in a search from ``query``.
+In model calls they are read from the last user message (the last text, of embeddings), in a payment from
+``reference``, in a search from ``query``; what an API has no use for it passes over.
 An unknown or malformed one is refused: a typing error in a test must not pass as an ordinary request.
 """
 
@@ -10,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+_Calls = Annotated[int, msgspec.Meta(ge=0, le=1_000)]
 _Delay = Annotated[int, msgspec.Meta(ge=0, le=600_000)]
 
 
@@ -20,6 +22,24 @@ class Directives(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Completion tokens of each choice, still cut at the caller's limit."""
     cached: _Count = 0
     """How many of the prompt's tokens count as cached (at most all)."""
+    written: _Count = 0
+    """How many of the prompt's tokens are written to the cache for 5 minutes, where that has a price."""
+    written_1h: _Count = 0
+    """How many of the prompt's tokens are written to the cache for an hour (Claude)."""
+    audio_in: _Count = 0
+    """How many of the prompt's tokens that aren't cached are audio; only models that hear take it."""
+    audio_out: _Count = 0
+    """How many of the completion's tokens are audio; only models that speak take it."""
+    tool_tokens: _Count = 0
+    """Gemini, with a tool on: tokens of tool results, beside the prompt's (together at most the body's bytes)."""
+    searches: _Calls = 0
+    """Web searches, where the request turns such a tool on, and at most as many as it allows."""
+    file_searches: _Calls = 0
+    """File searches, likewise."""
+    code_runs: _Calls = 0
+    """Sessions of the code interpreter, likewise."""
+    mcp_calls: _Calls = 0
+    """Calls of a remote MCP tool, likewise; they are free."""
     reasoning: _Count | None = None
     """How many of the completion's tokens are reasoning that isn't shown (at most all)."""
     over: _Count = 0
@@ -27,15 +47,24 @@ class Directives(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     rows: _Count | None = None
     """Rows that a search finds, still cut at the caller's limit."""
     usage: Literal["reported", "missing", "zero"] = "reported"
-    """``missing``: billed, not reported. ``zero``: reported as zero and billed as zero."""
+    """``missing``: billed, not reported. ``zero``: reported as zero and billed as zero; no tool is called."""
     fail: Annotated[int, msgspec.Meta(ge=400, le=599)] | None = None
     """Answer with this status; nothing is billed."""
+    retry_after: _Count | None = None
+    """Put this many seconds into the ``Retry-After`` of a ``fail``."""
     hang: bool = False
     """Never answer; nothing is billed. (Billed and never answered: a long ``delay_ms``.)"""
     delay_ms: _Delay = 0
     """Wait before the first byte."""
+    garbage: bool = False
+    """Answer 200 with a body that isn't JSON, or a stream that holds no event; billed like any answer."""
+    drip_ms: _Delay = 0
+    """Send the body byte by byte and wait after each."""
     chunk_delay_ms: _Delay = 0
     """Stream: wait after each event."""
+    error_after: _Count | None = None
+    """Stream: after this many events the API's own event of an error, and the end. A response that isn't
+    streamed has failed."""
     break_after: _Count | None = None
     """Stream: end the body cleanly after this many events, without terminal event."""
     reset_after: _Count | None = None
@@ -50,7 +79,7 @@ class DirectiveError(ValueError):
 
 NONE = Directives()
 
-_PATTERN = re.compile(r"\[\[([a-z_]+)(?:=([\w.-]*))?\]\]")
+_PATTERN = re.compile(r"\[\[([a-z][a-z0-9_]*)(?:=([\w.-]*))?\]\]")
 
 
 def parse(text: str) -> Directives:

@@ -1,0 +1,61 @@
+"""How long the answers are: pure, the same for the same (conversation, directives, limit)."""
+
+from typing import Literal
+from zlib import crc32
+
+import msgspec
+
+from aegis_gateway.demo.upstream import prose
+from aegis_gateway.demo.upstream.directives import Directives
+from aegis_gateway.demo.upstream.prices import Model
+
+LENGTH_MIN = 12
+LENGTH_SPREAD = 160
+"""A natural completion has ``LENGTH_MIN`` to ``LENGTH_MIN + LENGTH_SPREAD - 1`` tokens."""
+
+FinishReason = Literal["stop", "length"]
+
+
+class Choice(msgspec.Struct, frozen=True, gc=False):
+    """One of the answers: ``tokens`` words of the passage from word ``start`` on."""
+
+    start: int
+    tokens: int
+    finish_reason: FinishReason
+
+
+class Draw(msgspec.Struct, frozen=True, gc=False):
+    """The answers, with the tokens to bill for all of them; ``tokens`` include ``reasoning_tokens``."""
+
+    tokens: int
+    reasoning_tokens: int
+    choices: list[Choice]
+
+
+def draw(
+    seen: int, model: Model, directives: Directives, *, limit: int | None, wanted: int, thinks: bool
+) -> Draw:
+    """``wanted`` answers of at most ``limit`` tokens each, by ``seen``, the conversation's number.
+
+    ``thinks`` says whether some of a natural answer is reasoning.
+    """
+    ceiling = model.output_tokens_max if limit is None else limit
+    ordered, reasoning, over = directives.tokens, directives.reasoning, directives.over
+    filled = over > 0 and limit is not None
+    total = reasoned = 0
+    choices = []
+    for index in range(wanted):
+        chance = seen if not index else crc32(index.to_bytes(4, "big"), seen)
+        thought = reasoning
+        if thought is None:
+            thought = chance // LENGTH_SPREAD % 64 if thinks and ordered is None else 0
+        # `tokens` orders the whole completion; a natural one is what is shown plus what was thought.
+        whole = LENGTH_MIN + chance % LENGTH_SPREAD + thought if ordered is None else ordered
+        cut = filled or whole > ceiling
+        spent = ceiling if cut else whole
+        if thought > spent:
+            thought = spent
+        total += spent
+        reasoned += thought
+        choices.append(Choice(prose.opening(chance >> 8), spent - thought, "length" if cut else "stop"))
+    return Draw(total + over, reasoned, choices)
