@@ -71,6 +71,23 @@ class NotIdentified(CallError):
     """The caller could not be identified; nothing was recorded, there is no tenant to record it for."""
 
 
+class CallContext(msgspec.Struct, frozen=True, kw_only=True):
+    """What a caller says of a call beside the request itself, as its door found it; nothing of it is trusted yet.
+
+    `run` and `parent` are ids that Aegis gave before, `customer` whom the call serves. `retry` counts the attempts
+    that a client's library made before this one, and `idempotency_key` names the call across attempts.
+    """
+
+    run: str | None = None
+    parent: str | None = None
+    customer: str | None = None
+    retry: int = 0
+    idempotency_key: str | None = None
+
+
+NO_CONTEXT = CallContext()
+
+
 class Described(msgspec.Struct, frozen=True, kw_only=True):
     """A call as its door understood it, before anything is decided.
 
@@ -172,7 +189,12 @@ class Calls:
             )
         return known
 
-    async def decide(self, key: str | None, describe: Callable[[TenantView, Agent], D]) -> Decided[D]:
+    async def decide(
+        self,
+        key: str | None,
+        describe: Callable[[TenantView, Agent], D],
+        context: CallContext = NO_CONTEXT,  # noqa: ARG002  # read as soon as runs and idempotency are here
+    ) -> Decided[D]:
         """Identify, quote, judge and admit a call; what is returned is on disk.
 
         `describe` is asked again when the registry changed in between: prices, limits and policies are those of

@@ -29,6 +29,7 @@ from aegis_gateway.entrypoints.data_plane.exchange import (
     HttpProtocol,
     Scope,
     api_key,
+    call_context,
     decision_headers,
     forwarded_headers,
     read_body,
@@ -84,7 +85,9 @@ class ChatDoor:
         key = api_key(scope)
         await self._calls.identify(key)
         request = parse_chat(await read_body(scope, protocol))
-        decided = await self._calls.decide(key, lambda view, _agent: describe(view, request))
+        decided = await self._calls.decide(
+            key, lambda view, _agent: describe(view, request), call_context(scope)
+        )
         if not decided.allows:
             send_refusal(protocol, decided)
             return

@@ -16,6 +16,7 @@ from aegis_gateway.entrypoints.data_plane.exchange import (
     HttpProtocol,
     Scope,
     api_key,
+    call_context,
     decision_headers,
     forwarded_headers,
     read_body,
@@ -69,6 +70,7 @@ class ConnectDoor:
         decided = await self._calls.decide(
             key,
             lambda view, _agent: describe(view, connector, scope.method, segments, scope.query_string, raw),
+            call_context(scope),
         )
         if not decided.allows:
             send_refusal(protocol, decided)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
-from aegis_gateway.application.calls import Decided, Described, remaining_nano_usd
+from aegis_gateway.application.calls import NO_CONTEXT, CallContext, Decided, Described, remaining_nano_usd
 from aegis_gateway.application.commands import Moved
 from aegis_gateway.domain.errors import CallError
 from aegis_gateway.domain.money import usd_decimal_text
@@ -147,6 +147,28 @@ def api_key(scope: Scope) -> str | None:
         return value.strip() if scheme.lower() == "bearer" else None
     key: str | None = scope.headers.get("x-api-key")
     return key
+
+
+_CONTEXT_HEADERS = (
+    "aegis-run-id", "aegis-parent-id", "aegis-customer", "idempotency-key", "x-stainless-retry-count",
+)  # fmt: skip
+_RETRY_DIGITS_MAX = 4
+
+
+def call_context(scope: Scope) -> CallContext:
+    """What the headers say of a call beside its request. A count of retries that is no number counts as none."""
+    headers = scope.headers
+    run, parent, customer, idempotency_key, retries = map(headers.get, _CONTEXT_HEADERS)
+    if not (run or parent or customer or idempotency_key or retries):
+        return NO_CONTEXT
+    is_count = retries is not None and retries.isdecimal() and len(retries) <= _RETRY_DIGITS_MAX
+    return CallContext(
+        run=run or None,
+        parent=parent or None,
+        customer=customer or None,
+        idempotency_key=idempotency_key or None,
+        retry=int(retries) if is_count else 0,
+    )
 
 
 def forwarded_headers(scope: Scope, credential: tuple[str, str] | None, content_type: str | None) -> Headers:
