@@ -139,6 +139,9 @@ def configuration(
         f"        base_url: {upstream}/v1",
         f"        credential: env:{CREDENTIAL_VARIABLE}",
         f"        timeout_seconds: {timeout_seconds}",
+        *_connector("claude", "anthropic", f"{upstream}/v1", timeout_seconds),
+        *_connector("google", "gemini", f"{upstream}/v1beta", timeout_seconds),
+        *_connector("azure", "azure", upstream, timeout_seconds, api_version="2024-10-21"),
         "      api:",
         "        kind: http",
         f"        base_url: {upstream}",
@@ -159,6 +162,18 @@ def configuration(
     if rates:
         lines += ["    rates:", *(f"      {name}: {{{text}}}" for name, text in rates.items())]
     return {"aegis.yaml": "\n".join(lines) + "\n", "policies/all.cedar": policies}
+
+
+def _connector(name: str, kind: str, base_url: str, timeout_seconds: int, **rest: str) -> list[str]:
+    """A connector to a model API that isn't OpenAI's."""
+    settings = {
+        "kind": kind,
+        "base_url": base_url,
+        "credential": f"env:{CREDENTIAL_VARIABLE}",
+        "timeout_seconds": timeout_seconds,
+        **rest,
+    }
+    return [f"      {name}:", *(f"        {setting}: {value}" for setting, value in settings.items())]
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

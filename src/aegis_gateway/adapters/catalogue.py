@@ -1,7 +1,7 @@
 """Model prices from the catalogue that ships with genai-prices, compiled to integers.
 
-Rule 1: a price is compiled only if it bounds what a text chat costs. Where it doesn't there is none, with a
-        reason; a missing price is never $0.
+Rule 1: a price is compiled only if it bounds what a call costs that is made of tokens and of calls of tools. Where
+        it doesn't there is none, with a reason; a missing price is never $0.
 Rule 2: prices change with the pinned package, never over the network: the snapshot is built here from the
         package's data, so that neither an updater nor a custom snapshot in the process changes it.
 """
@@ -13,30 +13,40 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from aegis_gateway.domain.errors import MoneyError
 from aegis_gateway.domain.money import UnitPrice
-from aegis_gateway.domain.price import ModelPrice, Tier, TokenPrices
+from aegis_gateway.domain.price import Kind, ModelPrice, Tier
 
 if TYPE_CHECKING:
     from genai_prices import types
 
 SOURCE = "genai-prices"
 
-_MILLION = 1_000_000
 _DEFAULT_TIER = {"service_tier": "default"}
 
-_KINDS = {
+_KINDS: dict[str, Kind] = {
     "input_mtok": "input",
     "output_mtok": "output",
     "cache_read_mtok": "cache_read",
     "cache_write_mtok": "cache_write",
+    "cache_write_1h_mtok": "cache_write_1h",
+    "input_audio_mtok": "input_audio",
+    "cache_audio_read_mtok": "cache_read_audio",
+    "input_image_mtok": "input_image",
+    "cache_image_read_mtok": "cache_read_image",
+    "input_video_mtok": "input_video",
+    "output_reasoning_mtok": "reasoning",
+    "output_audio_mtok": "output_audio",
+    "output_image_mtok": "output_image",
+    "web_searches_kcount": "web_search",
+    "storage_searches_kcount": "file_search",
+    "code_executions_kcount": "code_execution",
 }
-# Cache writes that last an hour: requests ask for them by `ttl`, and a chat's usage doesn't tell them apart.
-_HOUR_LONG_CACHE = "cache_write_1h_mtok"
+_PER = {"mtok": 1_000_000, "kcount": 1_000}
 # These search the web with every call, asked or not, and charge for it apart from the tokens.
 _SEARCHES_BY_ITSELF = re.compile(r"(?<!re)search|deep-research|sonar")
 
@@ -117,11 +127,10 @@ class CataloguePrices:
         return False
 
     def _compile(self, stated: dict[str, Decimal | types.TieredPrices]) -> ModelPrice | Unpriced:
-        for kind in ("input_mtok", "output_mtok"):
-            if kind not in stated:
-                return Unpriced(why=f"has no price for its {_KINDS[kind]} tokens in the catalogue")
+        if "input_mtok" not in stated:
+            return Unpriced(why="has no price for its input tokens in the catalogue")
         for kind in stated:
-            if kind not in _KINDS and not self._is_no_part_of_a_text_chat(kind):
+            if kind not in _KINDS and not self._is_a_tool_that_must_be_turned_on(kind):
                 return Unpriced(why=f"is charged by `{kind}` too, which nothing bounds yet")
         try:
             tiers = tuple(_tiers(stated))
@@ -129,15 +138,9 @@ class CataloguePrices:
             return Unpriced(why=f"has a price that cannot be counted with: {fault}")
         return ModelPrice(tiers=tiers, source=SOURCE, version=self.version)
 
-    def _is_no_part_of_a_text_chat(self, kind: str) -> bool:
-        """Whether a price is for what a request of plain text neither carries nor asks for."""
-        if kind == _HOUR_LONG_CACHE:
-            return True
-        dimensions = self._units.get(kind, {})
-        if dimensions.get("family") == "tool_calls":
-            return True
-        is_input = dimensions.get("direction") == "input"
-        return is_input and dimensions.get("modality", "text") != "text"
+    def _is_a_tool_that_must_be_turned_on(self, kind: str) -> bool:
+        """Whether a price is for calls of a tool. One that we know no kind of is refused when a request names it."""
+        return self._units.get(kind, {}).get("family") == "tool_calls"
 
 
 def _stated(prices: types.ModelPrice) -> dict[str, Decimal | types.TieredPrices]:
@@ -148,12 +151,14 @@ def _tiers(stated: Mapping[str, Decimal | types.TieredPrices]) -> Iterator[Tier]
     """The catalogue has tiers for each kind of token; here each tier has all kinds."""
     starts = {0} | {tier.start for price in stated.values() for tier in getattr(price, "tiers", ())}
     for start in sorted(starts):
-        prices: dict[str, Any] = {
-            name: UnitPrice.of(_price_above(stated[kind], start), per=_MILLION)
-            for kind, name in _KINDS.items()
-            if kind in stated
-        }
-        yield Tier(above_input_tokens=start, prices=TokenPrices(**prices))
+        yield Tier(
+            above_input_tokens=start,
+            prices={
+                kind: UnitPrice.of(_price_above(stated[name], start), per=_PER[name.rpartition("_")[2]])
+                for name, kind in _KINDS.items()
+                if name in stated
+            },
+        )
 
 
 def _price_above(price: Decimal | types.TieredPrices, start: int) -> Decimal:

@@ -82,6 +82,7 @@ def charge_values(tenant: str, call: str, lines: tuple[ChargeLine, ...]) -> Iter
             line.unit_price.per,
             line.price_version,
             line.nano_usd,
+            line.price_source,
         )
 
 

@@ -32,7 +32,7 @@ from aegis_gateway.application.ports import Clock
 from aegis_gateway.domain.admit import BudgetClaim
 from aegis_gateway.domain.decision import Reason, Verdict, refusal
 from aegis_gateway.domain.errors import CallError, KeyFormatError, LedgerUnavailable
-from aegis_gateway.domain.judge import PolicyRequest, judge
+from aegis_gateway.domain.judge import Policies, PolicyRequest, judge
 from aegis_gateway.domain.keys import check_key, key_hash
 from aegis_gateway.domain.ledger import Evidence, Standing
 from aegis_gateway.domain.money import usd_rounded_up
@@ -92,11 +92,13 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     """A call as its door understood it, before anything is decided.
 
     `arguments` are the typed values that policies see; `canonical` the canonical bytes the record's digest is
-    of; `summary` what the record shows. `quote` may be the reason why there is none.
+    of; `summary` what the record shows. `quote` may be the reason why there is none. `also` are further tools that
+    the call would use on the way (a web search that the provider makes): each is judged like the call itself.
     """
 
     connector: str
     tool: str
+    also: tuple[str, ...] = ()
     quote: Quote | Reason
     arguments: dict[str, object]
     canonical: bytes
@@ -298,11 +300,9 @@ class Calls:
         registry = view.registry
         rates, budgets = _claims(view, agent, key, described)
         quote = described.quote
-        verdict: Verdict
-        if isinstance(quote, Reason):
-            verdict = refusal(quote)
-        else:
-            verdict = judge(_policy_request(agent, described, quote), view.policies)
+        verdict = (
+            refusal(quote) if isinstance(quote, Reason) else _judged(agent, described, quote, view.policies)
+        )
         return Admit(
             call=call,
             tenant=registry.tenant,
@@ -360,13 +360,25 @@ def connector_of(view: TenantView, described: Described) -> Connector:
     return view.registry.connectors[described.connector]
 
 
-def _policy_request(agent: Agent, described: Described, quote: Quote) -> PolicyRequest:
+def _judged(agent: Agent, described: Described, quote: Quote, policies: Policies) -> Verdict:
+    """What the policies say of a call, and then of each tool that it would use on the way: all must be permitted."""
+    verdict = judge(_policy_request(agent, described, described.tool, quote), policies)
+    for tool in described.also:
+        if not verdict.permits:
+            break
+        further = judge(_policy_request(agent, described, tool, quote), policies)
+        reasons = (*verdict.reasons, *further.reasons) if further.permits else further.reasons
+        verdict = Verdict(effect=further.effect, reasons=reasons)
+    return verdict
+
+
+def _policy_request(agent: Agent, described: Described, action: str, quote: Quote) -> PolicyRequest:
     cost: dict[str, object] = {"expected_usd": usd_rounded_up(quote.expected.get(USD, 0), POLICY_DECIMALS)}
     if USD in quote.maximum:
         cost["maximum_usd"] = usd_rounded_up(quote.maximum[USD], POLICY_DECIMALS)
     return PolicyRequest(
         agent=agent.id,
-        action=described.tool,
+        action=action,
         resource_type="Model" if described.model is not None else "Connector",
         resource=described.model if described.model is not None else described.connector,
         context={"args": described.arguments, "environment": agent.environment, "cost": cost},

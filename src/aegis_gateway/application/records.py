@@ -78,6 +78,7 @@ def settlement_record(legs: tuple[Leg, ...], evidence: Evidence, outcome: Settle
                 "unit": line.unit,
                 "unit_price_nano_usd": str(line.unit_price.nano_usd),
                 "per": str(line.unit_price.per),
+                "price_source": line.price_source,
                 "price_version": line.price_version,
                 "nano_usd": str(line.nano_usd),
             }

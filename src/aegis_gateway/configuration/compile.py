@@ -157,20 +157,29 @@ def _agent(
     )
 
 
+_CREDENTIAL_HEADERS = {"azure": "api-key", "anthropic": "x-api-key", "gemini": "x-goog-api-key"}
+"""Where each kind of upstream looks for its credential; the others, in `Authorization`."""
+
+
 def _connector(
     name: str, entry: ConnectorEntry, quantities: Mapping[str, Quantity], path: Path, problems: Problems
 ) -> Connector:
-    if entry.kind == "openai" and entry.operations:
-        words = (
-            "are for connectors of kind `http`; this one is of kind `openai` and is called through `models`"
-        )
+    if entry.kind != "http" and entry.operations:
+        words = f"are for connectors of kind `http`; this one is of kind `{entry.kind}` and is called through `models`"
         problems.add((*path, "operations"), words)
+    if entry.kind == "azure" and entry.api_version is None:
+        problems.add(
+            path, "needs an `api_version`, which stands in each address at Azure, as in `2024-10-21`"
+        )
+    if entry.kind != "azure" and entry.api_version is not None:
+        problems.add((*path, "api_version"), "is for connectors of kind `azure`; leave it out")
     if entry.kind == "http" and entry.provider is not None:
         words = "says whose list prices hold for models, and this connector has none; leave it out"
         problems.add((*path, "provider"), words)
+    header = entry.credential_header or _CREDENTIAL_HEADERS.get(entry.kind, "authorization")
     prefix = entry.credential_prefix
     if prefix is None:
-        prefix = "Bearer " if entry.credential_header == "authorization" else ""
+        prefix = "Bearer " if header == "authorization" else ""
     operations = tuple(
         compile_operation(key, operation, quantities, (*path, "operations", key), problems)
         for key, operation in entry.operations.items()
@@ -181,12 +190,13 @@ def _connector(
         kind=entry.kind,
         base_url=entry.base_url,
         credential=entry.credential,
-        credential_header=entry.credential_header,
+        credential_header=header,
         credential_prefix=prefix,
         region=entry.region or "",
         tags=entry.tags,
         operations=operations,
         timeout_s=entry.timeout_seconds,
+        api_version=entry.api_version or "",
     )
 
 

@@ -6,16 +6,22 @@ from collections.abc import Mapping
 
 import msgspec
 
-from aegis_gateway.configuration.document import ConnectorEntry, ModelEntry, ModelPriceEntry
+from aegis_gateway.configuration.document import (
+    ConnectorEntry,
+    HostedToolEntry,
+    HostedToolsEntry,
+    ModelEntry,
+    ModelPriceEntry,
+)
 from aegis_gateway.configuration.prices import Prices
 from aegis_gateway.configuration.problems import Problems
 from aegis_gateway.configuration.scaling import digest, unit_price
 from aegis_gateway.configuration.yaml_source import Path
-from aegis_gateway.domain.money import UnitPrice
-from aegis_gateway.domain.price import ModelPrice, Tier, TokenPrices
-from aegis_gateway.domain.registry import Model
+from aegis_gateway.domain.price import CALL_KINDS, KINDS, Kind, ModelPrice, Tier, UnitPrices
+from aegis_gateway.domain.registry import HostedTool, Model
 
-DEFAULT_PROVIDER = "openai"
+PROVIDERS = {"openai": "openai", "azure": "azure", "anthropic": "anthropic", "gemini": "google"}
+"""Whose list prices hold at a kind of connector that doesn't say."""
 CONTRACT = "contract"
 
 _MILLION = 1_000_000
@@ -36,7 +42,8 @@ def compile_model(
     if entry.price is not None:
         price = _contract_price(entry.price, (*path, "price"), problems)
     elif connector is not None:
-        price = prices.model_price(connector.provider or DEFAULT_PROVIDER, upstream)
+        price = prices.model_price(connector.provider or PROVIDERS.get(connector.kind, ""), upstream)
+    price, hosted = _with_hosted_tools(price, entry.hosted_tools, (*path, "hosted_tools"), problems)
     model = Model(
         id=name,
         connector=entry.connector,
@@ -44,6 +51,7 @@ def compile_model(
         price=price,
         max_output_tokens=entry.max_output_tokens,
         max_input_tokens=entry.max_input_tokens,
+        hosted=hosted,
     )
     most = entry.max_output_tokens
     default = entry.default_output_tokens or _at_most(model.default_output_tokens, most)
@@ -65,21 +73,43 @@ def compile_model(
 
 
 def _contract_price(entry: ModelPriceEntry, path: Path, problems: Problems) -> ModelPrice:
-    def price(setting: str) -> UnitPrice | None:
-        return unit_price(getattr(entry, setting), _MILLION, (*path, setting), problems)
-
-    free = UnitPrice(nano_usd=0)
-    tokens = TokenPrices(
-        input=price("input_per_million") or free,
-        output=price("output_per_million") or free,
-        cache_read=price("cache_read_per_million"),
-        cache_write=price("cache_write_per_million"),
-    )
+    prices: UnitPrices = {}
+    for kind in KINDS:
+        setting = f"{kind}_per_million"
+        stated = unit_price(getattr(entry, setting, None), _MILLION, (*path, setting), problems)
+        if stated is not None:
+            prices[kind] = stated
     return ModelPrice(
-        tiers=(Tier(above_input_tokens=0, prices=tokens),),
+        tiers=(Tier(above_input_tokens=0, prices=prices),),
         source=CONTRACT,
-        version=digest(tokens),
+        version=digest(prices),
     )
+
+
+def _with_hosted_tools(
+    price: ModelPrice | None, entry: HostedToolsEntry, path: Path, problems: Problems
+) -> tuple[ModelPrice | None, dict[Kind, HostedTool]]:
+    """The provider's own tools that a model may use, and its price with what calls of them cost by contract."""
+    tools: dict[Kind, HostedTool] = {}
+    stated: UnitPrices = {}
+    for kind in CALL_KINDS:
+        tool: HostedToolEntry | None = getattr(entry, kind)
+        if tool is None:
+            continue
+        tools[kind] = HostedTool(calls_max=tool.max_calls)
+        per_call = unit_price(tool.price_per_call, 1, (*path, kind, "price_per_call"), problems)
+        if per_call is not None:
+            stated[kind] = per_call
+        elif price is not None and price.dearest(0, (kind,)) is None:
+            problems.add(
+                (*path, kind),
+                "has no `price_per_call`, and the catalogue knows none for this model; state one, if only 0",
+            )
+    if price is None or not stated:
+        return price, tools
+    tiers = tuple(msgspec.structs.replace(tier, prices={**tier.prices, **stated}) for tier in price.tiers)
+    version = f"{price.version}+{digest(stated)}"
+    return msgspec.structs.replace(price, tiers=tiers, version=version), tools
 
 
 def _at_most(number: int, most: int | None) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from aegis_gateway.domain.money import NANO_PER_USD, UnitPrice, usd_text
-from aegis_gateway.domain.price import ModelPrice, ToolPrice
+from aegis_gateway.domain.price import CALL_KINDS, ModelPrice, ToolPrice
 from aegis_gateway.domain.registry import (
     BUILT_IN_QUANTITIES,
     Agent,
@@ -103,6 +103,7 @@ def _agent(agent: Agent) -> Fields:
 def _connector(connector: Connector) -> Fields:
     return {
         "kind": connector.kind,
+        "api version": connector.api_version,
         "address": connector.base_url,
         "credential": connector.credential or "",
         "credential header": _credential_header(connector) if connector.credential is not None else "",
@@ -157,6 +158,10 @@ def _model(model: Model) -> Fields:
         ),
         "max output tokens": str(model.max_output_tokens or ""),
         "max input tokens": str(model.max_input_tokens or ""),
+        "hosted tools": ", ".join(
+            kind if tool.calls_max is None else f"{kind}, at most {tool.calls_max} calls"
+            for kind, tool in model.hosted.items()
+        ),
     }
     return fields | (_model_price(model.price) if model.price is not None else {"price": "unknown"})
 
@@ -166,10 +171,11 @@ def _model_price(price: ModelPrice) -> Fields:
     fields = {"prices from": "contract" if is_contract else price.version or price.source}
     for tier in price.tiers:
         above = f" above {tier.above_input_tokens:,} input tokens" if tier.above_input_tokens else ""
-        for kind in ("input", "output", "cache_read", "cache_write"):
-            unit_price = getattr(tier.prices, kind)
-            if unit_price is not None:
-                name = f"{kind.replace('_', ' ')}{above}"
+        for kind, unit_price in tier.prices.items():
+            name = f"{kind.replace('_', ' ')}{above}"
+            if kind in CALL_KINDS:
+                fields[name] = f"{_dollars(unit_price, 1)} a call"
+            else:
                 fields[name] = f"{_dollars(unit_price, _MILLION)} a million tokens"
     return fields
 

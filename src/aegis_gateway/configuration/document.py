@@ -13,7 +13,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
 
 from aegis_gateway.configuration import http_values, references, values
-from aegis_gateway.domain.registry import DIMENSIONS, ArgumentType, Dimension
+from aegis_gateway.domain.registry import (
+    CONNECTOR_KINDS,
+    DIMENSIONS,
+    ArgumentType,
+    ConnectorKind,
+    Dimension,
+)
 from aegis_gateway.domain.window import PERIODS, Period
 
 _TOKENS_MAX = 100_000_000
@@ -149,16 +155,17 @@ class OperationEntry(Entry):
 class ConnectorEntry(Entry):
     """One upstream."""
 
-    kind: Annotated[Literal["openai", "http"], PlainValidator(values.choice("openai", "http"))] = Field(
-        description="what it speaks", examples=["openai"]
+    kind: Annotated[ConnectorKind, PlainValidator(values.choice(*CONNECTOR_KINDS))] = Field(
+        description=f"what it speaks ({', '.join(CONNECTOR_KINDS)})", examples=["openai"]
     )
     base_url: Annotated[str, PlainValidator(http_values.base_url)] = Field(
         description="where it is", examples=["https://api.example.com/v1"]
     )
     credential: Annotated[str, PlainValidator(http_values.credential)] | None = None
-    credential_header: Annotated[str, PlainValidator(http_values.header)] = "authorization"
+    credential_header: Annotated[str, PlainValidator(http_values.header)] | None = None
     credential_prefix: Annotated[str, PlainValidator(http_values.prefix)] | None = None
     provider: Identifier | None = None
+    api_version: Text | None = None
     region: Text | None = None
     tags: Tags = {}
     timeout_seconds: Annotated[int, PlainValidator(values.whole(1, 3600))] = 600
@@ -166,12 +173,38 @@ class ConnectorEntry(Entry):
 
 
 class ModelPriceEntry(Entry):
-    """A contract price, in dollars per million tokens."""
+    """A contract price, in dollars per million tokens. A kind that is left out costs what it is a part of."""
 
     input_per_million: Amount = Field(description="dollars per million input tokens", examples=["0.15"])
     output_per_million: Amount = Field(description="dollars per million output tokens", examples=["0.60"])
     cache_read_per_million: Amount | None = None
     cache_write_per_million: Amount | None = None
+    cache_write_1h_per_million: Amount | None = None
+    input_audio_per_million: Amount | None = None
+    cache_read_audio_per_million: Amount | None = None
+    input_image_per_million: Amount | None = None
+    cache_read_image_per_million: Amount | None = None
+    input_video_per_million: Amount | None = None
+    input_tool_per_million: Amount | None = None
+    reasoning_per_million: Amount | None = None
+    output_audio_per_million: Amount | None = None
+    output_image_per_million: Amount | None = None
+
+
+class HostedToolEntry(Entry):
+    """A tool that the provider runs, of which calls of a model may make use."""
+
+    price_per_call: Amount | None = None
+    max_calls: Annotated[int, PlainValidator(values.whole(1, 1000))] | None = None
+
+
+class HostedToolsEntry(Entry):
+    """The tools that the provider runs."""
+
+    web_search: HostedToolEntry | None = None
+    file_search: HostedToolEntry | None = None
+    code_execution: HostedToolEntry | None = None
+    hosted_mcp: HostedToolEntry | None = None
 
 
 class ModelEntry(Entry):
@@ -187,6 +220,7 @@ class ModelEntry(Entry):
     expected_output_tokens: Tokens | None = None
     max_input_tokens: Tokens | None = None
     price: ModelPriceEntry | None = None
+    hosted_tools: HostedToolsEntry = HostedToolsEntry()
 
 
 class MatchEntry(Entry):

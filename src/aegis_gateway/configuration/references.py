@@ -55,7 +55,10 @@ def model_connector(value: object, info: ValidationInfo) -> str:
     name = reference("connector")(value, info)
     kind = _known(info).connector_kinds.get(name)
     if kind == "http":
-        unfit(f"is `{name}`, a connector of kind `http`; models need one of kind `openai`")
+        unfit(
+            f"is `{name}`, a connector of kind `http`; models need one that speaks a model API: "
+            "`openai`, `azure`, `anthropic` or `gemini`"
+        )
     return name
 
 

@@ -1,9 +1,10 @@
 """Quotes: what a call is expected to come to, and what it can come to at most, before it is made.
 
 Rule 1: a maximum bounds the bill or does not exist. Input tokens are bounded by the bytes of the request (no
-        token is shorter than a byte), output tokens by the limit that is sent upstream. What no byte count
-        bounds (URLs, files, audio) makes the quote unbounded, and names the field.
-Rule 2: a model without a price has no quote: an unknown price is never $0.
+        token is shorter than a byte), output tokens by the limit that is sent upstream, calls of the provider's own
+        tools by the limit on them. What nothing bounds (URLs, files, audio) makes the quote unbounded, and names the
+        field.
+Rule 2: a model, or a tool that the provider runs, without a price has no quote: an unknown price is never $0.
 """
 
 from __future__ import annotations
@@ -16,7 +17,16 @@ import msgspec
 from aegis_gateway.domain.decision import Reason
 from aegis_gateway.domain.errors import CallError, MoneyError
 from aegis_gateway.domain.money import NANO_PER_USD, NANO_USD_MAX, UnitPrice, scaled_integer
-from aegis_gateway.domain.price import ChargeLine, ToolPrice, Usage, charge_line
+from aegis_gateway.domain.price import (
+    INPUT_KINDS,
+    TEXT_INPUT_KINDS,
+    ChargeLine,
+    Kind,
+    ModelPrice,
+    ToolPrice,
+    charge_line,
+    price_of,
+)
 from aegis_gateway.domain.registry import Count, Model, Operation
 
 USD = "usd"
@@ -24,9 +34,6 @@ TOKENS = "tokens"
 CALLS = "calls"
 
 BYTES_PER_TOKEN_EXPECTED = 4
-
-INPUT_LINES_MAX = 3
-"""Fresh, read from the cache, written to it: a bill's lines of input, each rounded up on its own."""
 
 Read = Callable[[tuple[str, ...]], Decimal | None]
 """Reads a number at a path (`body.amount`); None where the request or response has none there."""
@@ -82,68 +89,168 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     price_version: str = ""
 
 
-class ChatShape(msgspec.Struct, frozen=True, kw_only=True):
-    """What of a model request its price depends on. `output_tokens` is the caller's limit, if any."""
+class HostedUse(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool that the provider would run itself: which, where the request turns it on, and how often at most."""
+
+    kind: Kind
+    field: str
+    calls_max: int | None = None
+
+
+class ModelShape(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a model request its price depends on.
+
+    `output_tokens` is the caller's limit for each choice, if any. `unbounded_input_by` names the first field whose
+    tokens no count of bytes bounds, `unpriceable` one that changes what is charged in a way nothing states.
+    `input_kinds` and `output_kinds` are what, beside text, the call can be billed for.
+    """
 
     input_bytes: int
     output_tokens: int | None = None
     choices: int = 1
-    unbounded_by: str | None = None
+    has_output: bool = True
+    unbounded_input_by: str | None = None
+    unpriceable: str | None = None
+    input_kinds: frozenset[Kind] = frozenset()
+    output_kinds: frozenset[Kind] = frozenset()
+    hosted: tuple[HostedUse, ...] = ()
 
 
-def quote_model(model: Model, shape: ChatShape) -> Quote | Reason:
-    """Quote a model call, or say why there is no quote."""
-    if model.price is None:
-        return Reason(
-            code="unknown_price",
-            subject=model.id,
-            message=f"model `{model.id}` has no price, and an unknown price is never $0; "
-            "state one under `price` in its configuration",
+def quote_model(model: Model, shape: ModelShape) -> Quote | Reason:
+    """Quote a model call, or say why there is no quote.
+
+    Raises:
+        CallError: it could cost more than can be counted.
+    """
+    unpriced = _unpriced(model, shape)
+    if unpriced is not None or model.price is None:
+        return unpriced or _no_price(
+            model, "has no price, and an unknown price is never $0; state one under `price`"
         )
+    price = model.price
+    unbounded = _unbounded_quantities(model, shape)
     bounded_input = shape.input_bytes
-    if shape.unbounded_by and model.max_input_tokens is not None:
-        bounded_input = model.max_input_tokens
+    if _unbounded_input_field(shape) is not None and model.max_input_tokens is not None:
+        bounded_input = max(shape.input_bytes, model.max_input_tokens)
+    fixed, output = _bounds(model, price, shape, bounded_input)
+    maximum = output.maximum(output.tokens) if output is not None else fixed
+    if max(maximum.values()) > NANO_USD_MAX:
+        raise CallError(
+            "the call could cost more than can be counted; lower its output limit", field="max_tokens"
+        )
+    expected = _expected(model, price, shape, output)
+    bounded = {quantity: most for quantity, most in maximum.items() if quantity not in unbounded}
+    return Quote(
+        expected={
+            **{quantity: min(amount, bounded.get(quantity, amount)) for quantity, amount in expected.items()},
+            CALLS: 1,
+        },
+        maximum={**bounded, CALLS: 1},
+        unbounded=unbounded,
+        output=output if not unbounded else None,
+        price_source=price.source,
+        price_version=price.version,
+    )
+
+
+def _bounds(
+    model: Model, price: ModelPrice, shape: ModelShape, bounded_input: int
+) -> tuple[dict[str, int], OutputBound | None]:
+    """What a call comes to at most without its output, and how its output adds to that."""
+    is_plain = _unbounded_input_field(shape) is None
+    input_kinds = (*TEXT_INPUT_KINDS, *sorted(shape.input_kinds)) if is_plain else INPUT_KINDS
+    dearest_input = price.dearest(bounded_input, input_kinds) or UnitPrice(nano_usd=0)
+    fixed_nano_usd = dearest_input.amount(bounded_input) + _rounding(dearest_input, input_kinds)
+    for use in shape.hosted:
+        per_call = price.dearest(bounded_input, (use.kind,)) or UnitPrice(nano_usd=0)
+        fixed_nano_usd += per_call.amount(_hosted_calls_max(model, use) or 0)
+    fixed = {USD: fixed_nano_usd, TOKENS: bounded_input}
+    if not shape.has_output:
+        return fixed, None
+    output_kinds = ("output", "reasoning", *sorted(shape.output_kinds))
+    dearest_output = price.dearest(bounded_input, output_kinds)
+    assert dearest_output is not None, "a model without a price for its output is refused before"
     tokens = _output_limit(model, shape)
-    dearest = model.price.dearest(bounded_input)
-    output = OutputBound(
+    return fixed, OutputBound(
         tokens=tokens,
         min_tokens=min(model.min_output_tokens, tokens),
         choices=shape.choices,
-        price=dearest.output,
-        fixed_nano_usd=dearest.input.amount(bounded_input) + _rounding(dearest.input),
+        price=dearest_output,
+        fixed_nano_usd=fixed_nano_usd + _rounding(dearest_output, output_kinds),
         fixed_tokens=bounded_input,
     )
-    expected = Usage(
-        input=shape.input_bytes // BYTES_PER_TOKEN_EXPECTED + 1,
-        output=shape.choices * min(tokens, model.expected_output_tokens),
+
+
+def _expected(
+    model: Model, price: ModelPrice, shape: ModelShape, output: OutputBound | None
+) -> dict[str, int]:
+    """What a call will likely come to: fresh text in, the usual answer out, one call of each tool that is on."""
+    given = shape.input_bytes // BYTES_PER_TOKEN_EXPECTED + 1
+    made = shape.choices * min(output.tokens, model.expected_output_tokens) if output is not None else 0
+    kinds: dict[Kind, int] = {"input": given, "output": made, **{use.kind: 1 for use in shape.hosted}}
+    prices = price.at(given)
+    nano_usd = sum(
+        unit_price.amount(number)
+        for kind, number in kinds.items()
+        if (unit_price := price_of(prices, kind)) is not None
     )
-    usual = model.price.at(expected.input)
-    expected_nano_usd = usual.input.amount(expected.input) + usual.output.amount(expected.output)
-    maximum = output.maximum(tokens)
-    if maximum[USD] > NANO_USD_MAX or maximum[TOKENS] > NANO_USD_MAX:
-        raise CallError(
-            "the call could cost more than can be counted; lower `max_tokens`", field="max_tokens"
-        )
-    unbounded = {}
-    if shape.unbounded_by and model.max_input_tokens is None:
+    return {USD: nano_usd, TOKENS: given + made}
+
+
+def _unpriced(model: Model, shape: ModelShape) -> Reason | None:
+    """Why a call cannot be priced at all: no price of the model, of its output, or of a tool that it turns on."""
+    if model.price is None:
+        return None
+    for use in shape.hosted:
+        if use.kind not in model.hosted or model.price.dearest(0, (use.kind,)) is None:
+            return _no_price(
+                model,
+                f"has no price for `{use.kind}`, which `{use.field}` turns on; leave it out, or state "
+                f"`{use.kind}` under `hosted_tools`",
+            )
+    if shape.has_output and model.price.dearest(0, ("output",)) is None:
+        return _no_price(model, "has no price for what it puts out; state one under `price`")
+    return None
+
+
+def _no_price(model: Model, why: str) -> Reason:
+    return Reason(
+        code="unknown_price", subject=model.id, message=f"model `{model.id}` {why} in its configuration"
+    )
+
+
+def _unbounded_input_field(shape: ModelShape) -> str | None:
+    """The first field through which input comes that no count of bytes bounds: what tools find is read as well."""
+    return shape.unbounded_input_by or (shape.hosted[0].field if shape.hosted else None)
+
+
+def _unbounded_quantities(model: Model, shape: ModelShape) -> dict[str, str]:
+    """The quantities that have no maximum, each with the field that is to blame and what would bound it."""
+    unbounded: dict[str, str] = {}
+    field = _unbounded_input_field(shape)
+    if field is not None and model.max_input_tokens is None:
         why = (
-            f"`{shape.unbounded_by}` has no upper bound on what it costs; "
-            f"leave it out, or state `max_input_tokens` for model `{model.id}`"
+            f"`{field}` has no upper bound on what it costs; leave it out, or state `max_input_tokens` for "
+            f"model `{model.id}`"
         )
         unbounded = {USD: why, TOKENS: why}
-        maximum = {}
-    return Quote(
-        expected={
-            USD: min(expected_nano_usd, maximum.get(USD, expected_nano_usd)),
-            TOKENS: expected.input + expected.output,
-            CALLS: 1,
-        },
-        maximum={**maximum, CALLS: 1},
-        unbounded=unbounded,
-        output=output if not unbounded else None,
-        price_source=model.price.source,
-        price_version=model.price.version,
-    )
+    for use in shape.hosted:
+        if _hosted_calls_max(model, use) is None:
+            unbounded[USD] = (
+                f"`{use.field}` may be used any number of times; limit it, or state `max_calls` for "
+                f"`{use.kind}` under `hosted_tools` of model `{model.id}`"
+            )
+    if shape.unpriceable is not None:
+        unbounded[USD] = (
+            f"`{shape.unpriceable}` changes what is charged in a way that nothing states; leave it out"
+        )
+    return unbounded
+
+
+def _hosted_calls_max(model: Model, use: HostedUse) -> int | None:
+    """How often a tool may be called: as the request says, if the configuration doesn't say less."""
+    limits = [limit for limit in (use.calls_max, model.hosted[use.kind].calls_max) if limit is not None]
+    return min(limits) if limits else None
 
 
 def quote_operation(operation: Operation, read: Read) -> Quote:
@@ -219,12 +326,15 @@ def counted(count: Count, read: Read) -> int:
     return amount
 
 
-def _rounding(price: UnitPrice) -> int:
-    """What rounding up each line of input can add where tokens cost fractions of a nano-dollar."""
-    return INPUT_LINES_MAX - 1 if price.nano_usd % price.per else 0
+def _rounding(dearest: UnitPrice, kinds: tuple[Kind, ...]) -> int:
+    """What rounding up each of several lines can add, where the dearest token costs a fraction of a nano-dollar.
+
+    Where it costs whole ones, no line comes to more than its tokens at that price.
+    """
+    return len(kinds) - 1 if dearest.nano_usd % dearest.per else 0
 
 
-def _output_limit(model: Model, shape: ChatShape) -> int:
+def _output_limit(model: Model, shape: ModelShape) -> int:
     tokens = shape.output_tokens if shape.output_tokens is not None else model.default_output_tokens
     return tokens if model.max_output_tokens is None else min(tokens, model.max_output_tokens)
 

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from aegis_gateway.domain.money import UnitPrice
-from aegis_gateway.domain.price import ModelPrice, ToolPrice
+from aegis_gateway.domain.price import Kind, ModelPrice, ToolPrice
 from aegis_gateway.domain.window import Period, Window
 
 Dimension = Literal["tenant", "team", "project", "agent", "key", "connector", "tool", "model", "environment"]
@@ -20,6 +20,8 @@ DIMENSIONS: tuple[Dimension, ...] = (
 )  # fmt: skip
 
 Match = tuple[tuple[Dimension, str], ...]
+ConnectorKind = Literal["openai", "azure", "anthropic", "gemini", "http"]
+CONNECTOR_KINDS: tuple[ConnectorKind, ...] = ("openai", "azure", "anthropic", "gemini", "http")
 ArgumentType = Literal["integer", "number", "string", "boolean"]
 
 
@@ -118,10 +120,13 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Connector(msgspec.Struct, frozen=True, kw_only=True):
-    """One upstream. `credential` is a reference (`env:NAME`, `file:PATH`), never a value."""
+    """One upstream. `credential` is a reference (`env:NAME`, `file:PATH`), never a value.
+
+    `api_version` is Azure's, which wants one in each address.
+    """
 
     id: str
-    kind: Literal["openai", "http"]
+    kind: ConnectorKind
     base_url: str
     credential: str | None = None
     credential_header: str = "authorization"
@@ -130,10 +135,20 @@ class Connector(msgspec.Struct, frozen=True, kw_only=True):
     tags: dict[str, str] = {}
     operations: tuple[Operation, ...] = ()
     timeout_s: int = 600
+    api_version: str = ""
+
+
+class HostedTool(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool that the provider runs for a model, and how often one call may use it; its price is among the model's."""
+
+    calls_max: int | None = None
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """A model as callers name it, and how it is reached, priced and bounded."""
+    """A model as callers name it, and how it is reached, priced and bounded.
+
+    `hosted` are the tools of the provider's own that calls of it may turn on.
+    """
 
     id: str
     connector: str
@@ -144,6 +159,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     max_output_tokens: int | None = None
     expected_output_tokens: int = 256
     max_input_tokens: int | None = None
+    hosted: dict[Kind, HostedTool] = {}
 
 
 class Quantity(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from aegis_gateway.configuration.load import PolicyFile, load
 from aegis_gateway.configuration.prices import NoPrices
 from aegis_gateway.domain.errors import ConfigurationError, Problem
 from aegis_gateway.domain.money import UnitPrice
-from aegis_gateway.domain.price import ModelPrice, Tier, TokenPrices, ToolPrice
+from aegis_gateway.domain.price import ModelPrice, Tier, ToolPrice
 from aegis_gateway.domain.registry import Agent, Argument, Budget, Count, Quantity, Rate, Registry, Team
 from aegis_gateway.domain.window import Window
 from tests.unit.configuration.example_document import DOCUMENT, loaded, told, written
@@ -20,7 +20,7 @@ LIST_PRICE = ModelPrice(
     tiers=(
         Tier(
             above_input_tokens=0,
-            prices=TokenPrices(input=UnitPrice(nano_usd=1), output=UnitPrice(nano_usd=2)),
+            prices={"input": UnitPrice(nano_usd=1), "output": UnitPrice(nano_usd=2)},
         ),
     ),
     source="list",
@@ -220,11 +220,11 @@ def test_a_contract_price() -> None:
     price = northbank().models["gpt-4o-mini"].price
     assert price is not None
     assert "contract" == price.source
-    expected = TokenPrices(
-        input=UnitPrice(nano_usd=150_000_000, per=1_000_000),
-        output=UnitPrice(nano_usd=600_000_000, per=1_000_000),
-        cache_read=UnitPrice(nano_usd=75_000_000, per=1_000_000),
-    )
+    expected = {
+        "input": UnitPrice(nano_usd=150_000_000, per=1_000_000),
+        "output": UnitPrice(nano_usd=600_000_000, per=1_000_000),
+        "cache_read": UnitPrice(nano_usd=75_000_000, per=1_000_000),
+    }
     assert expected == price.tiers[0].prices
 
 

@@ -9,12 +9,25 @@ from hypothesis import strategies as st
 from aegis_gateway.domain.decision import Reason
 from aegis_gateway.domain.errors import CallError
 from aegis_gateway.domain.money import UnitPrice
-from aegis_gateway.domain.price import ModelPrice, Tier, TokenPrices, ToolPrice, Usage, model_charges
+from aegis_gateway.domain.price import (
+    CALL_KINDS,
+    KINDS,
+    OUTPUT_KINDS,
+    TEXT_INPUT_KINDS,
+    Kind,
+    ModelPrice,
+    Tier,
+    ToolPrice,
+    UnitPrices,
+    Usage,
+    model_charges,
+)
 from aegis_gateway.domain.quote import (
     CALLS,
     TOKENS,
     USD,
-    ChatShape,
+    HostedUse,
+    ModelShape,
     Quote,
     Read,
     counted,
@@ -22,23 +35,24 @@ from aegis_gateway.domain.quote import (
     quote_model,
     quote_operation,
 )
-from aegis_gateway.domain.registry import Count, Model, Operation
+from aegis_gateway.domain.registry import Count, HostedTool, Model, Operation
 
 NANO = 10**9
 
 
-def flat_price(input_: int, output: int, **others: UnitPrice) -> ModelPrice:
+def flat_price(input_: int, output: int, others: dict[Kind, int] | None = None) -> ModelPrice:
     """One tier, in nano-dollars per token."""
-    prices = TokenPrices(input=UnitPrice(nano_usd=input_), output=UnitPrice(nano_usd=output), **others)
+    stated: dict[Kind, int] = {"input": input_, "output": output, **(others or {})}
+    prices: UnitPrices = {kind: UnitPrice(nano_usd=price) for kind, price in stated.items()}
     return ModelPrice(tiers=(Tier(above_input_tokens=0, prices=prices),), source="contract", version="v1")
 
 
-def model(price: ModelPrice | None, **settings: int) -> Model:
+def model(price: ModelPrice | None, hosted: dict[Kind, HostedTool] | None = None, **settings: int) -> Model:
     """A model with settings."""
-    return Model(id="m", connector="c", upstream="m", price=price, **settings)
+    return Model(id="m", connector="c", upstream="m", price=price, hosted=hosted or {}, **settings)
 
 
-def quoted(model_: Model, shape: ChatShape) -> Quote:
+def quoted(model_: Model, shape: ModelShape) -> Quote:
     """A quote that there is."""
     quote = quote_model(model_, shape)
     assert isinstance(quote, Quote)
@@ -58,18 +72,18 @@ def operation(price: ToolPrice | None = None, *counts: Count) -> Operation:
 @pytest.mark.parametrize(
     ("settings", "shape", "tokens"),
     [
-        ({}, ChatShape(input_bytes=10), 1024),
-        ({"default_output_tokens": 50}, ChatShape(input_bytes=10), 50),
-        ({"default_output_tokens": 50}, ChatShape(input_bytes=10, output_tokens=70), 70),
-        ({"max_output_tokens": 60}, ChatShape(input_bytes=10, output_tokens=70), 60),
-        ({"max_output_tokens": 60}, ChatShape(input_bytes=10), 60),
-        ({}, ChatShape(input_bytes=10, output_tokens=5, choices=3), 5),
-        ({}, ChatShape(input_bytes=0, output_tokens=1), 1),
+        ({}, ModelShape(input_bytes=10), 1024),
+        ({"default_output_tokens": 50}, ModelShape(input_bytes=10), 50),
+        ({"default_output_tokens": 50}, ModelShape(input_bytes=10, output_tokens=70), 70),
+        ({"max_output_tokens": 60}, ModelShape(input_bytes=10, output_tokens=70), 60),
+        ({"max_output_tokens": 60}, ModelShape(input_bytes=10), 60),
+        ({}, ModelShape(input_bytes=10, output_tokens=5, choices=3), 5),
+        ({}, ModelShape(input_bytes=0, output_tokens=1), 1),
     ],
 )
-def test_a_model_call(settings: dict[str, int], shape: ChatShape, tokens: int) -> None:
+def test_a_model_call(settings: dict[str, int], shape: ModelShape, tokens: int) -> None:
     """Its maximum is a token for each byte of input and the output limit of each choice."""
-    quote = quoted(model(flat_price(2, 10), **settings), shape)
+    quote = quoted(model(flat_price(2, 10), None, **settings), shape)
     output = shape.choices * tokens
     assert quote.output is not None
     assert tokens == quote.output.tokens
@@ -82,7 +96,7 @@ def test_a_model_call(settings: dict[str, int], shape: ChatShape, tokens: int) -
 
 def test_a_model_without_a_price() -> None:
     """There is no quote, and the reason says that an unknown price is never $0."""
-    reason = quote_model(model(None), ChatShape(input_bytes=1))
+    reason = quote_model(model(None), ModelShape(input_bytes=1))
     assert isinstance(reason, Reason)
     assert "unknown_price" == reason.code
     assert "never $0" in reason.message
@@ -90,7 +104,7 @@ def test_a_model_without_a_price() -> None:
 
 def test_what_no_count_of_bytes_bounds() -> None:
     """A call with an image has no maximum of money or tokens, and says why; a stated bound of input gives it one."""
-    shape = ChatShape(input_bytes=10, output_tokens=5, unbounded_by="messages[0].content[1]")
+    shape = ModelShape(input_bytes=10, output_tokens=5, unbounded_input_by="messages[0].content[1]")
     quote = quoted(model(flat_price(2, 10)), shape)
     assert {CALLS: 1} == quote.maximum
     assert None is quote.output
@@ -104,8 +118,80 @@ def test_what_no_count_of_bytes_bounds() -> None:
 def test_a_call_beyond_what_can_be_counted() -> None:
     """A maximum beyond 64 bits is the caller's fault, with the field that makes it so."""
     with pytest.raises(CallError, match="more than can be counted") as caught:
-        quote_model(model(flat_price(1, 10**12)), ChatShape(input_bytes=1, output_tokens=10_000_000))
+        quote_model(model(flat_price(1, 10**12)), ModelShape(input_bytes=1, output_tokens=10_000_000))
     assert "max_tokens" == caught.value.field
+
+
+def test_what_nothing_states_the_price_of() -> None:
+    """A bound of input is none for a field that changes prices: it stays unbounded, and is named; tokens are not."""
+    shape = ModelShape(input_bytes=10, output_tokens=5, unpriceable="service_tier")
+    quote = quoted(model(flat_price(2, 10), max_input_tokens=1_000), shape)
+    assert {USD} == quote.unbounded.keys()
+    assert "`service_tier`" in quote.unbounded[USD]
+    assert 10 + 5 == quote.maximum[TOKENS]
+
+
+def test_what_has_no_output() -> None:
+    """Embeddings cost their input, and have no output limit to lower."""
+    quote = quoted(model(flat_price(2, 10)), ModelShape(input_bytes=10, has_output=False))
+    assert {USD: 20, TOKENS: 10, CALLS: 1} == quote.maximum
+    assert None is quote.output
+
+
+def test_a_model_without_a_price_for_its_output() -> None:
+    """What only embeds has none, and cannot be asked to generate."""
+    tier = Tier(above_input_tokens=0, prices={"input": UnitPrice(nano_usd=2)})
+    price = ModelPrice(tiers=(tier,), source="contract", version="v1")
+    assert 20 == quoted(model(price), ModelShape(input_bytes=10, has_output=False)).maximum[USD]
+    reason = quote_model(model(price), ModelShape(input_bytes=10))
+    assert isinstance(reason, Reason)
+    assert "unknown_price" == reason.code
+
+
+@pytest.mark.parametrize(
+    ("asked_max", "stated_max", "expected"), [(3, None, 3), (None, 4, 4), (3, 4, 3), (5, 4, 4)]
+)
+def test_tools_that_the_provider_runs(asked_max: int | None, stated_max: int | None, expected: int) -> None:
+    """The maximum has as many calls as request and configuration allow, and all the input that is stated."""
+    shape = ModelShape(
+        input_bytes=10,
+        output_tokens=5,
+        hosted=(HostedUse(kind="web_search", field="tools[0]", calls_max=asked_max),),
+    )
+    hosted: dict[Kind, HostedTool] = {"web_search": HostedTool(calls_max=stated_max)}
+    price = flat_price(2, 10, {"web_search": 1_000})
+    quote = quoted(model(price, hosted, max_input_tokens=500), shape)
+    assert 2 * 500 + 10 * 5 + 1_000 * expected == quote.maximum[USD]
+    assert quote.expected[USD] >= 1_000
+
+
+def test_tools_that_are_not_bounded() -> None:
+    """Neither what a tool finds nor how often it is called is bounded by anything but what is stated."""
+    shape = ModelShape(
+        input_bytes=10, output_tokens=5, hosted=(HostedUse(kind="web_search", field="tools[0]"),)
+    )
+    hosted: dict[Kind, HostedTool] = {"web_search": HostedTool()}
+    price = flat_price(2, 10, {"web_search": 1_000})
+    unbounded = quoted(model(price, hosted, max_input_tokens=500), shape).unbounded
+    assert {USD} == unbounded.keys()
+    assert "`max_calls`" in unbounded[USD]
+    hosted = {"web_search": HostedTool(calls_max=1)}
+    unbounded = quoted(model(price, hosted), shape).unbounded
+    assert {USD, TOKENS} == unbounded.keys()
+    assert "`max_input_tokens`" in unbounded[USD]
+
+
+@pytest.mark.parametrize(
+    ("hosted", "others"),
+    [({}, {"web_search": 5}), ({"web_search": HostedTool(calls_max=1)}, {})],
+)
+def test_a_tool_without_a_price(hosted: dict[Kind, HostedTool], others: dict[Kind, int]) -> None:
+    """One that is not configured, or that nobody knows the price of, is refused and named."""
+    shape = ModelShape(input_bytes=10, hosted=(HostedUse(kind="web_search", field="tools[7]"),))
+    reason = quote_model(model(flat_price(2, 10, others), hosted, max_input_tokens=500), shape)
+    assert isinstance(reason, Reason)
+    assert "unknown_price" == reason.code
+    assert "`tools[7]`" in reason.message
 
 
 # Prices that are whole nano-dollars, as almost all are, and prices that are fractions of one.
@@ -114,68 +200,83 @@ FRACTIONS = st.builds(UnitPrice, nano_usd=st.integers(0, 5_000), per=st.sampled_
 
 
 @st.composite
-def model_calls(draw: st.DrawFn, prices: st.SearchStrategy[UnitPrice]) -> tuple[Model, ChatShape, Usage]:
+def model_calls(draw: st.DrawFn, prices: st.SearchStrategy[UnitPrice]) -> tuple[Model, ModelShape, Usage]:
     """A model with up to three tiers, a request, and a usage within what the request bounds."""
     starts = [0, *sorted(draw(st.sets(st.integers(1, 200), max_size=2)))]
-    tokens = st.builds(
-        TokenPrices,
-        input=prices,
-        output=prices,
-        cache_read=st.none() | prices,
-        cache_write=st.none() | prices,
+    kinds = [kind for kind in KINDS if kind not in ("input", "output", *CALL_KINDS)]
+    tiers = tuple(
+        Tier(
+            above_input_tokens=start,
+            prices={
+                **draw(st.dictionaries(st.sampled_from(kinds), prices)),
+                "input": draw(prices),
+                "output": draw(prices),
+                "web_search": draw(prices),
+            },
+        )
+        for start in starts
     )
-    tiers = tuple(Tier(above_input_tokens=start, prices=draw(tokens)) for start in starts)
     price = ModelPrice(tiers=tiers, source="test", version="1")
-    shape = ChatShape(
+    searches = draw(st.integers(0, 3))
+    shape = ModelShape(
         input_bytes=draw(st.integers(0, 300)),
         output_tokens=draw(st.none() | st.integers(1, 200)),
         choices=draw(st.integers(1, 4)),
-        unbounded_by=draw(st.none() | st.just("messages[0].content[0]")),
+        unbounded_input_by=draw(st.none() | st.just("messages[0].content[0]")),
+        input_kinds=draw(st.frozensets(st.sampled_from(("input_audio", "input_image")))),
+        output_kinds=draw(st.frozensets(st.just("output_audio"))),
+        hosted=(HostedUse(kind="web_search", field="tools[0]", calls_max=searches),) if searches else (),
     )
     asked = model(
         price,
+        {"web_search": HostedTool()},
         default_output_tokens=draw(st.integers(1, 200)),
         max_output_tokens=draw(st.integers(1, 300)),
         max_input_tokens=draw(st.integers(300, 400)),
     )
     quote = quoted(asked, shape)
     assert quote.output is not None
-    total = draw(st.integers(0, quote.output.fixed_tokens))
-    cache_read = draw(st.integers(0, total))
-    usage = Usage(
-        input=total,
-        output=draw(st.integers(0, shape.choices * quote.output.tokens)),
-        cache_read=cache_read,
-        cache_write=draw(st.integers(0, total - cache_read)),
-    )
-    return asked, shape, usage
+    into: tuple[Kind, ...] = (*TEXT_INPUT_KINDS, *sorted(shape.input_kinds))
+    if shape.unbounded_input_by or shape.hosted:
+        into = tuple(kind for kind in KINDS if kind not in (*OUTPUT_KINDS, *CALL_KINDS))
+    out: tuple[Kind, ...] = ("output", "reasoning", *sorted(shape.output_kinds))
+    units = {
+        **draw(split(quote.output.fixed_tokens, into)),
+        **draw(split(shape.choices * quote.output.tokens, out)),
+        "web_search": draw(st.integers(0, searches)),
+    }
+    return asked, shape, Usage(units=units)
 
 
-@given(model_calls(WHOLE))
+@st.composite
+def split(draw: st.DrawFn, most: int, kinds: tuple[Kind, ...]) -> dict[Kind, int]:
+    """At most so many tokens, of some kinds."""
+    left, units = most, {}
+    for kind in draw(st.permutations(kinds)):
+        units[kind] = draw(st.integers(0, left))
+        left -= units[kind]
+    return units
+
+
+def billed(asked: Model, usage: Usage) -> int:
+    """What a usage comes to; nothing where it has a kind that has no price, which is settled at the maximum."""
+    assert asked.price is not None
+    return sum(line.nano_usd for line in model_charges(asked.price, usage) or ())
+
+
+@given(model_calls(WHOLE | FRACTIONS))
 def test_no_usage_within_the_bounds_costs_more_than_the_maximum(
-    call: tuple[Model, ChatShape, Usage],
+    call: tuple[Model, ModelShape, Usage],
 ) -> None:
-    """Whichever tier it falls into and however much is cached, the maximum holds: money and tokens."""
+    """Whatever the tokens are, whichever tier they fall into, however lines are rounded: the maximum holds."""
     asked, shape, usage = call
     quote = quoted(asked, shape)
-    assert asked.price is not None
-    assert sum(line.nano_usd for line in model_charges(asked.price, usage)) <= quote.maximum[USD]
-    assert usage.input + usage.output <= quote.maximum[TOKENS]
-
-
-@given(model_calls(FRACTIONS))
-def test_the_maximum_holds_to_two_nano_dollars_where_prices_are_fractions_of_one(
-    call: tuple[Model, ChatShape, Usage],
-) -> None:
-    """Fresh, read and written input are rounded up each on its own line, where the maximum rounds them up once."""
-    asked, shape, usage = call
-    assert asked.price is not None
-    cost = sum(line.nano_usd for line in model_charges(asked.price, usage))
-    assert cost <= quoted(asked, shape).maximum[USD] + 2
+    assert billed(asked, usage) <= quote.maximum[USD]
+    assert usage.tokens <= quote.maximum[TOKENS]
 
 
 @given(model_calls(WHOLE | FRACTIONS), st.integers(0, 2_000_000))
-def test_the_output_that_an_amount_bears(call: tuple[Model, ChatShape, Usage], available: int) -> None:
+def test_the_output_that_an_amount_bears(call: tuple[Model, ModelShape, Usage], available: int) -> None:
     """The limit that fits into an amount does fit, and one token more does not."""
     asked, shape, _ = call
     output = quoted(asked, shape).output

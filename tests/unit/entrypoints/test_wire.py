@@ -4,28 +4,20 @@ import contextlib
 import json
 import time
 from decimal import Decimal
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aegis_gateway.domain.errors import CallError
-from aegis_gateway.domain.price import ToolPrice, Usage
+from aegis_gateway.domain.price import ToolPrice
 from aegis_gateway.domain.registry import Argument, ArgumentType, Operation
 from aegis_gateway.entrypoints.data_plane.wire import (
-    answer_usage,
-    chunk_usage,
-    is_error_object,
     json_type,
-    parse_chat,
     parse_operation,
-    parse_usage,
     path_segments,
     response_reader,
 )
-
-ASK: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 JSON_VALUES = st.recursive(
@@ -35,254 +27,10 @@ JSON_VALUES = st.recursive(
 )
 
 
-def chat(**fields: Any) -> bytes:
-    """A chat request with fields added or changed."""
-    return json.dumps({**ASK, **fields}).encode()
-
-
 def operation(type_: ArgumentType = "number", *, required: bool = True, shown: bool = False) -> Operation:
     """An operation with one argument, `amount`."""
     argument = Argument(name="amount", type=type_, source=("body", "amount"), required=required, shown=shown)
     return Operation(id="pay", method="POST", path="/pay/{id}", price=ToolPrice(), arguments=(argument,))
-
-
-def fault_of(raw: bytes) -> CallError:
-    """What is wrong with a chat request."""
-    with pytest.raises(CallError) as caught:
-        parse_chat(raw)
-    return caught.value
-
-
-@pytest.mark.parametrize(
-    ("raw", "field", "words"),
-    [
-        (b"", None, "not valid JSON"),
-        (b"{", None, "not valid JSON"),
-        (b'{"model": "m"', None, "not valid JSON"),
-        (b"[]", None, "must be a JSON object"),
-        (b"null", None, "must be a JSON object"),
-        (b'{"model": NaN}', None, "not valid JSON"),
-        (b'{"model": 1e400}', None, "not valid JSON"),
-        (b'{"model": "\xff"}', None, "it is not UTF-8"),
-        (b'{"model": "\\ud800"}', None, "not valid JSON"),
-        (b'\xef\xbb\xbf{"model": "m"}', None, "not valid JSON"),
-        ('{"model": "m"}'.encode("utf-16"), None, "not valid JSON"),
-        (b"[" * 100_000, None, "nested too deeply"),
-        (b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", None, "nested too deeply"),
-        (b"{}", "model", "`model` is missing"),
-        (b'{"model": 7}', "model", "`model` is missing"),
-        (b'{"model": ""}', "model", "`model` is missing"),
-        (b'{"model": "a\\u0000b", "messages": [{}]}', "model", "control characters"),
-        (b'{"model": "m"}', "messages", "at least one message"),
-        (b'{"model": "m", "messages": "hi"}', "messages", "at least one message"),
-        (b'{"model": "m", "messages": []}', "messages", "at least one message"),
-        (b'{"model": "m", "messages": [7]}', "messages[0]", "must be an object"),
-        (chat(max_tokens=0), "max_tokens", "from 1 to"),
-        (chat(max_tokens=-1), "max_tokens", "from 1 to"),
-        (chat(max_tokens=1.5), "max_tokens", "from 1 to"),
-        (chat(max_tokens="10"), "max_tokens", "from 1 to"),
-        (chat(max_tokens=True), "max_tokens", "from 1 to"),
-        (chat(max_tokens=10**30), "max_tokens", "from 1 to"),
-        (chat(max_completion_tokens=0), "max_completion_tokens", "from 1 to"),
-        (chat(n=0), "n", "from 1 to 128"),
-        (chat(n=129), "n", "from 1 to 128"),
-        (chat(stream="yes"), "stream", "must be true or false"),
-        (chat(stream=1), "stream", "must be true or false"),
-        (chat(stream_options=[]), "stream_options", "must be an object"),
-    ],
-)
-def test_faults_of_a_chat_request(raw: bytes, field: str | None, words: str) -> None:
-    """Each fault says what is wrong, and where."""
-    fault = fault_of(raw)
-    assert field == fault.field
-    assert words in str(fault)
-    assert 400 == fault.status
-
-
-@given(st.binary(max_size=64) | JSON_VALUES.map(lambda value: json.dumps(value).encode()))
-def test_any_bytes_are_a_chat_request_or_a_fault_of_the_caller(raw: bytes) -> None:
-    """Nothing that can be sent makes the parser fail in another way."""
-    with contextlib.suppress(CallError):
-        assert parse_chat(raw).canonical
-
-
-@given(st.dictionaries(TEXTS, JSON_VALUES, max_size=4), JSON_VALUES)
-def test_fields_of_any_value_are_understood_or_refused(fields: dict[str, Any], content: Any) -> None:
-    """Whatever stands in unknown fields and in a message's content, the parser answers."""
-    raw = json.dumps({**fields, "model": "m", "messages": [{"content": content}]}).encode()
-    with contextlib.suppress(CallError):
-        assert "m" == parse_chat(raw).model
-
-
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        ({}, None),
-        ({"max_tokens": 7}, 7),
-        ({"max_completion_tokens": 7}, 7),
-        ({"max_tokens": 9, "max_completion_tokens": 7}, 7),
-        ({"max_tokens": None}, None),
-    ],
-)
-def test_the_callers_output_limit(fields: dict[str, Any], expected: int | None) -> None:
-    """The limit is the lower of the two that may be given; null is none."""
-    assert expected == parse_chat(chat(**fields)).shape.output_tokens
-
-
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        ({}, None),
-        ({"messages": [{"content": [{"type": "text", "text": "a"}]}]}, None),
-        ({"tools": [{"type": "function"}, {"type": "custom"}]}, None),
-        ({"modalities": ["text"], "service_tier": "auto"}, None),
-        ({"audio": {"voice": "x"}}, "audio"),
-        ({"web_search_options": {}}, "web_search_options"),
-        ({"prediction": {"type": "content"}}, "prediction"),
-        ({"service_tier": "priority"}, "service_tier"),
-        ({"modalities": ["text", "audio"]}, "modalities"),
-        ({"tools": [{"type": "function"}, {"type": "web_search"}]}, "tools[1]"),
-        ({"tools": [7]}, "tools[0]"),
-        ({"messages": [{"content": "a"}, {"audio": {"id": "x"}}]}, "messages[1].audio"),
-        ({"messages": [{"content": [{"type": "text"}, {"type": "image_url"}]}]}, "messages[0].content[1]"),
-        ({"messages": [{"content": [{"type": "input_audio"}]}]}, "messages[0].content[0]"),
-        ({"messages": [{"content": ["text"]}]}, "messages[0].content[0]"),
-    ],
-)
-def test_what_no_count_of_bytes_bounds(fields: dict[str, Any], expected: str | None) -> None:
-    """A field that costs more than its bytes can say is named."""
-    assert expected == parse_chat(chat(**fields)).shape.unbounded_by
-
-
-@pytest.mark.parametrize(
-    ("fields", "limit", "expected"),
-    [
-        ({}, None, {}),
-        ({}, 5, {"max_completion_tokens": 5}),
-        ({"max_tokens": 9}, 5, {"max_tokens": 5}),
-        ({"max_completion_tokens": 9}, 5, {"max_completion_tokens": 5}),
-        (
-            {"max_tokens": 9, "max_completion_tokens": 7},
-            5,
-            {"max_tokens": 5, "max_completion_tokens": 5},
-        ),
-        ({"max_tokens": None}, 5, {"max_tokens": None, "max_completion_tokens": 5}),
-        ({"stream": True}, None, {"stream_options": {"include_usage": True}}),
-        (
-            {"stream": True, "stream_options": {"include_usage": False, "x": 1}},
-            None,
-            {"stream_options": {"include_usage": True, "x": 1}},
-        ),
-    ],
-)
-def test_the_body_that_is_sent(fields: dict[str, Any], limit: int | None, expected: dict[str, Any]) -> None:
-    """It has the upstream's name of the model, the reserved limit, and asks a stream for its usage."""
-    sent = json.loads(parse_chat(chat(**fields)).upstream_body("upstream-m", limit))
-    assert {**ASK, **fields, "model": "upstream-m", **expected} == sent
-
-
-def test_of_a_key_that_stands_twice_the_judged_one_is_sent() -> None:
-    """What the provider gets has each key once, with the value that was judged."""
-    raw = b'{"model": "cheap", "n": 9, "messages": [{"role": "user"}], "model": "dear", "n": 1}'
-    request = parse_chat(raw)
-    body = request.upstream_body(request.model, None)
-    assert ("dear", 1) == (request.model, request.shape.choices)
-    assert 1 == body.count(b'"model"') == body.count(b'"n"')
-    assert "dear" == json.loads(body)["model"]
-
-
-@given(st.dictionaries(TEXTS, JSON_VALUES.filter(lambda value: "nan" not in str(value).lower()), max_size=4))
-def test_what_is_judged_is_what_is_sent(fields: dict[str, Any]) -> None:
-    """Writing the request anew changes nothing but what has to be changed."""
-    try:
-        request = parse_chat(json.dumps({**fields, **ASK}).encode())
-    except CallError:
-        return
-    expected = {**fields, **ASK, "model": "u"}
-    if request.stream:
-        expected["stream_options"] = {**(expected.get("stream_options") or {}), "include_usage": True}
-    assert expected == json.loads(request.upstream_body("u", None))
-
-
-@pytest.mark.parametrize(
-    ("usage", "expected"),
-    [
-        ({"prompt_tokens": 5, "completion_tokens": 3}, Usage(input=5, output=3)),
-        ({"prompt_tokens": 0, "completion_tokens": 0}, Usage(input=0, output=0)),
-        ({"prompt_tokens": 5}, Usage(input=5, output=0)),
-        (
-            {"prompt_tokens": 5, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 4}},
-            Usage(input=5, output=3, cache_read=4),
-        ),
-        (
-            {
-                "prompt_tokens": 5,
-                "completion_tokens": 3,
-                "prompt_tokens_details": {"cached_tokens": 2, "cache_write_tokens": 3},
-            },
-            Usage(input=5, output=3, cache_read=2, cache_write=3),
-        ),
-        (
-            {"prompt_tokens": 5, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": None}},
-            Usage(input=5, output=3),
-        ),
-        (
-            {"prompt_tokens": 5, "completion_tokens": 3, "prompt_tokens_details": None},
-            Usage(input=5, output=3),
-        ),
-        (None, None),
-        ({}, None),
-        ([], None),
-        ({"completion_tokens": 3}, None),
-        ({"prompt_tokens": 5, "completion_tokens": None}, None),
-        ({"prompt_tokens": -1, "completion_tokens": 3}, None),
-        ({"prompt_tokens": 5.0, "completion_tokens": 3}, None),
-        ({"prompt_tokens": True, "completion_tokens": 3}, None),
-        ({"prompt_tokens": 2**60, "completion_tokens": 3}, None),
-        (
-            {"prompt_tokens": 5, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 6}},
-            None,
-        ),
-    ],
-)
-def test_usage(usage: object, expected: Usage | None) -> None:
-    """A usage that makes sense is read, an explicit zero is zero, anything else is none at all."""
-    assert expected == parse_usage(usage)
-
-
-@pytest.mark.parametrize("raw", [b"", b"[]", b"null", b"{", b'{"usage": "\xff"}', b"[" * 5_000, b'"usage"'])
-def test_an_upstream_that_talks_nonsense_reports_nothing(raw: bytes) -> None:
-    """What cannot be read has no usage and is no error object, and nothing fails because of it."""
-    assert None is answer_usage(raw)
-    assert (None, False) == chunk_usage(raw)
-    assert not is_error_object(raw)
-
-
-@pytest.mark.parametrize(
-    ("raw", "expected"),
-    [
-        (b'{"error": {"message": "no"}}', True),
-        (b'{"error": null}', True),
-        (b'{"choices": []}', False),
-        (b'["error"]', False),
-    ],
-)
-def test_an_apis_own_error_object(raw: bytes, expected: bool) -> None:
-    """An object with `error` in it is the provider's word that it did not do the work."""
-    assert expected == is_error_object(raw)
-
-
-@pytest.mark.parametrize(
-    ("raw", "expected"),
-    [
-        (b'{"choices": [], "usage": {"prompt_tokens": 1}}', (Usage(input=1, output=0), True)),
-        (b'{"choices": [{}], "usage": {"prompt_tokens": 1}}', (Usage(input=1, output=0), False)),
-        (b'{"choices": [{}], "usage": null}', (None, False)),
-    ],
-)
-def test_the_usage_of_a_chunk(raw: bytes, expected: tuple[Usage | None, bool]) -> None:
-    """A chunk tells its usage, and whether it carries nothing else."""
-    assert expected == chunk_usage(raw)
 
 
 @pytest.mark.parametrize(

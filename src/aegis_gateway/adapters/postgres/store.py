@@ -52,7 +52,7 @@ _ARRIVAL_COLUMNS = ("tenant", "rate", "scope", "arrival_ns")
 _MOVE_COLUMNS = ("state", "cost_nano_usd", "overrun", "settled_ns", "call")
 _CHARGE_COLUMNS = (
     "tenant", "call", "line", "kind", "quantity", "unit", "unit_price_nano_usd", "per", "price_version",
-    "nano_usd",
+    "nano_usd", "price_source",
 )  # fmt: skip
 _ENTRY_COLUMNS = ("tenant", "sequence", "call", "type", "at_ns", "body")
 

@@ -39,8 +39,9 @@ update call set state = ?, cost_nano_usd = ?, overrun = ?, settled_ns = ? where 
 
 -- name: write_charge
 -- One line of a bill.
-insert into charge_line (tenant, call, line, kind, quantity, unit, unit_price_nano_usd, per, price_version, nano_usd)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+insert into charge_line (tenant, call, line, kind, quantity, unit, unit_price_nano_usd, per, price_version, nano_usd,
+                         price_source)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: write_entry
 -- One entry of the record.

@@ -35,6 +35,7 @@ _NEVER_FORWARDED = _HOP_BY_HOP | {
     "authorization",
     "x-api-key",
     "api-key",
+    "x-goog-api-key",
     "cookie",
     "accept-encoding",
     "content-encoding",
@@ -140,19 +141,20 @@ async def _body(scope: Scope, protocol: HttpProtocol) -> bytes:
 
 
 def api_key(scope: Scope) -> str | None:
-    """The key a request carries: a bearer token, or `x-api-key`."""
+    """The key a request carries: a bearer token, or in the header that its API's own clients put it into."""
     authorization = scope.headers.get("authorization")
     if authorization is not None:
         scheme, _, value = authorization.partition(" ")
         return value.strip() if scheme.lower() == "bearer" else None
-    key: str | None = scope.headers.get("x-api-key")
-    return key
+    keys = (scope.headers.get(name) for name in _KEY_HEADERS)
+    return next((key for key in keys if key is not None), None)
 
 
 _CONTEXT_HEADERS = (
     "aegis-run-id", "aegis-parent-id", "aegis-customer", "idempotency-key", "x-stainless-retry-count",
 )  # fmt: skip
 _RETRY_DIGITS_MAX = 4
+_KEY_HEADERS = ("x-api-key", "api-key", "x-goog-api-key")
 
 
 def call_context(scope: Scope) -> CallContext:

@@ -16,6 +16,7 @@ from aegis_gateway.domain.money import NANO_USD_MAX, UnitPrice
 from aegis_gateway.domain.price import charge_line
 from aegis_gateway.domain.quote import CALLS, TOKENS, USD, Quote
 from aegis_gateway.domain.registry import Connector
+from aegis_gateway.entrypoints.data_plane.error_forms import OPENAI, ErrorForm
 from aegis_gateway.entrypoints.data_plane.exchange import (
     HttpProtocol,
     decision_headers,
@@ -45,10 +46,10 @@ def credential_header(connector: Connector, secrets: Secrets) -> tuple[str, str]
     return connector.credential_header.lower(), connector.credential_prefix + secret
 
 
-def send_refusal(protocol: HttpProtocol, decided: Decided[Described]) -> None:
+def send_refusal(protocol: HttpProtocol, decided: Decided[Described], form: ErrorForm = OPENAI) -> None:
     """Answer with a decision that refuses."""
     headers = decision_headers(decided) + settlement_headers(decided, None)
-    send_error(protocol, refused(decided, headers))
+    send_error(protocol, refused(decided, headers, form))
 
 
 def at_maximum(quote: Quote, maximum: dict[str, int], why: str) -> Evidence | None:
@@ -71,7 +72,7 @@ def no_charge(status: int) -> Evidence:
 
 @asynccontextmanager
 async def accounted_for(
-    calls: Calls, decided: Decided[Described], protocol: HttpProtocol
+    calls: Calls, decided: Decided[Described], protocol: HttpProtocol, form: ErrorForm = OPENAI
 ) -> AsyncIterator[None]:
     """The block in which an allowed call is forwarded, answered and settled.
 
@@ -83,7 +84,7 @@ async def accounted_for(
     except UpstreamFault as fault:
         moved = await _after_fault(calls, decided, fault)
         headers = decision_headers(decided) + settlement_headers(decided, moved)
-        send_error(protocol, upstream_failed(fault, headers))
+        send_error(protocol, upstream_failed(fault, headers, form))
     except BaseException:
         await asyncio.shield(put_in_doubt(calls, decided, "the gateway failed while it forwarded the call"))
         raise

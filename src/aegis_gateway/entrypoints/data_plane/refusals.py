@@ -7,13 +7,12 @@ long, never above 120 s (one client sleeps as long as it is told); else `x-shoul
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from aegis_gateway.application.calls import Decided, Described
 from aegis_gateway.domain.decision import Reason, ReasonCode
 from aegis_gateway.domain.errors import CallError, UpstreamFault
+from aegis_gateway.entrypoints.data_plane.error_forms import OPENAI, ErrorForm
 
 Headers = list[tuple[str, str]]
 
@@ -31,20 +30,13 @@ _STATUS: dict[ReasonCode, int] = {
     "clock_fell_back": 503,
 }
 
-_TYPE: dict[int, str] = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    402: "insufficient_quota",
-    403: "permission_error",
-    404: "invalid_request_error",
-    413: "invalid_request_error",
-    429: "rate_limit_error",
-    502: "upstream_error",
-    503: "service_unavailable",
-    504: "upstream_error",
-}
 
-_encode = msgspec.json.Encoder().encode
+_MISUNDERSTOOD = {
+    401: "invalid_api_key",
+    403: "agent_not_registered",
+    404: "model_not_found",
+    413: "request_too_large",
+}
 
 
 class ErrorAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,18 +48,23 @@ class ErrorAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def error_answer(
-    status: int, code: str, message: str, *, param: str | None = None, headers: Headers | None = None
+    status: int,
+    code: str,
+    message: str,
+    form: ErrorForm = OPENAI,
+    *,
+    param: str | None = None,
+    headers: Headers | None = None,
 ) -> ErrorAnswer:
-    """An error in OpenAI's form, which connectors' callers get as well."""
-    error: dict[str, Any] = {"message": message, "type": _TYPE[status], "param": param, "code": code}
+    """An error in an API's form; connectors' callers get OpenAI's."""
     return ErrorAnswer(
         status=status,
         headers=[("content-type", "application/json"), *(headers or [])],
-        body=_encode({"error": error}),
+        body=form.body(status, code, message, param),
     )
 
 
-def refused(decided: Decided[Described], headers: Headers) -> ErrorAnswer:
+def refused(decided: Decided[Described], headers: Headers, form: ErrorForm = OPENAI) -> ErrorAnswer:
     """A decision that refuses, in words, with what to do."""
     reason = decided.admitted.reasons[0]
     status = _STATUS.get(reason.code, 403)
@@ -76,38 +73,31 @@ def refused(decided: Decided[Described], headers: Headers) -> ErrorAnswer:
         status,
         code,
         "; ".join(each.message for each in decided.admitted.reasons),
+        form,
         param="model" if code == "model_not_found" else None,
         headers=[*headers, *_retry_headers(reason)],
     )
 
 
-def misunderstood(fault: CallError) -> ErrorAnswer:
+def misunderstood(fault: CallError, form: ErrorForm = OPENAI) -> ErrorAnswer:
     """A request that could not be understood, or a caller who could not be identified."""
-    code = {401: "invalid_api_key", 403: "agent_not_registered", 413: "request_too_large"}.get(
-        fault.status, "invalid_request"
-    )
+    code = _MISUNDERSTOOD.get(fault.status, "invalid_request")
     return error_answer(
-        fault.status, code, str(fault), param=fault.field, headers=[("x-should-retry", "false")]
+        fault.status, code, str(fault), form, param=fault.field, headers=[("x-should-retry", "false")]
     )
 
 
-def unavailable(message: str) -> ErrorAnswer:
+def unavailable(message: str, form: ErrorForm = OPENAI) -> ErrorAnswer:
     """The ledger cannot make anything durable, so nothing is forwarded."""
-    return error_answer(503, "ledger_unavailable", message, headers=[("retry-after", "1")])
+    return error_answer(503, "ledger_unavailable", message, form, headers=[("retry-after", "1")])
 
 
-def upstream_failed(fault: UpstreamFault, headers: Headers) -> ErrorAnswer:
+def upstream_failed(fault: UpstreamFault, headers: Headers, form: ErrorForm = OPENAI) -> ErrorAnswer:
     """The upstream did not answer. Sending again could cost twice, so clients are told not to by themselves."""
     retry: Headers = [("x-should-retry", "false")] if fault.sent else []
     return error_answer(
-        504 if fault.timed_out else 502, "upstream_failed", str(fault), headers=[*headers, *retry]
+        504 if fault.timed_out else 502, "upstream_failed", str(fault), form, headers=[*headers, *retry]
     )
-
-
-def stream_error(message: str) -> bytes:
-    """An error inside a stream that has begun, as OpenAI's clients understand it."""
-    error = {"message": message, "type": "upstream_error", "param": None, "code": "upstream_failed"}
-    return b"data: " + _encode({"error": error}) + b"\n\n"
 
 
 def _retry_headers(reason: Reason) -> Headers:

@@ -1,0 +1,82 @@
+"""A call of a model, as a registry has it: the model, its connector, the quote."""
+
+from __future__ import annotations
+
+from aegis_gateway.application.calls import Described
+from aegis_gateway.application.directory import TenantView
+from aegis_gateway.domain.decision import Reason
+from aegis_gateway.domain.quote import CALLS, TOKENS, USD, Quote, quote_model
+from aegis_gateway.domain.registry import Connector, Model
+from aegis_gateway.entrypoints.data_plane.models.dialect import Dialect, ModelRequest
+
+_NAME_CHARACTERS_MAX = 128
+
+FREE = Quote(
+    expected={USD: 0, TOKENS: 0, CALLS: 1},
+    maximum={USD: 0, TOKENS: 0, CALLS: 1},
+    price_source="provider",
+    price_version="free",
+)
+"""The quote of what providers charge nothing for."""
+
+
+class ModelCall(Described, frozen=True, kw_only=True):
+    """A model call as it was described, with the model and connector of that moment."""
+
+    request: ModelRequest
+    target: Model | None = None
+    upstream: Connector | None = None
+
+
+def describe(view: TenantView, dialect: Dialect, request: ModelRequest) -> ModelCall:
+    """Describe a request under a registry. The tools that the provider would run are judged beside it."""
+    registry = view.registry
+    name = request.model[:_NAME_CHARACTERS_MAX]
+    model = registry.models.get(request.model)
+    connector = registry.connectors[model.connector] if model is not None else None
+    canonical = f"{dialect.title}\n{name}\n".encode() + request.body.canonical
+    if model is None or connector is None or connector.kind not in dialect.kinds:
+        if model is None or connector is None:
+            why = _unknown_model(name, registry.models)
+        else:
+            why = _speaks_otherwise(model, connector, dialect)
+        return ModelCall(
+            connector="",
+            tool=dialect.action,
+            model=name,
+            quote=why,
+            arguments={},
+            canonical=canonical,
+            summary=request.summary,
+            request=request,
+        )
+    return ModelCall(
+        connector=connector.id,
+        tool=dialect.action,
+        also=tuple(use.kind for use in request.shape.hosted),
+        model=model.id,
+        region=connector.region,
+        quote=FREE if dialect.is_free else quote_model(model, request.shape),
+        arguments=request.arguments,
+        canonical=canonical,
+        summary=request.summary,
+        request=request,
+        target=model,
+        upstream=connector,
+    )
+
+
+def _unknown_model(name: str, models: dict[str, Model]) -> Reason:
+    known = ", ".join(f"`{model}`" for model in sorted(models)[:8]) or "none"
+    return Reason(
+        code="unknown_tool", subject=name, message=f"model `{name}` is not configured here; there are {known}"
+    )
+
+
+def _speaks_otherwise(model: Model, connector: Connector, dialect: Dialect) -> Reason:
+    return Reason(
+        code="unknown_tool",
+        subject=model.id,
+        message=f"model `{model.id}` cannot be called by {dialect.title}: its connector `{connector.id}` is of kind "
+        f"`{connector.kind}`; call it in that API's form",
+    )

@@ -1,0 +1,115 @@
+"""What a model API's dialect is to the door: how its requests are read and changed, its answers counted."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from aegis_gateway.domain.errors import CallError
+from aegis_gateway.domain.price import Usage
+from aegis_gateway.domain.quote import ModelShape
+from aegis_gateway.domain.registry import Connector, ConnectorKind, Model
+from aegis_gateway.entrypoints.data_plane.error_forms import ErrorForm
+from aegis_gateway.entrypoints.data_plane.models.body import JsonBody
+
+CHAT = "chat"
+EMBED = "embed"
+COUNT_TOKENS = "count-tokens"
+
+
+class Address(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a request stands in its address: the model, for APIs that put it there, and the query."""
+
+    model: str = ""
+    query: str = ""
+
+
+NO_ADDRESS = Address()
+
+
+class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A request to a model in whatever API, checked as far as its price and its decision depend on it.
+
+    `arguments` is what policies see of it, `summary` what the record shows: sizes and counts, none of the content.
+    """
+
+    model: str
+    body: JsonBody
+    shape: ModelShape
+    arguments: dict[str, object]
+    summary: dict[str, object]
+    stream: bool = False
+    hides_usage: bool = False
+    query: str = ""
+
+
+class StreamWatch(Protocol):
+    """Reads an answer's stream as it passes: finds the usage, holds back the end until the cost is on disk."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """What was used, as far as the stream has told."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the stream came to the end that its API promises."""
+
+    @property
+    def last(self) -> bytes:
+        """What was held back."""
+
+    def feed(self, piece: bytes) -> bytes:
+        """Take a piece from the upstream, give what may be passed on now.
+
+        Raises:
+            ValueError: an event is longer than any may be.
+        """
+
+    def end(self) -> None:
+        """Take note that nothing more comes."""
+
+
+class Dialect(Protocol):
+    """One model API."""
+
+    action: str
+    """What policies call it: `chat` for all that generate, `embed`, `count-tokens`."""
+    title: str
+    """What people call it."""
+    kinds: tuple[ConnectorKind, ...]
+    """The kinds of connectors that speak it."""
+    errors: ErrorForm
+    is_free: bool
+    """Whether the providers charge nothing for it."""
+
+    def parse(self, address: Address, raw: bytes) -> ModelRequest:
+        """Read a request.
+
+        Raises:
+            CallError: it is not JSON, or a field that matters is missing or wrong, with its path.
+        """
+
+    def url(self, connector: Connector, model: Model, request: ModelRequest) -> str:
+        """Where the request goes."""
+
+    def body(
+        self, connector: Connector, model: Model, request: ModelRequest, output_tokens: int | None
+    ) -> bytes:
+        """The body to send: the upstream's model name, the output limit that was reserved, usage asked for."""
+
+    def usage(self, answer: bytes) -> Usage | None:
+        """The usage of a whole answer; None where it is missing or makes no sense. An explicit zero is zero."""
+
+    def watch(self, request: ModelRequest) -> StreamWatch:
+        """What reads the answer to a request that asked for a stream."""
+
+
+def azure_url(connector: Connector, deployment: str, operation: str) -> str:
+    """The address of an operation at Azure, whose deployments stand in the path."""
+    return f"{connector.base_url}/openai/deployments/{deployment}/{operation}?api-version={connector.api_version}"
+
+
+def not_an_object(path: str) -> CallError:
+    """A part of a request that has to be an object."""
+    return CallError(f"`{path}` must be an object", field=path)

@@ -1,0 +1,164 @@
+"""The door for models: identify → quote → judge → admit → forward → settle, in any dialect.
+
+Rule 1: the answer's last byte is released only when its cost is on disk, so a caller who has the answer can rely
+        on the budget.
+Rule 2: a caller who leaves changes nothing about the cost: the upstream is read on, within bounds, and settled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from aegis_gateway.application.calls import Calls, Decided
+from aegis_gateway.application.ports import Secrets, Upstream, UpstreamAnswer, UpstreamRequest, UpstreamStream
+from aegis_gateway.domain.errors import UpstreamFault
+from aegis_gateway.entrypoints.data_plane.exchange import (
+    Caller,
+    HttpProtocol,
+    Scope,
+    api_key,
+    call_context,
+    decision_headers,
+    forwarded_headers,
+    read_body,
+    returned_headers,
+    settlement_headers,
+)
+from aegis_gateway.entrypoints.data_plane.forwarding import accounted_for, credential_header, send_refusal
+from aegis_gateway.entrypoints.data_plane.models.call import ModelCall, describe
+from aegis_gateway.entrypoints.data_plane.models.dialect import NO_ADDRESS, Address, Dialect, StreamWatch
+from aegis_gateway.entrypoints.data_plane.models.settling import (
+    settle_broken,
+    settle_error,
+    settle_free,
+    settle_high,
+    settle_usage,
+)
+from aegis_gateway.entrypoints.data_plane.wire import JSON
+
+READ_OFF_S = 0.5
+
+DRAIN_S = 120.0
+DRAIN_BYTES_MAX = 16 * 1024 * 1024
+"""How long and how far an answer is read on that nobody waits for any more."""
+
+_LEFT = "the caller left and the answer was not read to its end"
+
+
+class ModelDoor:
+    """One dialect's door."""
+
+    def __init__(self, dialect: Dialect, calls: Calls, upstream: Upstream, secrets: Secrets) -> None:
+        """Build the door on the use cases and the way to the upstreams."""
+        self._dialect = dialect
+        self._calls = calls
+        self._upstream = upstream
+        self._secrets = secrets
+        self.errors = dialect.errors
+
+    async def __call__(self, scope: Scope, protocol: HttpProtocol, address: Address = NO_ADDRESS) -> None:
+        """Answer one request."""
+        dialect, key = self._dialect, api_key(scope)
+        await self._calls.identify(key)
+        request = dialect.parse(address, await read_body(scope, protocol))
+        decided = await self._calls.decide(
+            key, lambda view, _agent: describe(view, dialect, request), call_context(scope)
+        )
+        if not decided.allows:
+            send_refusal(protocol, decided, self.errors)
+            return
+        async with accounted_for(self._calls, decided, protocol, self.errors):
+            upstream_request = self._upstream_request(scope, decided)
+            if request.stream:
+                async with self._upstream.stream(upstream_request) as stream:
+                    await self._stream(protocol, decided, stream)
+            else:
+                await self._answer(protocol, decided, await self._upstream.fetch(upstream_request))
+
+    def _upstream_request(self, scope: Scope, decided: Decided[ModelCall]) -> UpstreamRequest:
+        call = decided.described
+        model, connector, request = call.target, call.upstream, call.request
+        assert model is not None, "an allowed call has a model"
+        assert connector is not None, "an allowed call has a connector"
+        return UpstreamRequest(
+            method="POST",
+            url=self._dialect.url(connector, model, request),
+            headers=forwarded_headers(scope, credential_header(connector, self._secrets), JSON),
+            body=self._dialect.body(connector, model, request, decided.admitted.output_tokens),
+            timeout_s=connector.timeout_s,
+        )
+
+    async def _answer(
+        self, protocol: HttpProtocol, decided: Decided[ModelCall], answer: UpstreamAnswer
+    ) -> None:
+        if answer.status != 200:
+            moved = await settle_error(self._calls, decided, answer.status, answer.body)
+        elif self._dialect.is_free:
+            moved = await settle_free(self._calls, decided)
+        else:
+            usage = self._dialect.usage(answer.body)
+            moved = await settle_usage(self._calls, decided, usage, "the answer has no usage")
+        ours = decision_headers(decided) + settlement_headers(decided, moved)
+        protocol.response_bytes(answer.status, returned_headers(answer.headers, ours), answer.body)
+
+    async def _stream(
+        self, protocol: HttpProtocol, decided: Decided[ModelCall], answer: UpstreamStream
+    ) -> None:
+        """Pass events on as they come; hold back the last until the cost is on disk."""
+        if answer.status != 200:
+            await self._answer(protocol, decided, await answer.rest())
+            return
+        headers = returned_headers(
+            answer.headers, decision_headers(decided) + settlement_headers(decided, None)
+        )
+        caller = Caller(protocol.response_stream(answer.status, headers))
+        watch = self._dialect.watch(decided.described.request)
+        why = "the upstream's stream ended before its end"
+        try:
+            await _pass_on(answer, caller, watch)
+            watch.end()
+        except TimeoutError:
+            await settle_high(self._calls, decided, _LEFT)
+            return
+        except (UpstreamFault, ValueError) as fault:
+            why = str(fault)
+        if not watch.is_done:
+            await settle_broken(self._calls, decided, watch.usage, why)
+            await caller.send(self.errors.event(502, "upstream_failed", why))
+            return
+        await _read_off(answer)
+        await settle_usage(self._calls, decided, watch.usage, "the stream has no usage")
+        await caller.send(watch.last)
+
+
+async def _pass_on(answer: UpstreamStream, caller: Caller, watch: StreamWatch) -> None:
+    """Pass pieces on until the stream's end, or read on for the bill's sake once the caller has left.
+
+    Raises:
+        UpstreamFault: the upstream broke off.
+        TimeoutError: the caller has left, and what was left to read is more than that is worth.
+        ValueError: an event is longer than any may be.
+    """
+    while not watch.is_done and (piece := await answer.next_piece()) is not None:
+        await caller.send(watch.feed(piece))
+        if not caller.is_there:
+            async with asyncio.timeout(DRAIN_S):
+                await _drain(answer, watch)
+            return
+
+
+async def _drain(answer: UpstreamStream, watch: StreamWatch) -> None:
+    size = 0
+    while not watch.is_done and (piece := await answer.next_piece()) is not None:
+        watch.feed(piece)
+        size += len(piece)
+        if size > DRAIN_BYTES_MAX:
+            raise TimeoutError
+
+
+async def _read_off(answer: UpstreamStream) -> None:
+    """Read the little that may follow a stream's end, so that its connection can be used again; not for long."""
+    with contextlib.suppress(UpstreamFault, TimeoutError):
+        async with asyncio.timeout(READ_OFF_S):
+            await answer.next_piece()

@@ -1,0 +1,150 @@
+"""Which door a request goes to, by method and path alone."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import NamedTuple
+
+from aegis_gateway.application.calls import Calls
+from aegis_gateway.application.ports import Secrets, Upstream
+from aegis_gateway.entrypoints.data_plane.connect import PREFIX as CONNECT
+from aegis_gateway.entrypoints.data_plane.connect import ConnectDoor
+from aegis_gateway.entrypoints.data_plane.error_forms import OPENAI, ErrorForm
+from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol, Scope, send_error
+from aegis_gateway.entrypoints.data_plane.models import gemini, messages
+from aegis_gateway.entrypoints.data_plane.models.chat import ChatDialect
+from aegis_gateway.entrypoints.data_plane.models.dialect import Address, Dialect
+from aegis_gateway.entrypoints.data_plane.models.door import ModelDoor
+from aegis_gateway.entrypoints.data_plane.models.embeddings import EmbeddingsDialect
+from aegis_gateway.entrypoints.data_plane.models.listing import (
+    anthropic_listing,
+    gemini_listing,
+    openai_listing,
+)
+from aegis_gateway.entrypoints.data_plane.models.responses import ResponsesDialect
+from aegis_gateway.entrypoints.data_plane.refusals import error_answer
+
+Door = Callable[[Scope, HttpProtocol], Awaitable[None]]
+
+_MODELS = "/v1/models"
+_GEMINI = ("/v1beta/models", "/v1/models")
+_GEMINI_KEY = "key="
+_AZURE = "/openai/deployments/"
+_AZURE_V1 = "/openai/v1/"
+
+
+class Route(NamedTuple):
+    """A door, and the form that errors at it have. `counts`: whether it takes part in what the gateway can bear."""
+
+    door: Door
+    errors: ErrorForm = OPENAI
+    counts: bool = True
+
+
+class Routes:
+    """All doors, by where they are found."""
+
+    def __init__(self, calls: Calls, upstream: Upstream, secrets: Secrets) -> None:
+        """Build the doors."""
+
+        def model_door(dialect: Dialect) -> ModelDoor:
+            return ModelDoor(dialect, calls, upstream, secrets)
+
+        self._connect = Route(ConnectDoor(calls, upstream, secrets))
+        self._at_azure: dict[str, ModelDoor] = {
+            "chat/completions": model_door(ChatDialect()),
+            "embeddings": model_door(EmbeddingsDialect()),
+        }
+        self._openai: dict[str, ModelDoor] = {**self._at_azure, "responses": model_door(ResponsesDialect())}
+        self._messages = {
+            "messages": model_door(messages.MessagesDialect()),
+            "messages/count_tokens": model_door(messages.CountTokensDialect()),
+        }
+        self._gemini: dict[str, ModelDoor] = {
+            "generateContent": model_door(gemini.GeminiDialect("generateContent")),
+            "streamGenerateContent": model_door(gemini.GeminiDialect("streamGenerateContent")),
+            "countTokens": model_door(gemini.CountTokensDialect()),
+        }
+        self._openai_models = openai_listing(calls)
+        self._anthropic_models = anthropic_listing(calls)
+        self._gemini_models = gemini_listing(calls)
+        self._fixed: dict[tuple[str, str], Route] = {
+            ("GET", "/healthz"): Route(_healthy, counts=False),
+            ("GET", "/readyz"): Route(_healthy, counts=False),
+            **{
+                ("POST", prefix + path): Route(door, door.errors)
+                for path, door in self._openai.items()
+                for prefix in ("/v1/", _AZURE_V1)
+            },
+        }
+
+    def of(self, scope: Scope) -> Route:
+        """The route of a request."""
+        path = scope.path
+        found = self._fixed.get((scope.method, path))
+        if found is not None:
+            return found
+        if path.startswith(CONNECT):
+            return self._connect
+        if scope.method == "POST":
+            return self._posted(scope)
+        if scope.method == "GET" and path.startswith((*_GEMINI, f"{_AZURE_V1}models")):
+            return self._listed(scope)
+        return _NOWHERE
+
+    def _posted(self, scope: Scope) -> Route:
+        path = scope.path
+        door = self._messages.get(path.removeprefix("/v1/"))
+        if door is not None and path.startswith("/v1/"):
+            return _at(door, Address(query=scope.query_string))
+        if path.startswith(_AZURE):
+            model, _, operation = path.removeprefix(_AZURE).partition("/")
+            door = self._at_azure.get(operation)
+            return _at(door, Address(model=model)) if door is not None and model else _NOWHERE
+        for prefix in _GEMINI:
+            if path.startswith(f"{prefix}/"):
+                model, _, verb = path.removeprefix(f"{prefix}/").rpartition(":")
+                door = self._gemini.get(verb)
+                if door is not None and model:
+                    return _at(door, Address(model=model, query=_without_key(scope.query_string)))
+        return _NOWHERE
+
+    def _listed(self, scope: Scope) -> Route:
+        path = scope.path
+        # Three APIs have their lists at one address: whose client asks is told by a header that is its own.
+        if path.startswith(_GEMINI[0]):
+            listing, prefix = self._gemini_models, _GEMINI[0]
+        elif scope.headers.get("x-goog-api-key") is not None:
+            listing, prefix = self._gemini_models, _MODELS
+        elif scope.headers.get("anthropic-version") is not None:
+            listing, prefix = self._anthropic_models, _MODELS
+        elif path.startswith(_AZURE_V1):
+            listing, prefix = self._openai_models, f"{_AZURE_V1}models"
+        else:
+            listing, prefix = self._openai_models, _MODELS
+        rest = path.removeprefix(prefix)
+        if rest and not rest.startswith("/"):
+            return _NOWHERE
+        return Route(partial(listing, name=rest[1:]), listing.errors)
+
+
+def _at(door: ModelDoor, address: Address) -> Route:
+    return Route(partial(door, address=address), door.errors)
+
+
+def _without_key(query: str) -> str:
+    """A query without the caller's key, which is for us and not for the upstream."""
+    return "&".join(part for part in query.split("&") if part and not part.startswith(_GEMINI_KEY))
+
+
+async def _healthy(_scope: Scope, protocol: HttpProtocol) -> None:
+    protocol.response_bytes(200, [("content-type", "application/json")], b'{"status":"ok"}')
+
+
+async def _nowhere(scope: Scope, protocol: HttpProtocol) -> None:
+    message = f"there is nothing at {scope.method[:16]} {scope.path[:256]}; see the README for what is"
+    send_error(protocol, error_answer(404, "not_found", message))
+
+
+_NOWHERE = Route(_nowhere)
