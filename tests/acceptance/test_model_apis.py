@@ -280,9 +280,8 @@ def test_asynchronous_clients(upstream: UpstreamProcess, gateway: Gateway) -> No
         async with (
             AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key()) as ours,
             AsyncAnthropic(base_url=gateway.url, api_key=gateway.key()) as claude,
+            google_at(gateway.url, gateway.key()).aio as google,
         ):
-            client = google_at(gateway.url, gateway.key())
-            google = client.aio
 
             async def streamed(number: int) -> list[Any]:
                 stream = await ours.responses.create(model="gpt-4o-mini", input=f"{number}?", stream=True)
