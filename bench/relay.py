@@ -50,7 +50,8 @@ class Relay:
         body = await protocol()
         request = self._client.post(self._url).headers(self._headers).body_bytes(body)
         if _STREAM in body:
-            async with request.build_streamed() as answer:
+            # Left to itself the client would read 64 KiB ahead before it gave anything: no stream any more.
+            async with request.streamed_read_buffer_limit(0).build_streamed() as answer:
                 headers = [("content-type", answer.headers["content-type"])]
                 stream = protocol.response_stream(answer.status, headers)
                 while (piece := await answer.body_reader.read_chunk()) is not None:

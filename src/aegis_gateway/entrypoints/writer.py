@@ -42,6 +42,7 @@ class _Worker:
         self.unsent = bytearray()
         self.open_calls: dict[str, str] = {}
         self.is_gone = False
+        self.is_blocked = False
 
 
 class Writer:
@@ -172,8 +173,10 @@ class Writer:
         except OSError:
             self._drop(worker)
             return
-        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.unsent else 0)
-        self._selector.modify(worker.connection, wanted, worker)
+        if worker.is_blocked != bool(worker.unsent):
+            worker.is_blocked = bool(worker.unsent)
+            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.is_blocked else 0)
+            self._selector.modify(worker.connection, wanted, worker)
 
     def _drop(self, worker: _Worker) -> None:
         """Forget a worker that is gone, and put what it had open in doubt."""

@@ -132,16 +132,23 @@ class ChatDialect:
 class ChatWatch(EventWatch):
     """Reads a completion's stream. The chunk that carries the usage is hidden from callers who did not ask for it."""
 
-    notable = re.compile(rb'\[DONE\]|"usage"\s*+:\s*+(?!null)')
+    marks = (b"[DONE]", b'"usage"')
 
     def __init__(self, *, hides_usage: bool) -> None:
         """Start with nothing read."""
         super().__init__()
         self._hides_usage = hides_usage
 
+    def is_notable(self, events: bytes) -> bool:
+        """Whether it ends or tells usage: where that was asked for every chunk has one, most of them null."""
+        return b"[DONE]" in events or (b'"usage"' in events and _USAGE.search(events) is not None)
+
     def passed(self, events: bytes) -> bytes:
         """Without the `usage: null` of every chunk, for those who did not ask."""
-        return _NULL_USAGE.sub(b"", events) if self._hides_usage and b'"usage"' in events else events
+        if not self._hides_usage:
+            return events
+        events = events.replace(b',"usage":null', b"")
+        return _NULL_USAGE.sub(b"", events) if b'"usage"' in events else events
 
     def look(self, data: bytes) -> Passing:
         """Usage, or the end."""

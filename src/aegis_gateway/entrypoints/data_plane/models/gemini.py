@@ -187,7 +187,7 @@ class CountTokensDialect(GeminiDialect):
 class GeminiWatch(EventWatch):
     """Reads a stream of chunks. It has no event for its end: each chunk that finishes is held until the next comes."""
 
-    notable = re.compile(rb'"usageMetadata"|"finishReason"|"groundingMetadata"')
+    marks = (b'"usageMetadata"', b'"finishReason"', b'"groundingMetadata"')
 
     def __init__(self) -> None:
         """Start with nothing read."""

@@ -5,7 +5,6 @@ A stream tells usage twice: what the prompt came to at its start, and cumulative
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -140,7 +139,7 @@ class CountTokensDialect(MessagesDialect):
 class MessagesWatch(EventWatch):
     """Reads a message's stream. What an event tells cumulatively replaces what was told before, name by name."""
 
-    notable = re.compile(rb'"message_(?:start|delta|stop)"')
+    marks = (b'"message_start"', b'"message_delta"', b'"message_stop"')
 
     def __init__(self) -> None:
         """Start with nothing read."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -134,7 +133,7 @@ class ResponsesDialect:
 class ResponsesWatch(EventWatch):
     """Reads a response's stream, whose terminal event carries the whole response."""
 
-    notable = re.compile(rb"response\.(?:completed|incomplete|failed)")
+    marks = (b"response.completed", b"response.incomplete", b"response.failed")
 
     def look(self, data: bytes) -> Passing:
         """The terminal event, or one that only speaks of it."""

@@ -6,7 +6,6 @@ event by event.
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 
 from aegis_gateway.domain.price import Usage
@@ -18,7 +17,8 @@ Passing = Literal["pass", "hide", "last"]
 class EventWatch:
     """What the watches of all dialects share. A dialect says what is notable, and what it makes of such an event."""
 
-    notable: re.Pattern[bytes]
+    marks: tuple[bytes, ...]
+    """What stands in every notable event. Plain bytes: a search for one of several patterns is far slower."""
 
     def __init__(self) -> None:
         """Start with nothing read."""
@@ -33,16 +33,20 @@ class EventWatch:
         Raises:
             ValueError: an event is longer than any may be.
         """
-        block = self._events.block(piece)
-        if not self.is_done and not self.notable.search(block):
-            return self.passed(block)
-        return b"".join(self.passed(event) for event in split(block) if self._passes(event))
+        block = self.passed(self._events.block(piece))
+        if not self.is_done and not self.is_notable(block):
+            return block
+        return b"".join(event for event in split(block) if self._passes(event))
 
     def end(self) -> None:
         """Take note that nothing more comes. Some servers leave out the blank line after their last event."""
         rest = self._events.rest()
-        if rest.strip() and self.notable.search(rest):
-            self._passes(rest + b"\n\n")
+        if rest.strip() and self.is_notable(rest):
+            self._passes(self.passed(rest + b"\n\n"))
+
+    def is_notable(self, events: bytes) -> bool:
+        """Whether events have to be looked into."""
+        return any(mark in events for mark in self.marks)
 
     def passed(self, events: bytes) -> bytes:
         """Events as the caller gets them."""
@@ -55,9 +59,9 @@ class EventWatch:
     def _passes(self, event: bytes) -> bool:
         if self.is_done:
             return False  # nobody reads on after the end
-        if not self.notable.search(event):
+        if not self.is_notable(event):
             return True
         outcome = self.look(event_data(event))
         if outcome == "last":
-            self.is_done, self.last = True, self.passed(event)
+            self.is_done, self.last = True, event
         return outcome == "pass"
