@@ -101,6 +101,7 @@ def configuration(
     models: Mapping[str, str] | None = None,
     operations: str = PAYMENTS,
     timeout_seconds: int = 600,
+    connector_settings: Mapping[str, str] | None = None,
     timezone: str = "UTC",
 ) -> Files:
     """The files of a configuration with one tenant, `acme`, in front of one upstream.
@@ -139,6 +140,7 @@ def configuration(
         f"        base_url: {upstream}/v1",
         f"        credential: env:{CREDENTIAL_VARIABLE}",
         f"        timeout_seconds: {timeout_seconds}",
+        *(f"        {setting}: {value}" for setting, value in (connector_settings or {}).items()),
         *_connector("claude", "anthropic", f"{upstream}/v1", timeout_seconds),
         *_connector("google", "gemini", f"{upstream}/v1beta", timeout_seconds),
         *_connector("azure", "azure", upstream, timeout_seconds, api_version="2024-10-21"),

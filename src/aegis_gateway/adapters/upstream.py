@@ -1,11 +1,21 @@
-"""The way to upstreams, by pyreqwest: no redirects, no decompression, no proxy from the environment."""
+"""The way to upstreams, by pyreqwest: no redirects, no decompression, no proxy from the environment.
+
+Rule 1: each wait has a deadline: to connect, for the answer's first byte, between two pieces, in all.
+Rule 2: a request is tried a second time only where it is certain that no byte of the first try left. The call holds
+        its maximum meanwhile, so nobody can spend what it may still cost.
+Rule 3: an answer that repeats our credential is passed on without it, if it is held whole. (Streams are not searched.)
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
 
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import (
@@ -18,37 +28,28 @@ from pyreqwest.exceptions import (
 from pyreqwest.request import RequestBuilder
 from pyreqwest.response import Response
 
+from aegis_gateway.adapters.addresses import Addresses
 from aegis_gateway.application.ports import UpstreamAnswer, UpstreamRequest
 from aegis_gateway.domain.errors import UpstreamFault
 
-CONNECT_TIMEOUT_S = 10
-IDLE_TIMEOUT_S = 300
 POOL_IDLE_S = 4
 """How long an unused connection is kept: less than the five seconds after which many servers close theirs. A request
 that meets the close would be in doubt."""
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
+CLIENTS_MAX = 64
+PAUSE_BEFORE_RETRY_S = 0.1
+
+_WITHHELD = b"[withheld]"
+_PORTS = {"http": 80, "https": 443}
 
 
 class PyreqwestUpstream:
-    """One connection pool for all upstreams of a gateway worker."""
+    """The connections of one gateway worker: a pool for each upstream's address."""
 
-    def __init__(self) -> None:
-        """Build the pool."""
-        self._client: Client = (
-            ClientBuilder()
-            .follow_redirects(False)
-            .referer(False)
-            .gzip(False)
-            .brotli(False)
-            .zstd(False)
-            .deflate(False)
-            .no_proxy()
-            .connect_timeout(timedelta(seconds=CONNECT_TIMEOUT_S))
-            .read_timeout(timedelta(seconds=IDLE_TIMEOUT_S))
-            .pool_idle_timeout(timedelta(seconds=POOL_IDLE_S))
-            .user_agent("aegis-gateway")
-            .build()
-        )
+    def __init__(self, addresses: Addresses | None = None) -> None:
+        """Look hosts up by `addresses`."""
+        self._addresses = addresses or Addresses()
+        self._clients: OrderedDict[tuple[str, str, int], Client] = OrderedDict()
 
     async def fetch(self, request: UpstreamRequest) -> UpstreamAnswer:
         """Send a request and wait for its whole answer.
@@ -56,11 +57,8 @@ class PyreqwestUpstream:
         Raises:
             UpstreamFault: there was no answer, it broke off, or it is longer than may be held.
         """
-        try:
-            async with self._builder(request).build_streamed() as response:
-                return await PyreqwestStream(response).rest()
-        except PyreqwestError as fault:
-            raise upstream_fault(fault) from fault
+        async with self._answered(request) as stream:
+            return await stream.rest()
 
     @asynccontextmanager
     async def stream(self, request: UpstreamRequest) -> AsyncIterator[PyreqwestStream]:
@@ -69,43 +67,111 @@ class PyreqwestUpstream:
         Raises:
             UpstreamFault: there was no answer.
         """
+        async with self._answered(request, read_ahead=False) as stream:
+            yield stream
+
+    @asynccontextmanager
+    async def _answered(
+        self, request: UpstreamRequest, *, read_ahead: bool = True
+    ) -> AsyncIterator[PyreqwestStream]:
+        """The block in which an answer that has begun may be read."""
         try:
-            # Left to itself the client would read 64 KiB ahead before it gave anything.
-            sending = self._builder(request).streamed_read_buffer_limit(0).build_streamed()
-            response = await sending.__aenter__()
-        except PyreqwestError as fault:
-            raise upstream_fault(fault) from fault
+            sending, response = await self._send(request, 0, read_ahead=read_ahead)
+        except UpstreamFault as fault:
+            if fault.sent:
+                raise
+            await asyncio.sleep(PAUSE_BEFORE_RETRY_S)
+            sending, response = await self._send(request, 1, read_ahead=read_ahead)
         try:
-            yield PyreqwestStream(response)
+            yield PyreqwestStream(response, request.deadlines.idle_s, request.secret)
         finally:
             await sending.__aexit__(None, None, None)
 
-    def _builder(self, request: UpstreamRequest) -> RequestBuilder:
+    async def _send(
+        self, request: UpstreamRequest, attempt: int, *, read_ahead: bool
+    ) -> tuple[Any, Response]:
+        """Send a request and wait until its answer begins, or with `read_ahead` until its first 64 KiB are there."""
+        builder = self._builder(await self._client(request, attempt), request)
+        if not read_ahead:
+            # Left to itself the client would read 64 KiB ahead before it gave anything.
+            builder = builder.streamed_read_buffer_limit(0)
+        sending = builder.build_streamed()
         try:
-            builder = self._client.request(request.method, request.url).headers(request.headers)
+            async with asyncio.timeout(request.deadlines.first_byte_s):
+                return sending, await sending.__aenter__()
+        except PyreqwestError as fault:  # before TimeoutError, which some of them are too
+            raise upstream_fault(fault) from fault
+        except TimeoutError as fault:
+            words = f"the upstream did not answer within {request.deadlines.first_byte_s} s"
+            raise UpstreamFault(words, sent=True, timed_out=True) from fault
+
+    async def _client(self, request: UpstreamRequest, attempt: int) -> Client:
+        """The pool of an upstream's vetted address; a second attempt goes to the next one, if there is another."""
+        parts = urlsplit(request.url)
+        host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 80)
+        addresses = await self._addresses.of(host, port, request.network)
+        address = addresses[attempt % len(addresses)] if addresses else ""
+        key = (f"{host}:{port}" if address else "", address, request.deadlines.connect_s)
+        client = self._clients.get(key)
+        if client is None:
+            builder = _client_builder(request.deadlines.connect_s)
+            client = (builder.resolve(host, address, port) if address else builder).build()
+            self._clients[key] = client
+            if len(self._clients) > CLIENTS_MAX:
+                self._clients.popitem(
+                    last=False
+                )  # what it has under way goes on; it is closed with the last of it
+        return client
+
+    def _builder(self, client: Client, request: UpstreamRequest) -> RequestBuilder:
+        try:
+            builder = client.request(request.method, request.url).headers(request.headers)
         except ValueError:
             # Without the client's words and without the fault behind them: they repeat the header.
             raise UpstreamFault("the request has a header that cannot be sent", sent=False) from None
-        builder = builder.timeout(_seconds(request.timeout_s))
+        builder = builder.timeout(_seconds(request.deadlines.total_s))
         return builder.body_bytes(request.body) if request.body else builder
 
     async def close(self) -> None:
-        """Close the pool."""
-        await self._client.close()
+        """Close the pools."""
+        for client in self._clients.values():
+            await client.close()
+
+
+def _client_builder(connect_s: int) -> ClientBuilder:
+    return (
+        ClientBuilder()
+        .follow_redirects(False)
+        .referer(False)
+        .gzip(False)
+        .brotli(False)
+        .zstd(False)
+        .deflate(False)
+        .no_proxy()
+        .connect_timeout(timedelta(seconds=connect_s))
+        .pool_idle_timeout(timedelta(seconds=POOL_IDLE_S))
+        .user_agent("aegis-gateway")
+    )
 
 
 class PyreqwestStream:
     """An upstream's answer in pieces."""
 
-    def __init__(self, response: Response) -> None:
-        """Wrap a response whose body has not been read."""
+    def __init__(self, response: Response, idle_s: int, secret: str | None) -> None:
+        """Wrap a response whose body has not been read, and the credential that it must not give away."""
         self._response = response
+        self._idle_s = idle_s
+        self._secret = secret
         self.status = response.status
 
     @property
     def headers(self) -> list[tuple[str, str]]:
-        """The headers, names in lower case."""
-        return list(self._response.headers.items())
+        """The headers, names in lower case; without one that repeats our credential."""
+        headers = list(self._response.headers.items())
+        secret = self._secret
+        if secret is None:
+            return headers
+        return [(name, value) for name, value in headers if secret not in value]
 
     async def rest(self) -> UpstreamAnswer:
         """The answer as a whole, for one that turned out not to be a stream.
@@ -120,7 +186,10 @@ class PyreqwestStream:
             if size > ANSWER_BYTES_MAX:
                 raise UpstreamFault("the upstream's answer is longer than the gateway may hold", sent=True)
             pieces.append(piece)
-        return UpstreamAnswer(status=self.status, headers=self.headers, body=b"".join(pieces))
+        body = b"".join(pieces)
+        if self._secret is not None and (secret := self._secret.encode()) in body:
+            body = body.replace(secret, _WITHHELD)
+        return UpstreamAnswer(status=self.status, headers=self.headers, body=body)
 
     async def next_piece(self) -> bytes | None:
         """The next piece of the body as it arrives; None at its end.
@@ -129,9 +198,13 @@ class PyreqwestStream:
             UpstreamFault: it broke off.
         """
         try:
-            piece = await self._response.body_reader.read_chunk()
-        except PyreqwestError as fault:
+            async with asyncio.timeout(self._idle_s):
+                piece = await self._response.body_reader.read_chunk()
+        except PyreqwestError as fault:  # before TimeoutError, which some of them are too
             raise upstream_fault(fault, answered=True) from fault
+        except TimeoutError as fault:
+            words = f"the upstream sent nothing for {self._idle_s} s in the middle of its answer"
+            raise UpstreamFault(words, sent=True, timed_out=True) from fault
         return None if piece is None else bytes(piece)
 
 

@@ -10,8 +10,9 @@ import msgspec
 
 from aegis_gateway.domain.admit import RateKey, StandingKey
 from aegis_gateway.domain.ledger import Leg, Standing, State
+from aegis_gateway.domain.network import Network
 from aegis_gateway.domain.price import ChargeLine
-from aegis_gateway.domain.registry import Agent, Key
+from aegis_gateway.domain.registry import Agent, Deadlines, Key
 from aegis_gateway.domain.window import Window
 
 
@@ -247,13 +248,18 @@ class Secrets(Protocol):
 
 
 class UpstreamRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A request to an upstream, complete with its credential. Never logged, never recorded."""
+    """A request to an upstream, complete with its credential. Never logged, never recorded.
+
+    `secret` is the credential alone: an answer that repeats it is passed on without it.
+    """
 
     method: str
     url: str
     headers: list[tuple[str, str]]
     body: bytes
-    timeout_s: int
+    deadlines: Deadlines
+    network: Network
+    secret: str | None = None
 
 
 class UpstreamAnswer(msgspec.Struct, frozen=True, kw_only=True):

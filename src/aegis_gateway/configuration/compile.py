@@ -41,6 +41,7 @@ from aegis_gateway.domain.registry import (
     Agent,
     Budget,
     Connector,
+    Deadlines,
     Match,
     Project,
     Quantity,
@@ -161,6 +162,17 @@ _CREDENTIAL_HEADERS = {"azure": "api-key", "anthropic": "x-api-key", "gemini": "
 """Where each kind of upstream looks for its credential; the others, in `Authorization`."""
 
 
+def _deadlines(entry: ConnectorEntry) -> Deadlines:
+    """How long an upstream may take: no part longer than the whole."""
+    usual, total_s = Deadlines(), entry.timeout_seconds
+    return Deadlines(
+        connect_s=min(entry.connect_seconds or usual.connect_s, total_s),
+        first_byte_s=min(entry.first_byte_seconds or usual.first_byte_s, total_s),
+        idle_s=min(entry.idle_seconds or usual.idle_s, total_s),
+        total_s=total_s,
+    )
+
+
 def _connector(
     name: str, entry: ConnectorEntry, quantities: Mapping[str, Quantity], path: Path, problems: Problems
 ) -> Connector:
@@ -195,7 +207,8 @@ def _connector(
         region=entry.region or "",
         tags=entry.tags,
         operations=operations,
-        timeout_s=entry.timeout_seconds,
+        deadlines=_deadlines(entry),
+        network=entry.network,
         api_version=entry.api_version or "",
     )
 

@@ -109,7 +109,11 @@ def _connector(connector: Connector) -> Fields:
         "credential header": _credential_header(connector) if connector.credential is not None else "",
         "region": connector.region,
         "tags": _tags(connector.tags),
-        "timeout": f"{connector.timeout_s} s",
+        "timeout": (
+            f"{connector.deadlines.total_s} s in all, {connector.deadlines.connect_s} s to connect, "
+            f"{connector.deadlines.first_byte_s} s to begin, {connector.deadlines.idle_s} s between pieces"
+        ),
+        "network": "" if connector.network == "public" else connector.network,
     }
 
 

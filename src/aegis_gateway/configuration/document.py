@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
 
 from aegis_gateway.configuration import http_values, references, values
+from aegis_gateway.domain.network import NETWORKS, Network
 from aegis_gateway.domain.registry import (
     CONNECTOR_KINDS,
     DIMENSIONS,
@@ -32,6 +33,7 @@ Amount = Annotated[Decimal, PlainValidator(values.number)]
 PositiveAmount = Annotated[Decimal, PlainValidator(values.positive_number)]
 Count = Annotated[int, PlainValidator(values.whole(1, values.COUNT_MAX))]
 Tokens = Annotated[int, PlainValidator(values.whole(1, _TOKENS_MAX))]
+Seconds = Annotated[int, PlainValidator(values.whole(1, 3600))]
 Timezone = Annotated[str, PlainValidator(values.timezone)]
 AnyField = Annotated[http_values.FieldPath, PlainValidator(http_values.field_path(*http_values.ALL_ROOTS))]
 RequestField = Annotated[
@@ -168,7 +170,11 @@ class ConnectorEntry(Entry):
     api_version: Text | None = None
     region: Text | None = None
     tags: Tags = {}
-    timeout_seconds: Annotated[int, PlainValidator(values.whole(1, 3600))] = 600
+    timeout_seconds: Seconds = 600
+    connect_seconds: Seconds | None = None
+    first_byte_seconds: Seconds | None = None
+    idle_seconds: Seconds | None = None
+    network: Annotated[Network, PlainValidator(values.choice(*NETWORKS))] = "public"
     operations: dict[Identifier, OperationEntry] = {}
 
 

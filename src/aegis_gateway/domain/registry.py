@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from aegis_gateway.domain.money import UnitPrice
+from aegis_gateway.domain.network import Network
 from aegis_gateway.domain.price import Kind, ModelPrice, ToolPrice
 from aegis_gateway.domain.window import Period, Window
 
@@ -119,6 +120,17 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     counts: tuple[Count, ...] = ()
 
 
+class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
+    """How long an upstream may take, in seconds: to be connected to, to begin its answer, between two pieces of it,
+    and in all. An answer that isn't a stream has begun when its first 64 KiB are there.
+    """
+
+    connect_s: int = 10
+    first_byte_s: int = 300
+    idle_s: int = 120
+    total_s: int = 600
+
+
 class Connector(msgspec.Struct, frozen=True, kw_only=True):
     """One upstream. `credential` is a reference (`env:NAME`, `file:PATH`), never a value.
 
@@ -134,7 +146,8 @@ class Connector(msgspec.Struct, frozen=True, kw_only=True):
     region: str = ""
     tags: dict[str, str] = {}
     operations: tuple[Operation, ...] = ()
-    timeout_s: int = 600
+    deadlines: Deadlines = Deadlines()
+    network: Network = "public"
     api_version: str = ""
 
 

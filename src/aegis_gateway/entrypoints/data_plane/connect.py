@@ -18,7 +18,6 @@ from aegis_gateway.entrypoints.data_plane.exchange import (
     api_key,
     call_context,
     decision_headers,
-    forwarded_headers,
     read_body,
     returned_headers,
     settlement_headers,
@@ -26,11 +25,11 @@ from aegis_gateway.entrypoints.data_plane.exchange import (
 from aegis_gateway.entrypoints.data_plane.forwarding import (
     accounted_for,
     at_maximum,
-    credential_header,
     no_charge,
     put_in_doubt,
     send_refusal,
     settle,
+    upstream_request,
 )
 from aegis_gateway.entrypoints.data_plane.wire import (
     OperationRequest,
@@ -87,12 +86,14 @@ class ConnectDoor:
         _, _, path = scope.path.removeprefix(PREFIX).partition("/")
         query = f"?{scope.query_string}" if scope.query_string else ""
         content_type = json_type(scope.headers) if raw else None
-        return UpstreamRequest(
+        return upstream_request(
+            scope,
+            connector,
+            self._secrets,
             method=scope.method,
             url=f"{connector.base_url}/{path}{query}",
-            headers=forwarded_headers(scope, credential_header(connector, self._secrets), content_type),
+            content_type=content_type,
             body=raw,
-            timeout_s=connector.timeout_s,
         )
 
     async def _settle(self, decided: Decided[OperationCall], status: int, body: bytes) -> Moved | None:

@@ -5,6 +5,7 @@ The RSGI protocol (granian's) is used as it is; `Scope` and `Protocol` name what
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
@@ -15,6 +16,10 @@ from aegis_gateway.domain.money import usd_decimal_text
 from aegis_gateway.entrypoints.data_plane.refusals import ErrorAnswer, Headers
 
 BODY_BYTES_MAX = 10 * 1024 * 1024
+BODY_S = 60.0
+"""How long a request's body may take."""
+SEND_S = 60.0
+"""How long a piece of an answer may wait to be taken."""
 
 _HOP_BY_HOP = frozenset(
     (
@@ -98,28 +103,33 @@ class HttpProtocol(Protocol):
 class Caller:
     """A caller who is answered in pieces, and who may leave: then pieces are dropped, and nothing else changes."""
 
-    def __init__(self, transport: StreamTransport) -> None:
+    def __init__(self, transport: StreamTransport, patience_s: float = SEND_S) -> None:
         """Answer over a transport."""
         self._transport = transport
+        self._patience_s = patience_s
         self.is_there = True
 
     async def send(self, data: bytes) -> None:
-        """Send a piece, unless it is empty or the caller has left."""
+        """Send a piece, unless it is empty or the caller has left. One who takes nothing for long has left."""
         if data and self.is_there:
             try:
-                await self._transport.send_bytes(data)
-            except RuntimeError:  # RSGIProtocolClosed and RSGIProtocolError are RuntimeErrors
+                async with asyncio.timeout(self._patience_s):
+                    await self._transport.send_bytes(data)
+            except (RuntimeError, TimeoutError):  # RSGIProtocolClosed and RSGIProtocolError are RuntimeErrors
                 self.is_there = False
 
 
-async def read_body(scope: Scope, protocol: HttpProtocol) -> bytes:
+async def read_body(scope: Scope, protocol: HttpProtocol, patience_s: float = BODY_S) -> bytes:
     """The request's body, within bounds.
 
     Raises:
-        CallError: it is longer than is allowed, or the caller left before it was whole.
+        CallError: it is longer than is allowed, takes longer, or the caller left before it was whole.
     """
     try:
-        return await _body(scope, protocol)
+        async with asyncio.timeout(patience_s):
+            return await _body(scope, protocol)
+    except TimeoutError as fault:
+        raise CallError(f"the body did not come whole within {patience_s:g} s", status=408) from fault
     except RuntimeError as fault:  # RSGIProtocolClosed is one
         raise CallError("the body did not come whole") from fault
 

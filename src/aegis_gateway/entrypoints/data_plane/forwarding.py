@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from aegis_gateway.application.calls import Calls, Decided, Described
 from aegis_gateway.application.commands import Moved
-from aegis_gateway.application.ports import Secrets
+from aegis_gateway.application.ports import Secrets, UpstreamRequest
 from aegis_gateway.domain.errors import ConfigurationError, LedgerError, UpstreamFault
 from aegis_gateway.domain.ledger import Evidence
 from aegis_gateway.domain.money import NANO_USD_MAX, UnitPrice
@@ -19,7 +19,9 @@ from aegis_gateway.domain.registry import Connector
 from aegis_gateway.entrypoints.data_plane.error_forms import OPENAI, ErrorForm
 from aegis_gateway.entrypoints.data_plane.exchange import (
     HttpProtocol,
+    Scope,
     decision_headers,
+    forwarded_headers,
     send_error,
     settlement_headers,
 )
@@ -28,12 +30,38 @@ from aegis_gateway.entrypoints.data_plane.refusals import refused, upstream_fail
 _log = logging.getLogger("aegis.data_plane")
 
 
-def credential_header(connector: Connector, secrets: Secrets) -> tuple[str, str] | None:
-    """The header that carries a connector's credential, resolved now.
+def upstream_request(
+    scope: Scope,
+    connector: Connector,
+    secrets: Secrets,
+    *,
+    method: str,
+    url: str,
+    content_type: str | None,
+    body: bytes,
+) -> UpstreamRequest:
+    """A caller's request as its upstream gets it, with the connector's credential, deadlines and network.
 
     Raises:
-        UpstreamFault: the reference cannot be resolved, so nothing can be sent.
+        UpstreamFault: the credential cannot be resolved, so nothing can be sent.
     """
+    secret = _credential(connector, secrets)
+    credential = None
+    if secret is not None:
+        credential = (connector.credential_header.lower(), connector.credential_prefix + secret)
+    return UpstreamRequest(
+        method=method,
+        url=url,
+        headers=forwarded_headers(scope, credential, content_type),
+        body=body,
+        deadlines=connector.deadlines,
+        network=connector.network,
+        secret=secret,
+    )
+
+
+def _credential(connector: Connector, secrets: Secrets) -> str | None:
+    """A connector's credential, resolved now."""
     if connector.credential is None:
         return None
     try:
@@ -43,7 +71,7 @@ def credential_header(connector: Connector, secrets: Secrets) -> tuple[str, str]
     if not (secret.isascii() and secret.isprintable()):
         words = f"connector `{connector.id}` has no credential: `{connector.credential}` fits in no header"
         raise UpstreamFault(f"{words}; is it one line?", sent=False)
-    return connector.credential_header.lower(), connector.credential_prefix + secret
+    return secret
 
 
 def send_refusal(protocol: HttpProtocol, decided: Decided[Described], form: ErrorForm = OPENAI) -> None:

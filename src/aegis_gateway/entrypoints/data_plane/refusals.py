@@ -35,6 +35,7 @@ _MISUNDERSTOOD = {
     401: "invalid_api_key",
     403: "agent_not_registered",
     404: "model_not_found",
+    408: "request_timeout",
     413: "request_too_large",
 }
 

@@ -20,12 +20,11 @@ from aegis_gateway.entrypoints.data_plane.exchange import (
     api_key,
     call_context,
     decision_headers,
-    forwarded_headers,
     read_body,
     returned_headers,
     settlement_headers,
 )
-from aegis_gateway.entrypoints.data_plane.forwarding import accounted_for, credential_header, send_refusal
+from aegis_gateway.entrypoints.data_plane.forwarding import accounted_for, send_refusal, upstream_request
 from aegis_gateway.entrypoints.data_plane.models.call import ModelCall, describe
 from aegis_gateway.entrypoints.data_plane.models.dialect import NO_ADDRESS, Address, Dialect, StreamWatch
 from aegis_gateway.entrypoints.data_plane.models.settling import (
@@ -81,12 +80,14 @@ class ModelDoor:
         model, connector, request = call.target, call.upstream, call.request
         assert model is not None, "an allowed call has a model"
         assert connector is not None, "an allowed call has a connector"
-        return UpstreamRequest(
+        return upstream_request(
+            scope,
+            connector,
+            self._secrets,
             method="POST",
             url=self._dialect.url(connector, model, request),
-            headers=forwarded_headers(scope, credential_header(connector, self._secrets), JSON),
+            content_type=JSON,
             body=self._dialect.body(connector, model, request, decided.admitted.output_tokens),
-            timeout_s=connector.timeout_s,
         )
 
     async def _answer(
