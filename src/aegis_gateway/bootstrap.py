@@ -15,6 +15,8 @@ from aegis_gateway.adapters.catalogue import CataloguePrices
 from aegis_gateway.adapters.cedar import CedarPolicies
 from aegis_gateway.adapters.clock import SystemClock
 from aegis_gateway.adapters.ledger_client import LedgerClient
+from aegis_gateway.adapters.named_calls import StoredNamedCalls
+from aegis_gateway.adapters.sealing import AesSealer
 from aegis_gateway.adapters.secrets import ReferencedSecrets
 from aegis_gateway.adapters.stores import open_store
 from aegis_gateway.adapters.upstream import PyreqwestUpstream
@@ -146,6 +148,16 @@ def calls(settings: Settings, ledger: LedgerClient) -> Calls:
     """The use cases of the hot path, for one gateway worker."""
     load_directory, epochs = directory_loader(settings)
     return Calls(Directory(load_directory, epochs), ledger, SystemClock(), os.urandom, pepper(settings))
+
+
+def named_calls(settings: Settings) -> StoredNamedCalls:
+    """What is known of calls that their callers named."""
+    return StoredNamedCalls(lambda: store(settings, read_only=True))
+
+
+def sealer(settings: Settings) -> AesSealer:
+    """What encrypts kept answers."""
+    return AesSealer(pepper(settings))
 
 
 def upstream() -> PyreqwestUpstream:

@@ -42,6 +42,9 @@ class UnreliableStore:
     def orphans(self, limit: int) -> list[tuple[str, str]]:
         return self.inner.orphans(limit)
 
+    def forget_expired_names(self, limit: int) -> None:
+        self.inner.forget_expired_names(limit)
+
 
 @pytest.fixture
 def unreliable(store: Store) -> UnreliableStore:

@@ -112,6 +112,10 @@ class KillableStore:
         """The inner store's."""
         return self.inner.orphans(limit)
 
+    def forget_expired_names(self, limit: int) -> None:
+        """The inner store's."""
+        self.inner.forget_expired_names(limit)
+
 
 class Gateway:
     """A ledger on a database, that can be stopped and started, and somebody beside it who only looks.

@@ -27,6 +27,8 @@ from aegis_gateway.application.ports import (
     Head,
     LedgerStore,
     LockedTenants,
+    NamedCall,
+    NameKey,
     StandingRow,
 )
 from aegis_gateway.domain.admit import RateKey, StandingKey, Standings
@@ -77,6 +79,9 @@ class FaultyLocked:
 
     def arrivals(self, keys: Collection[tuple[str, RateKey]]) -> dict[tuple[str, RateKey], int]:
         return self.inner.arrivals(keys)
+
+    def named_calls(self, keys: Collection[NameKey]) -> dict[NameKey, NamedCall]:
+        return self.inner.named_calls(keys)
 
     def write(self, changes: Changes) -> None:
         self.inner.write(changes)
@@ -142,6 +147,9 @@ class FaultyStore:
 
     def orphans(self, limit: int) -> list[tuple[str, str]]:
         return self.inner.orphans(limit)
+
+    def forget_expired_names(self, limit: int) -> None:
+        self.inner.forget_expired_names(limit)
 
 
 class Pretender(FaultyStore):

@@ -18,6 +18,8 @@ from aegis_gateway.application.ports import (
     ConfigVersion,
     EntryRow,
     Head,
+    NamedCall,
+    NameKey,
     StandingRow,
     StoredState,
     TenantState,
@@ -84,6 +86,24 @@ def charge_values(tenant: str, call: str, lines: tuple[ChargeLine, ...]) -> Iter
             line.nano_usd,
             line.price_source,
         )
+
+
+def name_values(named: NamedCall) -> tuple[object, ...]:
+    """A named call as values."""
+    return (*named.key, named.call, named.request, named.expires_ns, int(named.is_closed), named.answer)
+
+
+def named_call(key: NameKey, row: tuple[Any, ...]) -> NamedCall:
+    """A named call from its row, without the key."""
+    call, request, expires_ns, is_closed, answer = row
+    return NamedCall(
+        key=key,
+        call=call,
+        request=bytes(request),
+        expires_ns=expires_ns,
+        is_closed=bool(is_closed),
+        answer=None if answer is None else bytes(answer),
+    )
 
 
 def move_values(move: CallMove) -> tuple[object, ...]:

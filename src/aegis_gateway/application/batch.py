@@ -19,6 +19,9 @@ from aegis_gateway.application.commands import (
     Dispatch,
     Expire,
     Failed,
+    Keep,
+    Kept,
+    Known,
     Lose,
     Moved,
     Release,
@@ -34,6 +37,8 @@ from aegis_gateway.application.ports import (
     EntryRow,
     Head,
     LockedTenants,
+    NamedCall,
+    NameKey,
     StandingRow,
 )
 from aegis_gateway.application.records import decision_record, settlement_record
@@ -46,6 +51,9 @@ from aegis_gateway.domain.quote import USD, Quote
 from aegis_gateway.domain.window import Period, Window, window_at
 
 CLOCK_FALL_TOLERATED_NS = 5_000_000_000
+
+NAME_HOLDS_NS = 24 * 3600 * 1_000_000_000
+"""How long a caller's name for a call holds, and its answer is kept."""
 
 NEVER_ANSWERED = "it was not known whether its admission was committed; nobody was told to send it"
 
@@ -113,11 +121,14 @@ class Batch:
             (command.tenant, (claim.rate, claim.scope)) for command in admits for claim in command.rates
         }
         self._arrivals = locked.arrivals(rate_keys) if rate_keys else {}
+        name_keys = [key for command in commands if (key := _name_key(command)) is not None]
+        self._names = locked.named_calls(name_keys) if name_keys else {}
         self._changes = Changes()
         self._touched: dict[tuple[str, StandingKey], tuple[str, Window | None]] = {}
         self._changed_arrivals: dict[tuple[str, RateKey], int] = {}
         self._changed_moves: dict[str, CallMove] = {}
         self._new_calls: dict[str, CallRow] = {}
+        self._changed_names: dict[NameKey, NamedCall | None] = {}
 
     def decided_since(self, call: str, sequence: int) -> bool:
         """Whether a call's decision stands in the record, at that place or later."""
@@ -152,6 +163,8 @@ class Batch:
         changes.arrivals = [
             (tenant, key, arrival) for (tenant, key), arrival in self._changed_arrivals.items()
         ]
+        changes.names = [named for named in self._changed_names.values() if named is not None]
+        changes.freed_names = [key for key, named in self._changed_names.items() if named is None]
         return changes
 
     def carry_out(self, command: Command) -> Reply:
@@ -181,6 +194,8 @@ class Batch:
                     return self._lose(row, command.reason)
                 case Withdraw():
                     return self._withdraw(row, command.not_before)
+                case Keep():
+                    return self._keep(command)
                 case _:
                     assert_never(command)
         except IllegalTransition as fault:
@@ -197,6 +212,11 @@ class Batch:
                 message=f"call `{command.call}` was decided before; each call needs an id of its own",
             )
         now_ns = self._now[command.tenant]
+        name_key = _name_key(command)
+        known = self._names.get(name_key) if name_key is not None else None
+        if known is not None and now_ns < known.expires_ns:
+            is_same = command.name is not None and command.name.request == known.request
+            return Known(call=command.call, first=known.call, is_same=is_same)
         windows = self._claim_windows[command.call]
         if not command.verdict.permits:
             admission = Admission(effect=command.verdict.effect, reasons=command.verdict.reasons)
@@ -209,6 +229,15 @@ class Batch:
             admission = admit(command.quote, command.rates, command.budgets, standings, now_ns)
         allowed = admission.effect == "allow"
         if allowed:
+            if name_key is not None and command.name is not None:
+                self._name(
+                    NamedCall(
+                        key=name_key,
+                        call=command.call,
+                        request=command.name.request,
+                        expires_ns=now_ns + NAME_HOLDS_NS,
+                    )
+                )
             self._take(command, admission, windows)
             admission = _with_reasons(admission, command.verdict.reasons)
         state: State = "refused"
@@ -297,6 +326,21 @@ class Batch:
         if row.state == "reserved":
             return self._let_go(row, "release", NEVER_ANSWERED)
         return self._settle(row, Evidence(source="not_sent", note=NEVER_ANSWERED))
+
+    def _keep(self, command: Keep) -> Reply:
+        """Close a name with the answer that is kept under it, or free it; another call's name is left alone."""
+        key = (command.tenant, command.agent, command.name)
+        named = self._names.get(key)
+        if named is not None and named.call == command.call and not named.is_closed:
+            if command.is_unsent:
+                del self._names[key]
+                self._changed_names[key] = None
+            else:
+                self._name(msgspec.structs.replace(named, is_closed=True, answer=command.answer))
+        return Kept(call=command.call)
+
+    def _name(self, named: NamedCall) -> None:
+        self._names[named.key] = self._changed_names[named.key] = named
 
     def _has_expired(self, row: CallRow) -> bool:
         return row.expires_ns is not None and self._now[row.tenant] >= row.expires_ns
@@ -417,6 +461,15 @@ class Batch:
             last_ns=head.last_ns,
         )
         return head.next_sequence
+
+
+def _name_key(command: Command) -> NameKey | None:
+    """The caller's name for a command's call, if it has one."""
+    if isinstance(command, Admit) and command.name is not None:
+        return (command.tenant, command.attribution.agent, command.name.name)
+    if isinstance(command, Keep):
+        return (command.tenant, command.agent, command.name)
+    return None
 
 
 def _maximum(quote: Quote | None) -> int | None:

@@ -20,7 +20,10 @@ from aegis_gateway.application.commands import (
     Admitted,
     ArgumentsRecord,
     Attribution,
+    CallName,
     Command,
+    Keep,
+    Known,
     Lose,
     Moved,
     Reply,
@@ -28,10 +31,10 @@ from aegis_gateway.application.commands import (
     Stale,
 )
 from aegis_gateway.application.directory import Directory, KnownKey, TenantView
-from aegis_gateway.application.ports import Clock
+from aegis_gateway.application.ports import Clock, NameKey
 from aegis_gateway.domain.admit import BudgetClaim
 from aegis_gateway.domain.decision import Reason, Verdict, refusal
-from aegis_gateway.domain.errors import CallError, KeyFormatError, LedgerUnavailable
+from aegis_gateway.domain.errors import CallError, CallRepeated, KeyFormatError, LedgerUnavailable
 from aegis_gateway.domain.judge import Policies, PolicyRequest, judge
 from aegis_gateway.domain.keys import check_key, key_hash
 from aegis_gateway.domain.ledger import Evidence, Standing
@@ -51,6 +54,8 @@ CLAIMS_REMEMBERED_MAX = 65_536
 
 CATCH_UP_INTERVAL_S = 1.0
 CATCH_UP_BATCH = 256
+
+IDEMPOTENCY_KEY_CHARACTERS_MAX = 255
 
 POLICY_DECIMALS = 4
 """Cedar's decimals have four places: costs are rounded up to them for policies to compare."""
@@ -195,7 +200,7 @@ class Calls:
         self,
         key: str | None,
         describe: Callable[[TenantView, Agent], D],
-        context: CallContext = NO_CONTEXT,  # noqa: ARG002  # read as soon as runs and idempotency are here
+        context: CallContext = NO_CONTEXT,
     ) -> Decided[D]:
         """Identify, quote, judge and admit a call; what is returned is on disk.
 
@@ -205,6 +210,7 @@ class Calls:
         Raises:
             NotIdentified: the caller is unknown.
             CallError: the call cannot be understood.
+            CallRepeated: its name is that of a call before; nothing was decided.
             LedgerUnavailable: the decision could not be made durable.
         """
         call = self._new_id()
@@ -221,7 +227,7 @@ class Calls:
                 if self._directory.copy is copy:
                     raise
                 continue
-            command = self._admission(call, known.key, agent, view, described)
+            command = self._admission(call, known.key, agent, view, described, context)
             reply = await self._ledger.ask(command)
             if isinstance(reply, Admitted):
                 return Decided(
@@ -232,6 +238,8 @@ class Calls:
                     policy_version=command.policy_version,
                     budgets=command.budgets,
                 )
+            if isinstance(reply, Known):
+                raise CallRepeated(reply.first, is_same=reply.is_same)
             if isinstance(reply, Stale):
                 await self._directory.refresh(view.registry.tenant, reply.epoch)
         raise LedgerUnavailable("the configuration keeps changing; try again in a moment")
@@ -251,6 +259,30 @@ class Calls:
             LedgerUnavailable: it is not on disk yet; the call stays at its maximum all the same.
         """
         return await self._moved(Lose(call=decided.call, tenant=decided.tenant, reason=reason))
+
+    async def keep(
+        self, key: str | None, name: str, call: str, answer: bytes | None, *, is_unsent: bool
+    ) -> None:
+        """Keep what was answered to a named call, encrypted; nothing is kept of it where `answer` is None.
+
+        Raises:
+            NotIdentified: the caller is unknown.
+            LedgerUnavailable: it is not on disk. Whoever repeats the call is told that its answer is not kept.
+        """
+        known = await self.identify(key)
+        tenant, agent = known.view.registry.tenant, known.key.agent
+        await self._ledger.ask(
+            Keep(call=call, tenant=tenant, agent=agent, name=name, answer=answer, is_unsent=is_unsent)
+        )
+
+    async def name_key(self, key: str | None, name: str) -> NameKey:
+        """The full name of a caller's name for a call.
+
+        Raises:
+            NotIdentified: the caller is unknown.
+        """
+        known = await self.identify(key)
+        return (known.view.registry.tenant, known.key.agent, name)
 
     async def _moved(self, command: Settle | Lose) -> Moved:
         try:
@@ -296,7 +328,15 @@ class Calls:
             )
         return known.agent
 
-    def _admission(self, call: str, key: Key, agent: Agent, view: TenantView, described: Described) -> Admit:
+    def _admission(
+        self,
+        call: str,
+        key: Key,
+        agent: Agent,
+        view: TenantView,
+        described: Described,
+        context: CallContext,
+    ) -> Admit:
         registry = view.registry
         rates, budgets = _claims(view, agent, key, described)
         quote = described.quote
@@ -320,6 +360,7 @@ class Calls:
                 tool=described.tool,
                 model=described.model,
                 region=described.region,
+                retry=context.retry,
             ),
             verdict=verdict,
             arguments=self._arguments_record(view, described),
@@ -328,6 +369,7 @@ class Calls:
             quote=None if isinstance(quote, Reason) else quote,
             rates=rates,
             budgets=budgets,
+            name=_call_name(context, view, described),
         )
 
     def _arguments_record(self, view: TenantView, described: Described) -> ArgumentsRecord:
@@ -353,6 +395,24 @@ def remaining_nano_usd(budgets: tuple[BudgetClaim, ...], balances: tuple[Standin
         if budget.quantity == USD
     ]
     return min(left) if left else None
+
+
+def _call_name(context: CallContext, view: TenantView, described: Described) -> CallName | None:
+    """The caller's name for the call, with a keyed digest of what is asked for; that of another call differs.
+
+    Raises:
+        CallError: it is no name.
+    """
+    name = context.idempotency_key
+    if name is None:
+        return None
+    if len(name) > IDEMPOTENCY_KEY_CHARACTERS_MAX or not (name.isascii() and name.isprintable()):
+        raise CallError(
+            f"an idempotency key has at most {IDEMPOTENCY_KEY_CHARACTERS_MAX} printable ASCII characters",
+            field="idempotency-key",
+        )
+    asked = f"{described.connector}\n{described.tool}\n".encode() + described.canonical
+    return CallName(name=name, request=hmac.digest(view.arguments_key, asked, "sha256"))
 
 
 def connector_of(view: TenantView, described: Described) -> Connector:

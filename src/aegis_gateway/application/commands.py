@@ -36,6 +36,7 @@ class Attribution(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     region: str = ""
     run: str | None = None
     parent: str | None = None
+    retry: int = 0
 
 
 class ArgumentsRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -49,6 +50,13 @@ class ArgumentsRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True
     digest: str
     hmac: str
     summary: dict[str, object]
+
+
+class CallName(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """A caller's own name for a call (its idempotency key), and what tells the request from another."""
+
+    name: str
+    request: bytes
 
 
 class Admit(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
@@ -70,6 +78,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True
     rates: tuple[RateClaim, ...] = ()
     budgets: tuple[BudgetClaim, ...] = ()
     reserve_for_ns: int | None = None
+    name: CallName | None = None
 
 
 class Dispatch(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
@@ -121,7 +130,18 @@ class Withdraw(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=T
     not_before: int
 
 
-Command = Admit | Dispatch | Settle | Release | Lose | Expire | Withdraw
+class Keep(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
+    """Keep a named call's answer, encrypted, or note that there is none; `is_unsent` frees the name again."""
+
+    call: str
+    tenant: str
+    agent: str
+    name: str
+    answer: bytes | None = None
+    is_unsent: bool = False
+
+
+Command = Admit | Dispatch | Settle | Release | Lose | Expire | Withdraw | Keep
 
 
 class Admitted(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
@@ -144,6 +164,14 @@ class Stale(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True
     epoch: int
 
 
+class Known(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
+    """The caller's name for the call is that of another, `first`; nothing was decided. `is_same`: so is the request."""
+
+    call: str
+    first: str
+    is_same: bool
+
+
 class Moved(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
     """A call's transition that is on disk. `balances` are those of its legs, in their order."""
 
@@ -163,4 +191,10 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=Tru
     message: str
 
 
-Reply = Admitted | Stale | Moved | Failed
+class Kept(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
+    """What was to be kept of an answer is on disk, or the name was another call's and nothing was changed."""
+
+    call: str
+
+
+Reply = Admitted | Stale | Known | Moved | Kept | Failed

@@ -47,6 +47,7 @@ class Ledger:
         Raises:
             LedgerUnavailable: the store cannot be read; nothing was tidied.
         """
+        self._store.forget_expired_names(limit)
         expired, orphans = self._store.expired(limit), self._store.orphans(limit)
         withdrawn, self._unanswered = self._unanswered, {}
         commands: list[Command] = [

@@ -93,6 +93,24 @@ class StandingRow(msgspec.Struct, frozen=True, kw_only=True):
     standing: Standing
 
 
+NameKey = tuple[str, str, str]
+"""Tenant, agent, and the agent's name for a call: its idempotency key."""
+
+
+class NamedCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that its caller named. `request` tells its request from another one; `answer` is encrypted.
+
+    It is closed when it is known what is kept of the answer: nothing, where `answer` is None.
+    """
+
+    key: NameKey
+    call: str
+    request: bytes
+    expires_ns: int
+    is_closed: bool = False
+    answer: bytes | None = None
+
+
 class Changes(msgspec.Struct, kw_only=True):
     """All that one batch changes, to be written in one transaction."""
 
@@ -103,6 +121,8 @@ class Changes(msgspec.Struct, kw_only=True):
     entries: list[EntryRow] = []
     standings: list[StandingRow] = []
     arrivals: list[tuple[str, RateKey, int]] = []
+    names: list[NamedCall] = []
+    freed_names: list[NameKey] = []
 
 
 class LockedTenants(Protocol):
@@ -124,6 +144,9 @@ class LockedTenants(Protocol):
 
     def arrivals(self, keys: Collection[tuple[str, RateKey]]) -> dict[tuple[str, RateKey], int]:
         """Theoretical arrival times by tenant and key; those never used are absent."""
+
+    def named_calls(self, keys: Collection[NameKey]) -> dict[NameKey, NamedCall]:
+        """Calls by their callers' names for them; unknown ones are absent."""
 
     def write(self, changes: Changes) -> None:
         """Write everything; it is durable when the transaction's block is left without an exception."""
@@ -148,6 +171,9 @@ class LedgerStore(Protocol):
 
     def orphans(self, limit: int) -> list[tuple[str, str]]:
         """Tenant and id of dispatched calls whose ledger process is gone."""
+
+    def forget_expired_names(self, limit: int) -> None:
+        """Delete names whose time has passed, and the answers that were kept under them."""
 
 
 class ConfigVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,6 +227,35 @@ class RegistryChange(LockedTenants, Protocol):
 
     def save_head(self, head: Head) -> None:
         """Set a tenant's head. A raised epoch sends every call judged before back to be judged again."""
+
+
+class NamedCallFound(msgspec.Struct, frozen=True, kw_only=True):
+    """A named call as somebody finds it who uses the name again, with its state and when it was settled."""
+
+    named: NamedCall
+    state: State
+    settled_ns: int | None
+
+
+class NamedCalls(Protocol):
+    """Named calls, read from outside the ledger. May block."""
+
+    def find(self, key: NameKey) -> NamedCallFound | None:
+        """What is known of a name."""
+
+
+class Sealer(Protocol):
+    """Encrypts what is kept of answers, for one tenant each."""
+
+    def seal(self, tenant: str, data: bytes, about: bytes) -> bytes:
+        """Encrypt; what it is about is bound to it."""
+
+    def open(self, tenant: str, sealed: bytes, about: bytes) -> bytes:
+        """Decrypt.
+
+        Raises:
+            StoreError: it is not what was sealed, or about something else.
+        """
 
 
 class RegistryStore(Protocol):

@@ -41,6 +41,8 @@ def decision_record(command: Admit, admission: Admission) -> dict[str, object]:
         "legs": _legs_record(admission.legs),
         "rates": [claim.rate for claim in command.rates],
     }
+    if who.retry:
+        record["retry"] = who.retry
     if quote is not None:
         record["quote"] = {
             "expected": amounts_text(quote.expected),

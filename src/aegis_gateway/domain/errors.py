@@ -5,6 +5,7 @@ AegisError
 ├── ConfigurationError    the operator's files are wrong: file, line, what to write instead
 ├── KeyFormatError        an API key that no Aegis issued
 ├── CallError             the caller's request cannot be understood, with the path of the fault
+├── CallRepeated          the caller named a call as it named one before
 ├── LedgerError
 │   ├── UnknownCall       no such call in the ledger
 │   ├── IllegalTransition the call is in a state from which this is not possible
@@ -68,6 +69,16 @@ class CallError(AegisError):
         super().__init__(message)
         self.field = field
         self.status = status
+
+
+class CallRepeated(AegisError):
+    """The caller gave a call the name (idempotency key) of one before, `first`; `is_same`: and the same request."""
+
+    def __init__(self, first: str, *, is_same: bool) -> None:
+        """Keep the call that had the name first."""
+        super().__init__(f"call `{first}` was made under this idempotency key before")
+        self.first = first
+        self.is_same = is_same
 
 
 class LedgerError(AegisError):

@@ -24,6 +24,7 @@ from aegis_gateway.adapters.ledger_client import LedgerClient
 from aegis_gateway.configuration.settings import read_settings
 from aegis_gateway.entrypoints.collector import calm_collector
 from aegis_gateway.entrypoints.data_plane.app import DataPlane
+from aegis_gateway.entrypoints.data_plane.idempotency import Idempotency
 
 BACKLOG = 2_048
 BACKPRESSURE = 8_192
@@ -37,9 +38,11 @@ async def serve(socket_path: Path) -> None:
     settings = read_settings()
     stopping = asyncio.Event()
     ledger = await LedgerClient.connect(socket_path, on_lost=lambda: _end(stopping))
-    data_plane = DataPlane(
-        bootstrap.calls(settings, ledger), bootstrap.upstream(), bootstrap.reference_secrets()
+    calls = bootstrap.calls(settings, ledger)
+    idempotency = Idempotency(
+        calls, bootstrap.named_calls(settings), bootstrap.sealer(settings), bootstrap.system_clock()
     )
+    data_plane = DataPlane(calls, bootstrap.upstream(), bootstrap.reference_secrets(), idempotency)
     server = Server(
         data_plane,
         address=settings.host,

@@ -21,7 +21,7 @@ from tests.gateways import ScriptedUpstream
 T = TypeVar("T")
 
 HOST = "upstream.example"
-OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+OK = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok"
 SOON = Deadlines(connect_s=1, first_byte_s=1, idle_s=1, total_s=3)
 
 

@@ -96,3 +96,29 @@ with kept as materialized (
        and database = (select oid from pg_database where datname = current_database())
 )
 select tenant, call from call where state = 'dispatched' and boot not in (select boot from kept) limit %s;
+
+-- name: named_calls
+-- What is known of calls by their callers' names for them, looked up like balances.
+select tenant, agent, name, found.call, found.request, found.expires_ns, found.is_closed, found.answer
+  from json_populate_recordset(null::named_call, %s::json) as key
+ cross join lateral (
+    select named_call.call, named_call.request, named_call.expires_ns, named_call.is_closed, named_call.answer
+      from named_call
+     where named_call.tenant = key.tenant and named_call.agent = key.agent and named_call.name = key.name offset 0
+ ) as found;
+
+-- name: write_named_calls
+-- Calls' names, or what became of them. A name may be used again when it has expired.
+insert into named_call select * from json_populate_recordset(null::named_call, %s::json)
+on conflict (tenant, agent, name) do update
+   set call = excluded.call, request = excluded.request, expires_ns = excluded.expires_ns,
+       is_closed = excluded.is_closed, answer = excluded.answer;
+
+-- name: forget_named_call
+-- A name that is free again: its call was never sent.
+delete from named_call where tenant = %s and agent = %s and name = %s;
+
+-- name: forget_expired
+-- Names whose time has passed, with their answers.
+delete from named_call
+ where ctid = any(array(select ctid from named_call where expires_ns <= %s limit %s));

@@ -30,10 +30,12 @@ from aegis_gateway.adapters.rows import (
     charge_values,
     entry_values,
     move_values,
+    name_values,
+    named_call,
     standing_values,
     stored_state,
 )
-from aegis_gateway.application.ports import CallRow, Changes, Clock, Head, StoredState
+from aegis_gateway.application.ports import CallRow, Changes, Clock, Head, NamedCall, NameKey, StoredState
 from aegis_gateway.domain.admit import RateKey, StandingKey
 from aegis_gateway.domain.errors import LedgerUnavailable, StoreError
 from aegis_gateway.domain.ledger import Standing
@@ -54,6 +56,7 @@ _CHARGE_COLUMNS = (
     "tenant", "call", "line", "kind", "quantity", "unit", "unit_price_nano_usd", "per", "price_version",
     "nano_usd", "price_source",
 )  # fmt: skip
+_NAME_COLUMNS = ("tenant", "agent", "name", "call", "request", "expires_ns", "is_closed", "answer")
 _ENTRY_COLUMNS = ("tenant", "sequence", "call", "type", "at_ns", "body")
 
 _encode = msgspec.json.Encoder().encode
@@ -135,6 +138,10 @@ class PostgresStore:
     def orphans(self, limit: int) -> list[tuple[str, str]]:
         """Tenant and id of dispatched calls whose keeper's session is gone."""
         return self._read(lambda c: c.execute(_Q["orphans"], (limit,)).fetchall())
+
+    def forget_expired_names(self, limit: int) -> None:
+        """Delete names whose time has passed."""
+        self._read(lambda c: c.execute(_Q["forget_expired"], (self._now_ns(c), limit)))
 
     # -- the registry --------------------------------------------------------------------------------------
 
@@ -259,6 +266,11 @@ class _Locked(RegistryRows):
         rows = self._all(self._execute("arrivals", (wanted,)))
         return {(tenant, (rate, scope)): arrival_ns for tenant, rate, scope, arrival_ns in rows}
 
+    def named_calls(self, keys: Collection[NameKey]) -> dict[NameKey, NamedCall]:
+        wanted = _records(_NAME_COLUMNS[:3], keys)
+        rows = self._all(self._execute("named_calls", (wanted,)))
+        return {(key := (row[0], row[1], row[2])): named_call(key, row[3:]) for row in rows}
+
     def write(self, changes: Changes) -> None:
         charges = [values for charge in changes.charges for values in charge_values(*charge)]
         arrivals = [(tenant, *key, arrival) for tenant, key, arrival in changes.arrivals]
@@ -274,6 +286,9 @@ class _Locked(RegistryRows):
         )
         self._write("write_standings", _STANDING_COLUMNS, [standing_values(row) for row in changes.standings])
         self._write("write_arrivals", _ARRIVAL_COLUMNS, arrivals)
+        for key in changes.freed_names:
+            self._execute("forget_named_call", key)
+        self._write("write_named_calls", _NAME_COLUMNS, [_name_values(named) for named in changes.names])
 
     def _write(self, query: str, columns: tuple[str, ...], rows: Sequence[Sequence[object]]) -> None:
         if rows:
@@ -302,6 +317,10 @@ def _call_values(row: CallRow) -> list[object]:
     values = list(call_values(row))
     values[_SALT] = _bytea(row.salt)
     return values
+
+
+def _name_values(named: NamedCall) -> list[object]:
+    return [_bytea(value) if isinstance(value, bytes) else value for value in name_values(named)]
 
 
 def _bytea(value: bytes) -> str:

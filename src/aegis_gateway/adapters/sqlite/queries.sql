@@ -67,3 +67,22 @@ select tenant, call from call
 -- Dispatched calls of other openings of this database: there is one at a time, so those are gone.
 select tenant, call from call
  where state = 'dispatched' and state in ('reserved', 'dispatched', 'in_doubt') and boot <> ? limit ?;
+
+-- name: named_call
+-- What is known of a call by its caller's name for it.
+select call, request, expires_ns, is_closed, answer from named_call where tenant = ? and agent = ? and name = ?;
+
+-- name: write_named_call
+-- A call's name, or what became of it. A name may be used again when it has expired.
+insert into named_call (tenant, agent, name, call, request, expires_ns, is_closed, answer) values (?, ?, ?, ?, ?, ?, ?, ?)
+on conflict (tenant, agent, name) do update
+   set call = excluded.call, request = excluded.request, expires_ns = excluded.expires_ns,
+       is_closed = excluded.is_closed, answer = excluded.answer;
+
+-- name: forget_named_call
+-- A name that is free again: its call was never sent.
+delete from named_call where tenant = ? and agent = ? and name = ?;
+
+-- name: forget_expired
+-- Names whose time has passed, with their answers.
+delete from named_call where rowid in (select rowid from named_call where expires_ns <= ? limit ?);

@@ -26,6 +26,8 @@ from aegis_gateway.adapters.rows import (
     charge_values,
     entry_values,
     move_values,
+    name_values,
+    named_call,
     standing_values,
     stored_state,
 )
@@ -35,6 +37,8 @@ from aegis_gateway.application.ports import (
     Changes,
     Clock,
     Head,
+    NamedCall,
+    NameKey,
     StoredState,
 )
 from aegis_gateway.domain.admit import RateKey, StandingKey
@@ -126,6 +130,10 @@ class SqliteStore:
         """Tenant and id of dispatched calls of ledger processes that are gone."""
         return self._read(_Q["orphans"], (self.boot, limit))
 
+    def forget_expired_names(self, limit: int) -> None:
+        """Delete names whose time has passed."""
+        self._read(_Q["forget_expired"], (self._clock.now_ns(), limit))
+
     # -- the registry --------------------------------------------------------------------------------------
 
     def state(self) -> StoredState:
@@ -206,6 +214,10 @@ class _Locked(RegistryRows):
             for (arrival_ns,) in execute(_Q["arrival"], (tenant, *key))
         }
 
+    def named_calls(self, keys: Collection[NameKey]) -> dict[NameKey, NamedCall]:
+        execute = self._connection.execute
+        return {key: named_call(key, row) for key in keys for row in execute(_Q["named_call"], key)}
+
     def write(self, changes: Changes) -> None:
         many = self._connection.executemany
         many(_Q["write_head"], [(head.next_sequence, head.last_ns, head.tenant) for head in changes.heads])
@@ -215,6 +227,9 @@ class _Locked(RegistryRows):
         many(_Q["write_entry"], [entry_values(row) for row in changes.entries])
         many(_Q["write_standing"], [standing_values(row) for row in changes.standings])
         many(_Q["write_arrival"], [(tenant, *key, arrival) for tenant, key, arrival in changes.arrivals])
+        if changes.names or changes.freed_names:
+            many(_Q["forget_named_call"], changes.freed_names)
+            many(_Q["write_named_call"], [name_values(named) for named in changes.names])
 
     def _rows(self, sql: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         return self._connection.execute(sql, values).fetchall()

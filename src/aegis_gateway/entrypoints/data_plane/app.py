@@ -9,6 +9,8 @@ from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.ports import Secrets, Upstream
 from aegis_gateway.domain.errors import AegisError, CallError
 from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol, Scope, send_error
+from aegis_gateway.entrypoints.data_plane.idempotency import HEADER as IDEMPOTENCY_KEY
+from aegis_gateway.entrypoints.data_plane.idempotency import Idempotency
 from aegis_gateway.entrypoints.data_plane.pressure import Pressure
 from aegis_gateway.entrypoints.data_plane.refusals import misunderstood, unavailable
 from aegis_gateway.entrypoints.data_plane.routes import Routes
@@ -27,10 +29,17 @@ class DataPlane:
     """
 
     def __init__(
-        self, calls: Calls, upstream: Upstream, secrets: Secrets, *, in_flight_max: int = CALLS_IN_FLIGHT_MAX
+        self,
+        calls: Calls,
+        upstream: Upstream,
+        secrets: Secrets,
+        idempotency: Idempotency,
+        *,
+        in_flight_max: int = CALLS_IN_FLIGHT_MAX,
     ) -> None:
         """Build the doors."""
         self._routes = Routes(calls, upstream, secrets)
+        self._idempotency = idempotency
         self._in_flight_max = in_flight_max
         self.pressure = Pressure()
         self.in_flight = 0
@@ -47,7 +56,10 @@ class DataPlane:
         self.in_flight += 1
         self.idle.clear()
         try:
-            await door(scope, protocol)
+            if IDEMPOTENCY_KEY in scope.headers:
+                await self._idempotency.serve(door, scope, protocol, errors)
+            else:
+                await door(scope, protocol)
         except CallError as fault:
             send_error(protocol, misunderstood(fault, errors))
         except AegisError as fault:

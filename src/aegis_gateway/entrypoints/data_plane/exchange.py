@@ -61,6 +61,9 @@ _NEVER_RETURNED = _HOP_BY_HOP | {"content-length", "set-cookie", "server", "date
 class RequestHeaders(Protocol):
     """Headers of a request, names in lower case."""
 
+    def __contains__(self, key: str) -> bool:
+        """Whether there is such a header, even one whose value is no text."""
+
     def get(self, key: str, default: Any = None) -> Any:
         """One header's value."""
 
