@@ -209,10 +209,13 @@ def test_a_kept_answer_is_unreadable(upstream: UpstreamProcess, gateway: Gateway
     answer = ask(gateway, "POST", CHAT, said("hi [[tokens=30]]"), headers=named("secret"))
     words = answer.json["choices"][0]["message"]["content"].encode()
     assert len(words) > 20
+    until(
+        lambda: gateway.query("select answer from named_call where name = 'secret'")[0]["answer"] is not None,
+        "the answer is not kept",
+    )
     files = [path for path in Path(gateway.directory).rglob("aegis.db*") if path.is_file()]
     assert files
     assert all(words[:20] not in path.read_bytes() for path in files)
-    assert gateway.query("select answer from named_call where name = 'secret'")[0]["answer"]
 
 
 def test_after_the_gateway_was_killed(upstream: UpstreamProcess) -> None:

@@ -326,6 +326,7 @@ def test_headers_tell_cost_and_what_is_left(gateway: Gateway) -> None:
         "aegis-decision-id": row["call"],
         "aegis-effect": "allow",
         "aegis-policy-version": row["policy_version"],
+        "aegis-run-id": row["run"],
         "aegis-cost-usd": usd_decimal_text(row["cost_nano_usd"]),
         "aegis-budget-remaining-usd": usd_decimal_text(CENT_NANO_USD - posted),
     } == {name: value for name, value in raw.headers.items() if name.startswith("aegis-")}

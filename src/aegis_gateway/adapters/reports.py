@@ -13,14 +13,16 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from aegis_gateway.adapters.rows import standing
 from aegis_gateway.domain.registry import Budget
+from aegis_gateway.domain.rolling import rolled
 from aegis_gateway.domain.window import Window, window_at
 
 _TENANTS = "select tenant from tenant_head order by tenant"
 """All tenants."""
 
 _STANDINGS = """
-select scope, pending, posted from standing
+select scope, pending, posted, buckets from standing
  where tenant = ? and budget = ? and "window" = ?
  order by scope
 """
@@ -40,7 +42,7 @@ select "window" as label, starts_ns, ends_ns, count(*) as scopes, sum(pending) a
 _CALLS = """
 select call, state, effect, reason_code, reason, agent, team, project, cost_centre, environment, connector,
        tool, model, api_key, run, policy_version, config_version, expected_nano_usd, maximum_nano_usd,
-       cost_nano_usd, overrun, decided_ns, settled_ns, sequence
+       cost_nano_usd, overrun, decided_ns, settled_ns, sequence, parent, customer
   from call
 """
 """Calls, without what only the ledger needs of them. What follows says which."""
@@ -184,6 +186,8 @@ class CallReport(msgspec.Struct, frozen=True, kw_only=True):
     decided_ns: int
     settled_ns: int | None
     sequence: int
+    parent: str | None = None
+    customer: str | None = None
 
     @property
     def counted_nano_usd(self) -> int | None:
@@ -198,6 +202,8 @@ class CallFilter(msgspec.Struct, frozen=True, kw_only=True):
     effect: str | None = None
     state: str | None = None
     since_ns: int | None = None
+    run: str | None = None
+    customer: str | None = None
 
 
 class Sum(msgspec.Struct, frozen=True, kw_only=True):
@@ -247,22 +253,32 @@ class Reports:
             window = self.window(budget, now_ns)
             rows = self._query(_STANDINGS, (tenant, budget.id, window.label))
             if not rows and not budget.per:
-                rows = [{"scope": "", "pending": 0, "posted": 0}]
-            found += [
-                BudgetStanding(
-                    budget=budget,
-                    scope=row["scope"],
-                    window=window,
-                    reserved=row["pending"],
-                    spent=row["posted"],
+                rows = [{"scope": "", "pending": 0, "posted": 0, "buckets": None}]
+            for row in rows:
+                balance = rolled(
+                    standing(row["pending"], row["posted"], row["buckets"]), budget.length_ns, now_ns
                 )
-                for row in rows
-            ]
+                found.append(
+                    BudgetStanding(
+                        budget=budget,
+                        scope=row["scope"],
+                        window=window,
+                        reserved=balance.pending,
+                        spent=balance.posted,
+                    )
+                )
         return found
 
     def window(self, budget: Budget, now_ns: int) -> Window:
         """The window of a budget that an instant falls into."""
-        return window_at(budget.period, ZoneInfo(budget.zone), now_ns, once=budget.once)
+        return window_at(
+            budget.period,
+            ZoneInfo(budget.zone),
+            now_ns,
+            once=budget.once,
+            length_ns=budget.length_ns,
+            year_starts=budget.year_starts,
+        )
 
     def windows(self, tenant: str, budget: str, now_ns: int, limit: int = 8) -> list[BudgetWindow]:
         """A budget's last windows in which it was used, the newest first."""
@@ -291,6 +307,8 @@ class Reports:
             (" and agent = ?", wanted.agent),
             (" and effect = ?", wanted.effect),
             (" and state = ?", wanted.state),
+            (" and run = ?", wanted.run),
+            (" and customer = ?", wanted.customer),
         ):
             if value is not None:
                 sql += condition

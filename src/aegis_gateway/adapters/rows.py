@@ -24,7 +24,7 @@ from aegis_gateway.application.ports import (
     StoredState,
     TenantState,
 )
-from aegis_gateway.domain.ledger import Leg
+from aegis_gateway.domain.ledger import Leg, Standing
 from aegis_gateway.domain.price import ChargeLine
 from aegis_gateway.domain.registry import Agent, Key, Throttle
 
@@ -49,6 +49,7 @@ _OVERRUN = _CALL_FIELDS.index("overrun")
 
 _legs_decoder = msgspec.json.Decoder(tuple[Leg, ...])
 _agent_decoder = msgspec.json.Decoder(Agent)
+_buckets_decoder = msgspec.json.Decoder(dict[int, int])
 _files_decoder = msgspec.json.Decoder(dict[str, str])
 _encode = msgspec.json.Encoder().encode
 
@@ -116,6 +117,13 @@ def entry_values(row: EntryRow) -> tuple[object, ...]:
     return (row.tenant, row.sequence, row.call, row.type, row.at_ns, row.body)
 
 
+def standing(pending: int, posted: int, buckets: str | None) -> Standing:
+    """A balance from its row."""
+    if buckets is None:
+        return Standing(pending=pending, posted=posted)
+    return Standing(pending=pending, posted=posted, buckets=_buckets_decoder.decode(buckets))
+
+
 def standing_values(row: StandingRow) -> tuple[object, ...]:
     """A balance as values."""
     return (
@@ -128,6 +136,7 @@ def standing_values(row: StandingRow) -> tuple[object, ...]:
         row.window.ends_ns,
         row.standing.pending,
         row.standing.posted,
+        None if row.standing.buckets is None else _encode(row.standing.buckets).decode(),
     )
 
 

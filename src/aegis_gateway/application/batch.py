@@ -42,18 +42,30 @@ from aegis_gateway.application.ports import (
     StandingRow,
 )
 from aegis_gateway.application.records import decision_record, settlement_record
-from aegis_gateway.domain.admit import Admission, BudgetClaim, RateKey, StandingKey, Standings, admit
+from aegis_gateway.domain.admit import (
+    Admission,
+    BudgetClaim,
+    RateKey,
+    StandingKey,
+    Standings,
+    admit,
+    instances_key,
+)
 from aegis_gateway.domain.decision import Reason
 from aegis_gateway.domain.entry import ENTRY_VERSION, canonical, time_text
 from aegis_gateway.domain.errors import IllegalTransition
 from aegis_gateway.domain.ledger import Evidence, Leg, Standing, State, settlement, transition
 from aegis_gateway.domain.quote import USD, Quote
-from aegis_gateway.domain.window import Period, Window, window_at
+from aegis_gateway.domain.rolling import length_of, rolled, settle_rolling
+from aegis_gateway.domain.window import Period, Window, YearStart, window_at
 
 CLOCK_FALL_TOLERATED_NS = 5_000_000_000
 
 NAME_HOLDS_NS = 24 * 3600 * 1_000_000_000
 """How long a caller's name for a call holds, and its answer is kept."""
+
+WAITED_AND_NOT_SENT_NS = 10 * 1_000_000_000
+"""How long after its wait was over a call may still be sent; then its reservation has run out."""
 
 NEVER_ANSWERED = "it was not known whether its admission was committed; nobody was told to send it"
 
@@ -63,16 +75,20 @@ class Windows:
 
     def __init__(self) -> None:
         """Start with none."""
-        self._current: dict[tuple[Period, str], Window] = {}
+        self._current: dict[tuple[Period, str, YearStart], Window] = {}
 
     def at(self, claim: BudgetClaim, now_ns: int) -> Window:
         """The window of a claim that an instant falls into."""
-        if claim.period == "once":
-            return window_at("once", ZoneInfo("UTC"), now_ns, once=claim.once)
-        key = (claim.period, claim.zone)
+        if claim.period in ("once", "rolling"):
+            return window_at(
+                claim.period, ZoneInfo("UTC"), now_ns, once=claim.once, length_ns=claim.length_ns
+            )
+        key = (claim.period, claim.zone, claim.year_starts)
         window = self._current.get(key)
         if window is None or not window.holds(now_ns):
-            window = self._current[key] = window_at(claim.period, ZoneInfo(claim.zone), now_ns)
+            window = self._current[key] = window_at(
+                claim.period, ZoneInfo(claim.zone), now_ns, year_starts=claim.year_starts
+            )
         return window
 
 
@@ -107,15 +123,24 @@ class Batch:
         }
         known = [command.call for command in commands if not (are_new and isinstance(command, Admit))]
         self._calls = locked.calls(known) if known else {}
-        standing_keys = {
-            (command.tenant, (claim.budget, claim.scope, window.label))
-            for command in admits
-            for claim, window in zip(command.budgets, self._claim_windows[command.call], strict=True)
-        } | {
-            (row.tenant, (leg.budget, leg.scope, leg.window))
-            for row in self._calls.values()
-            for leg in row.legs
-        }
+        standing_keys = (
+            {
+                (command.tenant, (claim.budget, claim.scope, window.label))
+                for command in admits
+                for claim, window in zip(command.budgets, self._claim_windows[command.call], strict=True)
+            }
+            | {
+                (row.tenant, (leg.budget, leg.scope, leg.window))
+                for row in self._calls.values()
+                for leg in row.legs
+            }
+            | {
+                (command.tenant, instances_key(claim, self._now[command.tenant]))
+                for command in admits
+                for claim in command.budgets
+                if claim.instances_max is not None
+            }
+        )
         self._standings = locked.standings(standing_keys) if standing_keys else {}
         rate_keys = {
             (command.tenant, (claim.rate, claim.scope)) for command in admits for claim in command.rates
@@ -240,10 +265,13 @@ class Batch:
                 )
             self._take(command, admission, windows)
             admission = _with_reasons(admission, command.verdict.reasons)
+        reserve_for_ns = command.reserve_for_ns
+        if reserve_for_ns is None and admission.wait_ns:
+            reserve_for_ns = admission.wait_ns + WAITED_AND_NOT_SENT_NS
         state: State = "refused"
         if allowed:
-            state = "dispatched" if command.reserve_for_ns is None else "reserved"
-        row = self._new_row(command, admission, state, now_ns)
+            state = "dispatched" if reserve_for_ns is None else "reserved"
+        row = self._new_row(command, admission, state, now_ns, reserve_for_ns)
         self._new_calls[row.call] = self._calls[row.call] = row
         self._enter(row, "decision", decision_record(command, admission))
         return Admitted(
@@ -255,19 +283,25 @@ class Batch:
             output_tokens=admission.output_tokens,
             maximum=admission.maximum,
             balances=self._balances(row.tenant, row.legs),
+            wait_ns=admission.wait_ns,
         )
 
     def _standings_for(self, command: Admit, windows: tuple[Window, ...]) -> Standings:
         tenant = command.tenant
-        keys = [
-            (claim.budget, claim.scope, window.label)
-            for claim, window in zip(command.budgets, windows, strict=True)
-        ]
+        keys: list[StandingKey] = []
+        for claim, window in zip(command.budgets, windows, strict=True):
+            key = (claim.budget, claim.scope, window.label)
+            keys.append(key)
+            if claim.length_ns and (tenant, key) in self._standings:
+                standing = self._standings[tenant, key]
+                self._standings[tenant, key] = rolled(standing, claim.length_ns, self._now[tenant])
+            if claim.instances_max is not None:
+                keys.append(instances_key(claim, self._now[tenant]))
         balances = {key: self._standings[tenant, key] for key in keys if (tenant, key) in self._standings}
         arrivals = {
-            key: self._arrivals[tenant, key]
+            rate: self._arrivals[tenant, rate]
             for claim in command.rates
-            if (tenant, key := (claim.rate, claim.scope)) in self._arrivals
+            if (tenant, rate := (claim.rate, claim.scope)) in self._arrivals
         }
         return Standings(windows=windows, balances=balances, arrivals=arrivals)
 
@@ -276,6 +310,10 @@ class Batch:
         for leg, window in zip(admission.legs, windows, strict=True):
             balance = self._standings.get((tenant, (leg.budget, leg.scope, leg.window)), Standing())
             self._stand(tenant, leg, balance.reserve(leg.amount), window)
+        for counter in admission.opened:
+            opened = self._standings.get((tenant, counter), Standing())
+            self._standings[tenant, counter] = Standing(posted=opened.posted + 1)
+            self._touched[tenant, counter] = ("instances", None)
         for key, arrival in admission.arrivals.items():
             self._arrivals[tenant, key] = self._changed_arrivals[tenant, key] = arrival
 
@@ -294,7 +332,7 @@ class Batch:
             evidence = msgspec.structs.replace(evidence, actual={leg.quantity: 0 for leg in row.legs})
         outcome = settlement(row.legs, row.maximum_nano_usd, evidence)
         for leg, amount in zip(row.legs, outcome.amounts, strict=True):
-            self._stand(row.tenant, leg, self._standing(row.tenant, leg).settle(leg.amount, amount))
+            self._stand(row.tenant, leg, self._settled(row, leg, amount))
         if evidence.lines:
             self._changes.charges.append((row.tenant, row.call, evidence.lines))
         return self._move(
@@ -305,6 +343,14 @@ class Batch:
             cost_nano_usd=outcome.cost_nano_usd,
             overrun=outcome.overrun,
         )
+
+    def _settled(self, row: CallRow, leg: Leg, amount: int) -> Standing:
+        """A leg's balance with its reservation replaced by what was spent."""
+        standing, length_ns = self._standing(row.tenant, leg), length_of(leg.window)
+        if length_ns is None:
+            return standing.settle(leg.amount, amount)
+        now_ns = self._now[row.tenant]
+        return settle_rolling(standing, leg.amount, amount, length_ns, row.decided_ns, now_ns)
 
     def _let_go(self, row: CallRow, event: str, reason: str) -> Reply:
         state = transition(row.state, "release" if event == "release" else "expire")
@@ -384,7 +430,12 @@ class Batch:
         return self._standings.get((tenant, (leg.budget, leg.scope, leg.window)), Standing())
 
     def _balances(self, tenant: str, legs: tuple[Leg, ...]) -> tuple[Standing, ...]:
-        return tuple(self._standing(tenant, leg) for leg in legs)
+        return tuple(
+            standing
+            if standing.buckets is None
+            else Standing(pending=standing.pending, posted=standing.posted)
+            for standing in (self._standing(tenant, leg) for leg in legs)
+        )
 
     def _stand(self, tenant: str, leg: Leg, standing: Standing, window: Window | None = None) -> None:
         """Change a balance. Whoever may be opening it says in which window; the bounds count only then."""
@@ -393,7 +444,14 @@ class Batch:
         if window is not None or key not in self._touched:
             self._touched[key] = (leg.quantity, window)
 
-    def _new_row(self, command: Admit, admission: Admission, state: State, now_ns: int) -> CallRow:
+    def _new_row(
+        self,
+        command: Admit,
+        admission: Admission,
+        state: State,
+        now_ns: int,
+        reserve_for_ns: int | None,
+    ) -> CallRow:
         who, quote = command.attribution, command.quote
         first = admission.reasons[0] if admission.reasons else None
         return CallRow(
@@ -424,9 +482,10 @@ class Batch:
             salt=command.arguments.salt,
             boot=self._boot,
             decided_ns=now_ns,
-            expires_ns=None if command.reserve_for_ns is None else now_ns + command.reserve_for_ns,
+            expires_ns=None if reserve_for_ns is None else now_ns + reserve_for_ns,
             settled_ns=None,
             sequence=self._heads[command.tenant].next_sequence,
+            customer=who.customer,
         )
 
     def _enter(self, row: CallRow, entry_type: str, record: dict[str, object]) -> int:
@@ -484,6 +543,8 @@ def _with_reasons(admission: Admission, reasons: tuple[Reason, ...]) -> Admissio
         arrivals=admission.arrivals,
         output_tokens=admission.output_tokens,
         maximum=admission.maximum,
+        wait_ns=admission.wait_ns,
+        opened=admission.opened,
     )
 
 

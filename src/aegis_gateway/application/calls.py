@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import re
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
+from aegis_gateway.application.claims import claims_of
 from aegis_gateway.application.commands import (
     Admit,
     Admitted,
@@ -22,16 +24,19 @@ from aegis_gateway.application.commands import (
     Attribution,
     CallName,
     Command,
+    Dispatch,
     Keep,
     Known,
     Lose,
     Moved,
+    Release,
     Reply,
     Settle,
     Stale,
 )
 from aegis_gateway.application.directory import Directory, KnownKey, TenantView
 from aegis_gateway.application.ports import Clock, NameKey
+from aegis_gateway.application.runs import Runs
 from aegis_gateway.domain.admit import BudgetClaim
 from aegis_gateway.domain.decision import Reason, Verdict, refusal
 from aegis_gateway.domain.errors import CallError, CallRepeated, KeyFormatError, LedgerUnavailable
@@ -40,17 +45,17 @@ from aegis_gateway.domain.keys import check_key, key_hash
 from aegis_gateway.domain.ledger import Evidence, Standing
 from aegis_gateway.domain.money import usd_rounded_up
 from aegis_gateway.domain.quote import USD, Quote
-from aegis_gateway.domain.rate import RateClaim
-from aegis_gateway.domain.registry import Agent, Connector, Dimension, Key, Match, Registry
+from aegis_gateway.domain.registry import Agent, Connector, Key
 
 D_co = TypeVar("D_co", bound="Described", covariant=True)
 D = TypeVar("D", bound="Described")
 
 _JUDGED_AGAIN_MAX = 8
 
-KEY_THROTTLE = "key-throttle"
+WAITING_MAX = 1_024
+"""How many calls of one worker may wait for a rate limit's next turn."""
 
-CLAIMS_REMEMBERED_MAX = 65_536
+_CALL_ID = re.compile(r"call_[0-9a-f]{32}")
 
 CATCH_UP_INTERVAL_S = 1.0
 CATCH_UP_BATCH = 256
@@ -121,6 +126,7 @@ class Decided(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):
     admitted: Admitted
     policy_version: str
     budgets: tuple[BudgetClaim, ...]
+    run: str
 
     @property
     def allows(self) -> bool:
@@ -146,6 +152,8 @@ class Calls:
         self._random_bytes = random_bytes
         self._pepper = pepper
         self._seen_key = random_bytes(32)
+        self._runs = Runs(pepper, random_bytes)
+        self._waiting = 0
         self._late: list[Settle | Lose] = []
         self._catching_up: asyncio.Task[None] | None = None
 
@@ -214,6 +222,7 @@ class Calls:
             LedgerUnavailable: the decision could not be made durable.
         """
         call = self._new_id()
+        run = ""
         await self._directory.keep_current(self._clock.now_ns())
         for _ in range(_JUDGED_AGAIN_MAX):
             known = await self.identify(key)
@@ -221,15 +230,19 @@ class Calls:
             try:
                 agent = self._valid_agent(known)
                 described = describe(view, agent)
+                _check_context(context, view)
             except CallError:
                 # What is wrong by this copy may be right by now, and no ledger will say so: look before saying no.
                 await self._directory.refresh_if_changed()
                 if self._directory.copy is copy:
                     raise
                 continue
-            command = self._admission(call, known.key, agent, view, described, context)
+            run = run or self._run(context, view, agent, known.key)
+            command = self._admission(call, known.key, agent, view, described, context, run)
             reply = await self._ledger.ask(command)
             if isinstance(reply, Admitted):
+                if reply.wait_ns:
+                    await self._wait(command, reply)
                 return Decided(
                     call=call,
                     tenant=view.registry.tenant,
@@ -237,6 +250,7 @@ class Calls:
                     admitted=reply,
                     policy_version=command.policy_version,
                     budgets=command.budgets,
+                    run=run,
                 )
             if isinstance(reply, Known):
                 raise CallRepeated(reply.first, is_same=reply.is_same)
@@ -312,6 +326,41 @@ class Calls:
         finally:
             self._catching_up = None
 
+    def _run(self, context: CallContext, view: TenantView, agent: Agent, key: Key) -> str:
+        """The run that a call is of: the one it names, or a new one.
+
+        Raises:
+            CallError: it names another's, or none that there is.
+        """
+        bound = (view.registry.tenant, agent.id, key.id)
+        if context.run is None:
+            return self._runs.mint(*bound)
+        self._runs.check(context.run, *bound)
+        return context.run
+
+    async def _wait(self, command: Admit, admitted: Admitted) -> None:
+        """Wait for a reserved call's turn, and win its dispatch.
+
+        Raises:
+            LedgerUnavailable: too many wait already, or its reservation ran out; it is not sent.
+        """
+        if self._waiting >= WAITING_MAX:
+            release = Release(
+                call=command.call, tenant=command.tenant, reason="too many calls wait for their turn"
+            )
+            await self._ledger.ask(release)
+            raise LedgerUnavailable("too many calls wait for their turn; try again in a moment")
+        self._waiting += 1
+        try:
+            await asyncio.sleep(admitted.wait_ns / 1_000_000_000)
+        finally:
+            self._waiting -= 1
+        reply = await self._ledger.ask(Dispatch(call=command.call, tenant=command.tenant))
+        if not isinstance(reply, Moved) or reply.state != "dispatched":
+            raise LedgerUnavailable(
+                "the call waited for its turn longer than it could be reserved; try again"
+            )
+
     def _valid_agent(self, known: KnownKey) -> Agent:
         key = known.key
         if key.revoked_ns is not None:
@@ -336,9 +385,20 @@ class Calls:
         view: TenantView,
         described: Described,
         context: CallContext,
+        run: str,
     ) -> Admit:
         registry = view.registry
-        rates, budgets = _claims(view, agent, key, described)
+        rates, budgets = claims_of(
+            view,
+            agent,
+            key,
+            connector=described.connector,
+            tool=described.tool,
+            model=described.model,
+            run=run,
+            opens_run=context.run is None,
+            customer=context.customer,
+        )
         quote = described.quote
         verdict = (
             refusal(quote) if isinstance(quote, Reason) else _judged(agent, described, quote, view.policies)
@@ -360,7 +420,10 @@ class Calls:
                 tool=described.tool,
                 model=described.model,
                 region=described.region,
+                run=run,
+                parent=context.parent,
                 retry=context.retry,
+                customer=context.customer,
             ),
             verdict=verdict,
             arguments=self._arguments_record(view, described),
@@ -395,6 +458,25 @@ def remaining_nano_usd(budgets: tuple[BudgetClaim, ...], balances: tuple[Standin
         if budget.quantity == USD
     ]
     return min(left) if left else None
+
+
+def _check_context(context: CallContext, view: TenantView) -> None:
+    """Make sure that what a caller says of a call can be put into the record.
+
+    Raises:
+        CallError: the customer is not registered, or the parent is no call's id.
+    """
+    customer, parent = context.customer, context.parent
+    if customer is not None and customer not in view.registry.customers:
+        raise CallError(
+            f"customer `{customer[:64]}` is not registered; add it under `customers`, or leave `Aegis-Customer` out",
+            field="aegis-customer",
+        )
+    if parent is not None and not _CALL_ID.fullmatch(parent):
+        raise CallError(
+            f"`{parent[:64]}` is no call's id; send on what `Aegis-Decision-Id` said of the calling one",
+            field="aegis-parent-id",
+        )
 
 
 def _call_name(context: CallContext, view: TenantView, described: Described) -> CallName | None:
@@ -443,90 +525,3 @@ def _policy_request(agent: Agent, described: Described, action: str, quote: Quot
         resource=described.model if described.model is not None else described.connector,
         context={"args": described.arguments, "environment": agent.environment, "cost": cost},
     )
-
-
-def _claims(
-    view: TenantView, agent: Agent, key: Key, described: Described
-) -> tuple[tuple[RateClaim, ...], tuple[BudgetClaim, ...]]:
-    """The rates and budgets that apply to a call: worked out once for each combination of what they depend on."""
-    combination = (key.id, described.connector, described.tool, described.model)
-    claims = view.claims.get(combination)
-    if claims is None:
-        values = _dimensions(view.registry, agent, key, described)
-        claims = (_rate_claims(view.registry, key, values), _budget_claims(view.registry, agent, values))
-        if len(view.claims) < CLAIMS_REMEMBERED_MAX:
-            view.claims[combination] = claims
-    return claims
-
-
-def _dimensions(registry: Registry, agent: Agent, key: Key, described: Described) -> dict[Dimension, str]:
-    """What a call is in each dimension that budgets and rates can match; those it has none of are absent."""
-    values: dict[Dimension, str] = {
-        "tenant": registry.tenant,
-        "team": agent.team,
-        "agent": agent.id,
-        "key": key.id,
-        "connector": described.connector,
-        "tool": described.tool,
-        "environment": agent.environment,
-    }
-    if agent.project is not None:
-        values["project"] = agent.project
-    if described.model is not None:
-        values["model"] = described.model
-    return values
-
-
-def _rate_claims(registry: Registry, key: Key, values: dict[Dimension, str]) -> tuple[RateClaim, ...]:
-    claims = [
-        RateClaim(
-            rate=rate.id,
-            scope=_scope(rate.per, values),
-            limit=rate.limit,
-            period_ns=rate.period_ns,
-            burst=rate.burst,
-        )
-        for rate in registry.rates.values()
-        if _matches(rate.match, rate.per, values)
-    ]
-    if key.throttle is not None:
-        claims.append(
-            RateClaim(
-                rate=KEY_THROTTLE,
-                scope=key.id,
-                limit=key.throttle.limit,
-                period_ns=key.throttle.period_ns,
-                burst=key.throttle.limit,
-            )
-        )
-    return tuple(claims)
-
-
-def _budget_claims(registry: Registry, agent: Agent, values: dict[Dimension, str]) -> tuple[BudgetClaim, ...]:
-    return tuple(
-        BudgetClaim(
-            budget=budget.id,
-            scope=_scope(budget.per, values),
-            quantity=budget.quantity,
-            scale=registry.quantities[budget.quantity].scale,
-            is_money=registry.quantities[budget.quantity].is_money,
-            limit=budget.limit,
-            hard=budget.hard,
-            period=budget.period,
-            zone=budget.zone,
-            owner=budget.owner,
-            once=budget.once,
-        )
-        for budget in registry.budgets.values()
-        if budget.id == agent.budget or (budget.match and _matches(budget.match, budget.per, values))
-    )
-
-
-def _matches(match: Match, per: tuple[Dimension, ...], values: dict[Dimension, str]) -> bool:
-    return all(values.get(dimension) == wanted for dimension, wanted in match) and all(
-        dimension in values for dimension in per
-    )
-
-
-def _scope(per: tuple[Dimension, ...], values: dict[Dimension, str]) -> str:
-    return "/".join(values.get(dimension, "") for dimension in per)

@@ -37,6 +37,7 @@ class Attribution(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     run: str | None = None
     parent: str | None = None
     retry: int = 0
+    customer: str | None = None
 
 
 class ArgumentsRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -145,7 +146,10 @@ Command = Admit | Dispatch | Settle | Release | Lose | Expire | Withdraw | Keep
 
 
 class Admitted(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
-    """A decision that is on disk. `balances` are those of the call's budgets after it, in the order asked."""
+    """A decision that is on disk. `balances` are those of the call's budgets after it, in the order asked.
+
+    A call that has to wait is reserved, and must win its dispatch after `wait_ns`.
+    """
 
     call: str
     effect: Effect
@@ -155,6 +159,7 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=T
     output_tokens: int | None = None
     maximum: dict[str, int] = {}
     balances: tuple[Standing, ...] = ()
+    wait_ns: int = 0
 
 
 class Stale(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):

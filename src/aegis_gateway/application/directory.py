@@ -15,7 +15,7 @@ import msgspec
 from aegis_gateway.domain.admit import BudgetClaim
 from aegis_gateway.domain.judge import Policies
 from aegis_gateway.domain.rate import RateClaim
-from aegis_gateway.domain.registry import Agent, Key, Registry
+from aegis_gateway.domain.registry import Agent, Budget, Key, Rate, Registry
 
 RELOAD_INTERVAL_S = 0.05
 
@@ -23,7 +23,14 @@ RELOAD_INTERVAL_S = 0.05
 Combination = tuple[str, str, str, str | None]
 """Key, connector, tool, model."""
 
-Claims = tuple[tuple[RateClaim, ...], tuple[BudgetClaim, ...]]
+
+class Claims(msgspec.Struct, frozen=True, kw_only=True):
+    """Which rates and budgets apply: those that are known from the combination, and those that the call decides on."""
+
+    rates: tuple[RateClaim, ...]
+    budgets: tuple[BudgetClaim, ...]
+    later_rates: tuple[Rate, ...] = ()
+    later_budgets: tuple[Budget, ...] = ()
 
 
 class TenantView(msgspec.Struct, frozen=True, kw_only=True):

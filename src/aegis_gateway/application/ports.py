@@ -58,6 +58,7 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
     expires_ns: int | None
     settled_ns: int | None
     sequence: int
+    customer: str | None = None
 
 
 class CallMove(msgspec.Struct, frozen=True, kw_only=True):

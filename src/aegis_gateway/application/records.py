@@ -41,6 +41,10 @@ def decision_record(command: Admit, admission: Admission) -> dict[str, object]:
         "legs": _legs_record(admission.legs),
         "rates": [claim.rate for claim in command.rates],
     }
+    if who.customer is not None:
+        record["customer"] = who.customer
+    if admission.wait_ns:
+        record["wait_ns"] = str(admission.wait_ns)
     if who.retry:
         record["retry"] = who.retry
     if quote is not None:

@@ -21,6 +21,7 @@ from aegis_gateway.configuration.document import (
     AgentEntry,
     BudgetEntry,
     ConnectorEntry,
+    CustomerEntry,
     MatchEntry,
     ModelEntry,
     ProjectEntry,
@@ -38,9 +39,12 @@ from aegis_gateway.domain.money import NANO_PER_USD
 from aegis_gateway.domain.registry import (
     BUILT_IN_QUANTITIES,
     DIMENSIONS,
+    ON_THE_FLY,
+    TAG,
     Agent,
     Budget,
     Connector,
+    Customer,
     Deadlines,
     Match,
     Project,
@@ -49,7 +53,7 @@ from aegis_gateway.domain.registry import (
     Registry,
     Team,
 )
-from aegis_gateway.domain.window import Window, day_start
+from aegis_gateway.domain.window import CALENDAR_YEAR, Window, day_start
 
 _NANOS = 1_000_000_000
 # Arrival times are kept in 64 bits.
@@ -62,6 +66,7 @@ class Entries(msgspec.Struct, frozen=True, kw_only=True):
     quantities: dict[str, QuantityEntry] = {}
     teams: dict[str, TeamEntry] = {}
     projects: dict[str, ProjectEntry] = {}
+    customers: Mapping[str, CustomerEntry]
     agents: dict[str, AgentEntry] = {}
     connectors: dict[str, ConnectorEntry] = {}
     models: dict[str, ModelEntry] = {}
@@ -112,12 +117,15 @@ def compile_tenant(
         },
         quantities=quantities,
         budgets={
-            name: _budget(name, entry, quantities, settings.timezone, (*path, "budgets", name), problems)
+            name: _budget(name, entry, quantities, settings, (*path, "budgets", name), problems)
             for name, entry in entries.budgets.items()
         },
         rates={
             name: _rate(name, entry, (*path, "rates", name), problems)
             for name, entry in entries.rates.items()
+        },
+        customers={
+            name: Customer(id=name, name=entry.name or name) for name, entry in entries.customers.items()
         },
     )
 
@@ -157,6 +165,8 @@ def _agent(
         tags=entry.tags,
     )
 
+
+_ROLLING_NS_MIN = 60 * _NANOS
 
 _CREDENTIAL_HEADERS = {"azure": "api-key", "anthropic": "x-api-key", "gemini": "x-goog-api-key"}
 """Where each kind of upstream looks for its credential; the others, in `Authorization`."""
@@ -217,12 +227,13 @@ def _budget(
     name: str,
     entry: BudgetEntry,
     quantities: Mapping[str, Quantity],
-    tenant_zone: str,
+    tenant: TenantEntry,
     path: Path,
     problems: Problems,
 ) -> Budget:
     quantity = quantities.get(entry.counts)
-    zone = entry.timezone or tenant_zone
+    zone = entry.timezone or tenant.timezone
+    _tell_of_settings_that_do_not_fit(entry, path, problems)
     return Budget(
         id=name,
         owner=entry.owner,
@@ -236,7 +247,28 @@ def _budget(
         match=_match(entry.match),
         per=entry.per,
         once=_once(entry, zone, path, problems),
+        length_ns=entry.length or 0,
+        year_starts=tenant.fiscal_year_starts if entry.calendar == "fiscal" else CALENDAR_YEAR,
+        instances_max=entry.max_instances,
     )
+
+
+def _tell_of_settings_that_do_not_fit(entry: BudgetEntry, path: Path, problems: Problems) -> None:
+    if entry.period == "rolling" and entry.length is None:
+        problems.add((*path, "period"), "is `rolling` and needs its length, as in length: 24h")
+    if entry.period == "rolling" and entry.length is not None and entry.length < _ROLLING_NS_MIN:
+        problems.add((*path, "length"), "is shorter than a minute; a rolling window is at least that long")
+    if entry.period != "rolling" and entry.length is not None:
+        problems.add(
+            (*path, "length"), f"is for `period: rolling`, and this one is {entry.period}; leave it out"
+        )
+    if entry.calendar == "fiscal" and entry.period not in ("quarterly", "yearly"):
+        words = f"is `fiscal`, which quarterly and yearly budgets may be, and this one is {entry.period}"
+        problems.add((*path, "calendar"), f"{words}; leave it out")
+    if entry.max_instances is not None and not set(ON_THE_FLY) & set(entry.per):
+        problems.add(
+            (*path, "max_instances"), "is for budgets that are split by run or customer; leave it out"
+        )
 
 
 def _rate(name: str, entry: RateEntry, path: Path, problems: Problems) -> Rate:
@@ -251,6 +283,8 @@ def _rate(name: str, entry: RateEntry, path: Path, problems: Problems) -> Rate:
         burst=burst,
         match=_match(entry.match),
         per=entry.per,
+        delay_ns=entry.delay or 0,
+        of_runs=entry.of == "runs",
     )
 
 
@@ -267,6 +301,8 @@ def _once(entry: BudgetEntry, zone: str, path: Path, problems: Problems) -> Wind
                     (*path, setting), f"is for `period: once`, and this one is {entry.period}; leave it out"
                 )
         return None
+    if first is None and last is None and "run" in entry.per:
+        return None  # as long as each run lasts
     if first is None or last is None:
         words = "is `once` and needs its first and its last day, as in from: 2026-10-01 and to: 2026-12-31"
         problems.add((*path, "period"), words)
@@ -285,5 +321,6 @@ def _once(entry: BudgetEntry, zone: str, path: Path, problems: Problems) -> Wind
 
 
 def _match(entry: MatchEntry) -> Match:
-    wanted = ((dimension, getattr(entry, dimension)) for dimension in DIMENSIONS)
-    return tuple((dimension, value) for dimension, value in wanted if value is not None)
+    wanted = ((dimension, getattr(entry, dimension, None)) for dimension in DIMENSIONS)
+    named = [(dimension, value) for dimension, value in wanted if value is not None]
+    return (*named, *((f"{TAG}{name}", value) for name, value in entry.tags.items()))

@@ -26,7 +26,7 @@ from aegis_gateway.domain.registry import (
     Registry,
     Team,
 )
-from aegis_gateway.domain.window import Window
+from aegis_gateway.domain.window import CALENDAR_YEAR, Window
 
 Fields = dict[str, str]
 
@@ -194,6 +194,11 @@ def _budget(budget: Budget, registry: Registry) -> Fields:
         "kind": "hard" if budget.hard else "soft",
         "match": _match(budget.match),
         "per": ", ".join(budget.per),
+        "length": _duration(budget.length_ns) if budget.length_ns else "",
+        "year starts": ""
+        if budget.year_starts == CALENDAR_YEAR
+        else "{:02}-{:02}".format(*budget.year_starts),
+        "max instances": str(budget.instances_max or ""),
         "owner": budget.owner,
         "deputy": budget.deputy or "",
     }
@@ -203,6 +208,8 @@ def _rate(rate: Rate) -> Fields:
     return {
         "limit": f"{rate.limit} every {_duration(rate.period_ns)}",
         "burst": str(rate.burst),
+        "of": "runs" if rate.of_runs else "",
+        "delay": _duration(rate.delay_ns) if rate.delay_ns else "",
         "match": _match(rate.match),
         "per": ", ".join(rate.per),
     }

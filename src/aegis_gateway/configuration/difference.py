@@ -126,7 +126,8 @@ def _unit(budget: Budget, registry: Registry) -> tuple[str, int]:
 
 def _balances(budget: Budget) -> tuple[object, ...]:
     """What a budget's balances are told apart by."""
-    return budget.period, budget.per, budget.once.label if budget.once is not None else None
+    once = budget.once.label if budget.once is not None else None
+    return budget.period, budget.per, once, budget.length_ns, budget.year_starts
 
 
 def _is_in_the_clear(base_url: str) -> bool:

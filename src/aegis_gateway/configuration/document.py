@@ -16,12 +16,11 @@ from aegis_gateway.configuration import http_values, references, values
 from aegis_gateway.domain.network import NETWORKS, Network
 from aegis_gateway.domain.registry import (
     CONNECTOR_KINDS,
-    DIMENSIONS,
     ArgumentType,
     ConnectorKind,
     Dimension,
 )
-from aegis_gateway.domain.window import PERIODS, Period
+from aegis_gateway.domain.window import CALENDAR_YEAR, PERIODS, Period, YearStart
 
 _TOKENS_MAX = 100_000_000
 
@@ -39,7 +38,7 @@ AnyField = Annotated[http_values.FieldPath, PlainValidator(http_values.field_pat
 RequestField = Annotated[
     http_values.FieldPath, PlainValidator(http_values.field_path(*http_values.REQUEST_ROOTS))
 ]
-Dimensions = Annotated[tuple[Dimension, ...], PlainValidator(values.choices(*DIMENSIONS, example="agent"))]
+Dimensions = Annotated[tuple[Dimension, ...], PlainValidator(references.dimensions)]
 Tags = Annotated[dict[Text, Text], BeforeValidator(lambda value: {} if value is None else value)]
 
 TeamId = Annotated[str, PlainValidator(references.reference("team"))]
@@ -49,6 +48,7 @@ ConnectorId = Annotated[str, PlainValidator(references.reference("connector"))]
 ModelId = Annotated[str, PlainValidator(references.reference("model"))]
 BudgetId = Annotated[str, PlainValidator(references.reference("budget"))]
 QuantityId = Annotated[str, PlainValidator(references.reference("quantity"))]
+CustomerId = Annotated[str, PlainValidator(references.reference("customer"))]
 ToolId = Annotated[str, PlainValidator(references.reference("tool"))]
 Environment = Annotated[str, PlainValidator(references.reference("environment"))]
 CountedId = Annotated[str, PlainValidator(references.counted_quantity)]
@@ -241,6 +241,8 @@ class MatchEntry(Entry):
     tool: ToolId | None = None
     model: ModelId | None = None
     environment: Environment | None = None
+    customer: CustomerId | None = None
+    tags: Tags = {}
 
 
 class BudgetEntry(Entry):
@@ -259,6 +261,17 @@ class BudgetEntry(Entry):
     kind: Annotated[Literal["hard", "soft"], PlainValidator(values.choice("hard", "soft"))] = "hard"
     match: MatchEntry = MatchEntry()
     per: Dimensions = ()
+    length: Annotated[int, PlainValidator(values.duration)] | None = None
+    calendar: Annotated[Literal["civil", "fiscal"], PlainValidator(values.choice("civil", "fiscal"))] = (
+        "civil"
+    )
+    max_instances: Annotated[int, PlainValidator(values.whole(1, 1_000_000))] | None = None
+
+
+class CustomerEntry(Entry):
+    """An end customer whom agents serve."""
+
+    name: Text | None = None
 
 
 class RateEntry(Entry):
@@ -271,6 +284,8 @@ class RateEntry(Entry):
         description="in which time", examples=["1s"]
     )
     burst: Annotated[int, PlainValidator(values.whole(1, 1_000_000))] | None = None
+    delay: Annotated[int, PlainValidator(values.duration)] | None = None
+    of: Annotated[Literal["calls", "runs"], PlainValidator(values.choice("calls", "runs"))] = "calls"
     match: MatchEntry = MatchEntry()
     per: Dimensions = ()
 
@@ -280,7 +295,9 @@ class TenantEntry(Entry):
 
     name: Text | None = None
     timezone: Timezone = "UTC"
+    fiscal_year_starts: Annotated[YearStart, PlainValidator(values.month_and_day)] = CALENDAR_YEAR
     quantities: Any = None
+    customers: Any = None
     teams: Any = None
     projects: Any = None
     agents: Any = None
@@ -303,6 +320,7 @@ SECTIONS: dict[str, type[Entry]] = {
     "quantities": QuantityEntry,
     "teams": TeamEntry,
     "projects": ProjectEntry,
+    "customers": CustomerEntry,
     "agents": AgentEntry,
     "connectors": ConnectorEntry,
     "models": ModelEntry,

@@ -140,7 +140,7 @@ def _known(tenant: str, sections: Mapping[str, object]) -> Known:
             return {}
         return {key: entry if isinstance(entry, dict) else {} for key, entry in entries.items()}
 
-    tools = {"chat"}
+    tools = {"chat", "embed", "count-tokens"}
     for connector, data in section("connectors").items():
         operations = data.get("operations")
         if isinstance(operations, dict):
@@ -157,6 +157,7 @@ def _known(tenant: str, sections: Mapping[str, object]) -> Known:
             "budget": frozenset(section("budgets")),
             "quantity": frozenset(section("quantities")) | frozenset(BUILT_IN_QUANTITIES),
             "tool": frozenset(tools),
+            "customer": frozenset(section("customers")),
             "environment": frozenset(name for name in environments if isinstance(name, str)),
         },
         connector_kinds={name: data.get("kind") for name, data in section("connectors").items()},

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import msgspec
 from pydantic import ValidationInfo
 
-from aegis_gateway.configuration.values import text
+from aegis_gateway.configuration.values import choice, text
 from aegis_gateway.configuration.words import instead, lacking, listed, shown, unfit
+from aegis_gateway.domain.registry import DIMENSIONS, TAG, Dimension
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +39,24 @@ def reference(kind: str) -> Callable[[object, ValidationInfo], str]:
         return value
 
     return check
+
+
+def dimensions(value: object, info: ValidationInfo) -> tuple[Dimension, ...]:
+    """Some of the dimensions that calls are told apart by, each at most once; tags by `tag:NAME`."""
+    if not isinstance(value, list):
+        unfit(f"is {shown(value)}; write a list, as in [agent]")
+    for item in value:
+        if isinstance(item, str) and item.startswith(TAG) and len(item) > len(TAG):
+            continue
+        choice(*DIMENSIONS, f"{TAG}NAME")(item)
+        if item == f"{TAG}NAME":
+            unfit(f"has {shown(item)}; write the name of a tag that agents have, as in tag:product")
+    for item in value:
+        if value.count(item) > 1:
+            unfit(f"has `{item}` twice; write it once")
+    if "customer" in value and not _known(info).names["customer"]:
+        unfit("is by `customer`, and there are none; register them under `customers`")
+    return tuple(value)
 
 
 def own_tenant(value: object, info: ValidationInfo) -> str:

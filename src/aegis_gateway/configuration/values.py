@@ -9,6 +9,7 @@ from datetime import date
 from decimal import Decimal
 
 from aegis_gateway.configuration.words import CONTROL, instead, shown, unfit
+from aegis_gateway.domain.window import YearStart
 
 ID_CHARACTERS_MAX = 64
 TEXT_CHARACTERS_MAX = 500
@@ -25,6 +26,7 @@ _DURATION_NS = {
     "d": 86_400_000_000_000,
 }
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_MONTH_AND_DAY = re.compile(r"(\d\d)-(\d\d)")
 _YEARS = range(1970, 2200)
 _ZONES_OF_THE_MACHINE = ("localtime", "posixrules", "Factory")
 
@@ -140,6 +142,15 @@ def duration(value: object) -> int:
     if not 0 < nanoseconds <= 366 * _DURATION_NS["d"]:
         unfit(f"is {shown(value)}; write a time with its unit, as in 250ms, 1s, 1m, 1h or 1d")
     return nanoseconds
+
+
+def month_and_day(value: object) -> YearStart:
+    """The month and day on which a year begins, written as `04-01`; a day that each month has in every year."""
+    match = _MONTH_AND_DAY.fullmatch(value) if isinstance(value, str) else None
+    month, day_ = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not (1 <= month <= 12 and 1 <= day_ <= 28):
+        unfit(f'is {shown(value)}; write a month and a day up to the 28th in quotes, as in "04-01"')
+    return month, day_
 
 
 def day(value: object) -> date:

@@ -16,7 +16,7 @@ from aegis_gateway.domain.ledger import Leg, Standing
 from aegis_gateway.domain.money import usd_text
 from aegis_gateway.domain.quote import USD, Quote
 from aegis_gateway.domain.rate import RateClaim, take, wait_ns
-from aegis_gateway.domain.window import Period, Window
+from aegis_gateway.domain.window import CALENDAR_YEAR, Period, Window, YearStart
 
 StandingKey = tuple[str, str, str]
 """Budget, scope, window label."""
@@ -24,11 +24,17 @@ StandingKey = tuple[str, str, str]
 RateKey = tuple[str, str]
 """Rate, scope."""
 
+INSTANCES = "#instances"
+"""What follows a budget's id where its balances are counted; no id has such a sign in it."""
+
+_DAY_NS = 24 * 3_600 * 1_000_000_000
+
 
 class BudgetClaim(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One budget as it applies to one call: whose, of what, how much of it, in which windows.
 
-    `limit` is in the quantity's smallest unit; `scale` of them make one of what people write.
+    `limit` is in the quantity's smallest unit; `scale` of them make one of what people write. A budget that has a
+    balance of its own for each run or customer bounds how many of them one agent (`instances_of`) opens in a day.
     """
 
     budget: str
@@ -42,6 +48,10 @@ class BudgetClaim(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     zone: str
     owner: str
     once: Window | None = None
+    length_ns: int = 0
+    year_starts: YearStart = CALENDAR_YEAR
+    instances_max: int | None = None
+    instances_of: str = ""
 
 
 class Standings(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +66,8 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome: allowed with its legs and arrival times, or refused with reasons and neither.
 
     `output_tokens` is the output limit that fits, where the quote had one; `maximum` what the call can come to
-    at that limit.
+    at that limit. `wait_ns` is how long an allowed call has to wait before it may be sent; `opened` are the counters
+    of balances that it opens.
     """
 
     effect: Effect
@@ -65,6 +76,13 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     arrivals: dict[RateKey, int] = {}
     output_tokens: int | None = None
     maximum: dict[str, int] = {}
+    wait_ns: int = 0
+    opened: tuple[StandingKey, ...] = ()
+
+
+def instances_key(budget: BudgetClaim, now_ns: int) -> StandingKey:
+    """Where it is counted how many balances of a budget an agent opened on a day (in UTC)."""
+    return (f"{budget.budget}{INSTANCES}", budget.instances_of, f"{now_ns // _DAY_NS}")
 
 
 def admit(
@@ -78,8 +96,9 @@ def admit(
     arrivals = {(rate.rate, rate.scope): standings.arrivals.get((rate.rate, rate.scope), 0) for rate in rates}
     waits = [(wait_ns(rate, arrivals[rate.rate, rate.scope], now_ns), rate) for rate in rates]
     slowest = max(waits, key=lambda wait: wait[0], default=None)
-    if slowest is not None and slowest[0]:
-        return Admission(effect="throttle", reasons=(_rate_limited(slowest[1], slowest[0]),))
+    wait = slowest[0] if slowest is not None else 0
+    if slowest is not None and any(0 < needed > rate.delay_ns for needed, rate in waits):
+        return Admission(effect="throttle", reasons=(_rate_limited(slowest[1], wait),))
 
     for budget, window in zip(budgets, standings.windows, strict=True):
         if not window.holds(now_ns):
@@ -93,9 +112,15 @@ def admit(
         maximum = {**maximum, **quote.output.maximum(output_tokens)}
 
     legs = []
+    opened = []
     for budget, window in zip(budgets, standings.windows, strict=True):
         needed = _needed(budget, quote, maximum)
         key = (budget.budget, budget.scope, window.label)
+        if budget.instances_max is not None and key not in standings.balances:
+            counter = instances_key(budget, now_ns)
+            if standings.balances.get(counter, Standing()).posted >= budget.instances_max:
+                return Admission(effect="deny", reasons=(_too_many_instances(budget),))
+            opened.append(counter)
         available = standings.balances.get(key, Standing()).available(budget.limit)
         if needed > available:
             return Admission(effect="deny", reasons=(_exhausted(budget, window, available, needed),))
@@ -116,6 +141,8 @@ def admit(
         },
         output_tokens=output_tokens,
         maximum=maximum,
+        wait_ns=wait,
+        opened=tuple(opened),
     )
 
 
@@ -179,9 +206,23 @@ def _exhausted(budget: BudgetClaim, window: Window, available: int, needed: int)
     return Reason(
         code="budget_exhausted",
         subject=budget.budget,
-        message=f"budget `{budget.budget}` has {left} of {limit} left for {window.label} "
+        message=f"budget `{budget.budget}`{_of(budget)} has {left} of {limit} left for {window.label} "
         f"and the call may need {need}; ask its owner {budget.owner}",
     )
+
+
+def _too_many_instances(budget: BudgetClaim) -> Reason:
+    return Reason(
+        code="too_many_instances",
+        subject=budget.budget,
+        message=f"budget `{budget.budget}` lets agent `{budget.instances_of}` open {budget.instances_max} balances in "
+        f"a day, and this would be one more; go on with a run that is open, or ask its owner {budget.owner}",
+    )
+
+
+def _of(budget: BudgetClaim) -> str:
+    """Which of a budget's balances, where it has one for each run or customer."""
+    return f" of `{budget.scope}`" if budget.instances_max is not None else ""
 
 
 def _amount(budget: BudgetClaim, amount: int) -> str:

@@ -20,6 +20,7 @@ ReasonCode = Literal[
     "unknown_price",
     "unbounded_cost",
     "budget_exhausted",
+    "too_many_instances",
     "rate_limited",
     "key_not_valid",
     "clock_fell_back",

@@ -59,11 +59,13 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 class Standing(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One budget's (or one scope's of it) balance in one window. Available is `limit - posted - pending`.
 
-    Available may truthfully be negative: after an overrun, or when a limit was lowered. Pending never is.
+    Available may truthfully be negative: after an overrun, or when a limit was lowered. Pending never is. `buckets`
+    are what of `posted` was admitted when, in a rolling window (`rolling.py`).
     """
 
     pending: int = 0
     posted: int = 0
+    buckets: dict[int, int] | None = None
 
     def available(self, limit: int) -> int:
         """What is left of a limit."""
@@ -71,7 +73,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     def reserve(self, amount: int) -> Standing:
         """The balance with an amount more pending."""
-        return Standing(pending=self.pending + amount, posted=self.posted)
+        return Standing(pending=self.pending + amount, posted=self.posted, buckets=self.buckets)
 
     def release(self, amount: int) -> Standing:
         """The balance with a reservation given back.
@@ -81,7 +83,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         """
         if amount > self.pending:
             raise IllegalTransition(f"{amount} cannot be released where {self.pending} is pending")
-        return Standing(pending=self.pending - amount, posted=self.posted)
+        return Standing(pending=self.pending - amount, posted=self.posted, buckets=self.buckets)
 
     def settle(self, reserved: int, actual: int) -> Standing:
         """The balance with a reservation replaced by what was really spent.
@@ -90,7 +92,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
             IllegalTransition: more would be given back than is pending; the ledger would be wrong.
         """
         released = self.release(reserved)
-        return Standing(pending=released.pending, posted=released.posted + actual)
+        return Standing(pending=released.pending, posted=released.posted + actual, buckets=released.buckets)
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, array_like=True):

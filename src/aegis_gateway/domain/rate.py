@@ -10,13 +10,17 @@ import msgspec
 
 
 class RateClaim(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """One rate limit as it applies to one call: whose, how often, how far ahead of the pace."""
+    """One rate limit as it applies to one call: whose, how often, how far ahead of the pace.
+
+    A call that would have to wait no longer than `delay_ns` is let in and waits, rather than being refused.
+    """
 
     rate: str
     scope: str
     limit: int
     period_ns: int
     burst: int
+    delay_ns: int = 0
 
     @property
     def interval_ns(self) -> int:

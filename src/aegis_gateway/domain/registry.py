@@ -13,12 +13,16 @@ import msgspec
 from aegis_gateway.domain.money import UnitPrice
 from aegis_gateway.domain.network import Network
 from aegis_gateway.domain.price import Kind, ModelPrice, ToolPrice
-from aegis_gateway.domain.window import Period, Window
+from aegis_gateway.domain.window import CALENDAR_YEAR, Period, Window, YearStart
 
-Dimension = Literal["tenant", "team", "project", "agent", "key", "connector", "tool", "model", "environment"]
+Dimension = str
+"""What calls are told apart by: one of `DIMENSIONS`, or `tag:NAME`, a tag that the registry has of the agent."""
 DIMENSIONS: tuple[Dimension, ...] = (
-    "tenant", "team", "project", "agent", "key", "connector", "tool", "model", "environment",
+    "tenant", "team", "project", "agent", "key", "connector", "tool", "model", "environment", "run", "customer",
 )  # fmt: skip
+ON_THE_FLY: tuple[Dimension, ...] = ("run", "customer")
+"""Dimensions whose values only the call tells. Budgets that are split by them have balances made when they are used."""
+TAG = "tag:"
 
 Match = tuple[tuple[Dimension, str], ...]
 ConnectorKind = Literal["openai", "azure", "anthropic", "gemini", "http"]
@@ -202,10 +206,16 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     match: Match = ()
     per: tuple[Dimension, ...] = ()
     once: Window | None = None
+    length_ns: int = 0
+    year_starts: YearStart = CALENDAR_YEAR
+    instances_max: int | None = None
 
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True):
-    """A limit on how often: `limit` calls in `period_ns`, `burst` of them at once."""
+    """A limit on how often: `limit` calls (or new runs) in `period_ns`, `burst` of them at once.
+
+    Calls wait up to `delay_ns` for their turn; those that would have to wait longer are refused.
+    """
 
     id: str
     limit: int
@@ -213,6 +223,15 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True):
     burst: int
     match: Match = ()
     per: tuple[Dimension, ...] = ()
+    delay_ns: int = 0
+    of_runs: bool = False
+
+
+class Customer(msgspec.Struct, frozen=True, kw_only=True):
+    """An end customer whom agents serve; calls may be put down to those that are registered."""
+
+    id: str
+    name: str
 
 
 class Registry(msgspec.Struct, frozen=True, kw_only=True):
@@ -229,6 +248,7 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
     quantities: dict[str, Quantity]
     budgets: dict[str, Budget]
     rates: dict[str, Rate]
+    customers: dict[str, Customer] = {}
 
 
 BUILT_IN_QUANTITIES: dict[str, Quantity] = {

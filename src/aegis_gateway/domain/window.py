@@ -1,4 +1,4 @@
-"""Calendar windows: the stretch of time that a budget's limit is for.
+"""Windows: the stretch of time that a budget's limit is for.
 
 Rule 1: a window is named by its label; whoever opens it fixes its UTC bounds once.
 Rule 2: a day begins at the first local instant that exists (there are zones that skip midnight); hours are UTC;
@@ -12,8 +12,16 @@ from typing import Literal, assert_never
 
 import msgspec
 
-Period = Literal["hourly", "daily", "weekly", "monthly", "quarterly", "yearly", "once"]
-PERIODS: tuple[Period, ...] = ("hourly", "daily", "weekly", "monthly", "quarterly", "yearly", "once")
+from aegis_gateway.domain.rolling import rolling_label
+
+Period = Literal["hourly", "daily", "weekly", "monthly", "quarterly", "yearly", "once", "rolling"]
+PERIODS: tuple[Period, ...] = (
+    "hourly", "daily", "weekly", "monthly", "quarterly", "yearly", "once", "rolling",
+)  # fmt: skip
+
+YearStart = tuple[int, int]
+"""The month and day on which a year begins: (4, 1) is the first of April. The day is at most the 28th."""
+CALENDAR_YEAR: YearStart = (1, 1)
 
 _NANOS = 1_000_000_000
 _FOREVER_NS = 2**63 - 1
@@ -31,18 +39,29 @@ class Window(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         return self.starts_ns <= now_ns < self.ends_ns
 
 
-def window_at(period: Period, zone: tzinfo, now_ns: int, *, once: Window | None = None) -> Window:
+def window_at(
+    period: Period,
+    zone: tzinfo,
+    now_ns: int,
+    *,
+    once: Window | None = None,
+    length_ns: int = 0,
+    year_starts: YearStart = CALENDAR_YEAR,
+) -> Window:
     """The window of a period, in a time zone, that an instant falls into.
 
-    `once` is the window of a one-off budget; it is returned as it is, whether the instant falls into it or not.
+    `once` is the window of a one-off budget; it is returned as it is, whether the instant falls into it or not. A
+    rolling window is one for ever; what of it counts is told by its buckets.
     """
     if period == "once":
         return once or Window(label="once", starts_ns=0, ends_ns=_FOREVER_NS)
+    if period == "rolling":
+        return Window(label=rolling_label(length_ns), starts_ns=0, ends_ns=_FOREVER_NS)
     moment = datetime.fromtimestamp(now_ns // _NANOS, tz=UTC)
     if period == "hourly":
         start = moment.replace(minute=0, second=0, microsecond=0)
         return _window(start.strftime("%Y-%m-%dT%HZ"), start, start + timedelta(hours=1))
-    label, first, following = _days(period, _local_day(moment, zone))
+    label, first, following = _days(period, _local_day(moment, zone), year_starts)
     return _window(label, day_start(first, zone), day_start(following, zone))
 
 
@@ -63,8 +82,10 @@ def _local_day(moment: datetime, zone: tzinfo) -> date:
     return following if moment >= day_start(following, zone) else day
 
 
-def _days(period: Period, day: date) -> tuple[str, date, date]:
+def _days(period: Period, day: date, year_starts: YearStart) -> tuple[str, date, date]:
     """Label, first day and first day of the next window."""
+    if year_starts != CALENDAR_YEAR and period in ("quarterly", "yearly"):
+        return _fiscal_days(period, day, year_starts)
     match period:
         case "daily":
             return day.isoformat(), day, day + timedelta(days=1)
@@ -81,15 +102,29 @@ def _days(period: Period, day: date) -> tuple[str, date, date]:
             return f"{day.year}-Q{quarter + 1}", first, _months_later(first, 3)
         case "yearly":
             return f"{day.year}", date(day.year, 1, 1), date(day.year + 1, 1, 1)
-        case "hourly" | "once":
+        case "hourly" | "once" | "rolling":
             raise AssertionError(f"{period} has no days")
         case _:
             assert_never(period)
 
 
+def _fiscal_days(period: Period, day: date, year_starts: YearStart) -> tuple[str, date, date]:
+    """The same for years that begin on another day; such a year is named by the one in which it ends."""
+    first = date(day.year, *year_starts)
+    if day < first:
+        first = date(day.year - 1, *year_starts)
+    name = f"FY{first.year + 1}"
+    if period == "yearly":
+        return name, first, _months_later(first, 12)
+    quarter = 1
+    while day >= _months_later(first, 3):
+        first, quarter = _months_later(first, 3), quarter + 1
+    return f"{name}-Q{quarter}", first, _months_later(first, 3)
+
+
 def _months_later(first: date, months: int) -> date:
     index = first.month - 1 + months
-    return date(first.year + index // 12, index % 12 + 1, 1)
+    return date(first.year + index // 12, index % 12 + 1, first.day)
 
 
 def _window(label: str, start: datetime, end: datetime) -> Window:

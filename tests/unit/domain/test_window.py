@@ -11,7 +11,7 @@ from aegis_gateway.domain.window import PERIODS, Period, Window, day_start, wind
 
 SECOND = 1_000_000_000
 DAY = 86_400 * SECOND
-CALENDAR: tuple[Period, ...] = tuple(period for period in PERIODS if period != "once")
+CALENDAR: tuple[Period, ...] = tuple(period for period in PERIODS if period not in ("once", "rolling"))
 
 # The zones that do what others don't: half hours, midnights skipped or had twice, days left out, clocks that fall
 # back from 00:01 into the day before, summer time that is negative.
@@ -196,3 +196,32 @@ def test_once_is_what_it_was_given() -> None:
     assert pilot == window_at("once", zone("UTC"), 5, once=pilot)
     assert (False, True, True, False) == tuple(pilot.holds(now) for now in (9, 10, 19, 20))
     assert window_at("once", zone("UTC"), 5).holds(2**62)
+
+
+@pytest.mark.parametrize(
+    ("period", "when", "label", "first", "following"),
+    [
+        ("yearly", "2026-04-01", "FY2027", "2026-04-01", "2027-04-01"),
+        ("yearly", "2026-03-31", "FY2026", "2025-04-01", "2026-04-01"),
+        ("quarterly", "2026-04-01", "FY2027-Q1", "2026-04-01", "2026-07-01"),
+        ("quarterly", "2027-03-31", "FY2027-Q4", "2027-01-01", "2027-04-01"),
+        ("monthly", "2026-04-15", "2026-04", "2026-04-01", "2026-05-01"),
+    ],
+)
+def test_fiscal_years(period: Period, when: str, label: str, first: str, following: str) -> None:
+    """Years that begin on another day are named by the one they end in; months and days are what they are."""
+    tz = zone("America/New_York")
+    found = window_at(period, tz, ns(f"{when}T12:00:00Z"), year_starts=(4, 1))
+    expected = [day_start(date.fromisoformat(day), tz) for day in (first, following)]
+    assert label == found.label
+    assert [int(instant.timestamp()) * SECOND for instant in expected] == [found.starts_ns, found.ends_ns]
+
+
+@given(st.sampled_from(["quarterly", "yearly"]), ZONES, INSTANTS, st.integers(1, 12), st.integers(1, 28))
+def test_fiscal_windows_tile_time(period: Period, tz: ZoneInfo, now: int, month: int, day: int) -> None:
+    """Whatever day a year begins on there is no gap and no overlap."""
+    window = window_at(period, tz, now, year_starts=(month, day))
+    assert window.holds(now)
+    following = window_at(period, tz, window.ends_ns, year_starts=(month, day))
+    assert window.ends_ns == following.starts_ns
+    assert window.label != following.label

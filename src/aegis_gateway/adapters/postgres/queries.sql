@@ -21,16 +21,17 @@ select found.*
  cross join lateral (
     select call, tenant, state, effect, reason_code, reason, agent, team, project, cost_centre, environment,
            connector, tool, model, api_key, run, parent, policy_version, config_version, expected_nano_usd,
-           maximum_nano_usd, cost_nano_usd, overrun, legs, salt, boot, decided_ns, expires_ns, settled_ns, sequence
+           maximum_nano_usd, cost_nano_usd, overrun, legs, salt, boot, decided_ns, expires_ns, settled_ns, sequence,
+           customer
       from call where call.call = wanted offset 0
  ) as found;
 
 -- name: standings
 -- Balances by key, looked up in the same way.
-select tenant, budget, scope, "window", found.pending, found.posted
+select tenant, budget, scope, "window", found.pending, found.posted, found.buckets
   from json_populate_recordset(null::standing, %s::json) as key
  cross join lateral (
-    select standing.pending, standing.posted from standing
+    select standing.pending, standing.posted, standing.buckets from standing
      where standing.tenant = key.tenant and standing.budget = key.budget and standing.scope = key.scope
        and standing."window" = key."window" offset 0
  ) as found;
@@ -75,7 +76,8 @@ insert into entry select * from json_populate_recordset(null::entry, %s::json);
 -- name: write_standings
 -- Balances; whoever opens a window fixes its bounds once.
 insert into standing select * from json_populate_recordset(null::standing, %s::json)
-on conflict (tenant, budget, scope, "window") do update set pending = excluded.pending, posted = excluded.posted;
+on conflict (tenant, budget, scope, "window") do update
+   set pending = excluded.pending, posted = excluded.posted, buckets = excluded.buckets;
 
 -- name: write_arrivals
 -- Rates' theoretical arrival times.

@@ -32,6 +32,7 @@ from aegis_gateway.adapters.rows import (
     move_values,
     name_values,
     named_call,
+    standing,
     standing_values,
     stored_state,
 )
@@ -49,6 +50,7 @@ _SALT = _CALL_COLUMNS.index("salt")
 _STANDING_KEY_COLUMNS = ("tenant", "budget", "scope", "window")
 _STANDING_COLUMNS = (
     "tenant", "budget", "scope", "window", "quantity", "starts_ns", "ends_ns", "pending", "posted",
+    "buckets",
 )  # fmt: skip
 _ARRIVAL_COLUMNS = ("tenant", "rate", "scope", "arrival_ns")
 _MOVE_COLUMNS = ("state", "cost_nano_usd", "overrun", "settled_ns", "call")
@@ -257,8 +259,8 @@ class _Locked(RegistryRows):
         wanted = _records(_STANDING_KEY_COLUMNS, ((tenant, *key) for tenant, key in keys))
         rows = self._all(self._execute("standings", (wanted,)))
         return {
-            (tenant, (budget, scope, window)): Standing(pending=pending, posted=posted)
-            for tenant, budget, scope, window, pending, posted in rows
+            (tenant, (budget, scope, window)): standing(pending, posted, buckets)
+            for tenant, budget, scope, window, pending, posted, buckets in rows
         }
 
     def arrivals(self, keys: Collection[tuple[str, RateKey]]) -> dict[tuple[str, RateKey], int]:

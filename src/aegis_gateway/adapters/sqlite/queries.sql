@@ -10,12 +10,12 @@ select tenant, next_sequence, epoch, last_ns from tenant_head where tenant = ?;
 -- One call by id.
 select call, tenant, state, effect, reason_code, reason, agent, team, project, cost_centre, environment, connector,
        tool, model, api_key, run, parent, policy_version, config_version, expected_nano_usd, maximum_nano_usd,
-       cost_nano_usd, overrun, legs, salt, boot, decided_ns, expires_ns, settled_ns, sequence
+       cost_nano_usd, overrun, legs, salt, boot, decided_ns, expires_ns, settled_ns, sequence, customer
   from call where call = ?;
 
 -- name: standing
 -- One balance.
-select pending, posted from standing where tenant = ? and budget = ? and scope = ? and "window" = ?;
+select pending, posted, buckets from standing where tenant = ? and budget = ? and scope = ? and "window" = ?;
 
 -- name: arrival
 -- One rate's theoretical arrival time.
@@ -30,8 +30,8 @@ update tenant_head set next_sequence = ?, last_ns = ? where tenant = ?;
 insert into call (call, tenant, state, effect, reason_code, reason, agent, team, project, cost_centre, environment,
                   connector, tool, model, api_key, run, parent, policy_version, config_version, expected_nano_usd,
                   maximum_nano_usd, cost_nano_usd, overrun, legs, salt, boot, decided_ns, expires_ns, settled_ns,
-                  sequence)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+                  sequence, customer)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: write_move
 -- A call's new state.
@@ -49,9 +49,10 @@ insert into entry (tenant, sequence, call, type, at_ns, body) values (?, ?, ?, ?
 
 -- name: write_standing
 -- A balance; whoever opens the window fixes its bounds once.
-insert into standing (tenant, budget, scope, "window", quantity, starts_ns, ends_ns, pending, posted)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?)
-on conflict (tenant, budget, scope, "window") do update set pending = excluded.pending, posted = excluded.posted;
+insert into standing (tenant, budget, scope, "window", quantity, starts_ns, ends_ns, pending, posted, buckets)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+on conflict (tenant, budget, scope, "window") do update
+   set pending = excluded.pending, posted = excluded.posted, buckets = excluded.buckets;
 
 -- name: write_arrival
 -- A rate's theoretical arrival time.

@@ -28,6 +28,7 @@ from aegis_gateway.adapters.rows import (
     move_values,
     name_values,
     named_call,
+    standing,
     standing_values,
     stored_state,
 )
@@ -201,9 +202,9 @@ class _Locked(RegistryRows):
     def standings(self, keys: Collection[tuple[str, StandingKey]]) -> dict[tuple[str, StandingKey], Standing]:
         execute = self._connection.execute
         return {
-            (tenant, key): Standing(pending=pending, posted=posted)
+            (tenant, key): standing(pending, posted, buckets)
             for tenant, key in keys
-            for pending, posted in execute(_Q["standing"], (tenant, *key))
+            for pending, posted, buckets in execute(_Q["standing"], (tenant, *key))
         }
 
     def arrivals(self, keys: Collection[tuple[str, RateKey]]) -> dict[tuple[str, RateKey], int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Annotated
 
 import typer
@@ -11,7 +12,7 @@ from rich.text import Text
 
 from aegis_gateway.adapters.reports import BudgetStanding, BudgetWindow, Sum
 from aegis_gateway.domain.errors import ConfigurationError
-from aegis_gateway.domain.registry import Budget, Quantity, Registry
+from aegis_gateway.domain.registry import ON_THE_FLY, Budget, Quantity, Registry
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption
 from aegis_gateway.entrypoints.cli.output import (
     DIM,
@@ -34,6 +35,7 @@ from aegis_gateway.entrypoints.cli.session import instead, opened
 
 NOT_HELD = 3
 
+BALANCES_SHOWN = 5
 _BAR_WIDE, _BAR_NARROW, _WIDE = 20, 10, 110
 
 
@@ -151,12 +153,27 @@ def _show_all(
     budgets: Sequence[Budget], standings: Sequence[BudgetStanding], registry: Registry, now_ns: int
 ) -> None:
     console = out()
-    console.print(budgets_table(standings, registry, console, now_ns))
+    dearest = _dearest_of_each(standings)
+    console.print(budgets_table(dearest, registry, console, now_ns))
+    if len(dearest) < len(standings):
+        say(f"{len(standings) - len(dearest):,} more balances of runs and customers are not shown")
     used = {standing.budget.id for standing in standings}
     unused = [each.id for each in budgets if each.id not in used]
     if unused:
         say(f"split, and not used in this window yet: {', '.join(unused)}")
     say(Text("█ spent  ▒ reserved  ░ left; `aegis budget ID` shows one in detail", style=DIM))
+
+
+def _dearest_of_each(standings: Sequence[BudgetStanding]) -> list[BudgetStanding]:
+    """All balances, but of budgets that have one for each run or customer only those that are used most."""
+    shown: list[BudgetStanding] = []
+    for _, of_budget in groupby(standings, lambda standing: standing.budget.id):
+        balances = list(of_budget)
+        if len(balances) > BALANCES_SHOWN and set(balances[0].budget.per) & set(ON_THE_FLY):
+            balances.sort(key=lambda standing: standing.left)
+            balances = balances[:BALANCES_SHOWN]
+        shown += balances
+    return shown
 
 
 def _show_one(
@@ -183,7 +200,10 @@ def _show_one(
         Text(""),
     ]
     if standings:
-        parts.append(budgets_table(standings, registry, console, now_ns, notes=False))
+        dearest = _dearest_of_each(standings)
+        parts.append(budgets_table(dearest, registry, console, now_ns, notes=False))
+        if len(dearest) < len(standings):
+            parts.append(Text(f"and {len(standings) - len(dearest):,} more, which have more left"))
     else:
         parts.append(Text("not used in this window yet"))
     if windows:

@@ -70,6 +70,13 @@ def calls(
     state: Annotated[
         str | None, typer.Option(metavar="STATE", help=f"One of {', '.join(_STATES)}.", show_default=False)
     ] = None,
+    run: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Only this run's.", show_default=False)
+    ] = None,
+    customer: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Only those that served this customer.", show_default=False),
+    ] = None,
     in_doubt: Annotated[
         bool, typer.Option("--in-doubt", help="Those that were sent and never answered.")
     ] = False,
@@ -96,6 +103,8 @@ def calls(
             effect=effect,
             state="in_doubt" if in_doubt else state,
             since_ns=None if since is None else options.since_ns(since, now_ns),
+            run=run,
+            customer=customer,
         )
         sequence = session.reports.last_sequence(name)
         found = session.reports.calls(name, wanted, limit)

@@ -224,6 +224,7 @@ def decision_headers(decided: Decided[Described]) -> Headers:
         ("aegis-decision-id", decided.call),
         ("aegis-effect", decided.admitted.effect),
         ("aegis-policy-version", decided.policy_version),
+        ("aegis-run-id", decided.run),
     ]
 
 

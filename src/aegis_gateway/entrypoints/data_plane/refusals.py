@@ -26,6 +26,7 @@ _STATUS: dict[ReasonCode, int] = {
     "unknown_price": 402,
     "unbounded_cost": 402,
     "budget_exhausted": 402,
+    "too_many_instances": 402,
     "rate_limited": 429,
     "clock_fell_back": 503,
 }

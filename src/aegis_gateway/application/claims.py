@@ -1,0 +1,168 @@
+"""Claims: which rates and budgets apply to a call, and to which of their balances.
+
+Rule: what follows from key, connector, tool and model alone is worked out once and remembered with the registry that it
+is of; only what the call itself decides on (its run, the customer it serves) is worked out for each call.
+"""
+
+from __future__ import annotations
+
+from aegis_gateway.application.directory import Claims, TenantView
+from aegis_gateway.domain.admit import BudgetClaim
+from aegis_gateway.domain.rate import RateClaim
+from aegis_gateway.domain.registry import (
+    ON_THE_FLY,
+    TAG,
+    Agent,
+    Budget,
+    Dimension,
+    Key,
+    Match,
+    Rate,
+    Registry,
+)
+
+KEY_THROTTLE = "key-throttle"
+CLAIMS_REMEMBERED_MAX = 65_536
+INSTANCES_MAX = 10_000
+"""How many balances of one budget an agent may open in a day, where the configuration doesn't say."""
+
+Values = dict[Dimension, str]
+
+
+def claims_of(
+    view: TenantView,
+    agent: Agent,
+    key: Key,
+    *,
+    connector: str,
+    tool: str,
+    model: str | None,
+    run: str,
+    opens_run: bool,
+    customer: str | None,
+) -> tuple[tuple[RateClaim, ...], tuple[BudgetClaim, ...]]:
+    """The rates and budgets that apply to a call."""
+    combination = (key.id, connector, tool, model)
+    known = view.claims.get(combination)
+    if known is None:
+        values = _values(view.registry, agent, key, connector, tool, model)
+        known = _claims(view.registry, agent, key, values)
+        if len(view.claims) < CLAIMS_REMEMBERED_MAX:
+            view.claims[combination] = known
+    if not known.later_rates and not known.later_budgets:
+        return known.rates, known.budgets
+    values = _values(view.registry, agent, key, connector, tool, model)
+    values["run"] = run
+    if customer is not None:
+        values["customer"] = customer
+    rates = [
+        _rate_claim(rate, values)
+        for rate in known.later_rates
+        if (opens_run or not rate.of_runs) and _applies(rate.match, rate.per, values)
+    ]
+    budgets = [
+        _budget_claim(view.registry, budget, agent, values)
+        for budget in known.later_budgets
+        if budget.id == agent.budget or _applies(budget.match, budget.per, values)
+    ]
+    return (*known.rates, *rates), (*known.budgets, *budgets)
+
+
+def _values(
+    registry: Registry, agent: Agent, key: Key, connector: str, tool: str, model: str | None
+) -> Values:
+    """What a call is in each dimension; those it has none of are absent."""
+    values: Values = {
+        "tenant": registry.tenant,
+        "team": agent.team,
+        "agent": agent.id,
+        "key": key.id,
+        "connector": connector,
+        "tool": tool,
+        "environment": agent.environment,
+    }
+    if agent.project is not None:
+        values["project"] = agent.project
+    if model is not None:
+        values["model"] = model
+    for name, value in agent.tags.items():
+        values[f"{TAG}{name}"] = value
+    return values
+
+
+def _claims(registry: Registry, agent: Agent, key: Key, values: Values) -> Claims:
+    rates = list(registry.rates.values())
+    budgets = [budget for budget in registry.budgets.values() if budget.match or budget.id == agent.budget]
+    throttle: tuple[RateClaim, ...] = ()
+    if key.throttle is not None:
+        limit = key.throttle.limit
+        throttle = (
+            RateClaim(
+                rate=KEY_THROTTLE, scope=key.id, limit=limit, period_ns=key.throttle.period_ns, burst=limit
+            ),
+        )
+    return Claims(
+        rates=tuple(
+            _rate_claim(rate, values)
+            for rate in rates
+            if not _is_later(rate) and _applies(rate.match, rate.per, values)
+        )
+        + throttle,
+        budgets=tuple(
+            _budget_claim(registry, budget, agent, values)
+            for budget in budgets
+            if not _is_later(budget)
+            and (budget.id == agent.budget or _applies(budget.match, budget.per, values))
+        ),
+        later_rates=tuple(rate for rate in rates if _is_later(rate)),
+        later_budgets=tuple(budget for budget in budgets if _is_later(budget)),
+    )
+
+
+def _is_later(limit: Rate | Budget) -> bool:
+    """Whether it takes the call itself to know if a limit applies, and to which of its balances."""
+    used = {*limit.per, *(dimension for dimension, _ in limit.match)}
+    return (isinstance(limit, Rate) and limit.of_runs) or not used.isdisjoint(ON_THE_FLY)
+
+
+def _rate_claim(rate: Rate, values: Values) -> RateClaim:
+    return RateClaim(
+        rate=rate.id,
+        scope=_scope(rate.per, values),
+        limit=rate.limit,
+        period_ns=rate.period_ns,
+        burst=rate.burst,
+        delay_ns=rate.delay_ns,
+    )
+
+
+def _budget_claim(registry: Registry, budget: Budget, agent: Agent, values: Values) -> BudgetClaim:
+    quantity = registry.quantities[budget.quantity]
+    is_made_on_the_fly = any(dimension in ON_THE_FLY for dimension in budget.per)
+    return BudgetClaim(
+        budget=budget.id,
+        scope=_scope(budget.per, values),
+        quantity=budget.quantity,
+        scale=quantity.scale,
+        is_money=quantity.is_money,
+        limit=budget.limit,
+        hard=budget.hard,
+        period=budget.period,
+        zone=budget.zone,
+        owner=budget.owner,
+        once=budget.once,
+        length_ns=budget.length_ns,
+        year_starts=budget.year_starts,
+        instances_max=(budget.instances_max or INSTANCES_MAX) if is_made_on_the_fly else None,
+        instances_of=agent.id if is_made_on_the_fly else "",
+    )
+
+
+def _applies(match: Match, per: tuple[Dimension, ...], values: Values) -> bool:
+    return all(values.get(dimension) == wanted for dimension, wanted in match) and all(
+        dimension in values for dimension in per
+    )
+
+
+def _scope(per: tuple[Dimension, ...], values: Values) -> str:
+    return "/".join(values.get(dimension, "") for dimension in per)
