@@ -293,6 +293,10 @@ class Gateway:
             self._process.wait()
             self._process = None
 
+    def without_fault(self) -> None:
+        """From the next start on, without the fault of a drill."""
+        self._environment.pop("AEGIS_FAULT", None)
+
     def restart(self) -> float:
         """Start again what was stopped or killed; gives the seconds until it answers."""
         if self._process is not None:

@@ -8,12 +8,20 @@ import secrets
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
 from aegis_gateway.adapters.catalogue import CataloguePrices
 from aegis_gateway.adapters.cedar import CedarPolicies
 from aegis_gateway.adapters.clock import SystemClock
+from aegis_gateway.adapters.faults import (
+    FaultyLedger,
+    FaultyStore,
+    FaultyUpstream,
+    break_disk,
+    planted_fault,
+)
 from aegis_gateway.adapters.ledger_client import LedgerClient
 from aegis_gateway.adapters.named_calls import StoredNamedCalls
 from aegis_gateway.adapters.sealing import AesSealer
@@ -22,7 +30,7 @@ from aegis_gateway.adapters.stores import open_store
 from aegis_gateway.adapters.upstream import PyreqwestUpstream
 from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.directory import Directory, DirectoryCopy, KnownKey, TenantView
-from aegis_gateway.application.ports import Clock, ConfigVersion, Store, TenantState
+from aegis_gateway.application.ports import Clock, ConfigVersion, Store, TenantState, Upstream
 from aegis_gateway.configuration.load import Configuration, load
 from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.domain.errors import ConfigurationError
@@ -34,6 +42,20 @@ _PEPPER_BYTES = 32
 def system_clock() -> Clock:
     """The machine's clock."""
     return SystemClock()
+
+
+def ledger_store(settings: Settings) -> Store:
+    """The store for the process that keeps the ledger, with the fault of a drill, if one is asked for.
+
+    Raises:
+        StoreError: it cannot be opened.
+        ConfigurationError: it is no fault.
+    """
+    fault = planted_fault(os.environ)
+    if fault is None:
+        return store(settings)
+    break_disk(fault)
+    return cast(Store, FaultyStore(store(settings), fault))
 
 
 def store(settings: Settings, *, read_only: bool = False) -> Store:
@@ -147,7 +169,9 @@ def _view(
 def calls(settings: Settings, ledger: LedgerClient) -> Calls:
     """The use cases of the hot path, for one gateway worker."""
     load_directory, epochs = directory_loader(settings)
-    return Calls(Directory(load_directory, epochs), ledger, SystemClock(), os.urandom, pepper(settings))
+    fault = planted_fault(os.environ)
+    asked = ledger if fault is None else FaultyLedger(ledger, fault)
+    return Calls(Directory(load_directory, epochs), asked, SystemClock(), os.urandom, pepper(settings))
 
 
 def named_calls(settings: Settings) -> StoredNamedCalls:
@@ -160,9 +184,10 @@ def sealer(settings: Settings) -> AesSealer:
     return AesSealer(pepper(settings))
 
 
-def upstream() -> PyreqwestUpstream:
+def upstream() -> Upstream:
     """The way to the upstreams."""
-    return PyreqwestUpstream()
+    fault = planted_fault(os.environ)
+    return PyreqwestUpstream() if fault is None else FaultyUpstream(PyreqwestUpstream(), fault)
 
 
 def reference_secrets() -> ReferencedSecrets:

@@ -12,7 +12,8 @@ AegisError
 │   └── LedgerUnavailable nothing can be made durable now, so nothing may be forwarded
 ├── UpstreamFault         an upstream did not answer; says whether it can have got the request
 └── StoreError            the database is not one this version can use
-    └── StoreNotMade      nobody has made it yet
+    ├── StoreNotMade      nobody has made it yet
+    └── DiskFailed        it is not known what of it is on disk; only a new start can find out
 """
 
 from __future__ import annotations
@@ -112,6 +113,12 @@ class UpstreamFault(AegisError):
 
 class StoreError(AegisError):
     """The database is not one that this version can use."""
+
+
+class DiskFailed(StoreError):
+    """The disk failed to make something durable. What is on it now is not known to this process any more, and a second
+    try could be told of success without it: the process has to end, and the next one reads what is there.
+    """
 
 
 class StoreNotMade(StoreError):

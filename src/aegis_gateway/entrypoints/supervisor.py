@@ -43,7 +43,7 @@ class Supervisor:
         self._folder = tempfile.TemporaryDirectory(prefix="aegis-")
         self._socket = Path(self._folder.name) / "ledger.sock"
         try:
-            self._writer = Writer(bootstrap.store(settings), self._socket)
+            self._writer = Writer(bootstrap.ledger_store(settings), self._socket)
         except BaseException:
             self._folder.cleanup()
             raise

@@ -9,6 +9,7 @@ Rule 2: a failed commit leaves nothing behind: SQLite may have rolled back by it
 from __future__ import annotations
 
 import fcntl
+import logging
 import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -43,12 +44,14 @@ from aegis_gateway.application.ports import (
     StoredState,
 )
 from aegis_gateway.domain.admit import RateKey, StandingKey
-from aegis_gateway.domain.errors import LedgerUnavailable, StoreError
+from aegis_gateway.domain.errors import DiskFailed, LedgerUnavailable, StoreError
 from aegis_gateway.domain.ledger import Standing
 
 _Q = named_queries(PACKAGE)
 
 _CHECKPOINT_PAGES = 1_000
+
+_log = logging.getLogger("aegis.store")
 
 
 class SqliteStore:
@@ -107,6 +110,7 @@ class SqliteStore:
             yield locked
             connection.execute("commit")
         except apsw.Error as fault:
+            _end_if_not_durable(fault)
             self._roll_back()
             raise LedgerUnavailable(f"the database did not take it: {fault}") from fault
         except BaseException:
@@ -121,7 +125,12 @@ class SqliteStore:
         """Move the write-ahead log into the database when it has grown; called between batches."""
         if self._wal_pages >= _CHECKPOINT_PAGES:
             self._wal_pages = 0
-            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            try:
+                self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            except apsw.Error as fault:
+                # What was committed is in the log all the same; it is moved when there is room again.
+                _end_if_not_durable(fault)
+                _log.warning("the write-ahead log has to wait: %s", fault)
 
     def expired(self, limit: int) -> list[tuple[str, str]]:
         """Tenant and id of reserved calls whose time has passed."""
@@ -173,6 +182,16 @@ class SqliteStore:
         """Called by SQLite after each commit with the size of the write-ahead log."""
         self._wal_pages = pages
         return apsw.SQLITE_OK
+
+
+def _end_if_not_durable(fault: apsw.Error) -> None:
+    """A failed sync is not tried again: the system may have dropped what it could not write, and say so only once.
+
+    Raises:
+        DiskFailed: it was one.
+    """
+    if getattr(fault, "extendedresult", 0) in (apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC):
+        raise DiskFailed(f"the disk did not make it durable: {fault}") from fault
 
 
 def _as_dictionary(cursor: apsw.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:
