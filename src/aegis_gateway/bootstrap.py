@@ -30,7 +30,7 @@ from aegis_gateway.adapters.stores import open_store
 from aegis_gateway.adapters.upstream import PyreqwestUpstream
 from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.directory import Directory, DirectoryCopy, KnownKey, TenantView
-from aegis_gateway.application.ports import Clock, ConfigVersion, Store, TenantState, Upstream
+from aegis_gateway.application.ports import Clock, ConfigVersion, Store, StoredState, TenantState, Upstream
 from aegis_gateway.configuration.load import Configuration, load
 from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.domain.errors import ConfigurationError
@@ -149,6 +149,12 @@ def directory_loader(settings: Settings) -> tuple[Callable[[], DirectoryCopy], C
         return DirectoryCopy(tenants=views, keys=keys, valid_until_ns=_end_ns(prices.valid_through))
 
     return load_directory, database.epochs
+
+
+def tenant_view(loaded: Configuration, state: StoredState, tenant: str, key: bytes) -> TenantView:
+    """A tenant as a gateway sees it under a configuration. `key` is the pepper, which only recorded calls need."""
+    assert state.config is not None, "a configuration was loaded from it"
+    return _view(loaded, state.config, loaded.registries[tenant], state.tenants[tenant], key)
 
 
 def _view(

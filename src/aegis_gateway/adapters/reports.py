@@ -122,6 +122,19 @@ select sequence, call, type, at_ns, body from entry
 """
 """A stretch of the record. By its primary key."""
 
+_ENTRIES_OF_CALL = """
+select sequence, call, type, at_ns, body from entry
+ where call = ? and tenant = ?
+ order by sequence
+"""
+"""The entries of one call. By the index on it."""
+
+_NEAR = " where tenant = ? and decided_ns >= ? and decided_ns <= ? and agent = ? order by decided_ns limit ?"
+"""An agent's calls around an instant, in order. A range of the index on time."""
+
+ATTEMPTS_NS = 15 * 60 * 1_000_000_000
+ATTEMPTS_LOOKED_AT = 500
+
 Dimension = Literal["agent", "team", "project", "cost_centre", "environment", "connector", "tool", "model"]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 
@@ -321,6 +334,46 @@ class Reports:
         rows = self._query(_CALLS + _OF_TENANT + _ONE, (tenant, call))
         return _call(rows[0]) if rows else None
 
+    def entries_of_call(self, tenant: str, call: str) -> list[EntryReport]:
+        """What the record says of one call, in order."""
+        return [_entry(row) for row in self._query(_ENTRIES_OF_CALL, (call, tenant))]
+
+    def attempts(self, tenant: str, call: CallReport) -> list[CallReport]:
+        """The attempts at one request that a client's library made by itself, this call among them, in order.
+
+        A library says of each further attempt that it is one; the same request of the same agent before it is the
+        one that it repeats. There is only this call where there are no others.
+        """
+        near = (
+            tenant,
+            call.decided_ns - ATTEMPTS_NS,
+            call.decided_ns + ATTEMPTS_NS,
+            call.agent,
+            ATTEMPTS_LOOKED_AT,
+        )
+        candidates = [_call(row) for row in self._query(_CALLS + _NEAR, near)]
+        asked = {each.call: self._asked(tenant, each.call) for each in candidates}
+        mine = asked.get(call.call)
+        if mine is None:
+            return [call]
+        series: list[CallReport] = []
+        for each in candidates:
+            found = asked[each.call]
+            if found is None or found[0] != mine[0]:
+                continue
+            if found[1] == 0 and any(known.call == call.call for known in series):
+                break  # the same request, made anew
+            series = [each] if found[1] == 0 else [*series, each]
+        return series
+
+    def _asked(self, tenant: str, call: str) -> tuple[str, int] | None:
+        """What tells a call's request from others, and which attempt at it the call was."""
+        for entry in self.entries_of_call(tenant, call):
+            if entry.type == "decision":
+                record = msgspec.json.decode(entry.body)
+                return record["arguments"]["hmac"], record.get("retry", 0)
+        return None
+
     def calls_of_entries(self, tenant: str, after: int, until: int) -> list[CallReport]:
         """The calls that the entries after one place, up to another, are about, as they stand now."""
         return [_call(row) for row in self._query(_CALLS + _OF_ENTRIES, (tenant, after, until))]
@@ -356,16 +409,17 @@ class Reports:
 
     def entries(self, tenant: str, after: int, limit: int) -> list[EntryReport]:
         """Entries of the record after a place, in order."""
-        return [
-            EntryReport(
-                sequence=row["sequence"],
-                call=row["call"],
-                type=row["type"],
-                at_ns=row["at_ns"],
-                body=bytes(row["body"]),
-            )
-            for row in self._query(_ENTRIES, (tenant, after, limit))
-        ]
+        return [_entry(row) for row in self._query(_ENTRIES, (tenant, after, limit))]
+
+
+def _entry(row: dict[str, Any]) -> EntryReport:
+    return EntryReport(
+        sequence=row["sequence"],
+        call=row["call"],
+        type=row["type"],
+        at_ns=row["at_ns"],
+        body=bytes(row["body"]),
+    )
 
 
 def _call(row: dict[str, Any]) -> CallReport:

@@ -401,7 +401,7 @@ class Calls:
         )
         quote = described.quote
         verdict = (
-            refusal(quote) if isinstance(quote, Reason) else _judged(agent, described, quote, view.policies)
+            refusal(quote) if isinstance(quote, Reason) else judged(agent, described, quote, view.policies)
         )
         return Admit(
             call=call,
@@ -502,7 +502,7 @@ def connector_of(view: TenantView, described: Described) -> Connector:
     return view.registry.connectors[described.connector]
 
 
-def _judged(agent: Agent, described: Described, quote: Quote, policies: Policies) -> Verdict:
+def judged(agent: Agent, described: Described, quote: Quote, policies: Policies) -> Verdict:
     """What the policies say of a call, and then of each tool that it would use on the way: all must be permitted."""
     verdict = judge(_policy_request(agent, described, described.tool, quote), policies)
     for tool in described.also:

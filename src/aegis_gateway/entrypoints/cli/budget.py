@@ -30,6 +30,7 @@ from aegis_gateway.entrypoints.cli.output import (
     table,
     usd,
     utc,
+    window_text,
 )
 from aegis_gateway.entrypoints.cli.session import instead, opened
 
@@ -140,8 +141,8 @@ def budgets_table(
                     money[1][place],
                     Text(money[2][place], style=left_style),
                     money[3][place],
-                    standing.window.label,
-                    ago(standing.window.ends_ns, now_ns) if each.once is None else "",
+                    window_text(standing.window.label),
+                    ago(standing.window.ends_ns, now_ns) if each.period not in ("once", "rolling") else "",
                 ),
                 note=_ownership(each) if notes else None,
             )
@@ -219,7 +220,7 @@ def _windows_table(windows: Sequence[BudgetWindow], quantity: Quantity, console:
     spent = at_decimal_point([quantity_text(each.spent, quantity, exact=True) for each in windows])
     reserved = at_decimal_point([quantity_text(each.reserved, quantity, exact=True) for each in windows])
     rows = [
-        Row(cells=(each.window.label, spent[place], reserved[place], str(each.scopes)))
+        Row(cells=(window_text(each.window.label), spent[place], reserved[place], str(each.scopes)))
         for place, each in enumerate(windows)
     ]
     columns = [

@@ -19,12 +19,25 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from aegis_gateway.domain.errors import AegisError
-from aegis_gateway.entrypoints.cli import agent, budget, calls, configuration, entries, key, top, up
+from aegis_gateway.entrypoints.cli import (
+    agent,
+    budget,
+    call,
+    calls,
+    configuration,
+    entries,
+    estimate,
+    key,
+    top,
+    up,
+)
 from aegis_gateway.entrypoints.cli.output import WARNING, say
 
 FAULT = 1
 PLUGINS = "aegis.commands"
-BUILT_IN = ("up", "init", "plan", "apply", "agent", "key", "budget", "calls", "top", "entries")
+BUILT_IN = (
+    *("up", "init", "plan", "apply", "agent", "key", "estimate", "budget", "calls", "call", "top", "entries"),
+)
 
 _RUN, _WHO, _LOOK = "Configure and run", "Who may call", "See"
 
@@ -76,8 +89,12 @@ def build(plugins: Iterable[EntryPoint] = ()) -> typer.Typer:
     app.command(rich_help_panel=_RUN, short_help="Put a configuration in force.")(configuration.apply)
     app.add_typer(agent.app, rich_help_panel=_WHO)
     app.add_typer(key.app, rich_help_panel=_WHO)
+    app.command(rich_help_panel=_LOOK, short_help="Price a request before it is sent.")(estimate.estimate)
     app.command(rich_help_panel=_LOOK, short_help="What may be spent, what is, and by whom.")(budget.budget)
     app.add_typer(calls.app, rich_help_panel=_LOOK)
+    app.command(rich_help_panel=_LOOK, short_help="One call in full: who, what, why, cost, timeline.")(
+        call.call
+    )
     app.command(rich_help_panel=_LOOK, short_help="All of that, live.")(top.top)
     app.command(rich_help_panel=_LOOK, short_help="The record itself, byte for byte.")(entries.entries)
     register(app, plugins)

@@ -20,6 +20,7 @@ from rich.text import Text
 
 from aegis_gateway.domain.money import usd_text
 from aegis_gateway.domain.registry import Quantity
+from aegis_gateway.domain.rolling import length_of
 
 PIPED_WIDTH = 10_000
 
@@ -167,6 +168,12 @@ def _span(seconds: int) -> str:
 
 
 # -- calls -------------------------------------------------------------------------------------------------
+
+
+def window_text(label: str) -> str:
+    """A window's name as people read it: a rolling one by its length."""
+    length_ns = length_of(label)
+    return label if length_ns is None else f"last {_span(length_ns // _NANOS)}"
 
 
 def effect_text(effect: str) -> Text:

@@ -16,6 +16,7 @@ import msgspec
 from aegis_gateway.adapters.clock import SystemClock
 from aegis_gateway.adapters.reports import Reports
 from aegis_gateway.application.administration import Administration
+from aegis_gateway.application.directory import TenantView
 from aegis_gateway.application.ports import StoredState
 from aegis_gateway.configuration.settings import Settings, read_settings
 from aegis_gateway.domain.errors import ConfigurationError
@@ -102,6 +103,17 @@ class Session:
         """A tenant's registry with its imported agents."""
         registry = self.configured(tenant)
         return msgspec.structs.replace(registry, agents={**self.imported(tenant), **registry.agents})
+
+    def view(self, tenant: str) -> TenantView:
+        """A tenant as a gateway would see it now.
+
+        Raises:
+            ConfigurationError: there is no configuration, or the tenant is not in it any more.
+        """
+        from aegis_gateway import bootstrap
+
+        self.configured(tenant)
+        return bootstrap.tenant_view(self.configuration, self.state, tenant, b"")
 
     def administration(self) -> Administration:
         """The operators' use cases, in the name of whoever runs the command.
