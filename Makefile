@@ -17,7 +17,7 @@ DOCS := $(wildcard README.md ARCHITECTURE.md docs)
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench chaos fmt lock clean
+.PHONY: help setup run test check bench fuzz chaos fmt lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -40,6 +40,9 @@ check: $(INSTALLED) ## lint, format, types, layers, and the examples in the docs
 
 bench: $(INSTALLED) ## measure the gateway against a bare relay on this machine
 	@$(BIN)/python -m bench $(ARGS)
+
+fuzz: $(INSTALLED) ## throw odd bytes at everything that reads some; ARGS="--seconds 60" for a minute of it
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 chaos: $(INSTALLED) ## run the long drills: kill, starve, cut off
 	@$(BIN)/python -m pytest -m chaos $(ARGS)

@@ -668,7 +668,20 @@ def test_the_installed_command() -> None:
     text = CliRunner().invoke(build(), ["--help"], env={"COLUMNS": "100"}).stdout
     assert "Exit codes: 0 done; 1 a fault" in text
     found = re.findall(r"^│ (\w+) +\S", text, re.MULTILINE)
-    assert ["up", "init", "plan", "apply", "agent", "key", "estimate", "budget", "calls", "call", "top", "entries"] == found
+    assert [
+        "up",
+        "init",
+        "plan",
+        "apply",
+        "agent",
+        "key",
+        "estimate",
+        "budget",
+        "calls",
+        "call",
+        "top",
+        "entries",
+    ] == found
 
 
 def hello(app: typer.Typer) -> None:

@@ -1,0 +1,185 @@
+"""What is fuzzed: readers of requests, of answers and of streams, and what each promises."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from aegis_gateway.domain.errors import CallError
+from aegis_gateway.domain.price import KINDS, ToolPrice, Usage
+from aegis_gateway.domain.registry import Argument, Connector, ConnectorKind, Model, Operation
+from aegis_gateway.entrypoints.data_plane.events import EventReader, split
+from aegis_gateway.entrypoints.data_plane.models.body import read_body_json
+from aegis_gateway.entrypoints.data_plane.models.chat import ChatDialect
+from aegis_gateway.entrypoints.data_plane.models.dialect import Address, Dialect
+from aegis_gateway.entrypoints.data_plane.models.embeddings import EmbeddingsDialect
+from aegis_gateway.entrypoints.data_plane.models.gemini import CountTokensDialect, GeminiDialect
+from aegis_gateway.entrypoints.data_plane.models.messages import MessagesDialect
+from aegis_gateway.entrypoints.data_plane.models.responses import ResponsesDialect
+from aegis_gateway.entrypoints.data_plane.wire import parse_operation, path_segments
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """One reader: a check that raises where a promise is broken, and inputs to start from."""
+
+    check: Callable[[bytes], None]
+    seeds: tuple[bytes, ...]
+
+
+MODEL = Model(id="m", connector="c", upstream="u", price=None)
+ADDRESS = Address(model="m", query="alt=sse")
+
+
+def connector(kind: ConnectorKind) -> Connector:
+    """An upstream of a kind."""
+    return Connector(id="c", kind=kind, base_url="http://upstream.example/v1", api_version="1")
+
+
+def body(data: bytes) -> None:
+    """A body is read or refused, and what isn't changed leaves as it came."""
+    try:
+        read = read_body_json(data)
+    except CallError:
+        return
+    assert data == read.changed({})
+    changed = json.loads(read.changed({"model": "other", "x": {"y": 1}}))
+    assert "other" == changed["model"]
+    assert changed.keys() == read.fields.keys() | {"model", "x"}
+
+
+def requests_of(dialect: Dialect) -> Callable[[bytes], None]:
+    """A request is read or refused; what is sent of it is JSON that names the upstream's model and the limit."""
+
+    def check(data: bytes) -> None:
+        try:
+            request = dialect.parse(ADDRESS, data)
+        except CallError:
+            return
+        assert request.shape.input_bytes >= len(data)
+        sent = dialect.body(connector(dialect.kinds[0]), MODEL, request, 7)
+        json.loads(sent)
+        msgspec.json.encode(request.summary)
+        assert dialect.url(connector(dialect.kinds[0]), MODEL, request).startswith(
+            "http://upstream.example/v1/"
+        )
+
+    return check
+
+
+def answers_of(dialect: Dialect) -> Callable[[bytes], None]:
+    """An answer has a usage that can be one, or none; nothing else happens."""
+
+    def check(data: bytes) -> None:
+        usage = dialect.usage(data)
+        if usage is not None:
+            assert_can_be(usage)
+
+    return check
+
+
+def streams_of(dialect: Dialect, asked: bytes) -> Callable[[bytes], None]:
+    """Whatever a stream says in whatever pieces, it is passed on once, and its usage can be one."""
+    request = dialect.parse(ADDRESS, asked)
+
+    def check(data: bytes) -> None:
+        step = 1 + (data[0] if data else 0)
+        watch = dialect.watch(request)
+        passed = b""
+        with contextlib.suppress(ValueError):
+            for place in range(0, len(data), step):
+                passed += watch.feed(data[place : place + step])
+            watch.end()
+        assert len(passed) + len(watch.last) <= len(data) + 4
+        if watch.usage is not None:
+            assert_can_be(watch.usage)
+
+    return check
+
+
+def assert_can_be(usage: Usage) -> None:
+    """Counts of known kinds, none below zero."""
+    assert usage.units.keys() <= set(KINDS)
+    assert all(type(number) is int and number >= 0 for number in usage.units.values())
+
+
+def events(data: bytes) -> None:
+    """Events cut from any pieces are what was there, in order, and end where they end."""
+    reader = EventReader()
+    whole = b""
+    for place in range(0, len(data), 7):
+        block = reader.block(data[place : place + 7])
+        assert block == b"".join(split(block))
+        whole += block
+    assert data == whole + reader.rest()
+
+
+ARGUMENTS = tuple(
+    Argument(name=kind, type=kind, source=("body", kind), required=False)
+    for kind in ("integer", "number", "string", "boolean")
+)
+OPERATION = Operation(id="o", method="POST", path="/o", price=ToolPrice(), arguments=ARGUMENTS)
+
+
+def operations(data: bytes) -> None:
+    """A connector's request is read or refused."""
+    query, _, given = data.partition(b"\n")
+    with contextlib.suppress(CallError):
+        request = parse_operation(OPERATION, {}, query.decode("latin-1"), given)
+        msgspec.json.encode(request.summary)
+    with contextlib.suppress(CallError):
+        for segment in path_segments(query.decode("latin-1")):
+            assert not set(segment) & set("/\\?#\x00")
+
+
+SAID: list[Any] = [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]
+CHAT = json.dumps({"model": "m", "messages": SAID, "stream": True, "n": 2}).encode()
+RESPONSES = json.dumps(
+    {"model": "m", "input": SAID, "tools": [{"type": "web_search"}], "stream": True}
+).encode()
+EMBED = json.dumps({"model": "m", "input": ["a", "b"]}).encode()
+MESSAGES = json.dumps({"model": "m", "max_tokens": 9, "messages": SAID, "stream": True}).encode()
+GEMINI = json.dumps(
+    {"contents": [{"parts": [{"text": "hi"}]}], "generationConfig": {"maxOutputTokens": 9}}
+).encode()
+USED = (
+    b'{"usage": {"prompt_tokens": 5, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 1}}}'
+)
+DONE = b'data: {"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":3}}\n\ndata: [DONE]\n\n'
+COMPLETED = (
+    b'data: {"type":"response.completed","response":{"usage":{"input_tokens":5,"output_tokens":3}}}\n\n'
+)
+COUNTED = (
+    b'data: {"type":"message_start","message":{"usage":{"input_tokens":5}}}\n\n'
+    b'data: {"type":"message_delta","usage":{"output_tokens":3}}\n\ndata: {"type":"message_stop"}\n\n'
+)
+FINISHED = b'data: {"candidates":[{"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":5}}\r\n\r\n'
+
+TARGETS: dict[str, Target] = {
+    "body": Target(check=body, seeds=(CHAT, b'{"a": {"b": [1.50, "\\u0022"]}}')),
+    "chat": Target(check=requests_of(ChatDialect()), seeds=(CHAT,)),
+    "responses": Target(check=requests_of(ResponsesDialect()), seeds=(RESPONSES,)),
+    "embeddings": Target(check=requests_of(EmbeddingsDialect()), seeds=(EMBED,)),
+    "messages": Target(check=requests_of(MessagesDialect()), seeds=(MESSAGES,)),
+    "gemini": Target(check=requests_of(GeminiDialect("generateContent")), seeds=(GEMINI,)),
+    "gemini-count": Target(check=requests_of(CountTokensDialect()), seeds=(GEMINI,)),
+    "chat-answer": Target(check=answers_of(ChatDialect()), seeds=(USED,)),
+    "resp-answer": Target(
+        check=answers_of(ResponsesDialect()), seeds=(b'{"usage": {"input_tokens": 5, "output_tokens": 3}}',)
+    ),
+    "msg-answer": Target(
+        check=answers_of(MessagesDialect()), seeds=(b'{"usage": {"input_tokens": 5, "output_tokens": 3}}',)
+    ),
+    "gem-answer": Target(
+        check=answers_of(GeminiDialect("x")), seeds=(b'[{"usageMetadata": {"promptTokenCount": 5}}]',)
+    ),
+    "chat-stream": Target(check=streams_of(ChatDialect(), CHAT), seeds=(DONE,)),
+    "resp-stream": Target(check=streams_of(ResponsesDialect(), RESPONSES), seeds=(COMPLETED,)),
+    "msg-stream": Target(check=streams_of(MessagesDialect(), MESSAGES), seeds=(COUNTED,)),
+    "gem-stream": Target(check=streams_of(GeminiDialect("streamGenerateContent"), GEMINI), seeds=(FINISHED,)),
+    "events": Target(check=events, seeds=(DONE, FINISHED)),
+    "operations": Target(check=operations, seeds=(b'a=1\n{"integer": 1, "number": 1.5, "string": "x"}',)),
+}
