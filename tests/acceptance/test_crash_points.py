@@ -1,7 +1,8 @@
 """A gateway that dies, or whose disk fails, at each labelled point of a call: the books are right after each.
 
 What must hold: the provider's bill is covered by what the ledger counts; every request that reached it has a call that
-was committed before; every answer that a caller got is settled; the record has no gap; nothing stays under way.
+was committed before; every answer that a caller got is counted, at its cost if the answer said that; the record has no
+gap; nothing stays under way.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ WORKLOAD: list[tuple[str, Any]] = [
     ("/connect/api/v1/payments", {"amount": 5, "currency": "USD", "beneficiary": "x"}),
     (CHAT, chat_body("hi [[tokens=20]]")),
 ]
-POINTS_MAX = 200
+POINTS_MAX = 600
 """More passings of one point than the workload can have."""
 
 
@@ -50,8 +51,12 @@ def drilled(upstream: UpstreamProcess, fault: str) -> bool:
         try:
             gateway.start()
         except AssertionError:
+            # Only where the disk fails before anything is served; and then it is the disk that is named.
+            assert fault.startswith("disk-")
+            assert "error:" in gateway.log()
+            assert "Traceback" not in gateway.log()
             answers: list[Answer] = []
-            happened = True  # it does not start on such a disk, and says so
+            happened = True
         else:
             answers = work(gateway)
             happened = len(answers) < len(WORKLOAD) or any(answer.status >= 500 for answer in answers)
@@ -88,16 +93,13 @@ def check(gateway: Gateway, upstream: UpstreamProcess, answers: list[Answer], ar
     )
     assert upstream.bill()["total_nano_usd"] <= counted
     assert arrived <= len(sent)
-    settled = {call["call"] for call in calls if call["state"] == "settled"}
+    counted_calls = {call["call"] for call in sent}
+    settled = {call["call"] for call in sent if call["state"] == "settled"}
     for answer in answers:
-        if answer.status in (200, 201) and not is_broken(answer):
+        if answer.status in (200, 201):
+            assert answer.headers["aegis-decision-id"] in counted_calls
+        if "aegis-cost-usd" in answer.headers:
             assert answer.headers["aegis-decision-id"] in settled
-
-
-def is_broken(answer: Answer) -> bool:
-    """Whether a stream was cut before its end."""
-    is_stream = answer.headers.get("content-type", "").startswith("text/event-stream")
-    return is_stream and b"[DONE]" not in answer.body
 
 
 @pytest.mark.parametrize("point", LEDGER_POINTS)
@@ -135,8 +137,8 @@ def test_a_disk_that_does_not_make_durable(upstream: UpstreamProcess, at: int) -
     ],
 )
 def test_every_passing_of_every_point(upstream: UpstreamProcess, fault: str) -> None:
-    """Each time that the workload passes a point, until it passes it no more."""
-    for at in range(1, POINTS_MAX):
+    """Each time that the workload passes a point, until it passes it no more; of a disk's many writes every fifth."""
+    for at in range(1, POINTS_MAX, 5 if fault.startswith("disk-write") else 1):
         if not drilled(upstream, fault % at):
             assert at > 1, "the workload never passes this point"
             return

@@ -103,16 +103,18 @@ _KEPT: list[apsw.VFS] = []
 class _FaultyVfs(apsw.VFS):
     def __init__(self, fault: Fault) -> None:
         self._fault = fault
-        super().__init__(_VFS, "")
+        # By its name: what is empty is the default, which this one becomes.
+        self._base = apsw.vfs_names()[0]
+        super().__init__(_VFS, self._base)
 
     def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802 - SQLite's name
-        return _FaultyFile(name, flags, self._fault)
+        return _FaultyFile(self._base, name, flags, self._fault)
 
 
 class _FaultyFile(apsw.VFSFile):
-    def __init__(self, name: Any, flags: list[int], fault: Fault) -> None:
+    def __init__(self, base: str, name: Any, flags: list[int], fault: Fault) -> None:
         self._fault = fault
-        super().__init__("", name, flags)
+        super().__init__(base, name, flags)
 
     def xWrite(self, data: Any, offset: int) -> None:  # noqa: N802 - SQLite's name
         self._fault.reach_disk("disk-write")

@@ -83,7 +83,7 @@ class SqliteStore:
         """Become the one process that keeps this database's ledger.
 
         Raises:
-            StoreError: another process keeps it.
+            StoreError: another process keeps it, or nothing can be written.
         """
         lock_file = open(self._path.with_suffix(".lock"), "w", encoding="ascii")  # noqa: SIM115 - held until close
         try:
@@ -96,9 +96,12 @@ class SqliteStore:
             ) from None
         self._lock_file = lock_file
         self.boot = f"boot_{secrets.token_hex(8)}"
-        self._connection.execute(
-            "insert into boot (boot, started_ns) values (?, ?)", (self.boot, self._clock.now_ns())
-        )
+        try:
+            self._connection.execute(
+                "insert into boot (boot, started_ns) values (?, ?)", (self.boot, self._clock.now_ns())
+            )
+        except apsw.Error as fault:
+            raise StoreError(f"the ledger in `{self._path}` cannot be kept: {fault}") from fault
 
     @contextmanager
     def lock(self, tenants: Iterable[str]) -> Iterator[_Locked]:
