@@ -19,7 +19,7 @@ from statistics import median
 
 import msgspec
 
-from bench.bodies import Kind
+from bench.bodies import APIS, Kind
 from bench.load import Plan, Result
 from bench.machine import this_machine
 from bench.report import Comparison, Overload, Report, compare, write
@@ -102,23 +102,31 @@ class Run:
         for callers in CALLERS_2:
             relay, aegis = self._turns([there.relay_2, there.aegis_2], callers)
             self.comparisons.append(compare(aegis, relay))
-        self._turns([there.aegis], 32, novel=True)
+        self._turns([there.aegis], 32, kind="novel", note=NOVEL)
+        for api in APIS:
+            self._turns([there.direct, there.aegis], 32, kind=api, note=api)
         return self._overload()
 
     def _turns(
-        self, targets: list[Target], callers: int, *, stream: bool = False, novel: bool = False
+        self,
+        targets: list[Target],
+        callers: int,
+        *,
+        stream: bool = False,
+        kind: Kind = "varied",
+        note: str = "",
     ) -> list[Row]:
         """Measure targets in turns, check the gateways among them, and note the rows."""
         rows = take_turns(
             self._generator,
             self._provider_pid,
             targets,
-            lambda target: self._plan(target, callers, stream=stream, kind="novel" if novel else "varied"),
+            lambda target: self._plan(target, callers, stream=stream, kind=kind),
             self._mode.turns,
             self.patience,
         )
         for target, row in zip(targets, rows, strict=True):
-            row.note = NOVEL if novel else ""
+            row.note = note
             if isinstance(target, Aegis):
                 row.wrong = row.wrong + self._check(target)
             _tell(row)

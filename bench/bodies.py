@@ -13,7 +13,17 @@ from collections.abc import Iterator
 from itertools import count, cycle
 from typing import Literal
 
-Kind = Literal["varied", "novel"]
+Api = Literal["responses", "embeddings", "messages", "gemini"]
+APIS: tuple[Api, ...] = ("responses", "embeddings", "messages", "gemini")
+Kind = Literal["varied", "novel"] | Api
+
+CHAT_PATH = "/v1/chat/completions"
+PATHS: dict[str, str] = {
+    "responses": "/v1/responses",
+    "embeddings": "/v1/embeddings",
+    "messages": "/v1/messages",
+    "gemini": "/v1beta/models/gemini-2.5-flash:generateContent",
+}
 
 DIFFERENT = 64
 BYTES_MIN = 100
@@ -36,9 +46,32 @@ def bodies(kind: Kind, *, stream: bool) -> Iterator[bytes]:
     varied = [_body(number, stream=stream) for number in range(DIFFERENT)]
     if kind == "varied":
         yield from cycle(json.dumps(body).encode() for body in varied)
+    if kind in APIS:
+        yield from cycle(json.dumps(_in_api(kind, body)).encode() for body in varied)
     novel = ((model, tokens) for tokens in cycle(NOVEL_TOKENS) for model in MODELS)
     for number, (model, tokens) in zip(count(), novel):
         yield json.dumps(varied[number % DIFFERENT] | {"model": model, "max_tokens": tokens}).encode()
+
+
+def path_of(kind: Kind) -> str:
+    """Where requests of a kind go."""
+    return PATHS.get(kind, CHAT_PATH)
+
+
+def _in_api(kind: str, chat: dict[str, object]) -> dict[str, object]:
+    """The same request in another API: the same text, about the same answer."""
+    messages: list[dict[str, str]] = chat["messages"]  # type: ignore[assignment]  # as `_body` makes them
+    text, most = messages[-1]["content"], chat.get("max_tokens", 512)
+    match kind:
+        case "responses":
+            return {"model": "gpt-4o-mini", "input": text, "max_output_tokens": most}
+        case "embeddings":
+            return {"model": "text-embedding-3-small", "input": text}
+        case "messages":
+            said = [{"role": "user", "content": text}]
+            return {"model": "claude-haiku-4-5", "max_tokens": most, "messages": said}
+    contents = [{"role": "user", "parts": [{"text": text}]}]
+    return {"contents": contents, "generationConfig": {"maxOutputTokens": most}}
 
 
 def _body(number: int, *, stream: bool) -> dict[str, object]:

@@ -26,10 +26,9 @@ from typing import cast
 import msgspec
 import uvloop
 
-from bench.bodies import DIFFERENT, Kind, bodies
+from bench.bodies import DIFFERENT, Kind, bodies, path_of
 from bench.http1 import AnswerReader, BrokenAnswer, request
 
-PATH = "/v1/chat/completions"
 NOVEL_PREPARED = 24_000
 DRAIN_S_MAX = 15.0
 TICK_S = 0.001
@@ -291,10 +290,11 @@ class Requests:
 
 
 def _made(plan: Plan) -> list[bytes]:
-    number = DIFFERENT if plan.kind == "varied" else NOVEL_PREPARED
+    number = NOVEL_PREPARED if plan.kind == "novel" else DIFFERENT
     headers = [("authorization", f"Bearer {plan.key}"), ("user-agent", "bench")]
+    headers += [("anthropic-version", "2023-06-01"), ("x-goog-api-key", plan.key)]
     return [
-        request("POST", f"{plan.host}:{plan.port}", PATH, headers, body)
+        request("POST", f"{plan.host}:{plan.port}", path_of(plan.kind), headers, body)
         for body in islice(bodies(plan.kind, stream=plan.stream), number)
     ]
 

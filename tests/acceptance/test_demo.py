@@ -31,6 +31,7 @@ SCENES = [
     "under-the-ceiling",
     "revoked-key",
     "runaway-loop",
+    "run-purse",
     "accounts",
 ]
 

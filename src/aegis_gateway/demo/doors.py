@@ -75,7 +75,13 @@ def async_openai_client(door: Door) -> AsyncOpenAI:
     )
 
 
-def call_http(door: Door, method: str, path: str, body: dict[str, Any] | None = None) -> HttpAnswer:
+def call_http(
+    door: Door,
+    method: str,
+    path: str,
+    body: dict[str, Any] | None = None,
+    headers: dict[str, str] | None = None,
+) -> HttpAnswer:
     """One request, as any HTTP library makes it.
 
     Raises:
@@ -89,6 +95,7 @@ def call_http(door: Door, method: str, path: str, body: dict[str, Any] | None = 
             "authorization": f"Bearer {door.api_key}",
             "content-type": "application/json",
             "x-agent": door.agent,
+            **(headers or {}),
         },
     )
     try:
@@ -97,6 +104,6 @@ def call_http(door: Door, method: str, path: str, body: dict[str, Any] | None = 
         answer = refused
     with answer:
         raw = answer.read()
-        headers = {name.lower(): value for name, value in answer.headers.items()}
-        is_json = headers.get("content-type", "").startswith("application/json")
-        return HttpAnswer(status=answer.status, headers=headers, body=json.loads(raw) if is_json else raw)
+        given = {name.lower(): value for name, value in answer.headers.items()}
+        is_json = given.get("content-type", "").startswith("application/json")
+        return HttpAnswer(status=answer.status, headers=given, body=json.loads(raw) if is_json else raw)

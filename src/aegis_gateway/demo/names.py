@@ -2,13 +2,13 @@
 
 TENANT = "northbank"
 
-LENDING, RESEARCH, PAYOUTS, FEES, GUEST_DAY = (
-    "lending-day", "research-day", "payouts-day", "treasury-fees", "guest-day",
+LENDING, RESEARCH, PAYOUTS, FEES, GUEST_DAY, SCRIBE_RUN = (
+    "lending-day", "research-day", "payouts-day", "treasury-fees", "guest-day", "scribe-run",
 )  # fmt: skip
 """Budgets."""
 
-LOAN_ADVISOR, RESEARCHER, FX_WATCH, PAYOUT_CLERK, GUEST = (
-    "loan-advisor", "market-researcher", "fx-watch", "payout-clerk", "guest",
+LOAN_ADVISOR, RESEARCHER, FX_WATCH, PAYOUT_CLERK, SCRIBE, GUEST = (
+    "loan-advisor", "market-researcher", "fx-watch", "payout-clerk", "meeting-scribe", "guest",
 )  # fmt: skip
 """Agents."""
 

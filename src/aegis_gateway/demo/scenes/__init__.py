@@ -9,7 +9,8 @@ from aegis_gateway.demo.scenes import (
     scene_5_under_the_ceiling,
     scene_6_revoked,
     scene_7_loop,
-    scene_8_accounts,
+    scene_8_run,
+    scene_9_accounts,
 )
 from aegis_gateway.demo.story import Scene
 
@@ -22,5 +23,6 @@ SCENES: tuple[Scene, ...] = (
     scene_5_under_the_ceiling.SCENE,
     scene_6_revoked.SCENE,
     scene_7_loop.SCENE,
-    scene_8_accounts.SCENE,
+    scene_8_run.SCENE,
+    scene_9_accounts.SCENE,
 )
