@@ -7,8 +7,8 @@ from typing import Any
 from aegis_gateway.demo.doors import Door, HttpAnswer, call_http
 from aegis_gateway.demo.names import SCRIBE, SCRIBE_RUN
 from aegis_gateway.demo.stage import Stage
-from aegis_gateway.demo.story import Check, Day, Outcome, Scene, Teller, dollars
-from aegis_gateway.domain.money import nano_usd
+from aegis_gateway.demo.story import Check, Day, Outcome, Scene, Teller
+from aegis_gateway.domain.money import nano_usd, usd_text
 
 QUESTION = "Who promised what in Monday's meeting, and by when?"
 TOKENS_MAX = 300
@@ -16,22 +16,13 @@ CALLS_MAX = 40
 NAME = "minutes-of-monday"
 
 _SAID = [{"role": "user", "content": QUESTION}]
-_ASKED: tuple[tuple[str, str, dict[str, Any]], ...] = (
+_ASKED: tuple[tuple[str, dict[str, Any]], ...] = (
     (
-        "OpenAI's chat",
         "/v1/chat/completions",
         {"model": "gpt-4o-mini", "messages": _SAID, "max_completion_tokens": TOKENS_MAX},
     ),
-    (
-        "OpenAI's Responses",
-        "/v1/responses",
-        {"model": "gpt-4.1", "input": QUESTION, "max_output_tokens": TOKENS_MAX},
-    ),
-    (
-        "Anthropic's Messages",
-        "/v1/messages",
-        {"model": "claude-haiku-4-5", "messages": _SAID, "max_tokens": TOKENS_MAX},
-    ),
+    ("/v1/responses", {"model": "gpt-4.1", "input": QUESTION, "max_output_tokens": TOKENS_MAX}),
+    ("/v1/messages", {"model": "claude-haiku-4-5", "messages": _SAID, "max_tokens": TOKENS_MAX}),
 )
 
 
@@ -39,13 +30,13 @@ def _play(stage: Stage, tell: Teller, _day: Day) -> Outcome:
     door = stage.door(SCRIBE)
     purse = stage.books().registry.budgets[SCRIBE_RUN].limit
     tell.say(
-        f"A scribe asks models in three APIs, with one key. Each of its runs has {dollars(purse)} and no more."
+        f"A scribe asks models in three APIs, with one key. Each of its runs has {usd_text(purse)} and no more."
     )
     run, answers = _spend(door)
     spent = sum(nano_usd(answer.headers["aegis-cost-usd"]) for answer in answers if answer.is_success)
     last = answers[-1]
     allowed = sum(answer.is_success for answer in answers)
-    tell.say(f"{allowed} calls in, the run has spent {dollars(spent)}, and the next one is refused:")
+    tell.say(f"{allowed} calls in, the run has spent {usd_text(spent)}, and the next one is refused:")
     tell.note("deny", SCRIBE, f"{last.status} its run's purse is empty")
     tell.show(f"{last.status} {_words(last)}")
     fresh = _ask(door, 0, {})
@@ -61,7 +52,7 @@ def _play(stage: Stage, tell: Teller, _day: Day) -> Outcome:
     return Outcome(
         checks=(
             Check(
-                words=f"{allowed} calls of one run fitted into {dollars(purse)}: {dollars(spent)}",
+                words=f"{allowed} calls of one run fitted into {usd_text(purse)}: {usd_text(spent)}",
                 holds=allowed > len(_ASKED) and 0 < spent <= purse,
             ),
             Check(
@@ -87,7 +78,7 @@ def _spend(door: Door) -> tuple[str, list[HttpAnswer]]:
 
 
 def _ask(door: Door, turn: int, headers: dict[str, str]) -> HttpAnswer:
-    _, path, body = _ASKED[turn % len(_ASKED)]
+    path, body = _ASKED[turn % len(_ASKED)]
     return call_http(door, "POST", path, body, {"anthropic-version": "2023-06-01", **headers})
 
 

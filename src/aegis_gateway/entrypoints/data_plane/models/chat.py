@@ -11,13 +11,14 @@ from aegis_gateway.domain.price import Kind, Usage
 from aegis_gateway.domain.quote import ModelShape
 from aegis_gateway.domain.registry import Connector, ConnectorKind, Model
 from aegis_gateway.entrypoints.data_plane.error_forms import OPENAI
-from aegis_gateway.entrypoints.data_plane.models.body import JsonBody, read_body_json
+from aegis_gateway.entrypoints.data_plane.models.body import read_body_json
 from aegis_gateway.entrypoints.data_plane.models.dialect import (
     CHAT,
     Address,
     ModelRequest,
     StreamWatch,
     azure_url,
+    with_model,
 )
 from aegis_gateway.entrypoints.data_plane.models.reading import (
     CHOICES_MAX,
@@ -110,9 +111,7 @@ class ChatDialect:
     ) -> bytes:
         """The body to send."""
         fields = request.body.fields
-        changes: dict[str, object] = {}
-        if fields.get("model") != model.upstream:
-            changes["model"] = model.upstream
+        changes = with_model(request.body, model)
         if output_tokens is not None:
             named = [name for name in _LIMITS if fields.get(name) is not None] or [_LIMITS[1]]
             changes.update({name: output_tokens for name in named if fields.get(name) != output_tokens})
@@ -192,11 +191,6 @@ def chat_usage(usage: object) -> Usage | None:
         "output_audio": spoken,
     }
     return usage_of(units)
-
-
-def with_model(body: JsonBody, model: Model) -> dict[str, object]:
-    """The change that names the upstream's model, where the caller named it otherwise."""
-    return {} if body.fields.get("model") == model.upstream else {"model": model.upstream}
 
 
 def _carried(messages: list[Any]) -> tuple[str | None, frozenset[Kind]]:

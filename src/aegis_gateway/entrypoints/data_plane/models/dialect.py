@@ -6,7 +6,6 @@ from typing import Protocol
 
 import msgspec
 
-from aegis_gateway.domain.errors import CallError
 from aegis_gateway.domain.price import Usage
 from aegis_gateway.domain.quote import ModelShape
 from aegis_gateway.domain.registry import Connector, ConnectorKind, Model
@@ -110,6 +109,16 @@ def azure_url(connector: Connector, deployment: str, operation: str) -> str:
     return f"{connector.base_url}/openai/deployments/{deployment}/{operation}?api-version={connector.api_version}"
 
 
-def not_an_object(path: str) -> CallError:
-    """A part of a request that has to be an object."""
-    return CallError(f"`{path}` must be an object", field=path)
+def with_model(body: JsonBody, model: Model) -> dict[str, object]:
+    """The change that names the upstream's model, where the caller named it otherwise."""
+    return {} if body.fields.get("model") == model.upstream else {"model": model.upstream}
+
+
+def with_model_and_limit(
+    body: JsonBody, model: Model, limit: str, output_tokens: int | None
+) -> dict[str, object]:
+    """The same, and the output limit that was reserved, under the API's name for it."""
+    changes = with_model(body, model)
+    if output_tokens is not None and body.fields.get(limit) != output_tokens:
+        changes[limit] = output_tokens
+    return changes

@@ -8,13 +8,14 @@ from aegis_gateway.domain.quote import ModelShape
 from aegis_gateway.domain.registry import Connector, ConnectorKind, Model
 from aegis_gateway.entrypoints.data_plane.error_forms import OPENAI
 from aegis_gateway.entrypoints.data_plane.models.body import read_body_json
-from aegis_gateway.entrypoints.data_plane.models.chat import chat_usage, with_model
+from aegis_gateway.entrypoints.data_plane.models.chat import chat_usage
 from aegis_gateway.entrypoints.data_plane.models.dialect import (
     EMBED,
     Address,
     ModelRequest,
     StreamWatch,
     azure_url,
+    with_model,
 )
 from aegis_gateway.entrypoints.data_plane.models.reading import model_name, parsed_object
 

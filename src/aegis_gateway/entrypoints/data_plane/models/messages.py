@@ -14,13 +14,13 @@ from aegis_gateway.domain.quote import HostedUse, ModelShape
 from aegis_gateway.domain.registry import Connector, ConnectorKind, Model
 from aegis_gateway.entrypoints.data_plane.error_forms import ANTHROPIC
 from aegis_gateway.entrypoints.data_plane.models.body import read_body_json
-from aegis_gateway.entrypoints.data_plane.models.chat import with_model
 from aegis_gateway.entrypoints.data_plane.models.dialect import (
     CHAT,
     COUNT_TOKENS,
     Address,
     ModelRequest,
     StreamWatch,
+    with_model_and_limit,
 )
 from aegis_gateway.entrypoints.data_plane.models.reading import (
     OUTPUT_TOKENS_MAX,
@@ -113,10 +113,7 @@ class MessagesDialect:
         self, connector: Connector, model: Model, request: ModelRequest, output_tokens: int | None
     ) -> bytes:
         """The body to send."""
-        changes = with_model(request.body, model)
-        if output_tokens is not None and request.body.fields.get(_LIMIT) != output_tokens:
-            changes[_LIMIT] = output_tokens
-        return request.body.changed(changes)
+        return request.body.changed(with_model_and_limit(request.body, model, _LIMIT, output_tokens))
 
     def usage(self, answer: bytes) -> Usage | None:
         """The usage of a whole answer."""
