@@ -53,7 +53,7 @@ def drilled(upstream: UpstreamProcess, fault: str) -> bool:
         except AssertionError:
             # Only where the disk fails before anything is served; and then it is the disk that is named.
             assert fault.startswith("disk-")
-            assert "error:" in gateway.log()
+            assert fault.endswith(":kill") or "error:" in gateway.log()
             assert "Traceback" not in gateway.log()
             answers: list[Answer] = []
             happened = True
