@@ -54,10 +54,10 @@ def split(block: bytes) -> Iterator[bytes]:
 
 def _end_of_last_event(buffer: bytes) -> int:
     """Where the last whole event ends; 0 where there is none."""
-    if (
-        b"\r" not in buffer and b"\n\n\n" not in buffer
-    ):  # then the last blank line is where the last event ends
-        return buffer.rfind(b"\n\n") + 2 if b"\n\n" in buffer else 0
+    place = buffer.rfind(b"\n\n")
+    if b"\r" not in buffer and buffer[place - 1 : place] != b"\n":
+        # Then the last blank line is where the last event ends. (Of three line ends it would be the second.)
+        return place + 2 if place >= 0 else 0
     return max((end.end() for end in _END_OF_EVENT.finditer(buffer)), default=0)
 
 
