@@ -29,6 +29,7 @@ from pyreqwest.request import RequestBuilder
 from pyreqwest.response import Response
 
 from aegis_gateway.adapters.addresses import Addresses
+from aegis_gateway.adapters.patience import Patience
 from aegis_gateway.application.ports import UpstreamAnswer, UpstreamRequest
 from aegis_gateway.domain.errors import UpstreamFault
 
@@ -97,7 +98,7 @@ class PyreqwestUpstream:
             builder = builder.streamed_read_buffer_limit(0)
         sending = builder.build_streamed()
         try:
-            async with asyncio.timeout(request.deadlines.first_byte_s):
+            with Patience(request.deadlines.first_byte_s):
                 return sending, await sending.__aenter__()
         except PyreqwestError as fault:  # before TimeoutError, which some of them are too
             raise upstream_fault(fault) from fault
@@ -198,7 +199,7 @@ class PyreqwestStream:
             UpstreamFault: it broke off.
         """
         try:
-            async with asyncio.timeout(self._idle_s):
+            with Patience(self._idle_s):
                 piece = await self._response.body_reader.read_chunk()
         except PyreqwestError as fault:  # before TimeoutError, which some of them are too
             raise upstream_fault(fault, answered=True) from fault

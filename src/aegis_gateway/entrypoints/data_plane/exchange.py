@@ -5,10 +5,10 @@ The RSGI protocol (granian's) is used as it is; `Scope` and `Protocol` name what
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
+from aegis_gateway.adapters.patience import Patience
 from aegis_gateway.application.calls import NO_CONTEXT, CallContext, Decided, Described, remaining_nano_usd
 from aegis_gateway.application.commands import Moved
 from aegis_gateway.domain.errors import CallError
@@ -116,7 +116,7 @@ class Caller:
         """Send a piece, unless it is empty or the caller has left. One who takes nothing for long has left."""
         if data and self.is_there:
             try:
-                async with asyncio.timeout(self._patience_s):
+                with Patience(self._patience_s):
                     await self._transport.send_bytes(data)
             except (RuntimeError, TimeoutError):  # RSGIProtocolClosed and RSGIProtocolError are RuntimeErrors
                 self.is_there = False
@@ -129,7 +129,7 @@ async def read_body(scope: Scope, protocol: HttpProtocol, patience_s: float = BO
         CallError: it is longer than is allowed, takes longer, or the caller left before it was whole.
     """
     try:
-        async with asyncio.timeout(patience_s):
+        with Patience(patience_s):
             return await _body(scope, protocol)
     except TimeoutError as fault:
         raise CallError(f"the body did not come whole within {patience_s:g} s", status=408) from fault
