@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -58,8 +58,11 @@ class PyreqwestUpstream:
         Raises:
             UpstreamFault: there was no answer, it broke off, or it is longer than may be held.
         """
-        async with self._answered(request) as stream:
-            return await stream.rest()
+        sending, response = await self._begun(request, read_ahead=True)
+        try:
+            return await _stream(request, response).rest()
+        finally:
+            await sending.__aexit__(None, None, None)
 
     @asynccontextmanager
     async def stream(self, request: UpstreamRequest) -> AsyncIterator[PyreqwestStream]:
@@ -68,25 +71,21 @@ class PyreqwestUpstream:
         Raises:
             UpstreamFault: there was no answer.
         """
-        async with self._answered(request, read_ahead=False) as stream:
-            yield stream
-
-    @asynccontextmanager
-    async def _answered(
-        self, request: UpstreamRequest, *, read_ahead: bool = True
-    ) -> AsyncIterator[PyreqwestStream]:
-        """The block in which an answer that has begun may be read."""
+        sending, response = await self._begun(request, read_ahead=False)
         try:
-            sending, response = await self._send(request, 0, read_ahead=read_ahead)
+            yield _stream(request, response)
+        finally:
+            await sending.__aexit__(None, None, None)
+
+    async def _begun(self, request: UpstreamRequest, *, read_ahead: bool) -> tuple[Any, Response]:
+        """Send a request, a second time if it is certain that it never left, and wait until its answer begins."""
+        try:
+            return await self._send(request, 0, read_ahead=read_ahead)
         except UpstreamFault as fault:
             if fault.sent:
                 raise
-            await asyncio.sleep(PAUSE_BEFORE_RETRY_S)
-            sending, response = await self._send(request, 1, read_ahead=read_ahead)
-        try:
-            yield PyreqwestStream(response, request.deadlines.idle_s, request.secret)
-        finally:
-            await sending.__aexit__(None, None, None)
+        await asyncio.sleep(PAUSE_BEFORE_RETRY_S)
+        return await self._send(request, 1, read_ahead=read_ahead)
 
     async def _send(
         self, request: UpstreamRequest, attempt: int, *, read_ahead: bool
@@ -108,8 +107,7 @@ class PyreqwestUpstream:
 
     async def _client(self, request: UpstreamRequest, attempt: int) -> Client:
         """The pool of an upstream's vetted address; a second attempt goes to the next one, if there is another."""
-        parts = urlsplit(request.url)
-        host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 80)
+        host, port = _place("/".join(request.url.split("/", 3)[:3]))
         addresses = await self._addresses.of(host, port, request.network)
         address = addresses[attempt % len(addresses)] if addresses else ""
         key = (f"{host}:{port}" if address else "", address, request.deadlines.connect_s)
@@ -207,6 +205,17 @@ class PyreqwestStream:
             words = f"the upstream sent nothing for {self._idle_s} s in the middle of its answer"
             raise UpstreamFault(words, sent=True, timed_out=True) from fault
         return None if piece is None else bytes(piece)
+
+
+def _stream(request: UpstreamRequest, response: Response) -> PyreqwestStream:
+    return PyreqwestStream(response, request.deadlines.idle_s, request.secret)
+
+
+@lru_cache(1_024)
+def _place(origin: str) -> tuple[str, int]:
+    """Host and port of the first part of a URL."""
+    parts = urlsplit(origin)
+    return parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 80)
 
 
 @cache

@@ -7,17 +7,21 @@ Rule 2: an address that wraps another one (IPv4 within IPv6) is judged as the on
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Literal
 
 Network = Literal["public", "private"]
 NETWORKS: tuple[Network, ...] = ("public", "private")
 
+_REMEMBERED_MAX = 1_024
+
 _CLOUD_METADATA = IPv6Address("fd00:ec2::254")
 _NAT64 = IPv6Network("64:ff9b::/96")
 _COMPATIBLE = IPv6Network("::/96")
 
 
+@lru_cache(_REMEMBERED_MAX)
 def literal(host: str) -> IPv4Address | IPv6Address | None:
     """The address that a host is written as; None for a name, and for odd spellings, which are resolved as names."""
     try:
@@ -26,6 +30,7 @@ def literal(host: str) -> IPv4Address | IPv6Address | None:
         return None
 
 
+@lru_cache(_REMEMBERED_MAX)
 def may_connect(address: str, network: Network) -> bool:
     """Whether an upstream in a network may have an address. Private is the operator's word that it may be any."""
     found = literal(address)
