@@ -168,31 +168,49 @@ def test_an_answer_that_nobody_waited_for(upstream: UpstreamProcess, gateway: Ga
 
 
 def test_an_answer_that_is_not_kept(upstream: UpstreamProcess, gateway: Gateway) -> None:
-    """What failed, broke off, or is too long is not made again: 422 names the call."""
-    for name, order in (("failed", "[[fail=500]]"), ("broken", "[[garbage]]"), ("long", "[[tokens=16000]]")):
+    """What broke off, or is too long, is not made again: 422 names the call."""
+    broken = said("hi [[garbage]]", stream=True)
+    long = said("hi [[tokens=16000]]", max_tokens=16000, n=40)
+    for name, body in (("broken", broken), ("long", long)):
         with happening(gateway, upstream) as happened:
-            first = ask(
-                gateway,
-                "POST",
-                CHAT,
-                said(f"hi {order}", max_tokens=16000, n=40 if name == "long" else 1, stream=name == "broken"),
-                headers=named(name),
-            )
+            first = ask(gateway, "POST", CHAT, body, headers=named(name))
             gateway.settled()
-            again = ask(
-                gateway,
-                "POST",
-                CHAT,
-                said(f"hi {order}", max_tokens=16000, n=40 if name == "long" else 1, stream=name == "broken"),
-                headers=named(name),
-            )
+            again = ask(gateway, "POST", CHAT, body, headers=named(name))
         assert 1 == happened.arrived, name
-        if name == "broken":
-            assert again.status in (200, 422)
-        else:
-            assert 422 == again.status, name
-            assert "answer_not_kept" == again.code
-            assert first.headers["aegis-decision-id"] == again.headers["aegis-decision-id"]
+        assert 422 == again.status, name
+        assert "answer_not_kept" == again.code
+        assert first.headers["aegis-decision-id"] == again.headers["aegis-decision-id"]
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_what_failed_at_no_cost_may_be_tried_again(
+    upstream: UpstreamProcess, gateway: Gateway, status: int
+) -> None:
+    """Under its name, which is free as long as nothing was done; each try is a call of its own."""
+    body = said(f"hi [[fail={status}]]")
+    with happening(gateway, upstream) as happened:
+        answers = [ask(gateway, "POST", CHAT, body, headers=named(f"fails-{status}")) for _ in range(2)]
+    assert [status, status] == [answer.status for answer in answers]
+    assert (2, 2) == (happened.arrived, happened.decided)
+    assert 0 == happened.charged_nano_usd
+
+
+def test_who_waited_for_a_call_that_failed_makes_it(upstream: UpstreamProcess, gateway: Gateway) -> None:
+    """One after the other, each with the body it brought; nobody is told of an answer that is none."""
+    body = said("hi [[fail=500]][[delay_ms=100]]")
+    with happening(gateway, upstream) as happened:
+        answers = in_threads(lambda _: ask(gateway, "POST", CHAT, body, headers=named("all-fail")), 5)
+    assert [500] * 5 == [answer.status for answer in answers]
+    assert (5, 5) == (happened.arrived, happened.decided)
+
+
+def test_another_address_is_another_request(upstream: UpstreamProcess, gateway: Gateway) -> None:
+    """The same body sent to another address does not ask for the same."""
+    with happening(gateway, upstream) as happened:
+        assert 200 == ask(gateway, "POST", CHAT, said("hi"), headers=named("address")).status
+        other = ask(gateway, "POST", f"{CHAT}?other=1", said("hi"), headers=named("address"))
+    assert (422, "idempotency_key_reused") == (other.status, other.code)
+    assert 1 == happened.arrived
 
 
 @pytest.mark.parametrize("name", ["x" * 256, "a\tb", "\xe9", ""])
@@ -205,17 +223,24 @@ def test_what_is_no_name(gateway: Gateway, name: str) -> None:
 
 
 def test_a_kept_answer_is_unreadable(upstream: UpstreamProcess, gateway: Gateway) -> None:
-    """In the database there is nothing to read of it."""
-    answer = ask(gateway, "POST", CHAT, said("hi [[tokens=30]]"), headers=named("secret"))
+    """In the database there is nothing to read of it, nor of the name."""
+    name = "canary-name-of-a-call"
+    answer = ask(gateway, "POST", CHAT, said("hi [[tokens=30]]"), headers=named(name))
     words = answer.json["choices"][0]["message"]["content"].encode()
     assert len(words) > 20
+    call = answer.headers["aegis-decision-id"]
     until(
-        lambda: gateway.query("select answer from named_call where name = 'secret'")[0]["answer"] is not None,
+        lambda: (
+            gateway.query(f"select answer from named_call where call = '{call}'")[0]["answer"] is not None
+        ),
         "the answer is not kept",
     )
     files = [path for path in Path(gateway.directory).rglob("aegis.db*") if path.is_file()]
     assert files
-    assert all(words[:20] not in path.read_bytes() for path in files)
+    kept = b"".join(path.read_bytes() for path in files)
+    assert call.encode() in kept
+    assert words[:20] not in kept
+    assert name.encode() not in kept
 
 
 def test_after_the_gateway_was_killed(upstream: UpstreamProcess) -> None:
@@ -279,3 +304,10 @@ def test_the_official_client(upstream: UpstreamProcess, gateway: Gateway) -> Non
                 for _ in range(3)
             }
         assert 1 == len(texts) == happened.arrived
+        with happening(gateway, upstream) as happened, pytest.raises(openai.InternalServerError):
+            client.chat.completions.create(
+                model="gpt-4o-mini",
+                messages=[{"role": "user", "content": "named, once more [[fail=500]]"}],
+                extra_headers=named("client-fails"),
+            )
+        assert 3 == happened.arrived

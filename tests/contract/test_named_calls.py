@@ -1,25 +1,30 @@
-"""Names that callers give to calls: one call each, for a day."""
+"""Names that callers give to calls: one call each, answered alike for a day."""
 
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from aegis_gateway.adapters.named_calls import StoredNamedCalls
-from aegis_gateway.application.batch import NAME_HOLDS_NS
+from aegis_gateway.application.batch import ANSWER_KEPT_NS
 from aegis_gateway.application.commands import (
     Admit,
     Admitted,
     CallName,
+    Command,
     Keep,
     Kept,
     Known,
     Lose,
+    Release,
     Reply,
     Settle,
+    Withdraw,
 )
 from aegis_gateway.application.ledger import Ledger
 from aegis_gateway.application.ports import NameKey, Store
 from aegis_gateway.domain.decision import Reason, Verdict
+from aegis_gateway.domain.ledger import Evidence
 from tests.ledgers import ATTRIBUTION, TurnableClock, admission, cost
 
 KEY: NameKey = ("acme", ATTRIBUTION.agent, "mine")
@@ -31,9 +36,14 @@ def named(call: str, request: bytes = b"r", *, name: str = "mine", verdict: Verd
     return msgspec.structs.replace(plain, name=CallName(name=name, request=request))
 
 
-def keep(call: str, answer: bytes | None = b"sealed", *, is_unsent: bool = False) -> Keep:
+def keep(call: str, answer: bytes | None = b"sealed", *, may_repeat: bool = False) -> Keep:
     """What is kept of a call's answer."""
-    return Keep(call=call, tenant="acme", agent=KEY[1], name=KEY[2], answer=answer, is_unsent=is_unsent)
+    return Keep(call=call, tenant="acme", answer=answer, may_repeat=may_repeat)
+
+
+def settled(call: str, nano_usd: int = 1) -> Settle:
+    """A call's settlement."""
+    return Settle(call=call, tenant="acme", evidence=cost(nano_usd))
 
 
 def one(ledger: Ledger, command: Admit | Keep | Settle | Lose) -> Reply:
@@ -81,34 +91,88 @@ def test_what_is_kept(ledger: Ledger, reader: Store) -> None:
     assert ("settled", b"\x00sealed", True) == (found.state, found.named.answer, found.named.is_closed)
 
 
-def test_another_call_s_name_is_left_alone(ledger: Ledger, reader: Store) -> None:
-    """Nobody keeps an answer under a name that is not theirs, or frees it."""
-    ledger.process([named("first"), named("other", name="theirs")])
-    assert Kept(call="other") == one(ledger, keep("other"))
-    assert Kept(call="other") == one(ledger, keep("other", is_unsent=True))
+def test_a_call_in_doubt_keeps_no_answer(ledger: Ledger, reader: Store) -> None:
+    """What was answered before the cost is known is not given again; the name stays the call's."""
+    ledger.process([named("first"), Lose(call="first", tenant="acme"), keep("first")])
     found = StoredNamedCalls(lambda: reader).find(KEY)
     assert found is not None
-    assert ("first", False) == (found.named.call, found.named.is_closed)
+    assert (True, None) == (found.named.is_closed, found.named.answer)
+    assert isinstance(one(ledger, named("second")), Known)
 
 
-def test_what_was_never_sent_frees_its_name(ledger: Ledger) -> None:
+def test_an_answer_comes_too_late_for_a_name_that_is_another_s(ledger: Ledger, reader: Store) -> None:
+    """Nobody keeps an answer under a name that is not theirs any more, or frees it."""
+    unsent = Settle(call="first", tenant="acme", evidence=Evidence(source="not_sent"))
+    ledger.process([named("first"), unsent])
+    ledger.process([named("second")])
+    assert Kept(call="first") == one(ledger, keep("first"))
+    assert Kept(call="first") == one(ledger, keep("first", None, may_repeat=True))
+    found = StoredNamedCalls(lambda: reader).find(KEY)
+    assert found is not None
+    assert ("second", False) == (found.named.call, found.named.is_closed)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        [Settle(call="first", tenant="acme", evidence=Evidence(source="not_sent"))],
+        [settled("first", 0), keep("first", None, may_repeat=True)],
+    ],
+    ids=["not sent", "told to try again"],
+)
+@pytest.mark.parametrize("in_one_batch", [True, False])
+def test_where_nothing_was_done_the_name_is_free(
+    ledger: Ledger, end: list[Command], in_one_batch: bool
+) -> None:
     """The next call has it, in the same batch already."""
     ledger.process([named("first")])
-    replies = ledger.process([keep("first", None, is_unsent=True), named("second")])
-    assert isinstance(replies[1], Admitted)
+    if in_one_batch:
+        reply = ledger.process([*end, named("second")])[-1]
+    else:
+        for command in end:
+            ledger.process([command])
+        reply = one(ledger, named("second"))
+    assert isinstance(reply, Admitted)
     assert Known(call="third", first="second", is_same=True) == one(ledger, named("third"))
 
 
-def test_a_name_holds_for_a_day(ledger: Ledger, store: Store, clock: TurnableClock) -> None:
-    """To the nanosecond; then another call may have it, and what was kept is forgotten."""
-    ledger.process([named("first")])
-    ledger.process([keep("first")])
-    clock.turn(NAME_HOLDS_NS - 1)
+@pytest.mark.parametrize("how", ["released", "expired", "withdrawn"])
+def test_a_reservation_that_ends_unsent_frees_the_name(
+    ledger: Ledger, clock: TurnableClock, how: str
+) -> None:
+    """However it ends."""
+    reserved = msgspec.structs.replace(named("first"), reserve_for_ns=1_000)
+    admitted = one(ledger, reserved)
+    assert isinstance(admitted, Admitted)
+    assert "reserved" == admitted.state
+    if how == "released":
+        ledger.process([Release(call="first", tenant="acme")])
+    elif how == "withdrawn":
+        ledger.process([Withdraw(call="first", tenant="acme", not_before=admitted.sequence)])
+    else:
+        clock.turn(1_000)
+        assert 1 == ledger.sweep()
+    assert isinstance(one(ledger, named("second")), Admitted)
+
+
+def test_what_was_charged_is_never_made_again(ledger: Ledger) -> None:
+    """Whatever its answer said."""
+    ledger.process([named("first"), settled("first", 1), keep("first", None, may_repeat=True)])
     assert isinstance(one(ledger, named("second")), Known)
+
+
+def test_an_answer_is_kept_for_a_day(ledger: Ledger, store: Store, clock: TurnableClock) -> None:
+    """To the nanosecond; then it is forgotten, and the name stays its call's."""
+
+    def answers() -> list[object]:
+        return [row["answer"] for row in store.query("select answer from named_call")]
+
+    ledger.process([named("first")])
+    ledger.process([settled("first"), keep("first")])
+    clock.turn(ANSWER_KEPT_NS - 1)
     ledger.sweep()
-    assert 1 == len(store.query("select 1 from named_call"))
+    assert [None] != answers()
     clock.turn(1)
-    assert isinstance(one(ledger, named("third")), Admitted)
-    clock.turn(NAME_HOLDS_NS)
     ledger.sweep()
-    assert [] == store.query("select 1 from named_call")
+    assert [None] == answers()
+    assert isinstance(one(ledger, named("second")), Known)

@@ -42,8 +42,8 @@ class UnreliableStore:
     def orphans(self, limit: int) -> list[tuple[str, str]]:
         return self.inner.orphans(limit)
 
-    def forget_expired_names(self, limit: int) -> None:
-        self.inner.forget_expired_names(limit)
+    def forget_old_answers(self, limit: int) -> None:
+        self.inner.forget_old_answers(limit)
 
 
 @pytest.fixture

@@ -112,9 +112,9 @@ class KillableStore:
         """The inner store's."""
         return self.inner.orphans(limit)
 
-    def forget_expired_names(self, limit: int) -> None:
+    def forget_old_answers(self, limit: int) -> None:
         """The inner store's."""
-        self.inner.forget_expired_names(limit)
+        self.inner.forget_old_answers(limit)
 
 
 class Gateway:

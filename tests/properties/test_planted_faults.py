@@ -148,8 +148,8 @@ class FaultyStore:
     def orphans(self, limit: int) -> list[tuple[str, str]]:
         return self.inner.orphans(limit)
 
-    def forget_expired_names(self, limit: int) -> None:
-        self.inner.forget_expired_names(limit)
+    def forget_old_answers(self, limit: int) -> None:
+        self.inner.forget_old_answers(limit)
 
 
 class Pretender(FaultyStore):

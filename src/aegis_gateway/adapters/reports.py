@@ -129,8 +129,15 @@ select sequence, call, type, at_ns, body from entry
 """
 """The entries of one call. By the index on it."""
 
-_NEAR = " where tenant = ? and decided_ns >= ? and decided_ns <= ? and agent = ? order by decided_ns limit ?"
-"""An agent's calls around an instant, in order. A range of the index on time."""
+_BEFORE = """
+ where tenant = ? and decided_ns >= ? and decided_ns <= ? and agent = ?
+ order by decided_ns desc, sequence desc limit ?
+"""
+_AFTER = """
+ where tenant = ? and decided_ns > ? and decided_ns <= ? and agent = ?
+ order by decided_ns, sequence limit ?
+"""
+"""An agent's calls before an instant and after it, the nearest first. Ranges of the index on time."""
 
 ATTEMPTS_NS = 15 * 60 * 1_000_000_000
 ATTEMPTS_LOOKED_AT = 500
@@ -344,14 +351,10 @@ class Reports:
         A library says of each further attempt that it is one; the same request of the same agent before it is the
         one that it repeats. There is only this call where there are no others.
         """
-        near = (
-            tenant,
-            call.decided_ns - ATTEMPTS_NS,
-            call.decided_ns + ATTEMPTS_NS,
-            call.agent,
-            ATTEMPTS_LOOKED_AT,
-        )
-        candidates = [_call(row) for row in self._query(_CALLS + _NEAR, near)]
+        now_ns, of_agent = call.decided_ns, (call.agent, ATTEMPTS_LOOKED_AT)
+        before = self._query(_CALLS + _BEFORE, (tenant, now_ns - ATTEMPTS_NS, now_ns, *of_agent))
+        after = self._query(_CALLS + _AFTER, (tenant, now_ns, now_ns + ATTEMPTS_NS, *of_agent))
+        candidates = [_call(row) for row in (*reversed(before), *after)]
         asked = {each.call: self._asked(tenant, each.call) for each in candidates}
         mine = asked.get(call.call)
         if mine is None:

@@ -95,15 +95,14 @@ def name_values(named: NamedCall) -> tuple[object, ...]:
 
 
 def named_call(key: NameKey, row: tuple[Any, ...]) -> NamedCall:
-    """A named call from its row, without the key."""
-    call, request, expires_ns, is_closed, answer = row
+    """A named call from its row, without the key and without its answer."""
+    call, request, expires_ns, is_closed = row
     return NamedCall(
         key=key,
         call=call,
         request=bytes(request),
         expires_ns=expires_ns,
         is_closed=bool(is_closed),
-        answer=None if answer is None else bytes(answer),
     )
 
 

@@ -61,8 +61,8 @@ from aegis_gateway.domain.window import Period, Window, YearStart, window_at
 
 CLOCK_FALL_TOLERATED_NS = 5_000_000_000
 
-NAME_HOLDS_NS = 24 * 3600 * 1_000_000_000
-"""How long a caller's name for a call holds, and its answer is kept."""
+ANSWER_KEPT_NS = 24 * 3600 * 1_000_000_000
+"""How long the answer to a named call is kept."""
 
 WAITED_AND_NOT_SENT_NS = 10 * 1_000_000_000
 """How long after its wait was over a call may still be sent; then its reservation has run out."""
@@ -146,7 +146,8 @@ class Batch:
             (command.tenant, (claim.rate, claim.scope)) for command in admits for claim in command.rates
         }
         self._arrivals = locked.arrivals(rate_keys) if rate_keys else {}
-        name_keys = [key for command in commands if (key := _name_key(command)) is not None]
+        name_keys = [key for command in admits if (key := _asked_name(command)) is not None]
+        name_keys += [key for row in self._calls.values() if (key := _name_of(row)) is not None]
         self._names = locked.named_calls(name_keys) if name_keys else {}
         self._changes = Changes()
         self._touched: dict[tuple[str, StandingKey], tuple[str, Window | None]] = {}
@@ -220,7 +221,7 @@ class Batch:
                 case Withdraw():
                     return self._withdraw(row, command.not_before)
                 case Keep():
-                    return self._keep(command)
+                    return self._keep(row, command)
                 case _:
                     assert_never(command)
         except IllegalTransition as fault:
@@ -237,9 +238,9 @@ class Batch:
                 message=f"call `{command.call}` was decided before; each call needs an id of its own",
             )
         now_ns = self._now[command.tenant]
-        name_key = _name_key(command)
+        name_key = _asked_name(command)
         known = self._names.get(name_key) if name_key is not None else None
-        if known is not None and now_ns < known.expires_ns:
+        if known is not None:
             is_same = command.name is not None and command.name.request == known.request
             return Known(call=command.call, first=known.call, is_same=is_same)
         windows = self._claim_windows[command.call]
@@ -260,7 +261,7 @@ class Batch:
                         key=name_key,
                         call=command.call,
                         request=command.name.request,
-                        expires_ns=now_ns + NAME_HOLDS_NS,
+                        expires_ns=now_ns + ANSWER_KEPT_NS,
                     )
                 )
             self._take(command, admission, windows)
@@ -329,6 +330,7 @@ class Batch:
         state = transition(row.state, "settle")
         if evidence.source == "not_sent":
             # Nothing was used of anything, whatever was reserved of it.
+            self._free_name(row)
             evidence = msgspec.structs.replace(evidence, actual={leg.quantity: 0 for leg in row.legs})
         outcome = settlement(row.legs, row.maximum_nano_usd, evidence)
         for leg, amount in zip(row.legs, outcome.amounts, strict=True):
@@ -354,6 +356,7 @@ class Batch:
 
     def _let_go(self, row: CallRow, event: str, reason: str) -> Reply:
         state = transition(row.state, "release" if event == "release" else "expire")
+        self._free_name(row)
         for leg in row.legs:
             self._stand(row.tenant, leg, self._standing(row.tenant, leg).release(leg.amount))
         return self._move(row, state, event, {"reason": reason}, cost_nano_usd=0)
@@ -373,17 +376,31 @@ class Batch:
             return self._let_go(row, "release", NEVER_ANSWERED)
         return self._settle(row, Evidence(source="not_sent", note=NEVER_ANSWERED))
 
-    def _keep(self, command: Keep) -> Reply:
-        """Close a name with the answer that is kept under it, or free it; another call's name is left alone."""
-        key = (command.tenant, command.agent, command.name)
-        named = self._names.get(key)
-        if named is not None and named.call == command.call and not named.is_closed:
-            if command.is_unsent:
-                del self._names[key]
-                self._changed_names[key] = None
-            else:
-                self._name(msgspec.structs.replace(named, is_closed=True, answer=command.answer))
-        return Kept(call=command.call)
+    def _keep(self, row: CallRow, command: Keep) -> Reply:
+        """Close a call's name with the answer that is kept under it, or free it."""
+        named = self._named(row)
+        if named is None or named.is_closed:
+            return Kept(call=row.call)
+        is_settled = row.state == "settled"
+        if command.may_repeat and is_settled and row.cost_nano_usd == 0:
+            self._free_name(row)
+        else:
+            answer = command.answer if is_settled else None
+            self._name(msgspec.structs.replace(named, is_closed=True, answer=answer))
+        return Kept(call=row.call)
+
+    def _named(self, row: CallRow) -> NamedCall | None:
+        """What is known under a call's name, while that is the call's."""
+        key = _name_of(row)
+        named = self._names.get(key) if key is not None else None
+        return named if named is not None and named.call == row.call else None
+
+    def _free_name(self, row: CallRow) -> None:
+        """Give up a call's name: nothing was done under it, so the next call may have it."""
+        named = self._named(row)
+        if named is not None:
+            del self._names[named.key]
+            self._changed_names[named.key] = None
 
     def _name(self, named: NamedCall) -> None:
         self._names[named.key] = self._changed_names[named.key] = named
@@ -486,6 +503,7 @@ class Batch:
             settled_ns=None,
             sequence=self._heads[command.tenant].next_sequence,
             customer=who.customer,
+            name=command.name.name if command.name is not None and admission.effect == "allow" else None,
         )
 
     def _enter(self, row: CallRow, entry_type: str, record: dict[str, object]) -> int:
@@ -522,13 +540,16 @@ class Batch:
         return head.next_sequence
 
 
-def _name_key(command: Command) -> NameKey | None:
-    """The caller's name for a command's call, if it has one."""
-    if isinstance(command, Admit) and command.name is not None:
-        return (command.tenant, command.attribution.agent, command.name.name)
-    if isinstance(command, Keep):
-        return (command.tenant, command.agent, command.name)
-    return None
+def _asked_name(command: Admit) -> NameKey | None:
+    """The name that an admission asks for, if it does."""
+    if command.name is None:
+        return None
+    return (command.tenant, command.attribution.agent, command.name.name)
+
+
+def _name_of(row: CallRow) -> NameKey | None:
+    """The name that a call was given, if it was."""
+    return None if row.name is None else (row.tenant, row.agent, row.name)
 
 
 def _maximum(quote: Quote | None) -> int | None:

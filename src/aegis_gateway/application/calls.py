@@ -85,7 +85,8 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     """What a caller says of a call beside the request itself, as its door found it; nothing of it is trusted yet.
 
     `run` and `parent` are ids that Aegis gave before, `customer` whom the call serves. `retry` counts the attempts
-    that a client's library made before this one, and `idempotency_key` names the call across attempts.
+    that a client's library made before this one, and `idempotency_key` names the call across attempts. `address` is
+    the method, path and query that a named call was asked with.
     """
 
     run: str | None = None
@@ -93,6 +94,7 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     customer: str | None = None
     retry: int = 0
     idempotency_key: str | None = None
+    address: str = ""
 
 
 NO_CONTEXT = CallContext()
@@ -118,7 +120,10 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Decided(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):
-    """A decision that is on disk, with what the door needs to carry it out and to settle it."""
+    """A decision that is on disk, with what the door needs to carry it out and to settle it.
+
+    `name` is what the upstream may know of the caller's name for the call.
+    """
 
     call: str
     tenant: str
@@ -127,6 +132,7 @@ class Decided(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):
     policy_version: str
     budgets: tuple[BudgetClaim, ...]
     run: str
+    name: str | None = None
 
     @property
     def allows(self) -> bool:
@@ -251,6 +257,7 @@ class Calls:
                     policy_version=command.policy_version,
                     budgets=command.budgets,
                     run=run,
+                    name=command.name.name if command.name is not None else None,
                 )
             if isinstance(reply, Known):
                 raise CallRepeated(reply.first, is_same=reply.is_same)
@@ -274,20 +281,15 @@ class Calls:
         """
         return await self._moved(Lose(call=decided.call, tenant=decided.tenant, reason=reason))
 
-    async def keep(
-        self, key: str | None, name: str, call: str, answer: bytes | None, *, is_unsent: bool
-    ) -> None:
+    async def keep(self, tenant: str, call: str, answer: bytes | None, *, may_repeat: bool) -> None:
         """Keep what was answered to a named call, encrypted; nothing is kept of it where `answer` is None.
 
+        `may_repeat`: the answer said to try again, so if nothing was charged the name is free again.
+
         Raises:
-            NotIdentified: the caller is unknown.
             LedgerUnavailable: it is not on disk. Whoever repeats the call is told that its answer is not kept.
         """
-        known = await self.identify(key)
-        tenant, agent = known.view.registry.tenant, known.key.agent
-        await self._ledger.ask(
-            Keep(call=call, tenant=tenant, agent=agent, name=name, answer=answer, is_unsent=is_unsent)
-        )
+        await self._ledger.ask(Keep(call=call, tenant=tenant, answer=answer, may_repeat=may_repeat))
 
     async def name_key(self, key: str | None, name: str) -> NameKey:
         """The full name of a caller's name for a call.
@@ -296,7 +298,8 @@ class Calls:
             NotIdentified: the caller is unknown.
         """
         known = await self.identify(key)
-        return (known.view.registry.tenant, known.key.agent, name)
+        agent = known.key.agent
+        return (known.view.registry.tenant, agent, _stored_name(known.view, agent, name))
 
     async def _moved(self, command: Settle | Lose) -> Moved:
         try:
@@ -432,7 +435,7 @@ class Calls:
             quote=None if isinstance(quote, Reason) else quote,
             rates=rates,
             budgets=budgets,
-            name=_call_name(context, view, described),
+            name=_call_name(context, view, agent.id, described),
         )
 
     def _arguments_record(self, view: TenantView, described: Described) -> ArgumentsRecord:
@@ -479,7 +482,7 @@ def _check_context(context: CallContext, view: TenantView) -> None:
         )
 
 
-def _call_name(context: CallContext, view: TenantView, described: Described) -> CallName | None:
+def _call_name(context: CallContext, view: TenantView, agent: str, described: Described) -> CallName | None:
     """The caller's name for the call, with a keyed digest of what is asked for; that of another call differs.
 
     Raises:
@@ -493,8 +496,18 @@ def _call_name(context: CallContext, view: TenantView, described: Described) -> 
             f"an idempotency key has at most {IDEMPOTENCY_KEY_CHARACTERS_MAX} printable ASCII characters",
             field="idempotency-key",
         )
-    asked = f"{described.connector}\n{described.tool}\n".encode() + described.canonical
-    return CallName(name=name, request=hmac.digest(view.arguments_key, asked, "sha256"))
+    asked = f"{context.address}\n{described.connector}\n{described.tool}\n".encode() + described.canonical
+    return CallName(
+        name=_stored_name(view, agent, name), request=hmac.digest(view.arguments_key, asked, "sha256")
+    )
+
+
+def _stored_name(view: TenantView, agent: str, name: str) -> str:
+    """What is stored of a caller's name for a call, and all that an upstream learns of it: a keyed digest.
+
+    Agents share the upstream's account. As they named their calls themselves, one could ask for another's answer there.
+    """
+    return hmac.digest(view.arguments_key, f"name\n{agent}\n{name}".encode(), "sha256").hex()
 
 
 def connector_of(view: TenantView, described: Described) -> Connector:

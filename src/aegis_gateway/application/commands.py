@@ -54,7 +54,7 @@ class ArgumentsRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True
 
 
 class CallName(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """A caller's own name for a call (its idempotency key), and what tells the request from another."""
+    """A caller's own name for a call, a keyed digest of its idempotency key; and what tells its request from others."""
 
     name: str
     request: bytes
@@ -132,14 +132,16 @@ class Withdraw(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=T
 
 
 class Keep(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
-    """Keep a named call's answer, encrypted, or note that there is none; `is_unsent` frees the name again."""
+    """Keep a named call's answer, encrypted, or note that there is none to keep.
+
+    Only a settled call's is kept. An answer that says to try again (`may_repeat`) frees the name, if the call was
+    settled at nothing.
+    """
 
     call: str
     tenant: str
-    agent: str
-    name: str
     answer: bytes | None = None
-    is_unsent: bool = False
+    may_repeat: bool = False
 
 
 Command = Admit | Dispatch | Settle | Release | Lose | Expire | Withdraw | Keep
@@ -197,7 +199,7 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=Tru
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
-    """What was to be kept of an answer is on disk, or the name was another call's and nothing was changed."""
+    """What was to be kept of an answer is on disk; or the call has no open name, and nothing was changed."""
 
     call: str
 

@@ -47,7 +47,6 @@ class Ledger:
         Raises:
             LedgerUnavailable: the store cannot be read; nothing was tidied.
         """
-        self._store.forget_expired_names(limit)
         expired, orphans = self._store.expired(limit), self._store.orphans(limit)
         withdrawn, self._unanswered = self._unanswered, {}
         commands: list[Command] = [
@@ -63,6 +62,8 @@ class Ledger:
         for key, reply in zip(withdrawn, replies, strict=False):
             if isinstance(reply, Failed) and reply.kind == "unavailable":
                 self._unanswered[key] = withdrawn[key]
+        # Last: nothing that counts waits for it, or fails with it.
+        self._store.forget_old_answers(limit)
         return len(commands)
 
     def _alone(self, command: Command, before: _Attempt) -> Reply:

@@ -59,6 +59,7 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
     settled_ns: int | None
     sequence: int
     customer: str | None = None
+    name: str | None = None
 
 
 class CallMove(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,13 +96,14 @@ class StandingRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 NameKey = tuple[str, str, str]
-"""Tenant, agent, and the agent's name for a call: its idempotency key."""
+"""Tenant, agent, and what is stored of the agent's name for a call, its idempotency key: a keyed digest."""
 
 
 class NamedCall(msgspec.Struct, frozen=True, kw_only=True):
     """A call that its caller named. `request` tells its request from another one; `answer` is encrypted.
 
-    It is closed when it is known what is kept of the answer: nothing, where `answer` is None.
+    It is closed when it is known what is kept of the answer: nothing, where `answer` is None. The ledger, which needs
+    no answers, reads it without. At `expires_ns` the answer is forgotten; the name stays the call's.
     """
 
     key: NameKey
@@ -173,8 +175,8 @@ class LedgerStore(Protocol):
     def orphans(self, limit: int) -> list[tuple[str, str]]:
         """Tenant and id of dispatched calls whose ledger process is gone."""
 
-    def forget_expired_names(self, limit: int) -> None:
-        """Delete names whose time has passed, and the answers that were kept under them."""
+    def forget_old_answers(self, limit: int) -> None:
+        """Delete kept answers whose time has passed; the names stay their calls'."""
 
 
 class ConfigVersion(msgspec.Struct, frozen=True, kw_only=True):

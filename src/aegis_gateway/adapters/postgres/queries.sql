@@ -22,7 +22,7 @@ select found.*
     select call, tenant, state, effect, reason_code, reason, agent, team, project, cost_centre, environment,
            connector, tool, model, api_key, run, parent, policy_version, config_version, expected_nano_usd,
            maximum_nano_usd, cost_nano_usd, overrun, legs, salt, boot, decided_ns, expires_ns, settled_ns, sequence,
-           customer
+           customer, name
       from call where call.call = wanted offset 0
  ) as found;
 
@@ -100,27 +100,29 @@ with kept as materialized (
 select tenant, call from call where state = 'dispatched' and boot not in (select boot from kept) limit %s;
 
 -- name: named_calls
--- What is known of calls by their callers' names for them, looked up like balances.
-select tenant, agent, name, found.call, found.request, found.expires_ns, found.is_closed, found.answer
+-- What is known of calls by their callers' names for them, but for the answers; looked up like balances.
+select tenant, agent, name, found.call, found.request, found.expires_ns, found.is_closed
   from json_populate_recordset(null::named_call, %s::json) as key
  cross join lateral (
-    select named_call.call, named_call.request, named_call.expires_ns, named_call.is_closed, named_call.answer
+    select named_call.call, named_call.request, named_call.expires_ns, named_call.is_closed
       from named_call
      where named_call.tenant = key.tenant and named_call.agent = key.agent and named_call.name = key.name offset 0
  ) as found;
 
 -- name: write_named_calls
--- Calls' names, or what became of them. A name may be used again when it has expired.
+-- Calls' names, or what became of them.
 insert into named_call select * from json_populate_recordset(null::named_call, %s::json)
 on conflict (tenant, agent, name) do update
    set call = excluded.call, request = excluded.request, expires_ns = excluded.expires_ns,
        is_closed = excluded.is_closed, answer = excluded.answer;
 
 -- name: forget_named_call
--- A name that is free again: its call was never sent.
+-- A name that is free again: nothing was done under it.
 delete from named_call where tenant = %s and agent = %s and name = %s;
 
--- name: forget_expired
--- Names whose time has passed, with their answers.
-delete from named_call
- where ctid = any(array(select ctid from named_call where expires_ns <= %s limit %s));
+-- name: forget_old_answers
+-- Answers whose time has passed; the names stay.
+update named_call set answer = null
+ where ctid = any(array(
+    select ctid from named_call where answer is not null and expires_ns <= %s limit %s for update skip locked
+ ));

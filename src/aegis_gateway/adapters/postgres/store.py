@@ -141,9 +141,9 @@ class PostgresStore:
         """Tenant and id of dispatched calls whose keeper's session is gone."""
         return self._read(lambda c: c.execute(_Q["orphans"], (limit,)).fetchall())
 
-    def forget_expired_names(self, limit: int) -> None:
-        """Delete names whose time has passed."""
-        self._read(lambda c: c.execute(_Q["forget_expired"], (self._now_ns(c), limit)))
+    def forget_old_answers(self, limit: int) -> None:
+        """Delete kept answers whose time has passed."""
+        self._read(lambda c: c.execute(_Q["forget_old_answers"], (self._now_ns(c), limit)))
 
     # -- the registry --------------------------------------------------------------------------------------
 

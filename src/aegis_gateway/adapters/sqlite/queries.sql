@@ -10,7 +10,7 @@ select tenant, next_sequence, epoch, last_ns from tenant_head where tenant = ?;
 -- One call by id.
 select call, tenant, state, effect, reason_code, reason, agent, team, project, cost_centre, environment, connector,
        tool, model, api_key, run, parent, policy_version, config_version, expected_nano_usd, maximum_nano_usd,
-       cost_nano_usd, overrun, legs, salt, boot, decided_ns, expires_ns, settled_ns, sequence, customer
+       cost_nano_usd, overrun, legs, salt, boot, decided_ns, expires_ns, settled_ns, sequence, customer, name
   from call where call = ?;
 
 -- name: standing
@@ -30,8 +30,8 @@ update tenant_head set next_sequence = ?, last_ns = ? where tenant = ?;
 insert into call (call, tenant, state, effect, reason_code, reason, agent, team, project, cost_centre, environment,
                   connector, tool, model, api_key, run, parent, policy_version, config_version, expected_nano_usd,
                   maximum_nano_usd, cost_nano_usd, overrun, legs, salt, boot, decided_ns, expires_ns, settled_ns,
-                  sequence, customer)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+                  sequence, customer, name)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: write_move
 -- A call's new state.
@@ -70,20 +70,21 @@ select tenant, call from call
  where state = 'dispatched' and state in ('reserved', 'dispatched', 'in_doubt') and boot <> ? limit ?;
 
 -- name: named_call
--- What is known of a call by its caller's name for it.
-select call, request, expires_ns, is_closed, answer from named_call where tenant = ? and agent = ? and name = ?;
+-- What is known of a call by its caller's name for it, but for the answer.
+select call, request, expires_ns, is_closed from named_call where tenant = ? and agent = ? and name = ?;
 
 -- name: write_named_call
--- A call's name, or what became of it. A name may be used again when it has expired.
+-- A call's name, or what became of it.
 insert into named_call (tenant, agent, name, call, request, expires_ns, is_closed, answer) values (?, ?, ?, ?, ?, ?, ?, ?)
 on conflict (tenant, agent, name) do update
    set call = excluded.call, request = excluded.request, expires_ns = excluded.expires_ns,
        is_closed = excluded.is_closed, answer = excluded.answer;
 
 -- name: forget_named_call
--- A name that is free again: its call was never sent.
+-- A name that is free again: nothing was done under it.
 delete from named_call where tenant = ? and agent = ? and name = ?;
 
--- name: forget_expired
--- Names whose time has passed, with their answers.
-delete from named_call where rowid in (select rowid from named_call where expires_ns <= ? limit ?);
+-- name: forget_old_answers
+-- Answers whose time has passed; the names stay.
+update named_call set answer = null
+ where rowid in (select rowid from named_call where answer is not null and expires_ns <= ? limit ?);

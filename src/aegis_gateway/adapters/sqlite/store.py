@@ -143,9 +143,9 @@ class SqliteStore:
         """Tenant and id of dispatched calls of ledger processes that are gone."""
         return self._read(_Q["orphans"], (self.boot, limit))
 
-    def forget_expired_names(self, limit: int) -> None:
-        """Delete names whose time has passed."""
-        self._read(_Q["forget_expired"], (self._clock.now_ns(), limit))
+    def forget_old_answers(self, limit: int) -> None:
+        """Delete kept answers whose time has passed."""
+        self._read(_Q["forget_old_answers"], (self._clock.now_ns(), limit))
 
     # -- the registry --------------------------------------------------------------------------------------
 

@@ -94,6 +94,7 @@ class ConnectDoor:
             url=f"{connector.base_url}/{path}{query}",
             content_type=content_type,
             body=raw,
+            name=decided.name,
         )
 
     async def _settle(self, decided: Decided[OperationCall], status: int, body: bytes) -> Moved | None:

@@ -6,7 +6,7 @@ The RSGI protocol (granian's) is used as it is; `Scope` and `Protocol` name what
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from aegis_gateway.adapters.patience import Patience
 from aegis_gateway.application.calls import NO_CONTEXT, CallContext, Decided, Described, remaining_nano_usd
@@ -46,6 +46,7 @@ _NEVER_FORWARDED = _HOP_BY_HOP | {
     "content-encoding",
     "content-type",
     "expect",
+    "idempotency-key",
     "forwarded",
     "via",
     # Some servers do what these say instead of what the request says, which is what was judged.
@@ -87,6 +88,14 @@ class StreamTransport(Protocol):
         """Send a piece."""
 
 
+@runtime_checkable
+class RecordedStream(Protocol):
+    """An answer in pieces that is recorded, to be given again if it becomes whole."""
+
+    def note_whole(self) -> None:
+        """All of it was sent."""
+
+
 class HttpProtocol(Protocol):
     """What RSGI offers to read a request's body and to answer."""
 
@@ -120,6 +129,12 @@ class Caller:
                     await self._transport.send_bytes(data)
             except (RuntimeError, TimeoutError):  # RSGIProtocolClosed and RSGIProtocolError are RuntimeErrors
                 self.is_there = False
+
+    async def finish(self, data: bytes) -> None:
+        """Send the last piece of a whole answer. One that ends otherwise is not given again to who repeats the call."""
+        await self.send(data)
+        if self.is_there and isinstance(self._transport, RecordedStream):
+            self._transport.note_whole()
 
 
 async def read_body(scope: Scope, protocol: HttpProtocol, patience_s: float = BODY_S) -> bytes:
@@ -182,14 +197,17 @@ def call_context(scope: Scope) -> CallContext:
         parent=parent or None,
         customer=customer or None,
         idempotency_key=idempotency_key or None,
+        address=f"{scope.method} {scope.path}?{scope.query_string}" if idempotency_key else "",
         retry=int(retries) if is_count else 0,
     )
 
 
-def forwarded_headers(scope: Scope, credential: tuple[str, str] | None, content_type: str | None) -> Headers:
+def forwarded_headers(
+    scope: Scope, credential: tuple[str, str] | None, content_type: str | None, name: str | None
+) -> Headers:
     """The request's headers as the upstream gets them: none of ours, none of the connection's, its credential.
 
-    `content_type` is what the body was read as, and nothing else it may be taken for.
+    `content_type` is what the body was read as, and nothing else it may be taken for; `name` names the call.
     """
     named = {name.strip().lower() for name in scope.headers.get("connection", "").split(",")}
     credential_name = credential[0] if credential else ""
@@ -203,6 +221,8 @@ def forwarded_headers(scope: Scope, credential: tuple[str, str] | None, content_
     ]
     if content_type is not None:
         headers.append(("content-type", content_type))
+    if name is not None:
+        headers.append(("idempotency-key", name))
     if credential is not None:
         headers.append(credential)
     return headers

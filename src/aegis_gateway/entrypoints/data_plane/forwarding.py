@@ -39,8 +39,11 @@ def upstream_request(
     url: str,
     content_type: str | None,
     body: bytes,
+    name: str | None,
 ) -> UpstreamRequest:
     """A caller's request as its upstream gets it, with the connector's credential, deadlines and network.
+
+    `name` is what the upstream may know of the caller's name for the call.
 
     Raises:
         UpstreamFault: the credential cannot be resolved, so nothing can be sent.
@@ -52,7 +55,7 @@ def upstream_request(
     return UpstreamRequest(
         method=method,
         url=url,
-        headers=forwarded_headers(scope, credential, content_type),
+        headers=forwarded_headers(scope, credential, content_type, name),
         body=body,
         deadlines=connector.deadlines,
         network=connector.network,

@@ -96,7 +96,7 @@ def unavailable(message: str, form: ErrorForm = OPENAI) -> ErrorAnswer:
 
 def upstream_failed(fault: UpstreamFault, headers: Headers, form: ErrorForm = OPENAI) -> ErrorAnswer:
     """The upstream did not answer. Sending again could cost twice, so clients are told not to by themselves."""
-    retry: Headers = [("x-should-retry", "false")] if fault.sent else [("aegis-sent", "false")]
+    retry: Headers = [("x-should-retry", "false")] if fault.sent else []
     return error_answer(
         504 if fault.timed_out else 502, "upstream_failed", str(fault), form, headers=[*headers, *retry]
     )

@@ -88,6 +88,7 @@ class ModelDoor:
             url=self._dialect.url(connector, model, request),
             content_type=JSON,
             body=self._dialect.body(connector, model, request, decided.admitted.output_tokens),
+            name=decided.name,
         )
 
     async def _answer(
@@ -130,7 +131,7 @@ class ModelDoor:
             return
         await _read_off(answer)
         await settle_usage(self._calls, decided, watch.usage, "the stream has no usage")
-        await caller.send(watch.last)
+        await caller.finish(watch.last)
 
 
 async def _pass_on(answer: UpstreamStream, caller: Caller, watch: StreamWatch) -> None:
