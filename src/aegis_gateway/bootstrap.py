@@ -157,6 +157,12 @@ def tenant_view(loaded: Configuration, state: StoredState, tenant: str, key: byt
     return _view(loaded, state.config, loaded.registries[tenant], state.tenants[tenant], key)
 
 
+def unstored_view(loaded: Configuration, tenant: str) -> TenantView:
+    """A tenant as a gateway would see it if a configuration were in force and nothing else there."""
+    config = ConfigVersion(version=0, files={}, applied_by="", applied_ns=0)
+    return _view(loaded, config, loaded.registries[tenant], TenantState(tenant=tenant, epoch=0), b"")
+
+
 def _view(
     loaded: Configuration, config: ConfigVersion, registry: Registry, stored: TenantState, key: bytes
 ) -> TenantView:

@@ -672,6 +672,7 @@ def test_the_installed_command() -> None:
         "up",
         "init",
         "plan",
+        "test",
         "apply",
         "agent",
         "key",

@@ -14,6 +14,7 @@ from aegis_gateway.configuration.load import MAIN_FILE, POLICY_BYTES_MAX
 from aegis_gateway.domain.errors import ConfigurationError, Problem
 
 POLICIES = "policies"
+TESTS = "tests"
 POLICY_FILES_MAX = 2_000
 
 _MISNAMED = ("aegis.yml", "aegis.YAML", "Aegis.yaml")
@@ -36,6 +37,30 @@ def read_directory(path: Path | str) -> dict[str, str]:
         name = file.relative_to(directory).as_posix()
         most = yaml_source.BYTES_MAX if file == main else POLICY_BYTES_MAX
         text = _read(file, name, root, most)
+        if isinstance(text, Problem):
+            problems.append(text)
+        else:
+            files[name] = text
+    if problems:
+        raise ConfigurationError(problems=tuple(problems))
+    return files
+
+
+def read_tests(path: Path | str) -> dict[str, str]:
+    """The texts of the tests of a directory's policies, `policies/tests/*.yaml`, by relative path.
+
+    Raises:
+        ConfigurationError: some of them can't be read.
+    """
+    directory = Path(path)
+    root = directory.resolve()
+    problems: list[Problem] = []
+    files: dict[str, str] = {}
+    for file in _sorted(directory / POLICIES / TESTS):
+        name = file.relative_to(directory).as_posix()
+        if file.suffix not in (".yaml", ".yml"):
+            continue  # policies of a tenant of that name
+        text = _read(file, name, root, yaml_source.BYTES_MAX)
         if isinstance(text, Problem):
             problems.append(text)
         else:

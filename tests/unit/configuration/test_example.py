@@ -7,9 +7,9 @@ import pytest
 from aegis_gateway.adapters.catalogue import CataloguePrices
 from aegis_gateway.adapters.cedar import CedarPolicies
 from aegis_gateway.configuration.difference import warnings
-from aegis_gateway.configuration.example import example_files, write_example
+from aegis_gateway.configuration.example import example_files, example_tests, write_example
 from aegis_gateway.configuration.load import Configuration, load
-from aegis_gateway.configuration.read import read_directory
+from aegis_gateway.configuration.read import read_directory, read_tests
 from aegis_gateway.domain.errors import ConfigurationError
 from aegis_gateway.domain.judge import PolicyRequest, judge
 
@@ -24,7 +24,8 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     """`aegis init` writes a directory that `aegis plan` reads."""
     written = write_example(tmp_path / "new" / "conf")
     assert example_files() == read_directory(tmp_path / "new" / "conf")
-    assert sorted(example_files()) == sorted(
+    assert example_tests() == read_tests(tmp_path / "new" / "conf")
+    assert sorted((*example_files(), *example_tests())) == sorted(
         file.relative_to(tmp_path / "new" / "conf").as_posix() for file in written
     )
 

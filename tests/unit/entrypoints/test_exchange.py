@@ -99,7 +99,10 @@ def test_a_caller_who_takes_nothing_has_left() -> None:
         ({"x_stainless_retry_count": "two"}, NO_CONTEXT),
         ({"x_stainless_retry_count": "99999"}, NO_CONTEXT),
         ({"aegis_run_id": "r", "aegis_customer": ""}, CallContext(run="r")),
-        ({"idempotency_key": "k", "aegis_parent_id": "p"}, CallContext(idempotency_key="k", parent="p")),
+        (
+            {"idempotency_key": "k", "aegis_parent_id": "p"},
+            CallContext(idempotency_key="k", parent="p", address="POST /?"),
+        ),
     ],
 )
 def test_what_headers_say_of_a_call(headers: dict[str, str], expected: CallContext) -> None:

@@ -86,17 +86,20 @@ def plan(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a configuration and show what applying it would change. Nothing is changed.
+    """Check a configuration, run its policy tests and show what applying it would change. Nothing is changed.
 
     Mistakes are told by file and line, all of them at once, with what to write instead.
     """
     found = checked(directory)
+    tests = refused_by_tests(found)
     with contextlib.suppress(StoreNotMade), opened(store) as session:
         found = against(session, found)
     if as_json:
         print_json(_as_record(found))
     else:
         show_plan(found)
+        if tests:
+            say(f"{tests} policy tests passed" if tests > 1 else "1 policy test passed")
         if found.changes:
             say("")
             say(f"apply it with `aegis apply {directory}`")
@@ -115,6 +118,7 @@ def apply(
     The very next call is decided by it, on every replica. Applying what is in force already changes nothing.
     """
     found = checked(directory)  # before a store is made for it
+    refused_by_tests(found)
     with opened(store, writable=True) as session:
         found = against(session, found)
         if not as_json:
@@ -147,6 +151,26 @@ def checked(directory: Path) -> Plan:
         raise ConfigurationError("" if placed else str(fault), problems=tuple(placed)) from None
     bare = Plan(directory=directory, files=files, new=new, current=None, changes=(), warnings=())
     return _compared(bare, None, None)
+
+
+def refused_by_tests(found: Plan) -> int:
+    """Run the tests of a plan's policies; returns how many there are.
+
+    Raises:
+        ConfigurationError: some failed, and so the plan can't be applied; or they can't be run.
+    """
+    from aegis_gateway.entrypoints.cli.policy_test import run_tests
+
+    outcomes = run_tests(found)
+    failed = [outcome for outcome in outcomes if not outcome.passed]
+    if failed:
+        told = "\n".join(
+            f"{found.directory / each.test.file}:{each.test.line}: test `{each.test.name}` expects "
+            f"{each.test.expect}, and it is {each.effect}: {'; '.join(each.words)}"
+            for each in failed
+        )
+        raise ConfigurationError(f"{told}\n`aegis test {found.directory}` tells more of them")
+    return len(outcomes)
 
 
 def against(session: Session, found: Plan) -> Plan:

@@ -21,22 +21,11 @@ from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, Tenan
 from aegis_gateway.entrypoints.cli.output import DIM, STRONG, effect_text, out, print_json
 from aegis_gateway.entrypoints.cli.session import Session, opened
 from aegis_gateway.entrypoints.data_plane.models.call import describe
-from aegis_gateway.entrypoints.data_plane.models.chat import ChatDialect
 from aegis_gateway.entrypoints.data_plane.models.dialect import Address, Dialect
-from aegis_gateway.entrypoints.data_plane.models.embeddings import EmbeddingsDialect
-from aegis_gateway.entrypoints.data_plane.models.gemini import GeminiDialect
-from aegis_gateway.entrypoints.data_plane.models.messages import MessagesDialect
-from aegis_gateway.entrypoints.data_plane.models.responses import ResponsesDialect
+from aegis_gateway.entrypoints.dialects import DIALECTS
 
 REFUSED = 3
 
-_DIALECTS: dict[str, Dialect] = {
-    "chat": ChatDialect(),
-    "responses": ResponsesDialect(),
-    "embeddings": EmbeddingsDialect(),
-    "messages": MessagesDialect(),
-    "gemini": GeminiDialect("generateContent"),
-}
 _ESTIMATE_KEY = Key(id="", agent="", hash=b"", hint="", issued_ns=0)
 """An estimate is nobody's call: budgets and rates of single keys don't apply."""
 
@@ -49,7 +38,7 @@ def estimate(
     agent: Annotated[
         str, typer.Option(metavar="ID", help="The agent who would send it.", show_default=False)
     ],
-    api: Annotated[str, typer.Option(metavar="API", help=f"One of {', '.join(_DIALECTS)}.")] = "chat",
+    api: Annotated[str, typer.Option(metavar="API", help=f"One of {', '.join(DIALECTS)}.")] = "chat",
     model: Annotated[
         str | None,
         typer.Option(metavar="ID", help="The model, where the body doesn't name one.", show_default=False),
@@ -62,9 +51,9 @@ def estimate(
 
     Nothing is sent, reserved or recorded. Exit code 3 says that it would be refused.
     """
-    dialect = _DIALECTS.get(api)
+    dialect = DIALECTS.get(api)
     if dialect is None:
-        raise ConfigurationError(f"`{api}` is no API; there are {', '.join(_DIALECTS)}")
+        raise ConfigurationError(f"`{api}` is no API; there are {', '.join(DIALECTS)}")
     raw = _read(file)
     with opened(store) as session:
         name = session.tenant(tenant)

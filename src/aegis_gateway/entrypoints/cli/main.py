@@ -28,6 +28,7 @@ from aegis_gateway.entrypoints.cli import (
     entries,
     estimate,
     key,
+    policy_test,
     top,
     up,
 )
@@ -36,7 +37,21 @@ from aegis_gateway.entrypoints.cli.output import WARNING, say
 FAULT = 1
 PLUGINS = "aegis.commands"
 BUILT_IN = (
-    *("up", "init", "plan", "apply", "agent", "key", "estimate", "budget", "calls", "call", "top", "entries"),
+    *(
+        "up",
+        "init",
+        "plan",
+        "test",
+        "apply",
+        "agent",
+        "key",
+        "estimate",
+        "budget",
+        "calls",
+        "call",
+        "top",
+        "entries",
+    ),
 )
 
 _RUN, _WHO, _LOOK = "Configure and run", "Who may call", "See"
@@ -44,7 +59,7 @@ _RUN, _WHO, _LOOK = "Configure and run", "Who may call", "See"
 _EPILOG = (
     "Exit codes: 0 done; 1 a fault, told on stderr; 2 used wrongly, and with `plan --detailed-exitcode` "
     "something would change; 3 understood and refused (a missing tag, a faulty row, a call that is not in doubt, "
-    "`budget --check` with a budget that did not hold)."
+    "`budget --check` with a budget that did not hold, a policy test that failed)."
 )
 
 
@@ -85,6 +100,9 @@ def build(plugins: Iterable[EntryPoint] = ()) -> typer.Typer:
     )
     app.command(rich_help_panel=_RUN, short_help="Check a configuration and show what would change.")(
         configuration.plan
+    )
+    app.command(name="test", rich_help_panel=_RUN, short_help="Run the tests of a configuration's policies.")(
+        policy_test.policy_test
     )
     app.command(rich_help_panel=_RUN, short_help="Put a configuration in force.")(configuration.apply)
     app.add_typer(agent.app, rich_help_panel=_WHO)
