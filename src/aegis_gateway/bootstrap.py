@@ -14,6 +14,7 @@ import msgspec
 
 from aegis_gateway.adapters.catalogue import CataloguePrices
 from aegis_gateway.adapters.cedar import CedarPolicies
+from aegis_gateway.adapters.cedar_lint import lint as lint_policies
 from aegis_gateway.adapters.clock import SystemClock
 from aegis_gateway.adapters.faults import (
     FaultyLedger,
@@ -31,9 +32,9 @@ from aegis_gateway.adapters.upstream import PyreqwestUpstream
 from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.directory import Directory, DirectoryCopy, KnownKey, TenantView
 from aegis_gateway.application.ports import Clock, ConfigVersion, Store, StoredState, TenantState, Upstream
-from aegis_gateway.configuration.load import Configuration, load
+from aegis_gateway.configuration.load import Configuration, PolicyFile, load
 from aegis_gateway.configuration.settings import Settings
-from aegis_gateway.domain.errors import ConfigurationError
+from aegis_gateway.domain.errors import ConfigurationError, Problem
 from aegis_gateway.domain.registry import Registry
 
 _PEPPER_BYTES = 32
@@ -98,6 +99,22 @@ def configuration(files: dict[str, str]) -> Configuration:
     for tenant in loaded.registries:
         policies(loaded, tenant)
     return loaded
+
+
+def lint(loaded: Configuration) -> tuple[Problem, ...]:
+    """What is wrong with a configuration's policies although they compile.
+
+    Only what is to be applied is asked for this: a version in force goes on as it was understood when it was applied.
+    """
+    tenants: dict[PolicyFile, dict[str, Registry]] = {}
+    for tenant, files in loaded.policies.items():
+        for file in files:
+            tenants.setdefault(file, {})[tenant] = loaded.registries[tenant]
+    return tuple(
+        problem
+        for file, registries in sorted(tenants.items(), key=lambda item: item[0].path)
+        for problem in lint_policies(registries, file.path, file.text)
+    )
 
 
 def _today() -> date:

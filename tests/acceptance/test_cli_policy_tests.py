@@ -146,3 +146,18 @@ def test_a_model_s_own_request(directory: Path, api: str) -> None:
     )
     told = aegis("test", directory)
     assert 0 == told.exit_code, told.output
+
+
+@pytest.mark.parametrize("command", [("test",), ("plan",), ("apply", "--yes")])
+def test_a_misspelt_argument_in_a_policy(directory: Path, command: tuple[str, ...]) -> None:
+    """It is told by file and line, with what was meant, and nothing is put in force."""
+    file = directory / "policies" / "20-payments.cedar"
+    text = file.read_text()
+    file.write_text(text.replace("args.amount", "args.amuont"))
+    line = text[: text.index("args.amount")].count("\n") + 1
+    store = [] if command[0] == "test" else ["--store", f"sqlite:{directory.parent / 'aegis.db'}"]
+    told = aegis(command[0], directory, *command[1:], *store)
+    assert 1 == told.exit_code
+    assert f"{file}:{line}" in told.output.replace("\n", "")
+    assert "did you mean `amount`?" in told.output.replace("\n", " ")
+    assert not (directory.parent / "aegis.db").exists()

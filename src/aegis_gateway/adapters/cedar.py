@@ -20,7 +20,8 @@ import cedarpy
 import msgspec
 from cedarpy import pst
 
-from aegis_gateway.domain.errors import CallError, ConfigurationError
+from aegis_gateway.adapters.cedar_lint import line_of
+from aegis_gateway.domain.errors import CallError, ConfigurationError, Problem
 from aegis_gateway.domain.judge import Evaluation, Policy, PolicyFault, PolicyRequest
 from aegis_gateway.domain.registry import Agent, Registry
 
@@ -109,28 +110,29 @@ class CedarPolicies:
 def _compile(texts: list[tuple[str, str]]) -> tuple[dict[str, Policy], cedarpy.PolicySet, Mentioned]:
     rules: dict[str, Policy] = {}
     templates: dict[str, pst.Template] = {}
-    problems: list[str] = []
+    problems: list[Problem] = []
     for path, text in texts:
         try:
             parsed = cedarpy.policies_to_pst(text)
         except ValueError as fault:
-            problems.append(f"{path}: this is not Cedar: {fault}; see the Cedar policy language reference")
+            message = f"this is not Cedar: {fault}; see the Cedar policy language reference"
+            problems.append(Problem(file=path, message=message))
             continue
         for template in parsed.static_policies.values():
             problem = _annotation_problem(template, rules)
             if problem:
-                problems.append(f"{path}: {problem}")
+                line = line_of(text, template.annotations.get("id", ""))
+                problems.append(Problem(file=path, line=line, message=problem))
                 continue
             name = template.annotations["id"]
             effect: Literal["permit", "deny"] = "permit" if template.effect == "permit" else "deny"
             rules[name] = Policy(id=name, effect=effect, reason=template.annotations.get("reason", ""))
             templates[name] = dataclasses.replace(template, id=name, effect="permit")
         if parsed.templates:
-            problems.append(
-                f"{path}: templates (`?principal`, `?resource`) are not supported; name the entity"
-            )
+            message = "templates (`?principal`, `?resource`) are not supported; name the entity"
+            problems.append(Problem(file=path, message=message))
     if problems:
-        raise ConfigurationError("\n".join(problems))
+        raise ConfigurationError(problems=tuple(problems))
     nodes = pst.PolicySet(templates={}, static_policies=pst.FrozenMap(templates), template_links=())
     mentioned = {
         path

@@ -15,10 +15,11 @@ from aegis_gateway.configuration.prices import Prices
 from aegis_gateway.configuration.problems import Problems
 from aegis_gateway.configuration.references import Known
 from aegis_gateway.configuration.values import identifier
-from aegis_gateway.configuration.words import did_you_mean, instead, listed, shown
+from aegis_gateway.configuration.words import instead, listed, shown
 from aegis_gateway.configuration.yaml_source import Path, YamlSource, read_yaml
 from aegis_gateway.domain.errors import ConfigurationError, Problem
 from aegis_gateway.domain.registry import BUILT_IN_QUANTITIES, Registry
+from aegis_gateway.domain.spelling import did_you_mean
 
 MAIN_FILE = "aegis.yaml"
 POLICY_BYTES_MAX = 256 * 1024

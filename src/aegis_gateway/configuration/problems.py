@@ -10,9 +10,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from aegis_gateway.configuration.references import Known
-from aegis_gateway.configuration.words import did_you_mean, listed, shown
+from aegis_gateway.configuration.words import listed, shown
 from aegis_gateway.configuration.yaml_source import Path, YamlSource
 from aegis_gateway.domain.errors import Problem
+from aegis_gateway.domain.spelling import did_you_mean
 
 _Model = TypeVar("_Model", bound=BaseModel)
 

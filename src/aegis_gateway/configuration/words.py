@@ -7,13 +7,14 @@ Rule 2: what may be a secret is never quoted.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Iterable
 from decimal import Decimal
 from typing import NoReturn
 
 from pydantic_core import PydanticCustomError
+
+from aegis_gateway.domain.spelling import did_you_mean
 
 NAMES_LISTED_MAX = 12
 CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
@@ -45,13 +46,6 @@ def shown(value: object) -> str:
         case _:
             text = CONTROL.sub(" ", str(value))
             return f"`{text[:60]}…`" if len(text) > 60 else f"`{text}`"
-
-
-def did_you_mean(written: object, known: Iterable[str]) -> str | None:
-    """The known name that comes closest, if any is close."""
-    names = {name.lower(): name for name in sorted(known)}
-    close = difflib.get_close_matches(str(written).lower()[:200], names, n=1, cutoff=0.6)
-    return names[close[0]] if close else None
 
 
 def instead(written: object, known: Collection[str], otherwise: str) -> str:

@@ -145,6 +145,9 @@ def checked(directory: Path) -> Plan:
     try:
         files = read_directory(directory)
         new = bootstrap.configuration(files)
+        problems = bootstrap.lint(new)
+        if problems:
+            raise ConfigurationError(problems=problems)
     except ConfigurationError as fault:
         # From where the command was run, so that a terminal or an editor can jump there.
         placed = [msgspec.structs.replace(each, file=str(directory / each.file)) for each in fault.problems]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import getpass
 import os
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from aegis_gateway.application.ports import StoredState
 from aegis_gateway.configuration.settings import Settings, read_settings
 from aegis_gateway.domain.errors import ConfigurationError
 from aegis_gateway.domain.registry import Agent, Registry
+from aegis_gateway.domain.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from aegis_gateway.application.ports import Store
@@ -182,9 +182,9 @@ def check_pepper(settings: Settings, state: StoredState) -> None:
 
 def instead(written: str, known: list[str]) -> str:
     """What to write instead of a name that nothing has."""
-    close = difflib.get_close_matches(written.lower(), known, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean `{close[0]}`?"
+    close = did_you_mean(written, known)
+    if close is not None:
+        return f"did you mean `{close}`?"
     return f"there is {listed(known)}" if known else "there is none yet"
 
 

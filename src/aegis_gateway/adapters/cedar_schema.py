@@ -1,0 +1,97 @@
+"""The Cedar schema of one tenant, made from its registry: what policies can speak of, and of which type it is.
+
+In the JSON form of Cedar's schemas. It says of entities what `cedar.py` hands over of them, and of a call's context
+what the doors do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from aegis_gateway.domain.price import CALL_KINDS
+from aegis_gateway.domain.registry import ArgumentType, Registry
+
+Attributes = dict[str, dict[str, Any]]
+
+_STRING: dict[str, Any] = {"type": "String"}
+_LONG: dict[str, Any] = {"type": "Long"}
+_BOOLEAN: dict[str, Any] = {"type": "Boolean"}
+_DECIMAL: dict[str, Any] = {"type": "Extension", "name": "decimal"}
+
+_TYPES: dict[ArgumentType, dict[str, Any]] = {
+    "string": _STRING,
+    "integer": _LONG,
+    "number": _DECIMAL,
+    "boolean": _BOOLEAN,
+}
+
+_MODEL_ARGUMENTS: Attributes = {
+    "stream": _BOOLEAN,
+    "choices": _LONG,
+    "tools": _LONG,
+    "max_output_tokens": {**_LONG, "required": False},
+}
+MODEL_ACTIONS: dict[str, Attributes] = {
+    "chat": _MODEL_ARGUMENTS,
+    "count-tokens": _MODEL_ARGUMENTS,
+    "embed": {"inputs": _LONG},
+    **dict.fromkeys(CALL_KINDS, _MODEL_ARGUMENTS),
+}
+"""What is done to models, the tools that providers run among it, and the arguments that policies see of it."""
+
+
+def schema_of(registry: Registry, agent_tags: Iterable[str] = ()) -> dict[str, Any]:
+    """The schema. `agent_tags` are names of tags that imported agents may have, beside those in the registry."""
+    tags = set(agent_tags).union(*(dict(agent.tags) for agent in registry.agents.values()))
+    connectors = registry.connectors.values()
+    place: Attributes = {
+        "region": _STRING,
+        "kind": _STRING,
+        "tags": _tags(set().union(*(dict(connector.tags) for connector in connectors))),
+    }
+    agent: Attributes = {
+        **dict.fromkeys(("owner", "team", "cost_centre", "purpose", "environment"), _STRING),
+        "tags": _tags(tags),
+    }
+    actions = {name: _action("Model", arguments) for name, arguments in MODEL_ACTIONS.items()}
+    for connector in connectors:
+        for operation in connector.operations:
+            arguments: Attributes = {
+                argument.name: {**_TYPES[argument.type], "required": argument.required}
+                for argument in operation.arguments
+            }
+            actions[f"{connector.id}.{operation.id}"] = _action("Connector", arguments)
+    return {
+        "": {
+            "entityTypes": {
+                "Tenant": _entity({"name": _STRING}),
+                "Team": _entity({"cost_centre": _STRING, "owner": _STRING}, "Tenant"),
+                "Project": _entity({}, "Team"),
+                "Agent": _entity(agent, "Team", "Project", "Tenant"),
+                "Connector": _entity(place),
+                "Model": _entity(place, "Connector"),
+            },
+            "actions": actions,
+        }
+    }
+
+
+def _tags(names: Iterable[str]) -> dict[str, Any]:
+    return _record({name: {**_STRING, "required": False} for name in sorted(names)})
+
+
+def _record(attributes: Attributes) -> dict[str, Any]:
+    return {"type": "Record", "attributes": attributes}
+
+
+def _entity(attributes: Attributes, *parents: str) -> dict[str, Any]:
+    return {"memberOfTypes": list(parents), "shape": _record(attributes)}
+
+
+def _action(resource: str, arguments: Attributes) -> dict[str, Any]:
+    # A call without a maximum has no `maximum_usd`, and a policy that asks for it then refuses. It must not have to ask
+    # whether it is there: a ceiling that is skipped where nothing bounds the cost would be none.
+    cost = _record({"expected_usd": _DECIMAL, "maximum_usd": _DECIMAL})
+    context = _record({"args": _record(arguments), "environment": _STRING, "cost": cost})
+    return {"appliesTo": {"principalTypes": ["Agent"], "resourceTypes": [resource], "context": context}}
