@@ -680,6 +680,7 @@ def test_the_installed_command() -> None:
         "budget",
         "calls",
         "call",
+        "shadow",
         "top",
         "entries",
     ] == found

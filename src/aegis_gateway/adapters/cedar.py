@@ -22,10 +22,11 @@ from cedarpy import pst
 
 from aegis_gateway.adapters.cedar_lint import line_of
 from aegis_gateway.domain.errors import CallError, ConfigurationError, Problem
-from aegis_gateway.domain.judge import Evaluation, Policy, PolicyFault, PolicyRequest
+from aegis_gateway.domain.judge import Evaluation, Policy, PolicyFault, PolicyMode, PolicyRequest
 from aegis_gateway.domain.registry import Agent, Registry
 
-ANNOTATIONS = ("id", "reason", "effect")
+ANNOTATIONS = ("id", "reason", "effect", "mode")
+MODES = ("enforce", "shadow")
 EFFECTS = ("deny",)
 
 ANSWERS_REMEMBERED_MAX = 16_384
@@ -66,6 +67,11 @@ class CedarPolicies:
         """How many policies there are."""
         return len(self._rules)
 
+    @property
+    def in_shadow(self) -> tuple[Policy, ...]:
+        """The policies that don't act, by id."""
+        return tuple(rule for _, rule in sorted(self._rules.items()) if rule.mode == "shadow")
+
     def evaluate(self, request: PolicyRequest) -> Evaluation:
         """Evaluate every policy on a request, in one call; matches and faults sorted by id."""
         context = _encode(_cedar_record(_mentioned_part(request.context, self._mentioned), "context"))
@@ -95,8 +101,17 @@ class CedarPolicies:
             return Evaluation(faults=faults)
         return Evaluation(
             matched=tuple(self._rules[name] for name in sorted(answer.diagnostics.reasons)),
-            faults=tuple(_fault(message) for message in sorted(answer.diagnostics.errors)),
+            faults=tuple(self._fault(message) for message in sorted(answer.diagnostics.errors)),
         )
+
+    def _fault(self, message: str) -> PolicyFault:
+        """Cedar says: error while evaluating policy `NAME`: WHAT. A fault of nobody knows what refuses."""
+        _, _, rest = message.partition("policy `")
+        name, found, what = rest.partition("`: ")
+        rule = self._rules.get(name)
+        if not found or rule is None:
+            return PolicyFault(policy="", message=message)
+        return PolicyFault(policy=name, message=what, mode=rule.mode)
 
     def _entities_of(self, agent_id: str) -> cedarpy.Entities:
         entities = self._entities.get(agent_id)
@@ -126,7 +141,10 @@ def _compile(texts: list[tuple[str, str]]) -> tuple[dict[str, Policy], cedarpy.P
                 continue
             name = template.annotations["id"]
             effect: Literal["permit", "deny"] = "permit" if template.effect == "permit" else "deny"
-            rules[name] = Policy(id=name, effect=effect, reason=template.annotations.get("reason", ""))
+            mode: PolicyMode = "shadow" if template.annotations.get("mode") == "shadow" else "enforce"
+            rules[name] = Policy(
+                id=name, effect=effect, reason=template.annotations.get("reason", ""), mode=mode
+            )
             templates[name] = dataclasses.replace(template, id=name, effect="permit")
         if parsed.templates:
             message = "templates (`?principal`, `?resource`) are not supported; name the entity"
@@ -208,20 +226,16 @@ def _annotation_problem(template: pst.Template, known: Mapping[str, Policy]) -> 
         return f"policy id `{name}` is used twice; ids name policies in the record, so each needs its own"
     for annotation in annotations:
         if annotation not in ANNOTATIONS:
-            return f"policy `{name}`: there is no annotation `@{annotation}`; there are @id, @reason, @effect"
+            return f"policy `{name}`: there is no annotation `@{annotation}`; there are @id, @reason, @effect, @mode"
+    mode = annotations.get("mode")
+    if mode is not None and mode not in MODES:
+        return f'policy `{name}`: there is no mode `{mode}`; write @mode("shadow"), or leave it out to enforce it'
     effect = annotations.get("effect")
     if effect is not None and template.effect == "permit":
         return f"policy `{name}`: a permit has no @effect; leave it out, or write forbid"
     if effect is not None and effect not in EFFECTS:
         return f'policy `{name}`: there is no effect `{effect}`; write @effect("deny")'
     return None
-
-
-def _fault(message: str) -> PolicyFault:
-    """Cedar says: error while evaluating policy `NAME`: WHAT."""
-    _, _, rest = message.partition("policy `")
-    name, found, what = rest.partition("`: ")
-    return PolicyFault(policy=name, message=what) if found else PolicyFault(policy="", message=message)
 
 
 def _cedar_record(values: Mapping[str, object], path: str) -> dict[str, object]:

@@ -129,6 +129,26 @@ select sequence, call, type, at_ns, body from entry
 """
 """The entries of one call. By the index on it."""
 
+_SHADOW = """
+select policy, would, agent as name, count(*) as calls,
+       sum(case when would = 'allow' then coalesce(expected_nano_usd, 0)
+                when effect = 'allow' then coalesce(cost_nano_usd, maximum_nano_usd, 0)
+                else 0 end) as nano_usd
+  from shadow_finding as finding join call on call.call = finding.call
+ where finding.tenant = ? and finding.decided_ns >= ?
+ group by policy, would, agent
+ order by policy, would, count(*) desc, agent
+"""
+"""What rules in shadow would have changed, by agent. A range of the primary key, then the calls'."""
+
+_SHADOW_EXAMPLES = """
+select call from shadow_finding
+ where tenant = ? and decided_ns >= ? and policy = ? and would = ?
+ order by decided_ns desc, call
+ limit ?
+"""
+"""The last calls that a rule in shadow would have changed. Walks the primary key from its end."""
+
 _BEFORE = """
  where tenant = ? and decided_ns >= ? and decided_ns <= ? and agent = ?
  order by decided_ns desc, sequence desc limit ?
@@ -232,6 +252,21 @@ class Sum(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None
     calls: int
     nano_usd: int
+
+
+class ShadowReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What one rule in shadow would have done in a stretch of time: how, to whose calls, and the last of them.
+
+    `nano_usd` is what the calls cost that it would have refused (open ones at their maximum), or what those that it
+    would have allowed were expected to cost.
+    """
+
+    policy: str
+    would: str
+    calls: int
+    nano_usd: int
+    agents: tuple[Sum, ...]
+    examples: tuple[str, ...]
 
 
 class Spent(msgspec.Struct, frozen=True, kw_only=True):
@@ -409,6 +444,27 @@ class Reports:
         """Charge lines of the calls decided in a stretch of time, added up, the dearest first."""
         sql = _CHARGES.replace("{dimension}", DIMENSIONS[DIMENSIONS.index(dimension)])
         return [_sum(row) for row in self._query(sql, (tenant, since_ns, until_ns))]
+
+    def shadow(self, tenant: str, since_ns: int, examples: int = 3) -> list[ShadowReport]:
+        """What rules in shadow would have changed about the calls decided since an instant, by rule."""
+        found: dict[tuple[str, str], list[Sum]] = {}
+        for row in self._query(_SHADOW, (tenant, since_ns)):
+            agents = found.setdefault((row["policy"], row["would"]), [])
+            agents.append(Sum(name=row["name"], calls=row["calls"], nano_usd=int(row["nano_usd"])))
+        return [
+            ShadowReport(
+                policy=policy,
+                would=would,
+                calls=sum(agent.calls for agent in agents),
+                nano_usd=sum(agent.nano_usd for agent in agents),
+                agents=tuple(agents),
+                examples=tuple(
+                    row["call"]
+                    for row in self._query(_SHADOW_EXAMPLES, (tenant, since_ns, policy, would, examples))
+                ),
+            )
+            for (policy, would), agents in found.items()
+        ]
 
     def entries(self, tenant: str, after: int, limit: int) -> list[EntryReport]:
         """Entries of the record after a place, in order."""

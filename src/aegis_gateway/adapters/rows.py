@@ -20,6 +20,7 @@ from aegis_gateway.application.ports import (
     Head,
     NamedCall,
     NameKey,
+    ShadowRow,
     StandingRow,
     StoredState,
     TenantState,
@@ -104,6 +105,11 @@ def named_call(key: NameKey, row: tuple[Any, ...]) -> NamedCall:
         expires_ns=expires_ns,
         is_closed=bool(is_closed),
     )
+
+
+def shadow_values(row: ShadowRow) -> tuple[object, ...]:
+    """What a rule in shadow would have changed as values."""
+    return (row.tenant, row.decided_ns, row.policy, row.call, row.would)
 
 
 def move_values(move: CallMove) -> tuple[object, ...]:

@@ -39,6 +39,7 @@ from aegis_gateway.application.ports import (
     LockedTenants,
     NamedCall,
     NameKey,
+    ShadowRow,
     StandingRow,
 )
 from aegis_gateway.application.records import decision_record, settlement_record
@@ -63,6 +64,9 @@ CLOCK_FALL_TOLERATED_NS = 5_000_000_000
 
 ANSWER_KEPT_NS = 24 * 3600 * 1_000_000_000
 """How long the answer to a named call is kept."""
+
+SHADOWS_MAX = 64
+"""How many rules in shadow one call is told of; an entry must fit into a leaf of the transparency log."""
 
 WAITED_AND_NOT_SENT_NS = 10 * 1_000_000_000
 """How long after its wait was over a call may still be sent; then its reservation has run out."""
@@ -274,7 +278,16 @@ class Batch:
             state = "dispatched" if reserve_for_ns is None else "reserved"
         row = self._new_row(command, admission, state, now_ns, reserve_for_ns)
         self._new_calls[row.call] = self._calls[row.call] = row
-        self._enter(row, "decision", decision_record(command, admission))
+        shadow = command.verdict.shadow
+        if shadow and not allowed:
+            shadow = tuple(each for each in shadow if each.would != "deny")  # refused anyway
+        self._changes.shadows += [
+            ShadowRow(
+                tenant=row.tenant, decided_ns=now_ns, policy=each.policy, call=row.call, would=each.would
+            )
+            for each in shadow[:SHADOWS_MAX]
+        ]
+        self._enter(row, "decision", decision_record(command, admission, shadow[:SHADOWS_MAX]))
         return Admitted(
             call=row.call,
             effect=admission.effect,

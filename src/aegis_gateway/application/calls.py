@@ -38,7 +38,7 @@ from aegis_gateway.application.directory import Directory, KnownKey, TenantView
 from aegis_gateway.application.ports import Clock, NameKey
 from aegis_gateway.application.runs import Runs
 from aegis_gateway.domain.admit import BudgetClaim
-from aegis_gateway.domain.decision import Reason, Verdict, refusal
+from aegis_gateway.domain.decision import Reason, Shadow, Verdict, refusal
 from aegis_gateway.domain.errors import CallError, CallRepeated, KeyFormatError, LedgerUnavailable
 from aegis_gateway.domain.judge import Policies, PolicyRequest, judge
 from aegis_gateway.domain.keys import check_key, key_hash
@@ -517,14 +517,21 @@ def connector_of(view: TenantView, described: Described) -> Connector:
 
 def judged(agent: Agent, described: Described, quote: Quote, policies: Policies) -> Verdict:
     """What the policies say of a call, and then of each tool that it would use on the way: all must be permitted."""
-    verdict = judge(_policy_request(agent, described, described.tool, quote), policies)
-    for tool in described.also:
+    if not described.also:
+        return judge(_policy_request(agent, described, described.tool, quote), policies)
+    tools = (described.tool, *described.also)
+    reasons: tuple[Reason, ...] = ()
+    shadow: dict[tuple[str, str], Shadow] = {}
+    for tool in tools:
+        verdict = judge(_policy_request(agent, described, tool, quote), policies)
+        # Another permit helps only if nothing is left that may want one, a denial only if nothing else denies.
+        found = {(each.policy, each.would): each for each in verdict.shadow}
+        shadow |= {key: each for key, each in found.items() if each.would != "allow" or tool == tools[-1]}
         if not verdict.permits:
-            break
-        further = judge(_policy_request(agent, described, tool, quote), policies)
-        reasons = (*verdict.reasons, *further.reasons) if further.permits else further.reasons
-        verdict = Verdict(effect=further.effect, reasons=reasons)
-    return verdict
+            left = tuple(each for each in shadow.values() if each.would != "deny")
+            return Verdict(effect=verdict.effect, reasons=verdict.reasons, shadow=left)
+        reasons += verdict.reasons
+    return Verdict(effect="allow", reasons=reasons, shadow=tuple(shadow.values()))
 
 
 def _policy_request(agent: Agent, described: Described, action: str, quote: Quote) -> PolicyRequest:

@@ -114,6 +114,16 @@ class NamedCall(msgspec.Struct, frozen=True, kw_only=True):
     answer: bytes | None = None
 
 
+class ShadowRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What one rule in shadow would have changed about one call."""
+
+    tenant: str
+    decided_ns: int
+    policy: str
+    call: str
+    would: str
+
+
 class Changes(msgspec.Struct, kw_only=True):
     """All that one batch changes, to be written in one transaction."""
 
@@ -126,6 +136,7 @@ class Changes(msgspec.Struct, kw_only=True):
     arrivals: list[tuple[str, RateKey, int]] = []
     names: list[NamedCall] = []
     freed_names: list[NameKey] = []
+    shadows: list[ShadowRow] = []
 
 
 class LockedTenants(Protocol):

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from aegis_gateway.application.commands import Admit
 from aegis_gateway.domain.admit import Admission
-from aegis_gateway.domain.entry import amounts_text, bounded_summary, reasons_record
+from aegis_gateway.domain.decision import Shadow
+from aegis_gateway.domain.entry import amounts_text, bounded_summary, reasons_record, shadow_record
 from aegis_gateway.domain.ledger import Evidence, Leg, Settlement
 
 
-def decision_record(command: Admit, admission: Admission) -> dict[str, object]:
-    """What was decided, about whom and what, why, at which quote, held where."""
+def decision_record(
+    command: Admit, admission: Admission, shadow: tuple[Shadow, ...] = ()
+) -> dict[str, object]:
+    """What was decided, about whom and what, why, at which quote, held where; what shadow rules would have changed."""
     who, quote = command.attribution, command.quote
     record: dict[str, object] = {
         "effect": admission.effect,
@@ -45,6 +48,8 @@ def decision_record(command: Admit, admission: Admission) -> dict[str, object]:
         record["customer"] = who.customer
     if admission.wait_ns:
         record["wait_ns"] = str(admission.wait_ns)
+    if shadow:
+        record["shadow"] = shadow_record(shadow)
     if who.retry:
         record["retry"] = who.retry
     if quote is not None:

@@ -36,11 +36,23 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     wait_ns: int | None = None
 
 
+class Shadow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What a rule in shadow would have changed about a call, had it alone been enforced beside the enforced ones.
+
+    `error`: it could not be evaluated, and would have refused.
+    """
+
+    policy: str
+    would: Literal["deny", "allow", "error"]
+    message: str = ""
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """What the policies say of a call, before budgets and rates."""
+    """What the policies say of a call, before budgets and rates; and what those in shadow would have changed."""
 
     effect: Effect
     reasons: tuple[Reason, ...]
+    shadow: tuple[Shadow, ...] = ()
 
     @property
     def permits(self) -> bool:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from aegis_gateway.domain.decision import Reason
+from aegis_gateway.domain.decision import Reason, Shadow
 
 ENTRY_VERSION = 1
 ENTRY_BYTES_MAX = 65_535
@@ -20,6 +20,7 @@ ENTRY_BYTES_MAX = 65_535
 _SUMMARY_BYTES_MAX = 8_192
 _MESSAGE_CHARACTERS_MAX = 1_000
 _REASONS_MAX = 16
+_SHADOW_CHARACTERS_MAX = 200
 
 _encoder = msgspec.json.Encoder(order="sorted")
 
@@ -56,6 +57,15 @@ def reasons_record(reasons: tuple[Reason, ...]) -> list[dict[str, str]]:
             "subject": reason.subject[:_MESSAGE_CHARACTERS_MAX],
         }
         for reason in reasons[:_REASONS_MAX]
+    ]
+
+
+def shadow_record(shadow: tuple[Shadow, ...]) -> list[dict[str, str]]:
+    """What rules in shadow would have changed, as an entry carries it; an error in few words."""
+    return [
+        {"policy": each.policy, "would": each.would}
+        | ({"message": each.message[:_SHADOW_CHARACTERS_MAX]} if each.message else {})
+        for each in shadow
     ]
 
 

@@ -4,6 +4,8 @@ Every policy is evaluated as a `permit` and all matches come back (a native `for
 would be released by an approval that nobody permitted; and an erring `forbid` would be skipped). What they mean
 together is decided here, in a fixed order, on matches sorted by id, so that the same call, facts and version
 give the same decision to the byte.
+
+Policies in shadow are evaluated with the others and change nothing; each is told of where it would have.
 """
 
 from __future__ import annotations
@@ -12,17 +14,19 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from aegis_gateway.domain.decision import Reason, Verdict
+from aegis_gateway.domain.decision import Reason, Shadow, Verdict
 
 PolicyEffect = Literal["permit", "deny"]
+PolicyMode = Literal["enforce", "shadow"]
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """One policy as the combination sees it: its effect and the words its author gave it."""
+    """One policy as the combination sees it: its effect, the words its author gave it, and whether it acts."""
 
     id: str
     effect: PolicyEffect
     reason: str = ""
+    mode: PolicyMode = "enforce"
 
 
 class PolicyFault(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +34,7 @@ class PolicyFault(msgspec.Struct, frozen=True, kw_only=True):
 
     policy: str
     message: str
+    mode: PolicyMode = "enforce"
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,15 +71,39 @@ class Policies(Protocol):
 def judge(request: PolicyRequest, policies: Policies) -> Verdict:
     """Combine what the policies say: errors refuse, then denials, then the want of a permit."""
     evaluation = policies.evaluate(request)
-    if evaluation.faults:
-        return Verdict(effect="deny", reasons=tuple(_fault(fault) for fault in evaluation.faults))
-    denials = [policy for policy in evaluation.matched if policy.effect == "deny"]
+    verdict = _enforced(request, evaluation)
+    shadow = _shadow(evaluation, verdict)
+    return msgspec.structs.replace(verdict, shadow=shadow) if shadow else verdict
+
+
+def _enforced(request: PolicyRequest, evaluation: Evaluation) -> Verdict:
+    faults = [fault for fault in evaluation.faults if fault.mode == "enforce"]
+    if faults:
+        return Verdict(effect="deny", reasons=tuple(_fault(fault) for fault in faults))
+    matched = [policy for policy in evaluation.matched if policy.mode == "enforce"]
+    denials = [policy for policy in matched if policy.effect == "deny"]
     if denials:
         return Verdict(effect="deny", reasons=tuple(_denial(policy) for policy in denials))
-    permits = [policy for policy in evaluation.matched if policy.effect == "permit"]
+    permits = [policy for policy in matched if policy.effect == "permit"]
     if not permits:
         return Verdict(effect="deny", reasons=(_no_permit(request),))
     return Verdict(effect="allow", reasons=tuple(_permit(policy) for policy in permits))
+
+
+def _shadow(evaluation: Evaluation, verdict: Verdict) -> tuple[Shadow, ...]:
+    """What each rule in shadow, judged alone, would have changed. A permit only where the want of one refused."""
+    found = [
+        Shadow(policy=fault.policy, would="error", message=fault.message)
+        for fault in evaluation.faults
+        if fault.mode == "shadow"
+    ]
+    for policy in evaluation.matched:
+        if policy.mode == "shadow":
+            if policy.effect == "deny" and verdict.permits:
+                found.append(Shadow(policy=policy.id, would="deny"))
+            elif policy.effect == "permit" and verdict.reasons[0].code == "no_permit":
+                found.append(Shadow(policy=policy.id, would="allow"))
+    return tuple(sorted(found, key=lambda each: each.policy))
 
 
 def _fault(fault: PolicyFault) -> Reason:

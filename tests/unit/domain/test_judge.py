@@ -79,3 +79,33 @@ def test_nothing_that_matches_beside_a_denial_or_an_error_lets_a_call_pass() -> 
         faults = (ERRS,) if chosen[4] else ()
         expected = (chosen[0] or chosen[1]) and not any(chosen[2:])
         assert expected == judge(REQUEST, Answers(*matched, faults=faults)).permits
+
+
+QUIET = Policy(id="quiet", effect="deny", mode="shadow")
+LOOSE = Policy(id="loose", effect="permit", mode="shadow")
+ODD = PolicyFault(policy="odd", message="`amount` is missing", mode="shadow")
+
+
+@pytest.mark.parametrize(
+    ("policies", "effect", "shadow"),
+    [
+        (Answers(MAY, QUIET), "allow", [("quiet", "deny")]),
+        (Answers(MAY, NEVER, QUIET), "deny", []),  # it was refused anyway
+        (Answers(QUIET), "deny", []),
+        (Answers(LOOSE), "deny", [("loose", "allow")]),
+        (Answers(LOOSE, MAY), "allow", []),  # it was permitted anyway
+        (Answers(LOOSE, NEVER), "deny", []),  # a permit would not have helped
+        (Answers(LOOSE, QUIET), "deny", [("loose", "allow")]),  # each is judged alone
+        (Answers(LOOSE, faults=(ERRS,)), "deny", []),
+        (Answers(MAY, faults=(ODD,)), "allow", [("odd", "error")]),
+        (Answers(MAY, QUIET, faults=(ODD,)), "allow", [("odd", "error"), ("quiet", "deny")]),
+    ],
+)
+def test_shadow_changes_nothing_and_says_what_it_would(
+    policies: Answers, effect: str, shadow: list[tuple[str, str]]
+) -> None:
+    """A rule in shadow is judged alone beside those that are enforced."""
+    verdict = judge(REQUEST, policies)
+    assert effect == verdict.effect
+    assert shadow == [(each.policy, each.would) for each in verdict.shadow]
+    assert not {"quiet", "loose", "odd"} & {reason.subject for reason in verdict.reasons}

@@ -84,6 +84,10 @@ on conflict (tenant, budget, scope, "window") do update
 insert into rate_arrival select * from json_populate_recordset(null::rate_arrival, %s::json)
 on conflict (tenant, rate, scope) do update set arrival_ns = excluded.arrival_ns;
 
+-- name: write_shadows
+-- What rules in shadow would have changed.
+insert into shadow_finding select * from json_populate_recordset(null::shadow_finding, %s::json);
+
 -- name: expired
 -- Reserved calls whose time has passed.
 select tenant, call from call where state = 'reserved' and expires_ns <= %s limit %s;

@@ -32,6 +32,7 @@ from aegis_gateway.adapters.rows import (
     move_values,
     name_values,
     named_call,
+    shadow_values,
     standing,
     standing_values,
     stored_state,
@@ -59,6 +60,7 @@ _CHARGE_COLUMNS = (
     "nano_usd", "price_source",
 )  # fmt: skip
 _NAME_COLUMNS = ("tenant", "agent", "name", "call", "request", "expires_ns", "is_closed", "answer")
+_SHADOW_COLUMNS = ("tenant", "decided_ns", "policy", "call", "would")
 _ENTRY_COLUMNS = ("tenant", "sequence", "call", "type", "at_ns", "body")
 
 _encode = msgspec.json.Encoder().encode
@@ -288,6 +290,7 @@ class _Locked(RegistryRows):
         )
         self._write("write_standings", _STANDING_COLUMNS, [standing_values(row) for row in changes.standings])
         self._write("write_arrivals", _ARRIVAL_COLUMNS, arrivals)
+        self._write("write_shadows", _SHADOW_COLUMNS, [shadow_values(row) for row in changes.shadows])
         for key in changes.freed_names:
             self._execute("forget_named_call", key)
         self._write("write_named_calls", _NAME_COLUMNS, [_name_values(named) for named in changes.names])

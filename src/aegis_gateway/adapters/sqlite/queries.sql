@@ -59,6 +59,10 @@ on conflict (tenant, budget, scope, "window") do update
 insert into rate_arrival (tenant, rate, scope, arrival_ns) values (?, ?, ?, ?)
 on conflict (tenant, rate, scope) do update set arrival_ns = excluded.arrival_ns;
 
+-- name: write_shadow
+-- What a rule in shadow would have changed.
+insert into shadow_finding (tenant, decided_ns, policy, call, would) values (?, ?, ?, ?, ?);
+
 -- name: expired
 -- Reserved calls whose time has passed. `state in` repeats the index's own condition: without it SQLite scans.
 select tenant, call from call

@@ -29,6 +29,7 @@ from aegis_gateway.adapters.rows import (
     move_values,
     name_values,
     named_call,
+    shadow_values,
     standing,
     standing_values,
     stored_state,
@@ -250,6 +251,8 @@ class _Locked(RegistryRows):
         many(_Q["write_entry"], [entry_values(row) for row in changes.entries])
         many(_Q["write_standing"], [standing_values(row) for row in changes.standings])
         many(_Q["write_arrival"], [(tenant, *key, arrival) for tenant, key, arrival in changes.arrivals])
+        if changes.shadows:
+            many(_Q["write_shadow"], [shadow_values(row) for row in changes.shadows])
         if changes.names or changes.freed_names:
             many(_Q["forget_named_call"], changes.freed_names)
             many(_Q["write_named_call"], [name_values(named) for named in changes.names])

@@ -32,6 +32,7 @@ from aegis_gateway.entrypoints.cli.output import (
     window_text,
 )
 from aegis_gateway.entrypoints.cli.session import opened
+from aegis_gateway.entrypoints.cli.shadow import WOULD
 
 _TITLES = {
     "decision": "decided",
@@ -113,11 +114,16 @@ def _facts(found: CallReport, decision: Record) -> Iterator[Text]:
         "parent": found.parent or "",
         "customer": found.customer or "",
         "attempt": f"{decision['retry'] + 1}, by the client itself" if decision.get("retry") else "",
+        "in shadow": "; ".join(_would(each) for each in decision.get("shadow", ())),
         "policies": f"version {found.policy_version}, configuration {found.config_version}",
     }
     for title, text in facts.items():
         if text:
             yield Text.assemble((f"{title:<10}", DIM), text)
+
+
+def _would(finding: Record) -> str:
+    return f"{finding['policy']} {WOULD[finding['would']]} this"
 
 
 def _of(words: str, value: object) -> str:

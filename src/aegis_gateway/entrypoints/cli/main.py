@@ -29,6 +29,7 @@ from aegis_gateway.entrypoints.cli import (
     estimate,
     key,
     policy_test,
+    shadow,
     top,
     up,
 )
@@ -37,21 +38,9 @@ from aegis_gateway.entrypoints.cli.output import WARNING, say
 FAULT = 1
 PLUGINS = "aegis.commands"
 BUILT_IN = (
-    *(
-        "up",
-        "init",
-        "plan",
-        "test",
-        "apply",
-        "agent",
-        "key",
-        "estimate",
-        "budget",
-        "calls",
-        "call",
-        "top",
-        "entries",
-    ),
+    *("up", "init", "plan", "test", "apply"),
+    *("agent", "key"),
+    *("estimate", "budget", "calls", "call", "shadow", "top", "entries"),
 )
 
 _RUN, _WHO, _LOOK = "Configure and run", "Who may call", "See"
@@ -113,6 +102,7 @@ def build(plugins: Iterable[EntryPoint] = ()) -> typer.Typer:
     app.command(rich_help_panel=_LOOK, short_help="One call in full: who, what, why, cost, timeline.")(
         call.call
     )
+    app.command(rich_help_panel=_LOOK, short_help="What rules in shadow would have done.")(shadow.shadow)
     app.command(rich_help_panel=_LOOK, short_help="All of that, live.")(top.top)
     app.command(rich_help_panel=_LOOK, short_help="The record itself, byte for byte.")(entries.entries)
     register(app, plugins)

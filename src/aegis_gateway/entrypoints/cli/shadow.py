@@ -1,0 +1,104 @@
+"""`aegis shadow`: what rules in shadow would have done to the calls that were made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+import typer
+from rich.console import Group
+from rich.text import Text
+
+from aegis_gateway.adapters.reports import ShadowReport, Sum
+from aegis_gateway.domain.judge import Policy
+from aegis_gateway.domain.money import usd_text
+from aegis_gateway.entrypoints.cli import options
+from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption
+from aegis_gateway.entrypoints.cli.output import DIM, STRONG, out, print_json, usd
+from aegis_gateway.entrypoints.cli.session import opened
+
+WOULD = {
+    "deny": "would have refused",
+    "allow": "would have allowed",
+    "error": "could not be evaluated and so would have refused",
+}
+_AGENTS_NAMED_MAX = 5
+
+
+def shadow(
+    since: Annotated[
+        str, typer.Option(metavar="TIME", help="Calls since then: 1h, 7d, 2026-11-23 or 2026-11-23T08:00Z.")
+    ] = "7d",
+    store: StoreOption = None,
+    tenant: TenantOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what rules in shadow would have done: to how many calls, of whom, and what those cost.
+
+    A policy with @mode("shadow") is evaluated with the others and changes nothing. Each is judged alone: what would
+    it, enforced, have changed about calls as they were decided? A permit counts where nothing but the want of one
+    refused, and a denial where nothing else refused.
+    """
+    from aegis_gateway import bootstrap
+
+    with opened(store) as session:
+        name = session.tenant(tenant)
+        now_ns = session.clock.now_ns()
+        session.configured(name)
+        rules = bootstrap.policies(session.configuration, name).in_shadow
+        found = session.reports.shadow(name, options.since_ns(since, now_ns))
+    if as_json:
+        print_json(_record(name, rules, found))
+        return
+    lines = list(_lines(rules, found, since))
+    if not lines:
+        lines = [Text('no rule is in shadow; write @mode("shadow") before a policy to try it without effect')]
+    out().print(Group(*lines))
+
+
+def _lines(rules: Sequence[Policy], found: Sequence[ShadowReport], since: str) -> Iterator[Text]:
+    """Rules in shadow by id, then those that are not any more and left their trace."""
+    effects = {rule.id: "permit" if rule.effect == "permit" else "forbid" for rule in rules}
+    for policy in dict.fromkeys((*effects, *(each.policy for each in found))):
+        state = f"{effects[policy]}, in shadow" if policy in effects else "not in shadow any more"
+        yield Text.assemble((policy, STRONG), (f"  {state}", DIM))
+        mine = [each for each in found if each.policy == policy]
+        for each in mine:
+            yield Text(f"  {_told(each)}")
+            yield Text(f"  such as {', '.join(each.examples)}", style=DIM)
+        if not mine:
+            yield Text(f"  would have changed nothing since {since}")
+
+
+def _told(report: ShadowReport) -> str:
+    calls = "1 call" if report.calls == 1 else f"{report.calls:,} calls"
+    money = "expected to cost" if report.would == "allow" else "that cost"
+    return f"{WOULD[report.would]} {calls} {money} {usd(report.nano_usd)}: {_whose(report.agents)}"
+
+
+def _whose(agents: Sequence[Sum]) -> str:
+    named = ", ".join(f"{agent.name} {agent.calls:,}" for agent in agents[:_AGENTS_NAMED_MAX])
+    more = len(agents) - _AGENTS_NAMED_MAX
+    return named + (f" and {more} more agents" if more > 0 else "")
+
+
+def _record(tenant: str, rules: Sequence[Policy], found: Sequence[ShadowReport]) -> dict[str, object]:
+    return {
+        "tenant": tenant,
+        "in_shadow": [rule.id for rule in rules],
+        "findings": [
+            {
+                "policy": each.policy,
+                "would": each.would,
+                "calls": each.calls,
+                "nano_usd": each.nano_usd,
+                "usd": usd_text(each.nano_usd),
+                "agents": [
+                    {"agent": agent.name, "calls": agent.calls, "nano_usd": agent.nano_usd}
+                    for agent in each.agents
+                ],
+                "examples": list(each.examples),
+            }
+            for each in found
+        ],
+    }
