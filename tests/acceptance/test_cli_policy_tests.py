@@ -161,3 +161,25 @@ def test_a_misspelt_argument_in_a_policy(directory: Path, command: tuple[str, ..
     assert f"{file}:{line}" in told.output.replace("\n", "")
     assert "did you mean `amount`?" in told.output.replace("\n", " ")
     assert not (directory.parent / "aegis.db").exists()
+
+
+def test_a_time_of_day(directory: Path) -> None:
+    """A test says when its call is made, in the tenant's zone; without it is a Wednesday at noon."""
+    (directory / "policies" / "30-nights.cedar").write_text(
+        '@id("not-at-night")\nforbid(principal, action == Action::"chat", resource)\n'
+        "when { context.time.hour < 7 || context.time.weekday > 5 };\n"
+    )
+    call = "agent: loan-bot, call: chat, model: gpt-4o-mini"
+    written(
+        directory,
+        f"  - {{name: by day, {call}, expect: allow}}\n"
+        f"  - {{name: early, {call}, at: 2026-11-27T06:59, expect: deny, because: not-at-night}}\n"
+        f"  - {{name: in time, {call}, at: 2026-11-27T07:00, expect: allow}}\n"
+        f"  - {{name: on Saturday, {call}, at: 2026-11-28T12:00, expect: deny}}\n",
+    )
+    told = aegis("test", directory)
+    assert 0 == told.exit_code, told.output
+    file = written(directory, f"  - {{name: zoned, {call}, at: 2026-11-28T12:00Z, expect: deny}}\n")
+    told = aegis("test", directory)
+    assert (1, True) == (told.exit_code, "in the tenant's own zone" in told.output.replace("\n", " "))
+    assert f"{file}:2" in told.output.replace("\n", "")

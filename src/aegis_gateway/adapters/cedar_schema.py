@@ -93,5 +93,14 @@ def _action(resource: str, arguments: Attributes) -> dict[str, Any]:
     # A call without a maximum has no `maximum_usd`, and a policy that asks for it then refuses. It must not have to ask
     # whether it is there: a ceiling that is skipped where nothing bounds the cost would be none.
     cost = _record({"expected_usd": _DECIMAL, "maximum_usd": _DECIMAL})
-    context = _record({"args": _record(arguments), "environment": _STRING, "cost": cost})
+    time = _record(dict.fromkeys(("hour", "weekday", "utc_hour", "utc_weekday"), _LONG))
+    context = _record(
+        {
+            "args": _record(arguments),
+            "environment": _STRING,
+            "cost": cost,
+            "time": time,
+            "customer": {**_STRING, "required": False},
+        }
+    )
     return {"appliesTo": {"principalTypes": ["Agent"], "resourceTypes": [resource], "context": context}}

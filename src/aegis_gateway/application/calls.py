@@ -40,9 +40,10 @@ from aegis_gateway.application.runs import Runs
 from aegis_gateway.domain.admit import BudgetClaim
 from aegis_gateway.domain.decision import Reason, Shadow, Verdict, refusal
 from aegis_gateway.domain.errors import CallError, CallRepeated, KeyFormatError, LedgerUnavailable
-from aegis_gateway.domain.judge import Policies, PolicyRequest, judge
+from aegis_gateway.domain.judge import PolicyRequest, judge
 from aegis_gateway.domain.keys import check_key, key_hash
 from aegis_gateway.domain.ledger import Evidence, Standing
+from aegis_gateway.domain.moment import moment
 from aegis_gateway.domain.money import usd_rounded_up
 from aegis_gateway.domain.quote import USD, Quote
 from aegis_gateway.domain.registry import Agent, Connector, Key
@@ -404,7 +405,9 @@ class Calls:
         )
         quote = described.quote
         verdict = (
-            refusal(quote) if isinstance(quote, Reason) else judged(agent, described, quote, view.policies)
+            refusal(quote)
+            if isinstance(quote, Reason)
+            else judged(agent, described, quote, view, self._clock.now_ns(), context.customer)
         )
         return Admit(
             call=call,
@@ -515,15 +518,23 @@ def connector_of(view: TenantView, described: Described) -> Connector:
     return view.registry.connectors[described.connector]
 
 
-def judged(agent: Agent, described: Described, quote: Quote, policies: Policies) -> Verdict:
+def judged(
+    agent: Agent,
+    described: Described,
+    quote: Quote,
+    view: TenantView,
+    now_ns: int,
+    customer: str | None = None,
+) -> Verdict:
     """What the policies say of a call, and then of each tool that it would use on the way: all must be permitted."""
+    context = _policy_context(agent, described, quote, moment(view.registry.zone, now_ns), customer)
     if not described.also:
-        return judge(_policy_request(agent, described, described.tool, quote), policies)
+        return judge(_policy_request(agent, described, described.tool, context), view.policies)
     tools = (described.tool, *described.also)
     reasons: tuple[Reason, ...] = ()
     shadow: dict[tuple[str, str], Shadow] = {}
     for tool in tools:
-        verdict = judge(_policy_request(agent, described, tool, quote), policies)
+        verdict = judge(_policy_request(agent, described, tool, context), view.policies)
         # Another permit helps only if nothing is left that may want one, a denial only if nothing else denies.
         found = {(each.policy, each.would): each for each in verdict.shadow}
         shadow |= {key: each for key, each in found.items() if each.would != "allow" or tool == tools[-1]}
@@ -534,14 +545,30 @@ def judged(agent: Agent, described: Described, quote: Quote, policies: Policies)
     return Verdict(effect="allow", reasons=reasons, shadow=tuple(shadow.values()))
 
 
-def _policy_request(agent: Agent, described: Described, action: str, quote: Quote) -> PolicyRequest:
+def _policy_context(
+    agent: Agent, described: Described, quote: Quote, time: dict[str, object], customer: str | None
+) -> dict[str, object]:
     cost: dict[str, object] = {"expected_usd": usd_rounded_up(quote.expected.get(USD, 0), POLICY_DECIMALS)}
     if USD in quote.maximum:
         cost["maximum_usd"] = usd_rounded_up(quote.maximum[USD], POLICY_DECIMALS)
+    context: dict[str, object] = {
+        "args": described.arguments,
+        "environment": agent.environment,
+        "cost": cost,
+        "time": time,
+    }
+    if customer is not None:
+        context["customer"] = customer
+    return context
+
+
+def _policy_request(
+    agent: Agent, described: Described, action: str, context: dict[str, object]
+) -> PolicyRequest:
     return PolicyRequest(
         agent=agent.id,
         action=action,
         resource_type="Model" if described.model is not None else "Connector",
         resource=described.model if described.model is not None else described.connector,
-        context={"args": described.arguments, "environment": agent.environment, "cost": cost},
+        context=context,
     )

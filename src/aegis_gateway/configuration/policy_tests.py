@@ -7,13 +7,14 @@ the same reading, pricing and judging as a real call. Budgets and rates are not 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Annotated, Any, Literal, cast
 
 import msgspec
 from pydantic import Field, PlainValidator, ValidationInfo
 
 from aegis_gateway.configuration import references, values
-from aegis_gateway.configuration.document import Entry, ModelId, Text
+from aegis_gateway.configuration.document import CustomerId, Entry, ModelId, Text
 from aegis_gateway.configuration.problems import Problems
 from aegis_gateway.configuration.references import Known
 from aegis_gateway.configuration.words import instead, listed, shown, unfit
@@ -25,6 +26,9 @@ Expectation = Literal["allow", "deny", "error"]
 EXPECTATIONS: tuple[Expectation, ...] = ("allow", "deny", "error")
 
 APIS = ("chat", "responses", "messages", "gemini", "embeddings")
+NOON = datetime(2026, 1, 7, 12)  # noqa: DTZ001 - in whichever zone the tenant is
+"""When a test's call is made that says no other time: a Wednesday at noon."""
+
 MODEL_TOOLS = {"chat": ("chat", "responses", "messages", "gemini"), "embed": ("embeddings",)}
 
 
@@ -32,6 +36,18 @@ def _expectation(value: object) -> str:
     if value == "refuse":
         unfit("is `refuse`; write deny for what policies refuse, error for a call that makes no sense")
     return values.choice(*EXPECTATIONS)(value)
+
+
+def _at(value: object) -> datetime:
+    try:
+        if not isinstance(value, str):
+            raise ValueError
+        instant = datetime.fromisoformat(value)
+        if instant.tzinfo is not None or not 1970 <= instant.year < 2200:
+            raise ValueError
+    except ValueError:
+        unfit(f"is {shown(value)}; write a time in the tenant's own zone, as in 2026-11-28T23:00")
+    return instant
 
 
 def _names(value: object) -> tuple[str, ...]:
@@ -60,6 +76,8 @@ class TestEntry(Entry):
     api: Annotated[str, PlainValidator(values.choice(*APIS))] | None = None
     args: dict[str, Any] = Field(default={})
     request: dict[str, Any] = Field(default={})
+    at: Annotated[datetime, PlainValidator(_at)] = NOON
+    customer: CustomerId | None = None
     expect: Annotated[str, PlainValidator(_expectation)] = Field(
         description="what must be decided", examples=["deny"]
     )
@@ -69,7 +87,7 @@ class TestEntry(Entry):
 class PolicyTest(msgspec.Struct, frozen=True, kw_only=True):
     """One test: whose call of what, and what must be decided; `because` are ids of policies, codes or fields.
 
-    `args` are an operation's arguments by name, `request` fields of a model API's body.
+    `args` are an operation's arguments by name, `request` fields of a model API's body, `at` is in the tenant's zone.
     """
 
     file: str
@@ -82,6 +100,8 @@ class PolicyTest(msgspec.Struct, frozen=True, kw_only=True):
     api: str | None
     args: dict[str, Any]
     request: dict[str, Any]
+    at: datetime
+    customer: str | None
     expect: Expectation
     because: tuple[str, ...] = ()
 
@@ -156,6 +176,7 @@ def _known(registry: Registry) -> Known:
         names={
             "agent": frozenset(registry.agents),
             "model": frozenset(registry.models),
+            "customer": frozenset(registry.customers),
             "tool": frozenset(MODEL_TOOLS) | frozenset(operations),
         },
         connector_kinds={},
@@ -205,6 +226,8 @@ def _test(entry: TestEntry, tenant: str, file: str, line: int) -> PolicyTest:
         api=entry.api,
         args=entry.args,
         request=entry.request,
+        at=entry.at,
+        customer=entry.customer,
         expect=cast(Expectation, entry.expect),
         because=entry.because,
     )

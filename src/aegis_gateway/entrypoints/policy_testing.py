@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -76,7 +77,12 @@ def _verdict(test: PolicyTest, view: TenantView) -> Verdict:
     described = _described(test, view)
     if isinstance(described.quote, Reason):
         return refusal(described.quote)
-    return judged(agent, described, described.quote, view.policies)
+    return judged(agent, described, described.quote, view, _instant_ns(test, view), test.customer)
+
+
+def _instant_ns(test: PolicyTest, view: TenantView) -> int:
+    there = test.at.replace(tzinfo=ZoneInfo(view.registry.zone))
+    return int(there.timestamp()) * 1_000_000_000
 
 
 def _described(test: PolicyTest, view: TenantView) -> Described:

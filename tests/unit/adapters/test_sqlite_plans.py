@@ -44,6 +44,10 @@ def connection(tmp_path: Path) -> Iterator[apsw.Connection]:
             CALLS + " and state = ?" + reports._STILL_OPEN + reports._OLDEST_FIRST,
             "call USING INDEX call_open (state=? AND tenant=?)",
         ),
+        (
+            reports._SHADOW_EXAMPLES,
+            "shadow_finding USING COVERING INDEX sqlite_autoindex_shadow_finding_1 (tenant=? AND decided_ns>?)",
+        ),
         (reports._OPEN, "call USING COVERING INDEX call_open (state=? AND tenant=?)"),
     ],
 )

@@ -1,0 +1,54 @@
+"""The time as policies see it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aegis_gateway.domain.moment import moment
+
+
+def at(text: str) -> int:
+    """An instant in nanoseconds."""
+    return int(datetime.fromisoformat(text).timestamp()) * 1_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("zone", "text", "expected"),
+    [
+        ("UTC", "2026-11-27T00:00:00Z", (0, 5, 0, 5)),
+        ("Europe/London", "2026-07-01T23:30:00Z", (0, 4, 23, 3)),
+        ("Asia/Kathmandu", "2026-11-29T18:14:59Z", (23, 7, 18, 7)),  # 5:45 ahead
+        ("Asia/Kathmandu", "2026-11-29T18:15:00Z", (0, 1, 18, 7)),
+        ("America/New_York", "2026-11-01T05:59:59Z", (1, 7, 5, 7)),  # the hour that comes twice
+        ("America/New_York", "2026-11-01T06:00:00Z", (1, 7, 6, 7)),
+        ("America/New_York", "2026-03-08T07:00:00Z", (3, 7, 7, 7)),  # and the one that doesn't come
+    ],
+)
+def test_hours_and_weekdays(zone: str, text: str, expected: tuple[int, ...]) -> None:
+    """There and in UTC."""
+    assert dict(zip(("hour", "weekday", "utc_hour", "utc_weekday"), expected, strict=True)) == moment(
+        zone, at(text)
+    )
+
+
+@given(
+    st.integers(min_value=at("1990-01-01T00:00:00Z"), max_value=at("2100-01-01T00:00:00Z")),
+    st.sampled_from(
+        ("Europe/Berlin", "Australia/Lord_Howe", "Asia/Kathmandu", "Pacific/Apia", "America/St_Johns")
+    ),
+)
+def test_it_is_the_clock_s(instant_ns: int, zone: str) -> None:
+    """At any instant it says what the zone's own clock does."""
+    there = datetime.fromtimestamp(instant_ns // 1_000_000_000, tz=ZoneInfo(zone))
+    utc = there.astimezone(UTC)
+    assert {
+        "hour": there.hour,
+        "weekday": there.isoweekday(),
+        "utc_hour": utc.hour,
+        "utc_weekday": utc.isoweekday(),
+    } == moment(zone, instant_ns)
