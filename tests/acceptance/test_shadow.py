@@ -84,7 +84,7 @@ def test_shadow_says_what_enforcing_does(upstream: UpstreamProcess) -> None:
         words = told(gateway, "shadow")
         refused = [call for amount, _, call in tried if amount > 10]
         costs = {row["call"]: row["cost_nano_usd"] for row in gateway.calls()}
-        assert ("ceiling", "deny", len(refused)) == (found["policy"], found["would"], found["calls"])
+        assert ("ceiling", "deny", len(refused)) == (found["rule"], found["would"], found["calls"])
         assert found["nano_usd"] == sum(costs[call] for call in refused) > 0
         assert set(found["examples"]) <= set(refused)
         assert f"would have refused {len(refused)} calls" in words
@@ -104,7 +104,7 @@ def test_a_rule_in_shadow_that_errs(upstream: UpstreamProcess) -> None:
     with Gateway(configuration(upstream.base_url, policies=PERMIT_ALL + ERRS)) as gateway:
         assert 200 == ask(gateway, "POST", CHAT, chat_body("hi")).status
         (found,) = json.loads(told(gateway, "shadow", "--json"))["findings"]
-        assert ("errs", "error", 1) == (found["policy"], found["would"], found["calls"])
+        assert ("errs", "error", 1) == (found["rule"], found["would"], found["calls"])
         assert "could not be evaluated" in told(gateway, "shadow")
 
 
@@ -115,7 +115,7 @@ def test_a_permit_in_shadow(upstream: UpstreamProcess) -> None:
         assert 200 == ask(gateway, "POST", CHAT, chat_body("hi")).status
         assert 403 == ask(gateway, "POST", CHAT, chat_body("hi"), key=gateway.key("other")).status
         (found,) = json.loads(told(gateway, "shadow", "--json"))["findings"]
-        assert ("others-too", "allow", 1) == (found["policy"], found["would"], found["calls"])
+        assert ("others-too", "allow", 1) == (found["rule"], found["would"], found["calls"])
         assert found["nano_usd"] > 0
 
 
@@ -123,3 +123,28 @@ def test_nothing_is_in_shadow(upstream: UpstreamProcess) -> None:
     """How to begin is said."""
     with Gateway(configuration(upstream.base_url)) as gateway:
         assert '@mode("shadow")' in told(gateway, "shadow")
+
+
+def test_a_budget_in_shadow(upstream: UpstreamProcess) -> None:
+    """It lets through what it would refuse; what is left on what acts is what answers tell."""
+    day = {
+        "day": "limit: 100.00, period: daily",
+        "small": "limit: 1.10, period: daily, mode: shadow, match: {agent: bot}",
+    }
+    with Gateway(configuration(upstream.base_url, budgets=day)) as gateway:
+        answers = [
+            ask(gateway, "POST", PAY, {"amount": 1, "currency": "USD", "beneficiary": "x"}) for _ in range(6)
+        ]
+        assert {201} == {answer.status for answer in answers}  # at $0.25 each
+        assert "98.5" == answers[-1].headers["aegis-budget-remaining-usd"].rstrip("0")
+        (found,) = json.loads(told(gateway, "shadow", "--json"))["findings"]
+        assert ("budget:small", "deny", 2) == (found["rule"], found["would"], found["calls"])
+        assert (0, 1_000_000_000) == gateway.standing("small")
+        assert "in shadow" in told(gateway, "budget", "small")
+        gateway.apply(
+            configuration(
+                upstream.base_url, budgets={**day, "small": day["small"].replace("mode: shadow, ", "")}
+            )
+        )
+        assert 402 == ask(gateway, "POST", PAY, {"amount": 1, "currency": "USD", "beneficiary": "x"}).status
+        assert_books_balance(gateway)

@@ -21,8 +21,9 @@ import msgspec
 from cedarpy import pst
 
 from aegis_gateway.adapters.cedar_lint import line_of
+from aegis_gateway.domain.decision import Mode
 from aegis_gateway.domain.errors import CallError, ConfigurationError, Problem
-from aegis_gateway.domain.judge import Evaluation, Policy, PolicyFault, PolicyMode, PolicyRequest
+from aegis_gateway.domain.judge import Evaluation, Policy, PolicyFault, PolicyRequest
 from aegis_gateway.domain.registry import Agent, Registry
 
 ANNOTATIONS = ("id", "reason", "effect", "mode")
@@ -141,7 +142,7 @@ def _compile(texts: list[tuple[str, str]]) -> tuple[dict[str, Policy], cedarpy.P
                 continue
             name = template.annotations["id"]
             effect: Literal["permit", "deny"] = "permit" if template.effect == "permit" else "deny"
-            mode: PolicyMode = "shadow" if template.annotations.get("mode") == "shadow" else "enforce"
+            mode: Mode = "shadow" if template.annotations.get("mode") == "shadow" else "enforce"
             rules[name] = Policy(
                 id=name, effect=effect, reason=template.annotations.get("reason", ""), mode=mode
             )

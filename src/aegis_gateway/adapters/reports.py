@@ -130,20 +130,20 @@ select sequence, call, type, at_ns, body from entry
 """The entries of one call. By the index on it."""
 
 _SHADOW = """
-select policy, would, agent as name, count(*) as calls,
+select rule, would, agent as name, count(*) as calls,
        sum(case when would = 'allow' then coalesce(expected_nano_usd, 0)
                 when effect = 'allow' then coalesce(cost_nano_usd, maximum_nano_usd, 0)
                 else 0 end) as nano_usd
   from shadow_finding as finding join call on call.call = finding.call
  where finding.tenant = ? and finding.decided_ns >= ?
- group by policy, would, agent
- order by policy, would, count(*) desc, agent
+ group by rule, would, agent
+ order by rule, would, count(*) desc, agent
 """
 """What rules in shadow would have changed, by agent. A range of the primary key, then the calls'."""
 
 _SHADOW_EXAMPLES = """
 select call from shadow_finding
- where tenant = ? and decided_ns >= ? and policy = ? and would = ?
+ where tenant = ? and decided_ns >= ? and rule = ? and would = ?
  order by decided_ns desc, call
  limit ?
 """
@@ -261,7 +261,7 @@ class ShadowReport(msgspec.Struct, frozen=True, kw_only=True):
     would have allowed were expected to cost.
     """
 
-    policy: str
+    rule: str
     would: str
     calls: int
     nano_usd: int
@@ -449,21 +449,21 @@ class Reports:
         """What rules in shadow would have changed about the calls decided since an instant, by rule."""
         found: dict[tuple[str, str], list[Sum]] = {}
         for row in self._query(_SHADOW, (tenant, since_ns)):
-            agents = found.setdefault((row["policy"], row["would"]), [])
+            agents = found.setdefault((row["rule"], row["would"]), [])
             agents.append(Sum(name=row["name"], calls=row["calls"], nano_usd=int(row["nano_usd"])))
         return [
             ShadowReport(
-                policy=policy,
+                rule=rule,
                 would=would,
                 calls=sum(agent.calls for agent in agents),
                 nano_usd=sum(agent.nano_usd for agent in agents),
                 agents=tuple(agents),
                 examples=tuple(
                     row["call"]
-                    for row in self._query(_SHADOW_EXAMPLES, (tenant, since_ns, policy, would, examples))
+                    for row in self._query(_SHADOW_EXAMPLES, (tenant, since_ns, rule, would, examples))
                 ),
             )
-            for (policy, would), agents in found.items()
+            for (rule, would), agents in found.items()
         ]
 
     def entries(self, tenant: str, after: int, limit: int) -> list[EntryReport]:

@@ -109,7 +109,7 @@ def named_call(key: NameKey, row: tuple[Any, ...]) -> NamedCall:
 
 def shadow_values(row: ShadowRow) -> tuple[object, ...]:
     """What a rule in shadow would have changed as values."""
-    return (row.tenant, row.decided_ns, row.policy, row.call, row.would)
+    return (row.tenant, row.decided_ns, row.rule, row.call, row.would)
 
 
 def move_values(move: CallMove) -> tuple[object, ...]:

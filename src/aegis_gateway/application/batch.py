@@ -278,13 +278,11 @@ class Batch:
             state = "dispatched" if reserve_for_ns is None else "reserved"
         row = self._new_row(command, admission, state, now_ns, reserve_for_ns)
         self._new_calls[row.call] = self._calls[row.call] = row
-        shadow = command.verdict.shadow
+        shadow = (*command.verdict.shadow, *admission.shadow)
         if shadow and not allowed:
             shadow = tuple(each for each in shadow if each.would != "deny")  # refused anyway
         self._changes.shadows += [
-            ShadowRow(
-                tenant=row.tenant, decided_ns=now_ns, policy=each.policy, call=row.call, would=each.would
-            )
+            ShadowRow(tenant=row.tenant, decided_ns=now_ns, rule=each.rule, call=row.call, would=each.would)
             for each in shadow[:SHADOWS_MAX]
         ]
         self._enter(row, "decision", decision_record(command, admission, shadow[:SHADOWS_MAX]))
@@ -321,7 +319,12 @@ class Batch:
 
     def _take(self, command: Admit, admission: Admission, windows: tuple[Window, ...]) -> None:
         tenant = command.tenant
-        for leg, window in zip(admission.legs, windows, strict=True):
+        window_of = {
+            (claim.budget, claim.scope): window
+            for claim, window in zip(command.budgets, windows, strict=True)
+        }
+        for leg in admission.legs:
+            window = window_of[leg.budget, leg.scope]
             balance = self._standings.get((tenant, (leg.budget, leg.scope, leg.window)), Standing())
             self._stand(tenant, leg, balance.reserve(leg.amount), window)
         for counter in admission.opened:
@@ -579,6 +582,7 @@ def _with_reasons(admission: Admission, reasons: tuple[Reason, ...]) -> Admissio
         maximum=admission.maximum,
         wait_ns=admission.wait_ns,
         opened=admission.opened,
+        shadow=admission.shadow,
     )
 
 

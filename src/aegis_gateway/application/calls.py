@@ -458,9 +458,10 @@ class Calls:
 
 def remaining_nano_usd(budgets: tuple[BudgetClaim, ...], balances: tuple[Standing, ...]) -> int | None:
     """The least that is left on any budget of money that a call counts against; None where there is none."""
+    enforced = [budget for budget in budgets if budget.mode == "enforce"]  # whose balances come first
     left = [
         balance.available(budget.limit)
-        for budget, balance in zip(budgets, balances, strict=False)
+        for budget, balance in zip(enforced, balances, strict=False)
         if budget.quantity == USD
     ]
     return min(left) if left else None
@@ -536,7 +537,7 @@ def judged(
     for tool in tools:
         verdict = judge(_policy_request(agent, described, tool, context), view.policies)
         # Another permit helps only if nothing is left that may want one, a denial only if nothing else denies.
-        found = {(each.policy, each.would): each for each in verdict.shadow}
+        found = {(each.rule, each.would): each for each in verdict.shadow}
         shadow |= {key: each for key, each in found.items() if each.would != "allow" or tool == tools[-1]}
         if not verdict.permits:
             left = tuple(each for each in shadow.values() if each.would != "deny")

@@ -133,6 +133,7 @@ def _rate_claim(rate: Rate, values: Values) -> RateClaim:
         period_ns=rate.period_ns,
         burst=rate.burst,
         delay_ns=rate.delay_ns,
+        mode=rate.mode,
     )
 
 
@@ -155,6 +156,7 @@ def _budget_claim(registry: Registry, budget: Budget, agent: Agent, values: Valu
         year_starts=budget.year_starts,
         instances_max=(budget.instances_max or INSTANCES_MAX) if is_made_on_the_fly else None,
         instances_of=agent.id if is_made_on_the_fly else "",
+        mode=budget.mode,
     )
 
 

@@ -119,7 +119,7 @@ class ShadowRow(msgspec.Struct, frozen=True, kw_only=True):
 
     tenant: str
     decided_ns: int
-    policy: str
+    rule: str
     call: str
     would: str
 

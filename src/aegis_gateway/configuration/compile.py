@@ -250,6 +250,7 @@ def _budget(
         length_ns=entry.length or 0,
         year_starts=tenant.fiscal_year_starts if entry.calendar == "fiscal" else CALENDAR_YEAR,
         instances_max=entry.max_instances,
+        mode=entry.mode,
     )
 
 
@@ -285,6 +286,7 @@ def _rate(name: str, entry: RateEntry, path: Path, problems: Problems) -> Rate:
         per=entry.per,
         delay_ns=entry.delay or 0,
         of_runs=entry.of == "runs",
+        mode=entry.mode,
     )
 
 

@@ -199,6 +199,7 @@ def _budget(budget: Budget, registry: Registry) -> Fields:
         if budget.year_starts == CALENDAR_YEAR
         else "{:02}-{:02}".format(*budget.year_starts),
         "max instances": str(budget.instances_max or ""),
+        "mode": "" if budget.mode == "enforce" else budget.mode,
         "owner": budget.owner,
         "deputy": budget.deputy or "",
     }
@@ -210,6 +211,7 @@ def _rate(rate: Rate) -> Fields:
         "burst": str(rate.burst),
         "of": "runs" if rate.of_runs else "",
         "delay": _duration(rate.delay_ns) if rate.delay_ns else "",
+        "mode": "" if rate.mode == "enforce" else rate.mode,
         "match": _match(rate.match),
         "per": ", ".join(rate.per),
     }

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
 
 from aegis_gateway.configuration import http_values, references, values
+from aegis_gateway.domain.decision import Mode
 from aegis_gateway.domain.network import NETWORKS, Network
 from aegis_gateway.domain.registry import (
     CONNECTOR_KINDS,
@@ -40,6 +41,8 @@ RequestField = Annotated[
 ]
 Dimensions = Annotated[tuple[Dimension, ...], PlainValidator(references.dimensions)]
 Tags = Annotated[dict[Text, Text], BeforeValidator(lambda value: {} if value is None else value)]
+
+LimitMode = Annotated[Mode, PlainValidator(values.choice("enforce", "shadow"))]
 
 TeamId = Annotated[str, PlainValidator(references.reference("team"))]
 ProjectId = Annotated[str, PlainValidator(references.reference("project"))]
@@ -266,6 +269,7 @@ class BudgetEntry(Entry):
         "civil"
     )
     max_instances: Annotated[int, PlainValidator(values.whole(1, 1_000_000))] | None = None
+    mode: LimitMode = "enforce"
 
 
 class CustomerEntry(Entry):
@@ -288,6 +292,7 @@ class RateEntry(Entry):
     of: Annotated[Literal["calls", "runs"], PlainValidator(values.choice("calls", "runs"))] = "calls"
     match: MatchEntry = MatchEntry()
     per: Dimensions = ()
+    mode: LimitMode = "enforce"
 
 
 class TenantEntry(Entry):

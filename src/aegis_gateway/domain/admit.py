@@ -2,6 +2,9 @@
 
 Guards in a fixed order, each returning a named reason: rates, then all budget legs. All must let it through or
 nothing is taken: a refused call consumes nothing.
+
+Rates and budgets in shadow come after that, each alone beside the enforced ones: it takes the call in if it would have
+let it pass, and is told of if not. They change nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from decimal import Decimal
 
 import msgspec
 
-from aegis_gateway.domain.decision import Effect, Reason
+from aegis_gateway.domain.decision import Effect, Mode, Reason, Shadow
 from aegis_gateway.domain.ledger import Leg, Standing
 from aegis_gateway.domain.money import usd_text
 from aegis_gateway.domain.quote import USD, Quote
@@ -52,6 +55,7 @@ class BudgetClaim(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     year_starts: YearStart = CALENDAR_YEAR
     instances_max: int | None = None
     instances_of: str = ""
+    mode: Mode = "enforce"
 
 
 class Standings(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +71,7 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
 
     `output_tokens` is the output limit that fits, where the quote had one; `maximum` what the call can come to
     at that limit. `wait_ns` is how long an allowed call has to wait before it may be sent; `opened` are the counters
-    of balances that it opens.
+    of balances that it opens. Legs of budgets in shadow come last; `shadow` are those that would have refused it.
     """
 
     effect: Effect
@@ -78,6 +82,7 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     maximum: dict[str, int] = {}
     wait_ns: int = 0
     opened: tuple[StandingKey, ...] = ()
+    shadow: tuple[Shadow, ...] = ()
 
 
 def instances_key(budget: BudgetClaim, now_ns: int) -> StandingKey:
@@ -92,7 +97,55 @@ def admit(
     standings: Standings,
     now_ns: int,
 ) -> Admission:
-    """Take a call into every rate and budget that applies to it, or into none."""
+    """Take a call into every enforced rate and budget that applies to it, or into none; then into those in shadow."""
+    if all(budget.mode == "enforce" for budget in budgets) and all(rate.mode == "enforce" for rate in rates):
+        return _admit_enforced(quote, rates, budgets, standings, now_ns)
+    enforced_rates = tuple(rate for rate in rates if rate.mode == "enforce")
+    claims = tuple(zip(budgets, standings.windows, strict=True))
+    enforced = [claim for claim in claims if claim[0].mode == "enforce"]
+
+    def alone(
+        rate: tuple[RateClaim, ...] = (), budget: tuple[tuple[BudgetClaim, Window], ...] = ()
+    ) -> Admission:
+        claimed = (*enforced, *budget)
+        those = msgspec.structs.replace(standings, windows=tuple(window for _, window in claimed))
+        return _admit_enforced(
+            quote, (*enforced_rates, *rate), tuple(claim for claim, _ in claimed), those, now_ns
+        )
+
+    admission = alone()
+    if admission.effect != "allow":
+        return admission
+    shadow = []
+    arrivals, legs, opened = dict(admission.arrivals), list(admission.legs), list(admission.opened)
+    for rate in rates:
+        if rate.mode == "shadow":
+            would = alone(rate=(rate,))
+            if would.effect == "allow":
+                arrivals[rate.rate, rate.scope] = would.arrivals[rate.rate, rate.scope]
+            else:
+                shadow.append(Shadow(rule=f"rate:{rate.rate}", would="throttle"))
+    for budget, window in claims:
+        if budget.mode == "shadow":
+            would = alone(budget=((budget, window),))
+            if would.effect == "allow":
+                # What the call really holds: lowering its output limit is the enforced ones' to do.
+                legs.append(_leg(budget, window, _needed(budget, quote, admission.maximum)))
+                opened += [counter for counter in would.opened if counter not in opened]
+            else:
+                shadow.append(Shadow(rule=f"budget:{budget.budget}", would="deny"))
+    return msgspec.structs.replace(
+        admission, legs=tuple(legs), arrivals=arrivals, opened=tuple(opened), shadow=tuple(shadow)
+    )
+
+
+def _admit_enforced(
+    quote: Quote,
+    rates: tuple[RateClaim, ...],
+    budgets: tuple[BudgetClaim, ...],
+    standings: Standings,
+    now_ns: int,
+) -> Admission:
     arrivals = {(rate.rate, rate.scope): standings.arrivals.get((rate.rate, rate.scope), 0) for rate in rates}
     waits = [(wait_ns(rate, arrivals[rate.rate, rate.scope], now_ns), rate) for rate in rates]
     slowest = max(waits, key=lambda wait: wait[0], default=None)
@@ -124,15 +177,7 @@ def admit(
         available = standings.balances.get(key, Standing()).available(budget.limit)
         if needed > available:
             return Admission(effect="deny", reasons=(_exhausted(budget, window, available, needed),))
-        legs.append(
-            Leg(
-                budget=budget.budget,
-                scope=budget.scope,
-                window=window.label,
-                quantity=budget.quantity,
-                amount=needed,
-            )
-        )
+        legs.append(_leg(budget, window, needed))
     return Admission(
         effect="allow",
         legs=tuple(legs),
@@ -143,6 +188,16 @@ def admit(
         maximum=maximum,
         wait_ns=wait,
         opened=tuple(opened),
+    )
+
+
+def _leg(budget: BudgetClaim, window: Window, amount: int) -> Leg:
+    return Leg(
+        budget=budget.budget,
+        scope=budget.scope,
+        window=window.label,
+        quantity=budget.quantity,
+        amount=amount,
     )
 
 

@@ -36,14 +36,18 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     wait_ns: int | None = None
 
 
+Mode = Literal["enforce", "shadow"]
+"""Whether a rule acts, or only says what it would have done."""
+
+
 class Shadow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """What a rule in shadow would have changed about a call, had it alone been enforced beside the enforced ones.
 
-    `error`: it could not be evaluated, and would have refused.
+    `rule` is a policy's id, or `budget:ID` or `rate:ID`. `error`: it could not be evaluated, and would have refused.
     """
 
-    policy: str
-    would: Literal["deny", "allow", "error"]
+    rule: str
+    would: Literal["deny", "throttle", "allow", "error"]
     message: str = ""
 
 

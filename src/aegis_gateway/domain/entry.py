@@ -63,7 +63,7 @@ def reasons_record(reasons: tuple[Reason, ...]) -> list[dict[str, str]]:
 def shadow_record(shadow: tuple[Shadow, ...]) -> list[dict[str, str]]:
     """What rules in shadow would have changed, as an entry carries it; an error in few words."""
     return [
-        {"policy": each.policy, "would": each.would}
+        {"rule": each.rule, "would": each.would}
         | ({"message": each.message[:_SHADOW_CHARACTERS_MAX]} if each.message else {})
         for each in shadow
     ]

@@ -14,10 +14,9 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from aegis_gateway.domain.decision import Reason, Shadow, Verdict
+from aegis_gateway.domain.decision import Mode, Reason, Shadow, Verdict
 
 PolicyEffect = Literal["permit", "deny"]
-PolicyMode = Literal["enforce", "shadow"]
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,7 +25,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     effect: PolicyEffect
     reason: str = ""
-    mode: PolicyMode = "enforce"
+    mode: Mode = "enforce"
 
 
 class PolicyFault(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +33,7 @@ class PolicyFault(msgspec.Struct, frozen=True, kw_only=True):
 
     policy: str
     message: str
-    mode: PolicyMode = "enforce"
+    mode: Mode = "enforce"
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,17 +92,17 @@ def _enforced(request: PolicyRequest, evaluation: Evaluation) -> Verdict:
 def _shadow(evaluation: Evaluation, verdict: Verdict) -> tuple[Shadow, ...]:
     """What each rule in shadow, judged alone, would have changed. A permit only where the want of one refused."""
     found = [
-        Shadow(policy=fault.policy, would="error", message=fault.message)
+        Shadow(rule=fault.policy, would="error", message=fault.message)
         for fault in evaluation.faults
         if fault.mode == "shadow"
     ]
     for policy in evaluation.matched:
         if policy.mode == "shadow":
             if policy.effect == "deny" and verdict.permits:
-                found.append(Shadow(policy=policy.id, would="deny"))
+                found.append(Shadow(rule=policy.id, would="deny"))
             elif policy.effect == "permit" and verdict.reasons[0].code == "no_permit":
-                found.append(Shadow(policy=policy.id, would="allow"))
-    return tuple(sorted(found, key=lambda each: each.policy))
+                found.append(Shadow(rule=policy.id, would="allow"))
+    return tuple(sorted(found, key=lambda each: each.rule))
 
 
 def _fault(fault: PolicyFault) -> Reason:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+from aegis_gateway.domain.decision import Mode
+
 
 class RateClaim(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One rate limit as it applies to one call: whose, how often, how far ahead of the pace.
@@ -21,6 +23,7 @@ class RateClaim(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     period_ns: int
     burst: int
     delay_ns: int = 0
+    mode: Mode = "enforce"
 
     @property
     def interval_ns(self) -> int:

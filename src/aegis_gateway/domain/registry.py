@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from aegis_gateway.domain.decision import Mode
 from aegis_gateway.domain.money import UnitPrice
 from aegis_gateway.domain.network import Network
 from aegis_gateway.domain.price import Kind, ModelPrice, ToolPrice
@@ -209,6 +210,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     length_ns: int = 0
     year_starts: YearStart = CALENDAR_YEAR
     instances_max: int | None = None
+    mode: Mode = "enforce"
 
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True):
@@ -225,6 +227,7 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True):
     per: tuple[Dimension, ...] = ()
     delay_ns: int = 0
     of_runs: bool = False
+    mode: Mode = "enforce"
 
 
 class Customer(msgspec.Struct, frozen=True, kw_only=True):

@@ -107,5 +107,5 @@ def test_shadow_changes_nothing_and_says_what_it_would(
     """A rule in shadow is judged alone beside those that are enforced."""
     verdict = judge(REQUEST, policies)
     assert effect == verdict.effect
-    assert shadow == [(each.policy, each.would) for each in verdict.shadow]
+    assert shadow == [(each.rule, each.would) for each in verdict.shadow]
     assert not {"quiet", "loose", "odd"} & {reason.subject for reason in verdict.reasons}

@@ -60,7 +60,7 @@ _CHARGE_COLUMNS = (
     "nano_usd", "price_source",
 )  # fmt: skip
 _NAME_COLUMNS = ("tenant", "agent", "name", "call", "request", "expires_ns", "is_closed", "answer")
-_SHADOW_COLUMNS = ("tenant", "decided_ns", "policy", "call", "would")
+_SHADOW_COLUMNS = ("tenant", "decided_ns", "rule", "call", "would")
 _ENTRY_COLUMNS = ("tenant", "sequence", "call", "type", "at_ns", "body")
 
 _encode = msgspec.json.Encoder().encode

@@ -61,7 +61,7 @@ on conflict (tenant, rate, scope) do update set arrival_ns = excluded.arrival_ns
 
 -- name: write_shadow
 -- What a rule in shadow would have changed.
-insert into shadow_finding (tenant, decided_ns, policy, call, would) values (?, ?, ?, ?, ?);
+insert into shadow_finding (tenant, decided_ns, rule, call, would) values (?, ?, ?, ?, ?);
 
 -- name: expired
 -- Reserved calls whose time has passed. `state in` repeats the index's own condition: without it SQLite scans.

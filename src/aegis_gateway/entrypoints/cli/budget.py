@@ -89,7 +89,7 @@ def budget(
         say("no budgets yet; write them under `budgets` in aegis.yaml, and `aegis apply` it")
     else:
         _show_all(wanted, standings, registry, now_ns)
-    if check and any(standing.left < 0 for standing in standings):
+    if check and any(standing.left < 0 and standing.budget.mode == "enforce" for standing in standings):
         say(Text("a budget has less than nothing left", style="red"))
         raise typer.Exit(NOT_HELD)
 
@@ -250,7 +250,8 @@ def _agents_table(agents: Sequence[Sum], console: Console) -> Text:
 
 
 def _kind(each: Budget) -> str:
-    return "hard" if each.hard else "soft"
+    kind = "hard" if each.hard else "soft"
+    return kind if each.mode == "enforce" else f"{kind}, in shadow"
 
 
 def _ownership(each: Budget) -> str:

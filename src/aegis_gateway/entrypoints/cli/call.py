@@ -123,7 +123,7 @@ def _facts(found: CallReport, decision: Record) -> Iterator[Text]:
 
 
 def _would(finding: Record) -> str:
-    return f"{finding['policy']} {WOULD[finding['would']]} this"
+    return f"{finding['rule']} {WOULD[finding['would']]} this"
 
 
 def _of(words: str, value: object) -> str:

@@ -121,10 +121,12 @@ def _estimated(
             0 if quote.output is None else quote.output.maximum(quote.output.min_tokens).get(each.quantity, 0)
         )
         is_short = unbounded or (needed is not None and standing.left < (least or needed))
-        refused = refused or is_short
+        refused = refused or (is_short and each.mode == "enforce")
         left[each.id] = {"left": standing.left, "quantity": each.quantity, "bears": not is_short}
         amount = usd_text(standing.left) if each.quantity == USD else f"{standing.left:,} {each.quantity}"
         words = "does not bear it" if is_short else "bears it"
+        if each.mode == "shadow":
+            words += " (in shadow)"
         lines.append(Text.assemble(f"budget {each.id} has {amount} left and ", (words, STRONG)))
     record: dict[str, object] = {
         "model": described.model,

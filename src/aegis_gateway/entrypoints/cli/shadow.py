@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -10,7 +10,6 @@ from rich.console import Group
 from rich.text import Text
 
 from aegis_gateway.adapters.reports import ShadowReport, Sum
-from aegis_gateway.domain.judge import Policy
 from aegis_gateway.domain.money import usd_text
 from aegis_gateway.entrypoints.cli import options
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption
@@ -19,10 +18,12 @@ from aegis_gateway.entrypoints.cli.session import opened
 
 WOULD = {
     "deny": "would have refused",
+    "throttle": "would have throttled",
     "allow": "would have allowed",
     "error": "could not be evaluated and so would have refused",
 }
 _AGENTS_NAMED_MAX = 5
+_NOTHING = 'no rule is in shadow; write @mode("shadow") before a policy, or mode: shadow in a budget or rate'
 
 
 def shadow(
@@ -35,34 +36,41 @@ def shadow(
 ) -> None:
     """Say what rules in shadow would have done: to how many calls, of whom, and what those cost.
 
-    A policy with @mode("shadow") is evaluated with the others and changes nothing. Each is judged alone: what would
-    it, enforced, have changed about calls as they were decided? A permit counts where nothing but the want of one
-    refused, and a denial where nothing else refused.
+    A policy with @mode("shadow"), a budget or rate limit with `mode: shadow` is evaluated with the others and changes
+    nothing. Each is judged alone: what would it, enforced, have changed about calls as they were decided? A permit
+    counts where nothing but the want of one refused, anything else where nothing refused. Budgets and rates keep
+    balances of their own, of the calls that they would have let pass.
     """
     from aegis_gateway import bootstrap
 
     with opened(store) as session:
         name = session.tenant(tenant)
         now_ns = session.clock.now_ns()
-        session.configured(name)
-        rules = bootstrap.policies(session.configuration, name).in_shadow
+        registry = session.configured(name)
+        policies = bootstrap.policies(session.configuration, name).in_shadow
+        rules = {policy.id: "permit" if policy.effect == "permit" else "forbid" for policy in policies}
+        rules |= {
+            f"budget:{each.id}": "budget" for each in registry.budgets.values() if each.mode == "shadow"
+        }
+        rules |= {
+            f"rate:{each.id}": "rate limit" for each in registry.rates.values() if each.mode == "shadow"
+        }
         found = session.reports.shadow(name, options.since_ns(since, now_ns))
     if as_json:
         print_json(_record(name, rules, found))
         return
     lines = list(_lines(rules, found, since))
     if not lines:
-        lines = [Text('no rule is in shadow; write @mode("shadow") before a policy to try it without effect')]
+        lines = [Text(_NOTHING)]
     out().print(Group(*lines))
 
 
-def _lines(rules: Sequence[Policy], found: Sequence[ShadowReport], since: str) -> Iterator[Text]:
-    """Rules in shadow by id, then those that are not any more and left their trace."""
-    effects = {rule.id: "permit" if rule.effect == "permit" else "forbid" for rule in rules}
-    for policy in dict.fromkeys((*effects, *(each.policy for each in found))):
-        state = f"{effects[policy]}, in shadow" if policy in effects else "not in shadow any more"
-        yield Text.assemble((policy, STRONG), (f"  {state}", DIM))
-        mine = [each for each in found if each.policy == policy]
+def _lines(rules: Mapping[str, str], found: Sequence[ShadowReport], since: str) -> Iterator[Text]:
+    """Rules in shadow, then those that are not any more and left their trace."""
+    for rule in dict.fromkeys((*rules, *(each.rule for each in found))):
+        state = f"{rules[rule]}, in shadow" if rule in rules else "not in shadow any more"
+        yield Text.assemble((rule, STRONG), (f"  {state}", DIM))
+        mine = [each for each in found if each.rule == rule]
         for each in mine:
             yield Text(f"  {_told(each)}")
             yield Text(f"  such as {', '.join(each.examples)}", style=DIM)
@@ -82,13 +90,13 @@ def _whose(agents: Sequence[Sum]) -> str:
     return named + (f" and {more} more agents" if more > 0 else "")
 
 
-def _record(tenant: str, rules: Sequence[Policy], found: Sequence[ShadowReport]) -> dict[str, object]:
+def _record(tenant: str, rules: Mapping[str, str], found: Sequence[ShadowReport]) -> dict[str, object]:
     return {
         "tenant": tenant,
-        "in_shadow": [rule.id for rule in rules],
+        "in_shadow": list(rules),
         "findings": [
             {
-                "policy": each.policy,
+                "rule": each.rule,
                 "would": each.would,
                 "calls": each.calls,
                 "nano_usd": each.nano_usd,

@@ -3,8 +3,8 @@
 create table shadow_finding (
     tenant     text    collate "C" not null references tenant_head (tenant),
     decided_ns bigint not null,
-    policy     text    collate "C" not null,
+    rule       text    collate "C" not null,
     call       text    collate "C" not null,
     would      text    collate "C" not null,
-    primary key (tenant, decided_ns, policy, call, would)
+    primary key (tenant, decided_ns, rule, call, would)
 );

@@ -3,8 +3,8 @@
 create table shadow_finding (
     tenant     text not null references tenant_head (tenant),
     decided_ns integer not null,
-    policy     text not null,
+    rule       text not null,
     call       text not null,
     would      text not null,
-    primary key (tenant, decided_ns, policy, call, would)
+    primary key (tenant, decided_ns, rule, call, would)
 ) strict;
