@@ -674,6 +674,8 @@ def test_the_installed_command() -> None:
         "plan",
         "test",
         "apply",
+        "versions",
+        "rollback",
         "agent",
         "key",
         "estimate",

@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from aegis_gateway.adapters.rows import standing
+from aegis_gateway.adapters.rows import config_row, standing
+from aegis_gateway.application.ports import ConfigVersion
 from aegis_gateway.domain.registry import Budget
 from aegis_gateway.domain.rolling import rolled
 from aegis_gateway.domain.window import Window, window_at
@@ -128,6 +129,14 @@ select sequence, call, type, at_ns, body from entry
  order by sequence
 """
 """The entries of one call. By the index on it."""
+
+_VERSIONS = """
+select version, files, applied_by, applied_ns, note from config_version
+ where version <= ?
+ order by version desc
+ limit ?
+"""
+"""Configurations, the newest first. By the primary key."""
 
 _SHADOW = """
 select rule, would, agent as name, count(*) as calls,
@@ -444,6 +453,10 @@ class Reports:
         """Charge lines of the calls decided in a stretch of time, added up, the dearest first."""
         sql = _CHARGES.replace("{dimension}", DIMENSIONS[DIMENSIONS.index(dimension)])
         return [_sum(row) for row in self._query(sql, (tenant, since_ns, until_ns))]
+
+    def versions(self, until: int = 2**63 - 1, limit: int = 20) -> list[ConfigVersion]:
+        """The configurations that were applied, up to a version, the newest first."""
+        return [config_row(tuple(row.values())) for row in self._query(_VERSIONS, (until, limit))]
 
     def shadow(self, tenant: str, since_ns: int, examples: int = 3) -> list[ShadowReport]:
         """What rules in shadow would have changed about the calls decided since an instant, by rule."""

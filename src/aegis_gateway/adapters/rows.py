@@ -41,7 +41,7 @@ _SAVE_KEY = (
 )
 
 LATEST_CONFIG = (
-    "select version, files, applied_by, applied_ns from config_version order by version desc limit 1"
+    "select version, files, applied_by, applied_ns, note from config_version order by version desc limit 1"
 )
 
 _CALL_FIELDS = CallRow.__struct_fields__
@@ -179,9 +179,13 @@ def key_values(key: Key) -> tuple[object, ...]:
 
 def config_row(row: tuple[Any, ...]) -> ConfigVersion:
     """A configuration version from its row."""
-    version, files, applied_by, applied_ns = row
+    version, files, applied_by, applied_ns, note = row
     return ConfigVersion(
-        version=version, files=_files_decoder.decode(files), applied_by=applied_by, applied_ns=applied_ns
+        version=version,
+        files=_files_decoder.decode(files),
+        applied_by=applied_by,
+        applied_ns=applied_ns,
+        note=note,
     )
 
 
@@ -214,8 +218,14 @@ class RegistryRows(ABC):
     def save_config(self, config: ConfigVersion) -> None:
         """Make a configuration the newest."""
         self._do(
-            "insert into config_version (version, files, applied_by, applied_ns) values (?, ?, ?, ?)",
-            (config.version, _encode(config.files).decode(), config.applied_by, config.applied_ns),
+            "insert into config_version (version, files, applied_by, applied_ns, note) values (?, ?, ?, ?, ?)",
+            (
+                config.version,
+                _encode(config.files).decode(),
+                config.applied_by,
+                config.applied_ns,
+                config.note,
+            ),
         )
 
     def agents(self, tenant: str) -> dict[str, Agent]:

@@ -7,7 +7,6 @@ Rule 2: a key is shown once, when it is made; what is stored is its hash.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
@@ -49,10 +48,13 @@ class Administration:
         self._random_bytes = random_bytes
         self._actor = actor
 
-    def apply(self, files: dict[str, str], tenants: Iterable[str]) -> ConfigVersion:
+    def apply(
+        self, files: dict[str, str], tenants: Iterable[str], *, note: str = "", back_to: int | None = None
+    ) -> ConfigVersion:
         """Make a configuration, which must have been checked, the one in force, for all its tenants at once.
 
-        `tenants` are those that the configuration names. The same files again change nothing.
+        `tenants` are those that the configuration names; `back_to` is the version whose files these are, if it is one.
+        The same files again change nothing.
         """
         newest = self._store.state().config
         if newest is not None and newest.files == files:
@@ -71,10 +73,14 @@ class Administration:
                 files=files,
                 applied_by=self._actor,
                 applied_ns=change.now_ns,
+                note=note,
             )
             change.save_config(version)
-            digest = hashlib.sha256(msgspec.json.encode(files, order="sorted")).hexdigest()
-            record: dict[str, object] = {"config_version": version.version, "files_sha256": digest}
+            record: dict[str, object] = {"config_version": version.version, "files_sha256": version.digest}
+            if note:
+                record["note"] = note
+            if back_to is not None:
+                record["back_to"] = back_to
             self._record(change, affected, "configuration", record)
         return version
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, Protocol
@@ -191,12 +192,18 @@ class LedgerStore(Protocol):
 
 
 class ConfigVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """One applied configuration: the files' texts by relative path, who applied it, when."""
+    """One applied configuration: the files' texts by relative path, who applied it, when, and why."""
 
     version: int
     files: dict[str, str]
     applied_by: str
     applied_ns: int
+    note: str = ""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the files, by which a configuration is the same wherever it is applied; hexadecimal."""
+        return hashlib.sha256(msgspec.json.encode(self.files, order="sorted")).hexdigest()
 
 
 class TenantState(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,11 +24,26 @@ if TYPE_CHECKING:
     from aegis_gateway.configuration.load import Configuration
 
 NO_CHANGES, CHANGES = 0, 2
+_NOTE_CHARACTERS_MAX = 500
+
+
+def _note(text: str) -> str:
+    if len(text) > _NOTE_CHARACTERS_MAX or not text.isprintable():
+        raise typer.BadParameter(f"write one line of at most {_NOTE_CHARACTERS_MAX} characters")
+    return text.strip()
+
 
 DirArgument = Annotated[
     Path,
     typer.Argument(
         metavar="DIR", help="The directory with aegis.yaml and policies/*.cedar.", show_default=False
+    ),
+]
+
+NoteOption = Annotated[
+    str,
+    typer.Option(
+        "--note", "-m", metavar="TEXT", help="Why, for the record.", callback=_note, show_default=False
     ),
 ]
 
@@ -95,7 +110,7 @@ def plan(
     with contextlib.suppress(StoreNotMade), opened(store) as session:
         found = against(session, found)
     if as_json:
-        print_json(_as_record(found))
+        print_json(plan_record(found))
     else:
         show_plan(found)
         if tests:
@@ -109,6 +124,7 @@ def plan(
 
 def apply(
     directory: DirArgument,
+    note: NoteOption = "",
     store: StoreOption = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before applying.")] = False,
     as_json: JsonOption = False,
@@ -125,9 +141,9 @@ def apply(
             show_plan(found)
         if found.is_new and not yes:
             _ask(found)
-        version = put_in_force(session, found)
+        version = put_in_force(session, found, note)
     if as_json:
-        print_json({**_as_record(found), "version": version.version})
+        print_json({**plan_record(found), "version": version.version})
     elif found.is_new:
         say("")
         say(Text(f"configuration {version.version} is in force", style=STRONG))
@@ -188,9 +204,9 @@ def against(session: Session, found: Plan) -> Plan:
     return _compared(found, session.configuration, session.state.config)
 
 
-def put_in_force(session: Session, found: Plan) -> ConfigVersion:
+def put_in_force(session: Session, found: Plan, note: str = "") -> ConfigVersion:
     """Apply a plan; one that changes nothing leaves the version as it is."""
-    return session.administration().apply(found.files, found.new.registries)
+    return session.administration().apply(found.files, found.new.registries, note=note)
 
 
 def show_plan(found: Plan) -> None:
@@ -267,7 +283,8 @@ def _ask(found: Plan) -> None:
         raise typer.Exit(1)
 
 
-def _as_record(found: Plan) -> dict[str, object]:
+def plan_record(found: Plan) -> dict[str, object]:
+    """A plan for programs."""
     return {
         "directory": str(found.directory),
         "current_version": found.current.version if found.current else None,

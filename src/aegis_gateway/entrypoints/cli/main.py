@@ -32,13 +32,14 @@ from aegis_gateway.entrypoints.cli import (
     shadow,
     top,
     up,
+    versions,
 )
 from aegis_gateway.entrypoints.cli.output import WARNING, say
 
 FAULT = 1
 PLUGINS = "aegis.commands"
 BUILT_IN = (
-    *("up", "init", "plan", "test", "apply"),
+    *("up", "init", "plan", "test", "apply", "versions", "rollback"),
     *("agent", "key"),
     *("estimate", "budget", "calls", "call", "shadow", "top", "entries"),
 )
@@ -94,6 +95,10 @@ def build(plugins: Iterable[EntryPoint] = ()) -> typer.Typer:
         policy_test.policy_test
     )
     app.command(rich_help_panel=_RUN, short_help="Put a configuration in force.")(configuration.apply)
+    app.command(rich_help_panel=_RUN, short_help="What was in force, and who applied it.")(versions.versions)
+    app.command(rich_help_panel=_RUN, short_help="Put an earlier configuration in force again.")(
+        versions.rollback
+    )
     app.add_typer(agent.app, rich_help_panel=_WHO)
     app.add_typer(key.app, rich_help_panel=_WHO)
     app.command(rich_help_panel=_LOOK, short_help="Price a request before it is sent.")(estimate.estimate)
