@@ -32,6 +32,7 @@ SCENES = [
     "revoked-key",
     "runaway-loop",
     "run-purse",
+    "in-shadow",
     "accounts",
 ]
 

@@ -10,7 +10,8 @@ from aegis_gateway.demo.scenes import (
     scene_6_revoked,
     scene_7_loop,
     scene_8_run,
-    scene_9_accounts,
+    scene_9_shadow,
+    scene_10_accounts,
 )
 from aegis_gateway.demo.story import Scene
 
@@ -24,5 +25,6 @@ SCENES: tuple[Scene, ...] = (
     scene_6_revoked.SCENE,
     scene_7_loop.SCENE,
     scene_8_run.SCENE,
-    scene_9_accounts.SCENE,
+    scene_9_shadow.SCENE,
+    scene_10_accounts.SCENE,
 )

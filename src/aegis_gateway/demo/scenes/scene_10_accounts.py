@@ -1,4 +1,4 @@
-"""Scene 9: the end of the day, three ways of counting side by side."""
+"""Scene 10: the end of the day, three ways of counting side by side."""
 
 from __future__ import annotations
 
@@ -48,4 +48,4 @@ def _play(stage: Stage, tell: Teller, day: Day) -> Outcome:
     )
 
 
-SCENE = Scene(number=9, name="accounts", title="The end of the day", play=_play)
+SCENE = Scene(number=10, name="accounts", title="The end of the day", play=_play)
