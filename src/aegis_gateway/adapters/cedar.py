@@ -12,23 +12,26 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import cedarpy
 import msgspec
 from cedarpy import pst
 
 from aegis_gateway.adapters.cedar_lint import line_of
-from aegis_gateway.domain.decision import Mode
 from aegis_gateway.domain.errors import CallError, ConfigurationError, Problem
-from aegis_gateway.domain.judge import Evaluation, Policy, PolicyFault, PolicyRequest
+from aegis_gateway.domain.judge import Evaluation, Policy, PolicyEffect, PolicyFault, PolicyRequest
 from aegis_gateway.domain.registry import Agent, Registry
 
-ANNOTATIONS = ("id", "reason", "effect", "mode")
+ANNOTATIONS = ("id", "reason", "effect", "mode", "max_output_tokens")
 MODES = ("enforce", "shadow")
-EFFECTS = ("deny",)
+EFFECTS = ("deny", "cap")
+_CAP = re.compile(r"[1-9][0-9]{0,7}")
+
+_ANNOTATIONS_TEXT = ", ".join(f"@{name}" for name in ANNOTATIONS)
 
 ANSWERS_REMEMBERED_MAX = 16_384
 
@@ -141,11 +144,7 @@ def _compile(texts: list[tuple[str, str]]) -> tuple[dict[str, Policy], cedarpy.P
                 problems.append(Problem(file=path, line=line, message=problem))
                 continue
             name = template.annotations["id"]
-            effect: Literal["permit", "deny"] = "permit" if template.effect == "permit" else "deny"
-            mode: Mode = "shadow" if template.annotations.get("mode") == "shadow" else "enforce"
-            rules[name] = Policy(
-                id=name, effect=effect, reason=template.annotations.get("reason", ""), mode=mode
-            )
+            rules[name] = _policy(name, template)
             templates[name] = dataclasses.replace(template, id=name, effect="permit")
         if parsed.templates:
             message = "templates (`?principal`, `?resource`) are not supported; name the entity"
@@ -160,6 +159,19 @@ def _compile(texts: list[tuple[str, str]]) -> tuple[dict[str, Policy], cedarpy.P
         for path in _context_paths(clause)
     }
     return rules, cedarpy.PolicySet.from_pst(nodes), _tree(mentioned)
+
+
+def _policy(name: str, template: pst.Template) -> Policy:
+    annotations = template.annotations
+    cap = annotations.get("max_output_tokens")
+    effect: PolicyEffect = "permit" if template.effect == "permit" else "deny"
+    return Policy(
+        id=name,
+        effect=effect if cap is None else "cap",
+        reason=annotations.get("reason", ""),
+        mode="shadow" if annotations.get("mode") == "shadow" else "enforce",
+        output_tokens_max=None if cap is None else int(cap),
+    )
 
 
 def _context_paths(node: object) -> Iterator[tuple[str, ...]]:
@@ -227,7 +239,7 @@ def _annotation_problem(template: pst.Template, known: Mapping[str, Policy]) -> 
         return f"policy id `{name}` is used twice; ids name policies in the record, so each needs its own"
     for annotation in annotations:
         if annotation not in ANNOTATIONS:
-            return f"policy `{name}`: there is no annotation `@{annotation}`; there are @id, @reason, @effect, @mode"
+            return f"policy `{name}`: there is no annotation `@{annotation}`; there are {_ANNOTATIONS_TEXT}"
     mode = annotations.get("mode")
     if mode is not None and mode not in MODES:
         return f'policy `{name}`: there is no mode `{mode}`; write @mode("shadow"), or leave it out to enforce it'
@@ -235,7 +247,14 @@ def _annotation_problem(template: pst.Template, known: Mapping[str, Policy]) -> 
     if effect is not None and template.effect == "permit":
         return f"policy `{name}`: a permit has no @effect; leave it out, or write forbid"
     if effect is not None and effect not in EFFECTS:
-        return f'policy `{name}`: there is no effect `{effect}`; write @effect("deny")'
+        return f'policy `{name}`: there is no effect `{effect}`; write @effect("deny") or @effect("cap")'
+    cap = annotations.get("max_output_tokens")
+    if effect == "cap" and cap is None:
+        return f'policy `{name}`: a cap needs its tokens; write @max_output_tokens("500")'
+    if effect != "cap" and cap is not None:
+        return f'policy `{name}`: @max_output_tokens is for a cap; write @effect("cap") beside it'
+    if cap is not None and not _CAP.fullmatch(cap):
+        return f'policy `{name}`: `{cap}` is no number of tokens; write @max_output_tokens("500")'
     return None
 
 

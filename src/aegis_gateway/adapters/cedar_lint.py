@@ -149,6 +149,12 @@ class _Linter:
             if known_names is not None and path[-1] not in known_names:
                 asked = ".".join(path[:-1])
                 yield f"`{asked}` never has `{path[-1]}`; {_instead(path[-1], known_names)}", path[-1]
+        if "max_output_tokens" in template.annotations:
+            named = [each.id for each in _entities(template.action) if each.id in self._actions]
+            without = [name for name in named or self._actions if not self._has_output(name)]
+            if without:
+                words = f"caps an answer's tokens, and `{without[0]}` has none"
+                yield f'{words}; name actions that have, as in action == Action::"chat"', ""
         for clause in template.clauses:
             if any(_is_constant(node) for node in _comparisons(clause)) or not _has_variable(clause):
                 yield (
@@ -169,6 +175,9 @@ class _Linter:
             case _:
                 return None
         return set().union(*(_below(record, path[1:]) for record in records))
+
+    def _has_output(self, action: str) -> bool:
+        return "max_output_tokens" in _below(self._context(action), ["args"])
 
     def _context(self, action: str) -> dict[str, Any]:
         record: dict[str, Any] = self._actions[action]["appliesTo"]["context"]

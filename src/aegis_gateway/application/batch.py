@@ -280,7 +280,7 @@ class Batch:
         self._new_calls[row.call] = self._calls[row.call] = row
         shadow = (*command.verdict.shadow, *admission.shadow)
         if shadow and not allowed:
-            shadow = tuple(each for each in shadow if each.would != "deny")  # refused anyway
+            shadow = tuple(each for each in shadow if each.would in ("allow", "error"))  # refused anyway
         self._changes.shadows += [
             ShadowRow(tenant=row.tenant, decided_ns=now_ns, rule=each.rule, call=row.call, would=each.would)
             for each in shadow[:SHADOWS_MAX]

@@ -40,12 +40,12 @@ from aegis_gateway.application.runs import Runs
 from aegis_gateway.domain.admit import BudgetClaim
 from aegis_gateway.domain.decision import Reason, Shadow, Verdict, refusal
 from aegis_gateway.domain.errors import CallError, CallRepeated, KeyFormatError, LedgerUnavailable
-from aegis_gateway.domain.judge import PolicyRequest, judge
+from aegis_gateway.domain.judge import Policies, PolicyRequest, judge
 from aegis_gateway.domain.keys import check_key, key_hash
 from aegis_gateway.domain.ledger import Evidence, Standing
 from aegis_gateway.domain.moment import moment
 from aegis_gateway.domain.money import usd_rounded_up
-from aegis_gateway.domain.quote import USD, Quote
+from aegis_gateway.domain.quote import USD, Quote, capped
 from aegis_gateway.domain.registry import Agent, Connector, Key
 
 D_co = TypeVar("D_co", bound="Described", covariant=True)
@@ -404,11 +404,10 @@ class Calls:
             customer=context.customer,
         )
         quote = described.quote
-        verdict = (
-            refusal(quote)
-            if isinstance(quote, Reason)
-            else judged(agent, described, quote, view, self._clock.now_ns(), context.customer)
-        )
+        if isinstance(quote, Reason):
+            verdict = refusal(quote)
+        else:
+            verdict, quote = judged(agent, described, quote, view, self._clock.now_ns(), context.customer)
         return Admit(
             call=call,
             tenant=registry.tenant,
@@ -526,24 +525,59 @@ def judged(
     view: TenantView,
     now_ns: int,
     customer: str | None = None,
-) -> Verdict:
-    """What the policies say of a call, and then of each tool that it would use on the way: all must be permitted."""
+) -> tuple[Verdict, Quote]:
+    """What the policies say of a call, and the quote of it as it is to be sent: lowered, if they cap it.
+
+    What cannot be lowered as they ask is refused.
+    """
     context = _policy_context(agent, described, quote, moment(view.registry.zone, now_ns), customer)
+    verdict = _judged(agent, described, context, view.policies)
+    if verdict.output_tokens_max is not None:
+        lower = capped(quote, verdict.output_tokens_max)
+        if lower is None:
+            reason = Reason(
+                code="obligation_unfulfilled",
+                subject=described.tool,
+                message=f"a policy caps the answer's tokens, and `{described.tool}` has no limit to lower",
+            )
+            return refusal(reason), quote
+        quote = lower
+    if verdict.shadow:
+        output = quote.output
+        shadow = tuple(
+            each
+            for each in verdict.shadow
+            if each.output_tokens_max is None or output is None or output.tokens > each.output_tokens_max
+        )
+        verdict = msgspec.structs.replace(verdict, shadow=shadow)
+    return verdict, quote
+
+
+def _judged(agent: Agent, described: Described, context: dict[str, object], policies: Policies) -> Verdict:
+    """What the policies say of a call, and then of each tool that it would use on the way: all must be permitted."""
     if not described.also:
-        return judge(_policy_request(agent, described, described.tool, context), view.policies)
+        return judge(_policy_request(agent, described, described.tool, context), policies)
     tools = (described.tool, *described.also)
     reasons: tuple[Reason, ...] = ()
     shadow: dict[tuple[str, str], Shadow] = {}
+    caps: list[int] = []
     for tool in tools:
-        verdict = judge(_policy_request(agent, described, tool, context), view.policies)
-        # Another permit helps only if nothing is left that may want one, a denial only if nothing else denies.
+        verdict = judge(_policy_request(agent, described, tool, context), policies)
+        # Another permit helps only if nothing is left that may want one, anything else only if nothing denies.
         found = {(each.rule, each.would): each for each in verdict.shadow}
         shadow |= {key: each for key, each in found.items() if each.would != "allow" or tool == tools[-1]}
         if not verdict.permits:
-            left = tuple(each for each in shadow.values() if each.would != "deny")
+            left = tuple(each for each in shadow.values() if each.would in ("allow", "error"))
             return Verdict(effect=verdict.effect, reasons=verdict.reasons, shadow=left)
         reasons += verdict.reasons
-    return Verdict(effect="allow", reasons=reasons, shadow=tuple(shadow.values()))
+        if verdict.output_tokens_max is not None:
+            caps.append(verdict.output_tokens_max)
+    return Verdict(
+        effect="allow",
+        reasons=reasons,
+        shadow=tuple(shadow.values()),
+        output_tokens_max=min(caps, default=None),
+    )
 
 
 def _policy_context(

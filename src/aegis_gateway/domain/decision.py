@@ -24,6 +24,8 @@ ReasonCode = Literal[
     "rate_limited",
     "key_not_valid",
     "clock_fell_back",
+    "capped",
+    "obligation_unfulfilled",
 ]
 
 
@@ -44,19 +46,25 @@ class Shadow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """What a rule in shadow would have changed about a call, had it alone been enforced beside the enforced ones.
 
     `rule` is a policy's id, or `budget:ID` or `rate:ID`. `error`: it could not be evaluated, and would have refused.
+    A `cap` is at `output_tokens_max`.
     """
 
     rule: str
-    would: Literal["deny", "throttle", "allow", "error"]
+    would: Literal["deny", "throttle", "cap", "allow", "error"]
     message: str = ""
+    output_tokens_max: int | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """What the policies say of a call, before budgets and rates; and what those in shadow would have changed."""
+    """What the policies say of a call, before budgets and rates; and what those in shadow would have changed.
+
+    A call that is allowed may have to be lowered to `output_tokens_max` before it is sent.
+    """
 
     effect: Effect
     reasons: tuple[Reason, ...]
     shadow: tuple[Shadow, ...] = ()
+    output_tokens_max: int | None = None
 
     @property
     def permits(self) -> bool:

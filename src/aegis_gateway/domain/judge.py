@@ -16,16 +16,20 @@ import msgspec
 
 from aegis_gateway.domain.decision import Mode, Reason, Shadow, Verdict
 
-PolicyEffect = Literal["permit", "deny"]
+PolicyEffect = Literal["permit", "deny", "cap"]
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """One policy as the combination sees it: its effect, the words its author gave it, and whether it acts."""
+    """One policy as the combination sees it: its effect, the words its author gave it, and whether it acts.
+
+    A `cap` has `output_tokens_max`.
+    """
 
     id: str
     effect: PolicyEffect
     reason: str = ""
     mode: Mode = "enforce"
+    output_tokens_max: int | None = None
 
 
 class PolicyFault(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +72,7 @@ class Policies(Protocol):
 
 
 def judge(request: PolicyRequest, policies: Policies) -> Verdict:
-    """Combine what the policies say: errors refuse, then denials, then the want of a permit."""
+    """Combine what the policies say: errors refuse, then denials, then the want of a permit; the lowest cap holds."""
     evaluation = policies.evaluate(request)
     verdict = _enforced(request, evaluation)
     shadow = _shadow(evaluation, verdict)
@@ -86,7 +90,15 @@ def _enforced(request: PolicyRequest, evaluation: Evaluation) -> Verdict:
     permits = [policy for policy in matched if policy.effect == "permit"]
     if not permits:
         return Verdict(effect="deny", reasons=(_no_permit(request),))
-    return Verdict(effect="allow", reasons=tuple(_permit(policy) for policy in permits))
+    caps = [policy for policy in matched if policy.output_tokens_max is not None]
+    return Verdict(
+        effect="allow",
+        reasons=(*(_permit(policy) for policy in permits), *(_cap(policy) for policy in caps)),
+        output_tokens_max=min(
+            (policy.output_tokens_max for policy in caps if policy.output_tokens_max is not None),
+            default=None,
+        ),
+    )
 
 
 def _shadow(evaluation: Evaluation, verdict: Verdict) -> tuple[Shadow, ...]:
@@ -100,6 +112,8 @@ def _shadow(evaluation: Evaluation, verdict: Verdict) -> tuple[Shadow, ...]:
         if policy.mode == "shadow":
             if policy.effect == "deny" and verdict.permits:
                 found.append(Shadow(rule=policy.id, would="deny"))
+            elif policy.effect == "cap" and verdict.permits:
+                found.append(Shadow(rule=policy.id, would="cap", output_tokens_max=policy.output_tokens_max))
             elif policy.effect == "permit" and verdict.reasons[0].code == "no_permit":
                 found.append(Shadow(rule=policy.id, would="allow"))
     return tuple(sorted(found, key=lambda each: each.rule))
@@ -124,6 +138,14 @@ def _denial(policy: Policy) -> Reason:
 def _permit(policy: Policy) -> Reason:
     return Reason(
         code="permitted", subject=policy.id, message=policy.reason or f"policy `{policy.id}` permits this"
+    )
+
+
+def _cap(policy: Policy) -> Reason:
+    return Reason(
+        code="capped",
+        subject=policy.id,
+        message=policy.reason or f"policy `{policy.id}` caps the answer at {policy.output_tokens_max} tokens",
     )
 
 

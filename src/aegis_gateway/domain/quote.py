@@ -89,6 +89,22 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     price_version: str = ""
 
 
+def capped(quote: Quote, tokens: int) -> Quote | None:
+    """The quote at an output limit of so many tokens at most; None where no output limit lowers it."""
+    output = quote.output
+    if output is None:
+        return None
+    if output.tokens <= tokens:
+        return quote
+    lower = msgspec.structs.replace(output, tokens=tokens, min_tokens=min(output.min_tokens, tokens))
+    most = lower.maximum(tokens)
+    maximum = {quantity: most.get(quantity, amount) for quantity, amount in quote.maximum.items()}
+    expected = {
+        quantity: min(amount, maximum.get(quantity, amount)) for quantity, amount in quote.expected.items()
+    }
+    return msgspec.structs.replace(quote, output=lower, maximum=maximum, expected=expected)
+
+
 class HostedUse(msgspec.Struct, frozen=True, kw_only=True):
     """A tool that the provider would run itself: which, where the request turns it on, and how often at most."""
 

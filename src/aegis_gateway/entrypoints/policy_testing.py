@@ -77,7 +77,8 @@ def _verdict(test: PolicyTest, view: TenantView) -> Verdict:
     described = _described(test, view)
     if isinstance(described.quote, Reason):
         return refusal(described.quote)
-    return judged(agent, described, described.quote, view, _instant_ns(test, view), test.customer)
+    verdict, _ = judged(agent, described, described.quote, view, _instant_ns(test, view), test.customer)
+    return verdict
 
 
 def _instant_ns(test: PolicyTest, view: TenantView) -> int:

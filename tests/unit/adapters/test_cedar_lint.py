@@ -85,6 +85,17 @@ def found(registry: Registry, body: str) -> list[str]:
             4,
             "there is no team `nobody`",
         ),
+        (
+            '@effect("cap") @max_output_tokens("9")\nforbid(principal, action, resource);',
+            3,
+            "caps an answer's tokens",
+        ),
+        (
+            '@effect("cap") @max_output_tokens("9")\n'
+            'forbid(principal, action == Action::"payments.create-payment", resource);',
+            3,
+            "`payments.create-payment` has none",
+        ),
     ],
 )
 def test_a_mistake(registry: Registry, body: str, line: int, words: str) -> None:
@@ -98,6 +109,7 @@ def test_a_mistake(registry: Registry, body: str, line: int, words: str) -> None
 @pytest.mark.parametrize(
     "body",
     [
+        '@effect("cap") @max_output_tokens("9")\nforbid(principal, action == Action::"chat", resource);',
         PAY % 'context.args.amount.greaterThan(decimal("5000.0"))',
         PAY % 'context.args has amount && context.args.currency == "USD"',
         PAY % 'principal.tags has channel && principal.tags.channel == "web"',

@@ -109,3 +109,31 @@ def test_shadow_changes_nothing_and_says_what_it_would(
     assert effect == verdict.effect
     assert shadow == [(each.rule, each.would) for each in verdict.shadow]
     assert not {"quiet", "loose", "odd"} & {reason.subject for reason in verdict.reasons}
+
+
+SHORT = Policy(id="short", effect="cap", output_tokens_max=100)
+SHORTER = Policy(id="shorter", effect="cap", output_tokens_max=50)
+TRIED = Policy(id="tried", effect="cap", output_tokens_max=10, mode="shadow")
+
+
+@pytest.mark.parametrize(
+    ("policies", "effect", "most", "subjects"),
+    [
+        (Answers(MAY, SHORT), "allow", 100, ["may", "short"]),
+        (Answers(MAY, SHORT, SHORTER), "allow", 50, ["may", "short", "shorter"]),
+        (Answers(SHORT), "deny", None, ["chat"]),  # a cap permits nothing
+        (Answers(MAY, NEVER, SHORT), "deny", None, ["never"]),
+        (Answers(MAY, TRIED), "allow", None, ["may"]),
+    ],
+)
+def test_the_lowest_cap_holds(policies: Answers, effect: str, most: int | None, subjects: list[str]) -> None:
+    """For what is permitted; a cap lets nothing through by itself."""
+    verdict = judge(REQUEST, policies)
+    assert (effect, most) == (verdict.effect, verdict.output_tokens_max)
+    assert subjects == [reason.subject for reason in verdict.reasons]
+
+
+def test_a_cap_in_shadow() -> None:
+    """It is told of with its tokens."""
+    (found,) = judge(REQUEST, Answers(MAY, TRIED)).shadow
+    assert ("tried", "cap", 10) == (found.rule, found.would, found.output_tokens_max)

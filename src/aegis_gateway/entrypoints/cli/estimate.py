@@ -86,7 +86,7 @@ def _estimated(
     quote = described.quote
     if isinstance(quote, Reason):
         return {"refused": quote.message}, [Text.assemble(effect_text("deny"), f"  {quote.message}")], True
-    verdict = judged(agent, described, quote, view, session.clock.now_ns())
+    verdict, quote = judged(agent, described, quote, view, session.clock.now_ns())
     try:
         _, claims = claims_of(
             view,

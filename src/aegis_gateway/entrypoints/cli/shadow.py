@@ -19,6 +19,7 @@ from aegis_gateway.entrypoints.cli.session import opened
 WOULD = {
     "deny": "would have refused",
     "throttle": "would have throttled",
+    "cap": "would have capped",
     "allow": "would have allowed",
     "error": "could not be evaluated and so would have refused",
 }
