@@ -22,6 +22,7 @@ import msgspec
 from cedarpy import pst
 
 from aegis_gateway.adapters.cedar_lint import line_of
+from aegis_gateway.adapters.cedar_tree import children, path_of
 from aegis_gateway.domain.errors import CallError, ConfigurationError, Problem
 from aegis_gateway.domain.judge import Evaluation, Policy, PolicyEffect, PolicyFault, PolicyRequest
 from aegis_gateway.domain.registry import Agent, Registry
@@ -176,29 +177,14 @@ def _policy(name: str, template: pst.Template) -> Policy:
 
 def _context_paths(node: object) -> Iterator[tuple[str, ...]]:
     """The paths below `context` that an expression can look at; () where it looks at the whole of it."""
-    path = _path_of(node)
-    if path is not None:
-        yield path
-    elif isinstance(node, pst.HasAttr) and (base := _path_of(node.base)) is not None:
-        yield (*base, *node.attrs)
-    elif dataclasses.is_dataclass(node):
-        for field in dataclasses.fields(node):
-            yield from _context_paths(getattr(node, field.name))
-    elif isinstance(node, tuple | list):
-        for item in node:
-            yield from _context_paths(item)
-    elif isinstance(node, Mapping):
-        for item in node.values():
-            yield from _context_paths(item)
-
-
-def _path_of(node: object) -> tuple[str, ...] | None:
-    """The path of `context.a.b`; None for anything else."""
-    if isinstance(node, pst.Var) and node.name == "context":
-        return ()
-    if isinstance(node, pst.GetAttr) and (base := _path_of(node.base)) is not None:
-        return (*base, node.attr)
-    return None
+    path = path_of(node)
+    if path is None and isinstance(node, pst.HasAttr) and (base := path_of(node.base)) is not None:
+        path = (*base, *node.attrs)
+    if path is not None and path[0] == "context":
+        yield path[1:]
+        return
+    for child in children(node):
+        yield from _context_paths(child)
 
 
 def _tree(paths: Iterable[tuple[str, ...]]) -> Mentioned:

@@ -9,7 +9,6 @@ Rule 3: policies that all tenants share have to make sense for one of them.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +18,7 @@ import cedarpy
 from cedarpy import pst
 
 from aegis_gateway.adapters.cedar_schema import schema_of
+from aegis_gateway.adapters.cedar_tree import nodes, path_of
 from aegis_gateway.domain.errors import Problem
 from aegis_gateway.domain.registry import Registry
 from aegis_gateway.domain.spelling import did_you_mean
@@ -207,30 +207,16 @@ def _instead(written: str, known: Iterable[str]) -> str:
     )
 
 
-def _nodes(node: object) -> Iterator[object]:
-    """A tree's nodes, each before what is below it."""
-    yield node
-    if dataclasses.is_dataclass(node):
-        for field in dataclasses.fields(node):
-            yield from _nodes(getattr(node, field.name))
-    elif isinstance(node, tuple | list):
-        for item in node:
-            yield from _nodes(item)
-    elif isinstance(node, Mapping):
-        for item in node.values():
-            yield from _nodes(item)
-
-
 def _entities(node: object) -> Iterator[pst.EntityUid]:
-    return (each for each in _nodes(node) if isinstance(each, pst.EntityUid))
+    return (each for each in nodes(node) if isinstance(each, pst.EntityUid))
 
 
 def _comparisons(node: object) -> Iterator[pst.BinaryOp]:
-    return (each for each in _nodes(node) if isinstance(each, pst.BinaryOp) and each.op not in ("and", "or"))
+    return (each for each in nodes(node) if isinstance(each, pst.BinaryOp) and each.op not in ("and", "or"))
 
 
 def _has_variable(node: object) -> bool:
-    return any(isinstance(each, pst.Var) for each in _nodes(node))
+    return any(isinstance(each, pst.Var) for each in nodes(node))
 
 
 def _is_constant(node: pst.BinaryOp) -> bool:
@@ -240,23 +226,15 @@ def _is_constant(node: pst.BinaryOp) -> bool:
 def _paths(node: object) -> Iterator[tuple[str, ...]]:
     """All paths that are looked at or asked for: (`principal`, `tags`, `channel`)."""
     yield from _asked_for(node)
-    for each in _nodes(node):
-        path = _path(each)
+    for each in nodes(node):
+        path = path_of(each)
         if path is not None:
             yield path
 
 
 def _asked_for(node: object) -> Iterator[tuple[str, ...]]:
     """The paths that `has` asks for, each step of one."""
-    for each in _nodes(node):
-        if isinstance(each, pst.HasAttr) and (base := _path(each.base)) is not None:
+    for each in nodes(node):
+        if isinstance(each, pst.HasAttr) and (base := path_of(each.base)) is not None:
             for length in range(1, len(each.attrs) + 1):
                 yield (*base, *each.attrs[:length])
-
-
-def _path(node: object) -> tuple[str, ...] | None:
-    if isinstance(node, pst.Var):
-        return (node.name,)
-    if isinstance(node, pst.GetAttr) and (base := _path(node.base)) is not None:
-        return (*base, node.attr)
-    return None

@@ -6,7 +6,7 @@ Rule 2: only regular files inside the directory, of bounded size and number, are
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from aegis_gateway.configuration import yaml_source
@@ -31,16 +31,7 @@ def read_directory(path: Path | str) -> dict[str, str]:
     if not main.is_file():
         raise ConfigurationError(_not_found(directory))
     problems: list[Problem] = []
-    files: dict[str, str] = {}
-    root = directory.resolve()
-    for file in (main, *_policies(directory, problems)):
-        name = file.relative_to(directory).as_posix()
-        most = yaml_source.BYTES_MAX if file == main else POLICY_BYTES_MAX
-        text = _read(file, name, root, most)
-        if isinstance(text, Problem):
-            problems.append(text)
-        else:
-            files[name] = text
+    files = _texts((main, *_policies(directory, problems)), directory, problems)
     if problems:
         raise ConfigurationError(problems=tuple(problems))
     return files
@@ -53,21 +44,28 @@ def read_tests(path: Path | str) -> dict[str, str]:
         ConfigurationError: some of them can't be read.
     """
     directory = Path(path)
-    root = directory.resolve()
     problems: list[Problem] = []
-    files: dict[str, str] = {}
-    for file in _sorted(directory / POLICIES / TESTS):
-        name = file.relative_to(directory).as_posix()
-        if file.suffix not in (".yaml", ".yml"):
-            continue  # policies of a tenant of that name
-        text = _read(file, name, root, yaml_source.BYTES_MAX)
-        if isinstance(text, Problem):
-            problems.append(text)
-        else:
-            files[name] = text
+    # What else stands there may be the policies of a tenant of that name.
+    tests = [file for file in _sorted(directory / POLICIES / TESTS) if file.suffix in (".yaml", ".yml")]
+    files = _texts(tests, directory, problems)
     if problems:
         raise ConfigurationError(problems=tuple(problems))
     return files
+
+
+def _texts(files: Iterable[Path], directory: Path, problems: list[Problem]) -> dict[str, str]:
+    """Files' texts by relative path; what can't be read is told of."""
+    texts: dict[str, str] = {}
+    root = directory.resolve()
+    for file in files:
+        name = file.relative_to(directory).as_posix()
+        most = POLICY_BYTES_MAX if _is_policy(file) else yaml_source.BYTES_MAX
+        text = _read(file, name, root, most)
+        if isinstance(text, Problem):
+            problems.append(text)
+        else:
+            texts[name] = text
+    return texts
 
 
 def _not_found(directory: Path) -> str:

@@ -55,6 +55,18 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it was decided as expected, and because of all that the test names."""
         return self.effect == self.test.expect and set(self.test.because) <= set(self.names)
 
+    @property
+    def expected(self) -> str:
+        """What the test expects: `deny because of payment-ceiling`."""
+        because = f" because of {', '.join(self.test.because)}" if self.test.because else ""
+        return f"{self.test.expect}{because}"
+
+    @property
+    def decided(self) -> str:
+        """What was decided, by what, in which words."""
+        names = f" by {', '.join(self.names)}" if self.names else ""
+        return f"{self.effect}{names}: {'; '.join(self.words)}"
+
 
 def run(tests: Iterable[PolicyTest], view: TenantView) -> list[Outcome]:
     """Run one tenant's tests against its registry and policies."""

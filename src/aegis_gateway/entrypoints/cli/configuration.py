@@ -185,7 +185,7 @@ def refused_by_tests(found: Plan) -> int:
     if failed:
         told = "\n".join(
             f"{found.directory / each.test.file}:{each.test.line}: test `{each.test.name}` expects "
-            f"{each.test.expect}, and it is {each.effect}: {'; '.join(each.words)}"
+            f"{each.expected}, and decided is {each.decided}"
             for each in failed
         )
         raise ConfigurationError(f"{told}\n`aegis test {found.directory}` tells more of them")

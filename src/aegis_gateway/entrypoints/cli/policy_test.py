@@ -78,10 +78,8 @@ def show(directory: Path, outcomes: list[Outcome]) -> None:
             console.print(Text.assemble(("✓ ", GOOD), wanted.name))
             continue
         console.print(Text.assemble(("✗ ", "red"), wanted.name, (f"  {_place(directory, outcome)}", DIM)))
-        because = f" because of {', '.join(wanted.because)}" if wanted.because else ""
-        console.print(Text(f"  expected {wanted.expect}{because}"))
-        names = f" by {', '.join(outcome.names)}" if outcome.names else ""
-        console.print(Text(f"  decided  {outcome.effect}{names}: {'; '.join(outcome.words)}"))
+        console.print(Text(f"  expected {outcome.expected}"))
+        console.print(Text(f"  decided  {outcome.decided}"))
     failed = sum(not outcome.passed for outcome in outcomes)
     counts = f"{len(outcomes) - failed} passed" + (f", {failed} failed" if failed else "")
     console.print(Text(counts, style=STRONG))
