@@ -27,9 +27,9 @@ from aegis_gateway.domain.errors import CallError, ConfigurationError, Problem
 from aegis_gateway.domain.judge import Evaluation, Policy, PolicyEffect, PolicyFault, PolicyRequest
 from aegis_gateway.domain.registry import Agent, Registry
 
-ANNOTATIONS = ("id", "reason", "effect", "mode", "max_output_tokens")
+ANNOTATIONS = ("id", "reason", "effect", "mode", "max_output_tokens", "model")
 MODES = ("enforce", "shadow")
-EFFECTS = ("deny", "cap")
+EFFECTS = ("deny", "cap", "downgrade")
 _CAP = re.compile(r"[1-9][0-9]{0,7}")
 
 _ANNOTATIONS_TEXT = ", ".join(f"@{name}" for name in ANNOTATIONS)
@@ -166,12 +166,17 @@ def _policy(name: str, template: pst.Template) -> Policy:
     annotations = template.annotations
     cap = annotations.get("max_output_tokens")
     effect: PolicyEffect = "permit" if template.effect == "permit" else "deny"
+    if cap is not None:
+        effect = "cap"
+    elif "model" in annotations:
+        effect = "downgrade"
     return Policy(
         id=name,
-        effect=effect if cap is None else "cap",
+        effect=effect,
         reason=annotations.get("reason", ""),
         mode="shadow" if annotations.get("mode") == "shadow" else "enforce",
         output_tokens_max=None if cap is None else int(cap),
+        model=annotations.get("model"),
     )
 
 
@@ -233,7 +238,9 @@ def _annotation_problem(template: pst.Template, known: Mapping[str, Policy]) -> 
     if effect is not None and template.effect == "permit":
         return f"policy `{name}`: a permit has no @effect; leave it out, or write forbid"
     if effect is not None and effect not in EFFECTS:
-        return f'policy `{name}`: there is no effect `{effect}`; write @effect("deny") or @effect("cap")'
+        return f'policy `{name}`: there is no effect `{effect}`; write @effect("deny"), "cap" or "downgrade"'
+    if (effect == "downgrade") != bool(annotations.get("model")):
+        return f'policy `{name}`: @effect("downgrade") and @model("the-model-to-call-instead") go together'
     cap = annotations.get("max_output_tokens")
     if effect == "cap" and cap is None:
         return f'policy `{name}`: a cap needs its tokens; write @max_output_tokens("500")'

@@ -149,6 +149,9 @@ class _Linter:
             if known_names is not None and path[-1] not in known_names:
                 asked = ".".join(path[:-1])
                 yield f"`{asked}` never has `{path[-1]}`; {_instead(path[-1], known_names)}", path[-1]
+        model = template.annotations.get("model")
+        if model is not None and model not in self._ids["Model"]:
+            yield f"there is no model `{model}`; {_instead(model, self._ids['Model'])}", model
         if "max_output_tokens" in template.annotations:
             named = [each.id for each in _entities(template.action) if each.id in self._actions]
             without = [name for name in named or self._actions if not self._has_output(name)]

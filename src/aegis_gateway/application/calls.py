@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -134,11 +134,29 @@ class Decided(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):
     budgets: tuple[BudgetClaim, ...]
     run: str
     name: str | None = None
+    downgraded_from: str | None = None
 
     @property
     def allows(self) -> bool:
         """Whether the call may be forwarded."""
         return self.admitted.effect == "allow"
+
+
+Describe: TypeAlias = Callable[[TenantView, str | None], D]
+"""How a door describes a call under a registry: as it was asked, or as one of another model."""
+
+
+class Judgement(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):
+    """A call as it is to be sent, what the policies say of it, and its quote, where it has one.
+
+    `downgraded_from` is the model that was asked for, where it is another one's call now.
+    """
+
+    described: D_co
+    verdict: Verdict
+    quote: Quote | None = None
+    downgraded_from: str | None = None
+    saved_nano_usd: int = 0
 
 
 class Calls:
@@ -214,7 +232,7 @@ class Calls:
     async def decide(
         self,
         key: str | None,
-        describe: Callable[[TenantView, Agent], D],
+        describe: Describe[D],
         context: CallContext = NO_CONTEXT,
     ) -> Decided[D]:
         """Identify, quote, judge and admit a call; what is returned is on disk.
@@ -236,7 +254,7 @@ class Calls:
             view, copy = known.view, self._directory.copy
             try:
                 agent = self._valid_agent(known)
-                described = describe(view, agent)
+                judgement = judgement_of(view, agent, describe, self._clock.now_ns(), context.customer)
                 _check_context(context, view)
             except CallError:
                 # What is wrong by this copy may be right by now, and no ledger will say so: look before saying no.
@@ -245,7 +263,7 @@ class Calls:
                     raise
                 continue
             run = run or self._run(context, view, agent, known.key)
-            command = self._admission(call, known.key, agent, view, described, context, run)
+            command = self._admission(call, known.key, agent, view, judgement, context, run)
             reply = await self._ledger.ask(command)
             if isinstance(reply, Admitted):
                 if reply.wait_ns:
@@ -253,12 +271,13 @@ class Calls:
                 return Decided(
                     call=call,
                     tenant=view.registry.tenant,
-                    described=described,
+                    described=judgement.described,
                     admitted=reply,
                     policy_version=command.policy_version,
                     budgets=command.budgets,
                     run=run,
                     name=command.name.name if command.name is not None else None,
+                    downgraded_from=judgement.downgraded_from,
                 )
             if isinstance(reply, Known):
                 raise CallRepeated(reply.first, is_same=reply.is_same)
@@ -387,11 +406,11 @@ class Calls:
         key: Key,
         agent: Agent,
         view: TenantView,
-        described: Described,
+        judgement: Judgement[Described],
         context: CallContext,
         run: str,
     ) -> Admit:
-        registry = view.registry
+        registry, described = view.registry, judgement.described
         rates, budgets = claims_of(
             view,
             agent,
@@ -403,11 +422,6 @@ class Calls:
             opens_run=context.run is None,
             customer=context.customer,
         )
-        quote = described.quote
-        if isinstance(quote, Reason):
-            verdict = refusal(quote)
-        else:
-            verdict, quote = judged(agent, described, quote, view, self._clock.now_ns(), context.customer)
         return Admit(
             call=call,
             tenant=registry.tenant,
@@ -429,12 +443,14 @@ class Calls:
                 parent=context.parent,
                 retry=context.retry,
                 customer=context.customer,
+                downgraded_from=judgement.downgraded_from,
+                saved_nano_usd=judgement.saved_nano_usd,
             ),
-            verdict=verdict,
+            verdict=judgement.verdict,
             arguments=self._arguments_record(view, described),
             policy_version=view.policies.version,
             config_version=view.config_version,
-            quote=None if isinstance(quote, Reason) else quote,
+            quote=judgement.quote,
             rates=rates,
             budgets=budgets,
             name=_call_name(context, view, agent.id, described),
@@ -518,6 +534,55 @@ def connector_of(view: TenantView, described: Described) -> Connector:
     return view.registry.connectors[described.connector]
 
 
+def judgement_of(
+    view: TenantView, agent: Agent, describe: Describe[D], now_ns: int, customer: str | None = None
+) -> Judgement[D]:
+    """Describe a call, judge it, and lower it as the policies ask. One that becomes another model's is judged again.
+
+    Raises:
+        CallError: the call cannot be understood.
+    """
+    described = describe(view, None)
+    if isinstance(described.quote, Reason):
+        return Judgement(described=described, verdict=refusal(described.quote))
+    first, quote = judged(agent, described, described.quote, view, now_ns, customer)
+    model = first.model
+    if model is None or model == described.model:
+        return Judgement(described=described, verdict=first, quote=quote)
+    lower = describe(view, model)
+    if lower.model != model or isinstance(lower.quote, Reason):
+        why = lower.quote.message if isinstance(lower.quote, Reason) else f"`{described.tool}` is of no model"
+        refused = _unfulfilled(
+            described, f"a policy has model `{model}` called instead, and that can't be: {why}"
+        )
+        return Judgement(described=described, verdict=refused, quote=quote)
+    second, lower_quote = judged(agent, lower, lower.quote, view, now_ns, customer)
+    if second.model not in (None, model):
+        refused = _unfulfilled(
+            described, f"policies ask for `{model}`, and then for `{second.model}` instead"
+        )
+        return Judgement(described=described, verdict=refused, quote=quote)
+    if second.permits:
+        asked = tuple(reason for reason in first.reasons if reason.code == "downgraded")
+        shadow = {(each.rule, each.would): each for each in (*first.shadow, *second.shadow)}
+        second = msgspec.structs.replace(
+            second,
+            reasons=tuple(dict.fromkeys((*second.reasons, *asked))),
+            shadow=tuple(shadow.values()),
+        )
+    return Judgement(
+        described=lower,
+        verdict=second,
+        quote=lower_quote,
+        downgraded_from=described.model,
+        saved_nano_usd=quote.expected.get(USD, 0) - lower_quote.expected.get(USD, 0),
+    )
+
+
+def _unfulfilled(described: Described, message: str) -> Verdict:
+    return refusal(Reason(code="obligation_unfulfilled", subject=described.tool, message=message))
+
+
 def judged(
     agent: Agent,
     described: Described,
@@ -535,12 +600,8 @@ def judged(
     if verdict.output_tokens_max is not None:
         lower = capped(quote, verdict.output_tokens_max)
         if lower is None:
-            reason = Reason(
-                code="obligation_unfulfilled",
-                subject=described.tool,
-                message=f"a policy caps the answer's tokens, and `{described.tool}` has no limit to lower",
-            )
-            return refusal(reason), quote
+            message = f"a policy caps the answer's tokens, and `{described.tool}` has no limit to lower"
+            return _unfulfilled(described, message), quote
         quote = lower
     if verdict.shadow:
         output = quote.output
@@ -561,6 +622,7 @@ def _judged(agent: Agent, described: Described, context: dict[str, object], poli
     reasons: tuple[Reason, ...] = ()
     shadow: dict[tuple[str, str], Shadow] = {}
     caps: list[int] = []
+    models: set[str] = set()
     for tool in tools:
         verdict = judge(_policy_request(agent, described, tool, context), policies)
         # Another permit helps only if nothing is left that may want one, anything else only if nothing denies.
@@ -572,11 +634,17 @@ def _judged(agent: Agent, described: Described, context: dict[str, object], poli
         reasons += verdict.reasons
         if verdict.output_tokens_max is not None:
             caps.append(verdict.output_tokens_max)
+        if verdict.model is not None:
+            models.add(verdict.model)
+    if len(models) > 1:
+        asked = " and ".join(f"`{model}`" for model in sorted(models))
+        return _unfulfilled(described, f"policies ask for {asked} instead; only one can be called")
     return Verdict(
         effect="allow",
         reasons=reasons,
         shadow=tuple(shadow.values()),
         output_tokens_max=min(caps, default=None),
+        model=next(iter(models), None),
     )
 
 

@@ -20,7 +20,10 @@ from aegis_gateway.domain.rate import RateClaim
 
 
 class Attribution(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """Whom a call is put down to, and what it is a call of. Copied into the record as it stood at the decision."""
+    """Whom a call is put down to, and what it is a call of. Copied into the record as it stood at the decision.
+
+    `saved_nano_usd` is how much less it is expected to cost than the model that it was asked of.
+    """
 
     agent: str
     team: str
@@ -38,6 +41,8 @@ class Attribution(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     parent: str | None = None
     retry: int = 0
     customer: str | None = None
+    downgraded_from: str | None = None
+    saved_nano_usd: int = 0
 
 
 class ArgumentsRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):

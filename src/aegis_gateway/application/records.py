@@ -48,6 +48,8 @@ def decision_record(
         record["customer"] = who.customer
     if admission.wait_ns:
         record["wait_ns"] = str(admission.wait_ns)
+    if who.downgraded_from is not None:
+        record["downgrade"] = {"from": who.downgraded_from, "saved_nano_usd": str(who.saved_nano_usd)}
     if shadow:
         record["shadow"] = shadow_record(shadow)
     if who.retry:

@@ -25,6 +25,7 @@ ReasonCode = Literal[
     "key_not_valid",
     "clock_fell_back",
     "capped",
+    "downgraded",
     "obligation_unfulfilled",
 ]
 
@@ -50,7 +51,7 @@ class Shadow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """
 
     rule: str
-    would: Literal["deny", "throttle", "cap", "allow", "error"]
+    would: Literal["deny", "throttle", "cap", "downgrade", "allow", "error"]
     message: str = ""
     output_tokens_max: int | None = None
 
@@ -58,13 +59,14 @@ class Shadow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """What the policies say of a call, before budgets and rates; and what those in shadow would have changed.
 
-    A call that is allowed may have to be lowered to `output_tokens_max` before it is sent.
+    A call that is allowed may have to be lowered before it is sent: to `output_tokens_max`, to another `model`.
     """
 
     effect: Effect
     reasons: tuple[Reason, ...]
     shadow: tuple[Shadow, ...] = ()
     output_tokens_max: int | None = None
+    model: str | None = None
 
     @property
     def permits(self) -> bool:

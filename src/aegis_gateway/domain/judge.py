@@ -16,13 +16,13 @@ import msgspec
 
 from aegis_gateway.domain.decision import Mode, Reason, Shadow, Verdict
 
-PolicyEffect = Literal["permit", "deny", "cap"]
+PolicyEffect = Literal["permit", "deny", "cap", "downgrade"]
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """One policy as the combination sees it: its effect, the words its author gave it, and whether it acts.
 
-    A `cap` has `output_tokens_max`.
+    A `cap` has `output_tokens_max`, a `downgrade` the `model` to call instead.
     """
 
     id: str
@@ -30,6 +30,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     mode: Mode = "enforce"
     output_tokens_max: int | None = None
+    model: str | None = None
 
 
 class PolicyFault(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,10 +73,13 @@ class Policies(Protocol):
 
 
 def judge(request: PolicyRequest, policies: Policies) -> Verdict:
-    """Combine what the policies say: errors refuse, then denials, then the want of a permit; the lowest cap holds."""
+    """Combine what the policies say: errors refuse, then denials, then the want of a permit; the lowest cap holds.
+
+    Downgrades to different models can't both be fulfilled, and refuse.
+    """
     evaluation = policies.evaluate(request)
     verdict = _enforced(request, evaluation)
-    shadow = _shadow(evaluation, verdict)
+    shadow = _shadow(request, evaluation, verdict)
     return msgspec.structs.replace(verdict, shadow=shadow) if shadow else verdict
 
 
@@ -90,10 +94,19 @@ def _enforced(request: PolicyRequest, evaluation: Evaluation) -> Verdict:
     permits = [policy for policy in matched if policy.effect == "permit"]
     if not permits:
         return Verdict(effect="deny", reasons=(_no_permit(request),))
+    downgrades = [policy for policy in matched if policy.model is not None]
+    targets = {policy.model for policy in downgrades}
+    if len(targets) > 1:
+        return Verdict(effect="deny", reasons=(_conflict(downgrades),))
     caps = [policy for policy in matched if policy.output_tokens_max is not None]
     return Verdict(
         effect="allow",
-        reasons=(*(_permit(policy) for policy in permits), *(_cap(policy) for policy in caps)),
+        reasons=(
+            *(_permit(policy) for policy in permits),
+            *(_cap(policy) for policy in caps),
+            *(_downgrade(policy) for policy in downgrades),
+        ),
+        model=next(iter(targets), None),
         output_tokens_max=min(
             (policy.output_tokens_max for policy in caps if policy.output_tokens_max is not None),
             default=None,
@@ -101,7 +114,7 @@ def _enforced(request: PolicyRequest, evaluation: Evaluation) -> Verdict:
     )
 
 
-def _shadow(evaluation: Evaluation, verdict: Verdict) -> tuple[Shadow, ...]:
+def _shadow(request: PolicyRequest, evaluation: Evaluation, verdict: Verdict) -> tuple[Shadow, ...]:
     """What each rule in shadow, judged alone, would have changed. A permit only where the want of one refused."""
     found = [
         Shadow(rule=fault.policy, would="error", message=fault.message)
@@ -114,6 +127,9 @@ def _shadow(evaluation: Evaluation, verdict: Verdict) -> tuple[Shadow, ...]:
                 found.append(Shadow(rule=policy.id, would="deny"))
             elif policy.effect == "cap" and verdict.permits:
                 found.append(Shadow(rule=policy.id, would="cap", output_tokens_max=policy.output_tokens_max))
+            elif policy.effect == "downgrade" and verdict.permits:
+                if policy.model not in (verdict.model, request.resource):
+                    found.append(Shadow(rule=policy.id, would="downgrade"))
             elif policy.effect == "permit" and verdict.reasons[0].code == "no_permit":
                 found.append(Shadow(rule=policy.id, would="allow"))
     return tuple(sorted(found, key=lambda each: each.rule))
@@ -146,6 +162,23 @@ def _cap(policy: Policy) -> Reason:
         code="capped",
         subject=policy.id,
         message=policy.reason or f"policy `{policy.id}` caps the answer at {policy.output_tokens_max} tokens",
+    )
+
+
+def _downgrade(policy: Policy) -> Reason:
+    return Reason(
+        code="downgraded",
+        subject=policy.id,
+        message=policy.reason or f"policy `{policy.id}` has model `{policy.model}` called instead",
+    )
+
+
+def _conflict(downgrades: list[Policy]) -> Reason:
+    asked = ", ".join(f"`{policy.id}` for `{policy.model}`" for policy in downgrades)
+    return Reason(
+        code="obligation_unfulfilled",
+        subject=downgrades[0].id,
+        message=f"policies ask for different models instead, {asked}; only one can be called",
     )
 
 

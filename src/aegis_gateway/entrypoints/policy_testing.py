@@ -12,10 +12,10 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from aegis_gateway.application.calls import Described, judged
+from aegis_gateway.application.calls import Describe, Described, judgement_of
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.configuration.policy_tests import Expectation, PolicyTest, operation_of
-from aegis_gateway.domain.decision import Reason, Verdict, refusal
+from aegis_gateway.domain.decision import Verdict
 from aegis_gateway.domain.errors import CallError
 from aegis_gateway.domain.registry import ConnectorKind, Operation
 from aegis_gateway.entrypoints.data_plane import connect
@@ -86,11 +86,7 @@ def _outcome(test: PolicyTest, view: TenantView) -> Outcome:
 
 def _verdict(test: PolicyTest, view: TenantView) -> Verdict:
     agent = view.registry.agents[test.agent]
-    described = _described(test, view)
-    if isinstance(described.quote, Reason):
-        return refusal(described.quote)
-    verdict, _ = judged(agent, described, described.quote, view, _instant_ns(test, view), test.customer)
-    return verdict
+    return judgement_of(view, agent, _describing(test, view), _instant_ns(test, view), test.customer).verdict
 
 
 def _instant_ns(test: PolicyTest, view: TenantView) -> int:
@@ -98,16 +94,18 @@ def _instant_ns(test: PolicyTest, view: TenantView) -> int:
     return int(there.timestamp()) * 1_000_000_000
 
 
-def _described(test: PolicyTest, view: TenantView) -> Described:
+def _describing(test: PolicyTest, view: TenantView) -> Describe[Described]:
+    """How the door that the call would come through describes it."""
     found = operation_of(view.registry, test.call)
     if found is not None:
         connector, operation = found
         segments, query, body = _asked(operation, test.args)
-        return connect.describe(view, connector, operation.method, segments, query, body)
+        return lambda view, _model: connect.describe(view, connector, operation.method, segments, query, body)
     assert test.model is not None, "a test of a model names it"
-    api = test.api or _api(test, view)
-    fields = {"model": test.model, **_REQUESTS[api], **test.request}
-    return describe(view, DIALECTS[api], DIALECTS[api].parse(Address(model=test.model), _encode(fields)))
+    dialect = DIALECTS[test.api or _api(test, view)]
+    fields = {"model": test.model, **_REQUESTS[test.api or _api(test, view)], **test.request}
+    request = dialect.parse(Address(model=test.model), _encode(fields))
+    return lambda view, model: describe(view, dialect, request, model)
 
 
 def _api(test: PolicyTest, view: TenantView) -> str:

@@ -137,3 +137,22 @@ def test_a_cap_in_shadow() -> None:
     """It is told of with its tokens."""
     (found,) = judge(REQUEST, Answers(MAY, TRIED)).shadow
     assert ("tried", "cap", 10) == (found.rule, found.would, found.output_tokens_max)
+
+
+TO_MINI = Policy(id="to-mini", effect="downgrade", model="mini")
+MINI_TOO = Policy(id="mini-too", effect="downgrade", model="mini")
+TO_NANO = Policy(id="to-nano", effect="downgrade", model="nano")
+MAYBE = Policy(id="maybe", effect="downgrade", model="mini", mode="shadow")
+
+
+def test_downgrades() -> None:
+    """One model is asked for, by however many; two refuse; none permits by itself."""
+    verdict = judge(REQUEST, Answers(MAY, MINI_TOO, TO_MINI))
+    assert ("allow", "mini") == (verdict.effect, verdict.model)
+    assert ["may", "mini-too", "to-mini"] == [reason.subject for reason in verdict.reasons]
+    conflict = judge(REQUEST, Answers(MAY, TO_MINI, TO_NANO))
+    assert ("deny", "obligation_unfulfilled") == (conflict.effect, conflict.reasons[0].code)
+    assert "no_permit" == judge(REQUEST, Answers(TO_MINI)).reasons[0].code
+    (found,) = judge(REQUEST, Answers(MAY, MAYBE)).shadow
+    assert ("maybe", "downgrade") == (found.rule, found.would)
+    assert () == judge(REQUEST, Answers(MAY, MAYBE, TO_MINI)).shadow

@@ -115,11 +115,19 @@ def _facts(found: CallReport, decision: Record) -> Iterator[Text]:
         "customer": found.customer or "",
         "attempt": f"{decision['retry'] + 1}, by the client itself" if decision.get("retry") else "",
         "in shadow": "; ".join(_would(each) for each in decision.get("shadow", ())),
+        "downgraded": _downgraded(decision.get("downgrade")),
         "policies": f"version {found.policy_version}, configuration {found.config_version}",
     }
     for title, text in facts.items():
         if text:
             yield Text.assemble((f"{title:<10}", DIM), text)
+
+
+def _downgraded(downgrade: Record | None) -> str:
+    if downgrade is None:
+        return ""
+    saved = usd_text(int(downgrade["saved_nano_usd"]))
+    return f"asked of {downgrade['from']}, which was expected to cost {saved} more"
 
 
 def _would(finding: Record) -> str:

@@ -10,9 +10,8 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from aegis_gateway.application.calls import judged
+from aegis_gateway.application.calls import judgement_of
 from aegis_gateway.application.claims import claims_of
-from aegis_gateway.domain.decision import Reason
 from aegis_gateway.domain.errors import CallError, ConfigurationError
 from aegis_gateway.domain.money import usd_text
 from aegis_gateway.domain.quote import TOKENS, USD, Quote
@@ -82,11 +81,13 @@ def _estimated(
     if agent is None:
         raise ConfigurationError(f"there is no agent `{agent_id}`; `aegis agent list` lists them")
     request = dialect.parse(Address(model=model), raw)
-    described = describe(view, dialect, request)
-    quote = described.quote
-    if isinstance(quote, Reason):
-        return {"refused": quote.message}, [Text.assemble(effect_text("deny"), f"  {quote.message}")], True
-    verdict, quote = judged(agent, described, quote, view, session.clock.now_ns())
+    judgement = judgement_of(
+        view, agent, lambda view, model: describe(view, dialect, request, model), session.clock.now_ns()
+    )
+    described, verdict, quote = judgement.described, judgement.verdict, judgement.quote
+    if quote is None:
+        message = verdict.reasons[0].message
+        return {"refused": message}, [Text.assemble(effect_text("deny"), f"  {message}")], True
     try:
         _, claims = claims_of(
             view,

@@ -20,6 +20,7 @@ WOULD = {
     "deny": "would have refused",
     "throttle": "would have throttled",
     "cap": "would have capped",
+    "downgrade": "would have downgraded",
     "allow": "would have allowed",
     "error": "could not be evaluated and so would have refused",
 }

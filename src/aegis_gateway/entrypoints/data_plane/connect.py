@@ -68,7 +68,7 @@ class ConnectDoor:
             json_type(scope.headers)
         decided = await self._calls.decide(
             key,
-            lambda view, _agent: describe(view, connector, scope.method, segments, scope.query_string, raw),
+            lambda view, _model: describe(view, connector, scope.method, segments, scope.query_string, raw),
             call_context(scope),
         )
         if not decided.allows:

@@ -240,12 +240,15 @@ def returned_headers(headers: Headers, ours: Headers) -> Headers:
 
 def decision_headers(decided: Decided[Described]) -> Headers:
     """What an answer says of its decision."""
-    return [
+    headers = [
         ("aegis-decision-id", decided.call),
         ("aegis-effect", decided.admitted.effect),
         ("aegis-policy-version", decided.policy_version),
         ("aegis-run-id", decided.run),
     ]
+    if decided.downgraded_from is not None:
+        headers.append(("aegis-downgraded-from", decided.downgraded_from))
+    return headers
 
 
 def settlement_headers(decided: Decided[Described], moved: Moved | None) -> Headers:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from aegis_gateway.application.calls import Described
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.domain.decision import Reason
@@ -28,13 +30,21 @@ class ModelCall(Described, frozen=True, kw_only=True):
     upstream: Connector | None = None
 
 
-def describe(view: TenantView, dialect: Dialect, request: ModelRequest) -> ModelCall:
-    """Describe a request under a registry. The tools that the provider would run are judged beside it."""
+def describe(
+    view: TenantView, dialect: Dialect, request: ModelRequest, instead: str | None = None
+) -> ModelCall:
+    """Describe a request under a registry, as it is or as one of another model.
+
+    The tools that the provider would run are judged beside it. What tells the request from others is what was asked.
+    """
     registry = view.registry
+    asked = request.model[:_NAME_CHARACTERS_MAX]
+    if instead is not None:
+        request = msgspec.structs.replace(request, model=instead)
     name = request.model[:_NAME_CHARACTERS_MAX]
     model = registry.models.get(request.model)
     connector = registry.connectors[model.connector] if model is not None else None
-    canonical = f"{dialect.title}\n{name}\n".encode() + request.body.canonical
+    canonical = f"{dialect.title}\n{asked}\n".encode() + request.body.canonical
     if model is None or connector is None or connector.kind not in dialect.kinds:
         if model is None or connector is None:
             why = _unknown_model(name, registry.models)

@@ -62,7 +62,7 @@ class ModelDoor:
         await self._calls.identify(key)
         request = dialect.parse(address, await read_body(scope, protocol))
         decided = await self._calls.decide(
-            key, lambda view, _agent: describe(view, dialect, request), call_context(scope)
+            key, lambda view, model: describe(view, dialect, request, model), call_context(scope)
         )
         if not decided.allows:
             send_refusal(protocol, decided, self.errors)
