@@ -183,3 +183,12 @@ def test_a_time_of_day(directory: Path) -> None:
     told = aegis("test", directory)
     assert (1, True) == (told.exit_code, "in the tenant's own zone" in told.output.replace("\n", " "))
     assert f"{file}:2" in told.output.replace("\n", "")
+
+
+def test_a_home_in_shadow(directory: Path) -> None:
+    """`aegis plan` warns of an agent whose own budget bounds nothing."""
+    file = directory / "aegis.yaml"
+    file.write_text(file.read_text().replace("limit: 5.00\n", "limit: 5.00\n        mode: shadow\n", 1))
+    told = aegis("plan", directory, "--store", f"sqlite:{directory.parent / 'aegis.db'}")
+    assert 0 == told.exit_code, told.output
+    assert "agent `loan-bot` lives on budget `loan-day`, which is in shadow" in told.output.replace("\n", " ")

@@ -78,7 +78,10 @@ def _risks(registry: Registry) -> Iterator[str]:
                 "state its `price`, or `provider` and `upstream` as the catalogue has them"
             )
     for agent in registry.agents.values():
-        counted = registry.budgets[agent.budget].quantity
+        home = registry.budgets[agent.budget]
+        if home.mode == "shadow":
+            yield f"agent `{agent.id}` lives on budget `{home.id}`, which is in shadow and bounds nothing"
+        counted = home.quantity
         if counted != "usd":
             yield (
                 f"agent `{agent.id}` lives on budget `{agent.budget}`, which counts `{counted}`: "
