@@ -159,7 +159,7 @@ class _Linter:
                 words = f"caps an answer's tokens, and `{without[0]}` has none"
                 yield f'{words}; name actions that have, as in action == Action::"chat"', ""
         for clause in template.clauses:
-            if any(_is_constant(node) for node in _comparisons(clause)) or not _has_variable(clause):
+            if not all(_has_variable(node) for node in (clause, *_comparisons(clause))):
                 yield (
                     "a condition of constants alone is always the same; compare with something of the call",
                     "",
@@ -220,10 +220,6 @@ def _comparisons(node: object) -> Iterator[pst.BinaryOp]:
 
 def _has_variable(node: object) -> bool:
     return any(isinstance(each, pst.Var) for each in nodes(node))
-
-
-def _is_constant(node: pst.BinaryOp) -> bool:
-    return not _has_variable(node)
 
 
 def _paths(node: object) -> Iterator[tuple[str, ...]]:

@@ -269,7 +269,7 @@ class Batch:
                     )
                 )
             self._take(command, admission, windows)
-            admission = _with_reasons(admission, command.verdict.reasons)
+            admission = msgspec.structs.replace(admission, reasons=command.verdict.reasons)
         reserve_for_ns = command.reserve_for_ns
         if reserve_for_ns is None and admission.wait_ns:
             reserve_for_ns = admission.wait_ns + WAITED_AND_NOT_SENT_NS
@@ -570,20 +570,6 @@ def _name_of(row: CallRow) -> NameKey | None:
 
 def _maximum(quote: Quote | None) -> int | None:
     return quote.maximum.get(USD) if quote else None
-
-
-def _with_reasons(admission: Admission, reasons: tuple[Reason, ...]) -> Admission:
-    return Admission(
-        effect=admission.effect,
-        reasons=reasons,
-        legs=admission.legs,
-        arrivals=admission.arrivals,
-        output_tokens=admission.output_tokens,
-        maximum=admission.maximum,
-        wait_ns=admission.wait_ns,
-        opened=admission.opened,
-        shadow=admission.shadow,
-    )
 
 
 def _moved_row(row: CallRow, move: CallMove) -> CallRow:

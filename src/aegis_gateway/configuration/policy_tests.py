@@ -11,10 +11,10 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, cast
 
 import msgspec
-from pydantic import Field, PlainValidator, ValidationInfo
+from pydantic import Field, PlainValidator
 
-from aegis_gateway.configuration import references, values
-from aegis_gateway.configuration.document import CustomerId, Entry, ModelId, Text
+from aegis_gateway.configuration import values
+from aegis_gateway.configuration.document import AgentId, CustomerId, Entry, ModelId, Text, ToolId
 from aegis_gateway.configuration.problems import Problems
 from aegis_gateway.configuration.references import Known
 from aegis_gateway.configuration.words import instead, listed, shown, unfit
@@ -58,20 +58,14 @@ def _names(value: object) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _agent(value: object, info: ValidationInfo) -> str:
-    return references.reference("agent")(value, info)
-
-
 class TestEntry(Entry):
     """One test as it is written."""
 
     __test__ = False  # pytest: this is no test of ours
 
     name: Text = Field(description="what the test is about", examples=["treasury pays up to the ceiling"])
-    agent: Annotated[str, PlainValidator(_agent)] = Field(description="who calls", examples=["loan-bot"])
-    call: Annotated[str, PlainValidator(references.reference("tool"))] = Field(
-        description="the tool that is called", examples=["chat"]
-    )
+    agent: AgentId = Field(description="who calls", examples=["loan-bot"])
+    call: ToolId = Field(description="the tool that is called", examples=["chat"])
     model: ModelId | None = None
     api: Annotated[str, PlainValidator(values.choice(*APIS))] | None = None
     args: dict[str, Any] = Field(default={})
@@ -131,9 +125,10 @@ def load_tests(files: Mapping[str, str], registries: Mapping[str, Registry]) -> 
             entries = []
         registry = _registry(data.get("tenant"), registries, problems)
         if registry is not None:
+            known = _known(registry)
             for index, entry_data in enumerate(entries):
                 path: Path = ("tests", index)
-                entry = problems.check(TestEntry, entry_data, path, _known(registry))
+                entry = problems.check(TestEntry, entry_data, path, known)
                 if entry is not None and _fits(entry, registry, path, problems):
                     tests.append(_test(entry, registry.tenant, file, source.line(path)))
         found += problems.found

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from aegis_gateway.domain.decision import Mode, Reason, Shadow, Verdict
+from aegis_gateway.domain.decision import Mode, Reason, ReasonCode, Shadow, Verdict
 
 PolicyEffect = Literal["permit", "deny", "cap", "downgrade"]
 
@@ -143,34 +143,25 @@ def _fault(fault: PolicyFault) -> Reason:
     )
 
 
+def _by(policy: Policy, code: ReasonCode, otherwise: str) -> Reason:
+    """What a policy did, in its author's words if it has some."""
+    return Reason(code=code, subject=policy.id, message=policy.reason or f"policy `{policy.id}` {otherwise}")
+
+
 def _denial(policy: Policy) -> Reason:
-    return Reason(
-        code="denied_by_policy",
-        subject=policy.id,
-        message=policy.reason or f"policy `{policy.id}` denies this",
-    )
+    return _by(policy, "denied_by_policy", "denies this")
 
 
 def _permit(policy: Policy) -> Reason:
-    return Reason(
-        code="permitted", subject=policy.id, message=policy.reason or f"policy `{policy.id}` permits this"
-    )
+    return _by(policy, "permitted", "permits this")
 
 
 def _cap(policy: Policy) -> Reason:
-    return Reason(
-        code="capped",
-        subject=policy.id,
-        message=policy.reason or f"policy `{policy.id}` caps the answer at {policy.output_tokens_max} tokens",
-    )
+    return _by(policy, "capped", f"caps the answer at {policy.output_tokens_max} tokens")
 
 
 def _downgrade(policy: Policy) -> Reason:
-    return Reason(
-        code="downgraded",
-        subject=policy.id,
-        message=policy.reason or f"policy `{policy.id}` has model `{policy.model}` called instead",
-    )
+    return _by(policy, "downgraded", f"has model `{policy.model}` called instead")
 
 
 def _conflict(downgrades: list[Policy]) -> Reason:

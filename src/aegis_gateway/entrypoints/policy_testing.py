@@ -102,8 +102,9 @@ def _describing(test: PolicyTest, view: TenantView) -> Describe[Described]:
         segments, query, body = _asked(operation, test.args)
         return lambda view, _model: connect.describe(view, connector, operation.method, segments, query, body)
     assert test.model is not None, "a test of a model names it"
-    dialect = DIALECTS[test.api or _api(test, view)]
-    fields = {"model": test.model, **_REQUESTS[test.api or _api(test, view)], **test.request}
+    api = test.api or _api(test, view)
+    dialect = DIALECTS[api]
+    fields = {"model": test.model, **_REQUESTS[api], **test.request}
     request = dialect.parse(Address(model=test.model), _encode(fields))
     return lambda view, model: describe(view, dialect, request, model)
 

@@ -140,7 +140,10 @@ def apply(
         if not as_json:
             show_plan(found)
         if found.is_new and not yes:
-            _ask(found)
+            ask(
+                f"apply {found.directory}?",
+                "`aegis plan` shows what would change, --yes applies it without a question",
+            )
         version = put_in_force(session, found, note)
     if as_json:
         print_json({**plan_record(found), "version": version.version})
@@ -165,11 +168,15 @@ def checked(directory: Path) -> Plan:
         if problems:
             raise ConfigurationError(problems=problems)
     except ConfigurationError as fault:
-        # From where the command was run, so that a terminal or an editor can jump there.
-        placed = [msgspec.structs.replace(each, file=str(directory / each.file)) for each in fault.problems]
-        raise ConfigurationError("" if placed else str(fault), problems=tuple(placed)) from None
+        raise placed(fault, directory) from None
     bare = Plan(directory=directory, files=files, new=new, current=None, changes=(), warnings=())
     return _compared(bare, None, None)
+
+
+def placed(fault: ConfigurationError, directory: Path) -> ConfigurationError:
+    """A fault with its files as seen from where the command was run, so that a terminal or an editor can jump there."""
+    problems = [msgspec.structs.replace(each, file=str(directory / each.file)) for each in fault.problems]
+    return ConfigurationError("" if problems else str(fault), problems=tuple(problems))
 
 
 def refused_by_tests(found: Plan) -> int:
@@ -272,13 +279,17 @@ def _check_imported(session: Session, found: Plan) -> None:
         raise ConfigurationError("\n".join(words))
 
 
-def _ask(found: Plan) -> None:
+def ask(question: str, unasked: str) -> None:
+    """Ask before something is put in force; `unasked` says how to do it where there is nobody to ask.
+
+    Raises:
+        ConfigurationError: there is nobody to ask.
+        typer.Exit: the answer is no.
+    """
     if not sys.stdin.isatty():
-        raise ConfigurationError(
-            "there is nobody to ask; `aegis plan` shows what would change, --yes applies it without a question"
-        )
+        raise ConfigurationError(f"there is nobody to ask; {unasked}")
     say("")
-    if not typer.confirm(f"apply {found.directory}?", err=True):
+    if not typer.confirm(question, err=True):
         say("nothing was changed")
         raise typer.Exit(1)
 

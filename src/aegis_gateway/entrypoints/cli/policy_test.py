@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
 import typer
 from rich.text import Text
 
 from aegis_gateway.domain.errors import ConfigurationError
-from aegis_gateway.entrypoints.cli.configuration import DirArgument, Plan, checked
+from aegis_gateway.entrypoints.cli.configuration import DirArgument, Plan, checked, placed
 from aegis_gateway.entrypoints.cli.options import JsonOption
 from aegis_gateway.entrypoints.cli.output import DIM, GOOD, STRONG, out, print_json
 
@@ -58,10 +57,7 @@ def run_tests(found: Plan) -> list[Outcome]:
     try:
         tests = load_tests(read_tests(found.directory), found.new.registries)
     except ConfigurationError as fault:
-        placed = [
-            msgspec.structs.replace(each, file=str(found.directory / each.file)) for each in fault.problems
-        ]
-        raise ConfigurationError(problems=tuple(placed)) from None
+        raise placed(fault, found.directory) from None
     return [
         outcome
         for tenant, group in by_tenant(tests).items()

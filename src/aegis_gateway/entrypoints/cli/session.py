@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from aegis_gateway.configuration.load import Configuration
 
 _NAMES_LISTED_MAX = 8
-_NOTHING_IN_FORCE = (
+NOTHING_IN_FORCE = (
     "no configuration is in force yet; `aegis init DIR` writes an example, `aegis apply DIR` applies it"
 )
 
@@ -55,7 +55,7 @@ class Session:
             ConfigurationError: none was applied yet.
         """
         if self.state.config is None:
-            raise ConfigurationError(_NOTHING_IN_FORCE)
+            raise ConfigurationError(NOTHING_IN_FORCE)
         from aegis_gateway import bootstrap
 
         return bootstrap.configuration(self.state.config.files)
@@ -74,7 +74,7 @@ class Session:
         if self.state.config is not None:
             known = sorted(self.configuration.registries) or known
         if not known:
-            raise ConfigurationError(_NOTHING_IN_FORCE)
+            raise ConfigurationError(NOTHING_IN_FORCE)
         if len(known) > 1:
             raise ConfigurationError(
                 f"there are {len(known)} tenants; name one with --tenant: {listed(known)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +10,10 @@ from rich.text import Text
 
 from aegis_gateway.application.ports import ConfigVersion
 from aegis_gateway.domain.errors import ConfigurationError
-from aegis_gateway.entrypoints.cli.configuration import NoteOption, Plan, against, plan_record, show_plan
+from aegis_gateway.entrypoints.cli.configuration import NoteOption, Plan, against, ask, plan_record, show_plan
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption
 from aegis_gateway.entrypoints.cli.output import GOOD, STRONG, Column, Row, out, print_json, say, table, utc
-from aegis_gateway.entrypoints.cli.session import Session, opened
+from aegis_gateway.entrypoints.cli.session import NOTHING_IN_FORCE, Session, opened
 
 _DIGEST_SHOWN = 12
 
@@ -34,9 +33,7 @@ def versions(
         print_json({"versions": [_record(each, found[0]) for each in found]})
         return
     if not found:
-        say(
-            "no configuration is in force yet; `aegis init DIR` writes an example, `aegis apply DIR` applies it"
-        )
+        say(NOTHING_IN_FORCE)
         return
     columns = [
         Column(name="version", right=True),
@@ -89,7 +86,7 @@ def rollback(
         if not as_json:
             show_plan(found)
         if found.is_new and not yes:
-            _ask(target)
+            ask(f"go back to configuration {target.version}?", "--yes goes back without a question")
         applied = session.administration().apply(
             found.files, found.new.registries, note=note, back_to=target.version
         )
@@ -131,15 +128,6 @@ def _plan(session: Session, target: ConfigVersion) -> Plan:
         warnings=(),
     )
     return against(session, bare)
-
-
-def _ask(target: ConfigVersion) -> None:
-    if not sys.stdin.isatty():
-        raise ConfigurationError("there is nobody to ask; --yes goes back without a question")
-    say("")
-    if not typer.confirm(f"go back to configuration {target.version}?", err=True):
-        say("nothing was changed")
-        raise typer.Exit(1)
 
 
 def _record(each: ConfigVersion, newest: ConfigVersion) -> dict[str, object]:

@@ -45,7 +45,7 @@ class Recorder:
     @property
     def answer(self) -> Answer | None:
         """What was answered; None unless it is whole, and not too long."""
-        if not self.status or self.is_too_long or not self.is_whole:
+        if self.is_too_long or not self.is_whole:
             return None
         return Answer(status=self.status, headers=self._headers, body=b"".join(self._pieces))
 
