@@ -110,6 +110,8 @@ def test_a_missing_argument() -> None:
         (b'{"amount": {"__extn": {"fn": "ip"}}}', "`__extn` may not be a key"),
         (b'{"amount": 1, "x": ' + b"9" * 65 + b"}", "too long"),
         (b'{"amount": 1, "x": 1.' + b"9" * 65 + b"}", "too long"),
+        (b'{"amount": 1, "x": 1e9999999999999999999}', "exponent is too large"),
+        (b'{"amount": 1, "x": -0e-9999999999999999999}', "exponent is too large"),
         (b'{"amount": 1, "x": "\\ud83d"}', "half a character"),
         (b'{"amount": 1, "x": "\xff"}', "not UTF-8"),
         (b'\xef\xbb\xbf{"amount": 1}', "BOM"),

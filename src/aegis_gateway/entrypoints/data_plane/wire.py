@@ -210,7 +210,10 @@ def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
 def _bounded_decimal(text: str) -> Decimal:
     if len(text) > _NUMBER_CHARACTERS_MAX:
         raise ValueError("a number is too long")
-    return Decimal(text)
+    try:
+        return Decimal(text)
+    except InvalidOperation as fault:  # JSON bounds no exponent, and decimals do
+        raise ValueError("a number's exponent is too large") from fault
 
 
 def _bounded_integer(text: str) -> int:
