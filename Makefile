@@ -17,11 +17,11 @@ DOCS := $(wildcard README.md ARCHITECTURE.md docs)
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench fuzz chaos fmt lock clean
+.PHONY: help setup run test check bench bench-policies fuzz chaos fmt lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(INSTALLED) ## make .venv with what is locked; the command is then .venv/bin/aegis
 
@@ -40,6 +40,9 @@ check: $(INSTALLED) ## lint, format, types, layers, and the examples in the docs
 
 bench: $(INSTALLED) ## measure the gateway against a bare relay on this machine
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-policies: $(INSTALLED) ## measure what a verdict costs, by how many policies there are
+	@$(BIN)/python -m bench.policies $(ARGS)
 
 fuzz: $(INSTALLED) ## throw odd bytes at everything that reads some; ARGS="--seconds 60" for a minute of it
 	@$(BIN)/python -m tests.fuzz $(ARGS)

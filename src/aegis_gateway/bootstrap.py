@@ -13,7 +13,7 @@ from typing import cast
 import msgspec
 
 from aegis_gateway.adapters.catalogue import CataloguePrices
-from aegis_gateway.adapters.cedar import CedarPolicies
+from aegis_gateway.adapters.cedar import CedarPolicies, CompiledPolicies, Files, PolicyCompiler
 from aegis_gateway.adapters.cedar_lint import lint as lint_policies
 from aegis_gateway.adapters.clock import SystemClock
 from aegis_gateway.adapters.faults import (
@@ -96,8 +96,7 @@ def configuration(files: dict[str, str]) -> Configuration:
         ConfigurationError: something is wrong, all of it named.
     """
     loaded = load(files, CataloguePrices(_today()))
-    for tenant in loaded.registries:
-        policies(loaded, tenant)
+    PolicyCompiler().compile(_policy_files(loaded))
     return loaded
 
 
@@ -129,11 +128,15 @@ def _end_ns(day: date | None) -> int:
     return int(following.timestamp()) * 1_000_000_000
 
 
-def policies(loaded: Configuration, tenant: str) -> CedarPolicies:
+def compiled_policies(loaded: Configuration, tenant: str) -> CompiledPolicies:
     """A tenant's policies, compiled."""
-    return CedarPolicies(
-        loaded.registries[tenant], [(file.path, file.text) for file in loaded.policies[tenant]]
-    )
+    return CompiledPolicies(_policy_files(loaded)[tenant])
+
+
+def _policy_files(loaded: Configuration) -> dict[str, Files]:
+    return {
+        tenant: tuple((file.path, file.text) for file in files) for tenant, files in loaded.policies.items()
+    }
 
 
 def directory_loader(settings: Settings) -> tuple[Callable[[], DirectoryCopy], Callable[[], dict[str, int]]]:
@@ -141,7 +144,8 @@ def directory_loader(settings: Settings) -> tuple[Callable[[], DirectoryCopy], C
     database = store(settings, read_only=True)
     key = pepper(settings)
     prices = CataloguePrices(_today())
-    compiled: dict[tuple[int, date | None], Configuration] = {}
+    compiler = PolicyCompiler()
+    compiled: dict[tuple[int, date | None], tuple[Configuration, dict[str, CompiledPolicies]]] = {}
 
     def load_directory() -> DirectoryCopy:
         nonlocal prices
@@ -153,12 +157,14 @@ def directory_loader(settings: Settings) -> tuple[Callable[[], DirectoryCopy], C
         version = (state.config.version, prices.valid_through)
         if version not in compiled:
             compiled.clear()
-            compiled[version] = load(state.config.files, prices)
+            loaded = load(state.config.files, prices)
+            compiled[version] = loaded, compiler.compile(_policy_files(loaded))
+        loaded, policies = compiled[version]
         views: dict[str, TenantView] = {}
         keys: dict[bytes, KnownKey] = {}
-        for tenant, registry in compiled[version].registries.items():
+        for tenant, registry in loaded.registries.items():
             stored = state.tenants[tenant]
-            view = _view(compiled[version], state.config, registry, stored, key)
+            view = _view(policies[tenant], state.config, registry, stored, key)
             views[tenant] = view
             for each in stored.keys:
                 agent = view.registry.agents.get(each.agent)
@@ -171,26 +177,27 @@ def directory_loader(settings: Settings) -> tuple[Callable[[], DirectoryCopy], C
 def tenant_view(loaded: Configuration, state: StoredState, tenant: str, key: bytes) -> TenantView:
     """A tenant as a gateway sees it under a configuration. `key` is the pepper, which only recorded calls need."""
     assert state.config is not None, "a configuration was loaded from it"
-    return _view(loaded, state.config, loaded.registries[tenant], state.tenants[tenant], key)
+    policies = compiled_policies(loaded, tenant)
+    return _view(policies, state.config, loaded.registries[tenant], state.tenants[tenant], key)
 
 
 def unstored_view(loaded: Configuration, tenant: str) -> TenantView:
     """A tenant as a gateway would see it if a configuration were in force and nothing else there."""
     config = ConfigVersion(version=0, files={}, applied_by="", applied_ns=0)
-    return _view(loaded, config, loaded.registries[tenant], TenantState(tenant=tenant, epoch=0), b"")
+    nothing = TenantState(tenant=tenant, epoch=0)
+    return _view(compiled_policies(loaded, tenant), config, loaded.registries[tenant], nothing, b"")
 
 
 def _view(
-    loaded: Configuration, config: ConfigVersion, registry: Registry, stored: TenantState, key: bytes
+    policies: CompiledPolicies, config: ConfigVersion, registry: Registry, stored: TenantState, key: bytes
 ) -> TenantView:
     imported = {agent.id: agent for agent in stored.agents}
     whole = msgspec.structs.replace(registry, agents={**imported, **registry.agents})
-    files = [(file.path, file.text) for file in loaded.policies[registry.tenant]]
     return TenantView(
         epoch=stored.epoch,
         config_version=config.version,
         registry=whole,
-        policies=CedarPolicies(whole, files),
+        policies=CedarPolicies(whole, policies),
         arguments_key=hmac.digest(key, f"arguments:{registry.tenant}".encode(), "sha256"),
     )
 

@@ -12,7 +12,7 @@ from cedarpy import pst
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aegis_gateway.adapters.cedar import CedarPolicies
+from aegis_gateway.adapters.cedar import CedarPolicies, CompiledPolicies
 from aegis_gateway.domain.errors import CallError, ConfigurationError
 from aegis_gateway.domain.judge import Evaluation, PolicyRequest
 from aegis_gateway.domain.registry import Agent, Connector, Model, Project, Registry, Team
@@ -52,7 +52,7 @@ REGISTRY = Registry(
 
 def policies(text: str) -> CedarPolicies:
     """One file of policies."""
-    return CedarPolicies(REGISTRY, [("p.cedar", text)])
+    return CedarPolicies(REGISTRY, CompiledPolicies((("p.cedar", text),)))
 
 
 def request(**arguments: object) -> PolicyRequest:
@@ -200,9 +200,9 @@ def test_mistakes_in_policies(text: str, words: str) -> None:
 def test_the_version_is_that_of_the_texts() -> None:
     """The same files are the same version in any order, other words are another."""
     first, second = ("a.cedar", f"{PERMIT};"), ("b.cedar", PERMIT.replace("all", "some") + ";")
-    version = CedarPolicies(REGISTRY, [first, second]).version
-    assert version == CedarPolicies(REGISTRY, [second, first]).version
-    assert version != CedarPolicies(REGISTRY, [first]).version
+    version = CompiledPolicies((first, second)).version
+    assert version == CompiledPolicies((second, first)).version
+    assert version != CompiledPolicies((first,)).version
     assert 12 == len(version)
 
 

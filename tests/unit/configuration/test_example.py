@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from aegis_gateway.adapters.catalogue import CataloguePrices
-from aegis_gateway.adapters.cedar import CedarPolicies
+from aegis_gateway.adapters.cedar import CedarPolicies, CompiledPolicies
 from aegis_gateway.configuration.difference import warnings
 from aegis_gateway.configuration.example import example_files, example_tests, write_example
 from aegis_gateway.configuration.load import Configuration, load
@@ -73,9 +73,8 @@ def test_its_policies_do_what_they_say(
     example: Configuration, agent: str, action: str, resource: str, amount: str | None, effect: str, by: str
 ) -> None:
     """Everybody may chat, treasury may pay up to the ceiling, a missing amount opens nothing."""
-    policies = CedarPolicies(
-        example.registries["northbank"], [(file.path, file.text) for file in example.policies["northbank"]]
-    )
+    files = tuple((file.path, file.text) for file in example.policies["northbank"])
+    policies = CedarPolicies(example.registries["northbank"], CompiledPolicies(files))
     request = PolicyRequest(
         agent=agent,
         action=action,

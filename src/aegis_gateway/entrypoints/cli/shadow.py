@@ -49,7 +49,7 @@ def shadow(
         name = session.tenant(tenant)
         now_ns = session.clock.now_ns()
         registry = session.configured(name)
-        policies = bootstrap.policies(session.configuration, name).in_shadow
+        policies = bootstrap.compiled_policies(session.configuration, name).in_shadow
         rules = {policy.id: "permit" if policy.effect == "permit" else "forbid" for policy in policies}
         rules |= {
             f"budget:{each.id}": "budget" for each in registry.budgets.values() if each.mode == "shadow"

@@ -1,0 +1,154 @@
+"""Slices: of all policies, those that can match a question. What an evaluation costs doesn't grow with the rest.
+
+Rule 1: a policy whose scope (`principal`, `action`, `resource`) does not hold for a question neither matches nor errs,
+        whatever its conditions say: Cedar looks at the scope first. So it can be left out.
+Rule 2: a slice is made when its question is first asked, and compiled once for all questions that it is the same for.
+Rule 3: it hands over only what of the context its policies mention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import product
+from typing import TypeAlias
+
+import cedarpy
+import msgspec
+from cedarpy import pst
+
+from aegis_gateway.adapters.cedar_tree import children, nodes, path_of
+
+Mentioned: TypeAlias = "dict[str, Mentioned] | None"
+"""A tree of the attributes that policies mention; None is: all from here on."""
+
+ScopeKey = tuple[pst.EntityUid | None, pst.EntityUid | None, pst.EntityUid | None]
+"""The entities that a scope names for principal, action and resource; None where any will do, or any of a type."""
+
+Line = tuple[pst.EntityUid, ...]
+"""An entity and all that it is in, itself first."""
+
+
+class Slice(msgspec.Struct, frozen=True, kw_only=True):
+    """Policies, compiled together; what they mention of the context, and the entities that they name."""
+
+    policies: cedarpy.PolicySet
+    mentioned: Mentioned
+    named: tuple[pst.EntityUid, ...]
+
+
+class Slices:
+    """All policies of a tenant, by scope."""
+
+    def __init__(self, templates: Mapping[str, pst.Template]) -> None:
+        """Policies by id. Each counts as a `permit`, whatever it was written as."""
+        self._templates = templates
+        self._by_scope: dict[ScopeKey, list[str]] = {}
+        for name, template in templates.items():
+            for action in _actions(template.action):
+                key = (_entity(template.principal), action, _entity(template.resource))
+                self._by_scope.setdefault(key, []).append(name)
+        self._compiled: dict[tuple[str, ...], Slice] = {}
+
+    def of(self, principal: Line, action: pst.EntityUid, resource: Line) -> Slice | None:
+        """The slice for a question; None where no policy can match it."""
+        names = tuple(sorted(self._names(principal, action, resource)))
+        if not names:
+            return None
+        found = self._compiled.get(names)
+        if found is None:
+            found = self._compiled[names] = _slice(
+                {name: replace(self._templates[name], id=name, effect="permit") for name in names}
+            )
+        return found
+
+    def _names(self, principal: Line, action: pst.EntityUid, resource: Line) -> Iterator[str]:
+        for key in product((None, *principal), (None, action), (None, *resource)):
+            for name in self._by_scope.get(key, ()):
+                template = self._templates[name]
+                if _holds(template.principal, principal) and _holds(template.resource, resource):
+                    yield name
+
+
+def _slice(templates: Mapping[str, pst.Template]) -> Slice:
+    policies = pst.PolicySet(templates={}, static_policies=pst.FrozenMap(templates), template_links=())
+    clauses = [clause for template in templates.values() for clause in template.clauses]
+    return Slice(
+        policies=cedarpy.PolicySet.from_pst(policies),
+        mentioned=_tree({path for clause in clauses for path in _context_paths(clause)}),
+        named=tuple(
+            dict.fromkeys(
+                each for clause in clauses for each in nodes(clause) if isinstance(each, pst.EntityUid)
+            )
+        ),
+    )
+
+
+def _actions(scope: pst.ActionConstraint) -> tuple[pst.EntityUid | None, ...]:
+    """The actions that a scope names, which are in nothing; None where any will do."""
+    match scope:
+        case pst.ActionEq():
+            return (scope.entity,)
+        case pst.ActionIn():
+            return tuple(dict.fromkeys(scope.entities))
+        case _:
+            return (None,)
+
+
+def _entity(scope: pst.PrincipalOrResourceConstraint) -> pst.EntityUid | None:
+    entity = getattr(scope, "entity", None)
+    return entity if isinstance(entity, pst.EntityUid) else None
+
+
+def _holds(scope: pst.PrincipalOrResourceConstraint, line: Line) -> bool:
+    match scope:
+        case pst.ScopeEq():
+            return scope.entity == line[0]
+        case pst.ScopeIs():
+            return scope.entity_type == line[0].type
+        case pst.ScopeIsIn():
+            return scope.entity_type == line[0].type and scope.entity in line
+        case pst.ScopeIn():
+            return scope.entity in line
+        case _:
+            return True
+
+
+def mentioned_part(context: Mapping[str, object], mentioned: Mentioned) -> Mapping[str, object]:
+    """What of a context policies can look at. Records stay, even empty: that they are there can matter."""
+    if mentioned is None:
+        return context
+    return {
+        name: mentioned_part(value, mentioned[name]) if isinstance(value, Mapping) else value
+        for name, value in context.items()
+        if name in mentioned
+    }
+
+
+def _context_paths(node: object) -> Iterator[tuple[str, ...]]:
+    """The paths below `context` that an expression can look at; () where it looks at the whole of it."""
+    path = path_of(node)
+    if path is None and isinstance(node, pst.HasAttr) and (base := path_of(node.base)) is not None:
+        path = (*base, *node.attrs)
+    if path is not None and path[0] == "context":
+        yield path[1:]
+        return
+    for child in children(node):
+        yield from _context_paths(child)
+
+
+def _tree(paths: Iterable[tuple[str, ...]]) -> Mentioned:
+    """Paths as a tree; where a path ends, all below it is mentioned."""
+    tree: dict[str, Mentioned] = {}
+    for path in sorted(paths):
+        if not path:
+            return None
+        step = tree
+        for name in path[:-1]:
+            below = step.setdefault(name, {})
+            if below is None:
+                break
+            step = below
+        else:
+            step[path[-1]] = None
+    return tree
