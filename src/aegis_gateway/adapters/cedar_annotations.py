@@ -1,39 +1,89 @@
-"""What the annotations of a policy say: its id, its words, its effect, whether it acts."""
+"""What the annotations of a policy say: its id, its words, its effect, whether it acts.
+
+Rule: names and values come from closed lists. A misspelt annotation that changed nothing would be a policy that its
+author believes in and that isn't there.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Container
+from collections.abc import Callable, Container, Mapping
+from typing import get_args
 
+import msgspec
 from cedarpy import pst
 
+from aegis_gateway.domain.duration import duration_ns
+from aegis_gateway.domain.errors import MoneyError
 from aegis_gateway.domain.judge import Policy, PolicyEffect
+from aegis_gateway.domain.money import nano_usd
 
-ANNOTATIONS = ("id", "reason", "effect", "mode", "max_output_tokens", "model")
 MODES = ("enforce", "shadow")
-EFFECTS = ("deny", "cap", "downgrade")
-_CAP = re.compile(r"[1-9][0-9]{0,7}")
+PER = ("agent", "team", "project", "tenant", "key", "connector", "tool", "model")
+"""What a throttle may be for each of."""
 
-_ANNOTATIONS_TEXT = ", ".join(f"@{name}" for name in ANNOTATIONS)
+_NUMBER = re.compile(r"[1-9][0-9]{0,7}")
+
+
+class _Annotation(msgspec.Struct, frozen=True):
+    """An annotation that belongs to one effect: the policy's field that it sets, how it is read (None: that's none of
+    these), what it is, and an example.
+    """
+
+    effect: PolicyEffect
+    field: str
+    read: Callable[[str], object]
+    what: str
+    example: str
+
+
+def _number(text: str) -> int | None:
+    return int(text) if _NUMBER.fullmatch(text) else None
+
+
+def _dollars(text: str) -> int | None:
+    try:
+        amount = nano_usd(text)
+    except MoneyError:
+        return None
+    return amount if amount > 0 else None
+
+
+_OWN = {
+    "model": _Annotation(
+        "downgrade", "model", lambda text: text or None, "model", "the-model-to-call-instead"
+    ),
+    "max_output_tokens": _Annotation("cap", "output_tokens_max", _number, "number of tokens", "500"),
+    "max_cost_usd": _Annotation("cap", "cost_max_nano_usd", _dollars, "amount of dollars", "0.50"),
+    "limit": _Annotation("throttle", "limit", _number, "number of calls", "5"),
+    "every": _Annotation("throttle", "period_ns", duration_ns, "length of time", "1s"),
+    "per": _Annotation(
+        "throttle", "per", lambda text: text if text in PER else None, "kind of caller", "agent"
+    ),
+}
+_NEEDED: dict[str, tuple[tuple[str, ...], ...]] = {
+    "downgrade": (("model",),),
+    "cap": (("max_output_tokens", "max_cost_usd"),),
+    "throttle": (("limit",), ("every",)),
+}
+"""What an effect can't do without; of each group one is enough."""
+
+ANNOTATIONS = ("id", "reason", "effect", "mode", *_OWN)
+EFFECTS: tuple[PolicyEffect, ...] = tuple(each for each in get_args(PolicyEffect) if each != "permit")
 
 
 def policy_of(template: pst.Template) -> Policy:
     """A policy as the combination sees it; its annotations are in order."""
     annotations = template.annotations
-    cap = annotations.get("max_output_tokens")
-    effect: PolicyEffect = "permit" if template.effect == "permit" else "deny"
-    if cap is not None:
-        effect = "cap"
-    elif "model" in annotations:
-        effect = "downgrade"
-    return Policy(
-        id=annotations["id"],
-        effect=effect,
-        reason=annotations.get("reason", ""),
-        mode="shadow" if annotations.get("mode") == "shadow" else "enforce",
-        output_tokens_max=None if cap is None else int(cap),
-        model=annotations.get("model"),
-    )
+    own = {each.field: each.read(annotations[name]) for name, each in _OWN.items() if name in annotations}
+    policy = {
+        "id": annotations["id"],
+        "effect": "permit" if template.effect == "permit" else annotations.get("effect", "deny"),
+        "reason": annotations.get("reason", ""),
+        "mode": annotations.get("mode", "enforce"),
+        **own,
+    }
+    return msgspec.convert(policy, Policy)
 
 
 def annotation_problem(template: pst.Template, known: Container[str]) -> str | None:
@@ -44,24 +94,43 @@ def annotation_problem(template: pst.Template, known: Container[str]) -> str | N
         return f'a {template.effect} has no id; write @id("a-name") before it'
     if name in known:
         return f"policy id `{name}` is used twice; ids name policies in the record, so each needs its own"
+    problem = _general_problem(annotations, template.effect) or _own_problem(annotations)
+    return f"policy `{name}`: {problem}" if problem else None
+
+
+def _general_problem(annotations: Mapping[str, str], written: str) -> str | None:
     for annotation in annotations:
         if annotation not in ANNOTATIONS:
-            return f"policy `{name}`: there is no annotation `@{annotation}`; there are {_ANNOTATIONS_TEXT}"
+            names = ", ".join(f"@{each}" for each in ANNOTATIONS)
+            return f"there is no annotation `@{annotation}`; there are {names}"
     mode = annotations.get("mode")
     if mode is not None and mode not in MODES:
-        return f'policy `{name}`: there is no mode `{mode}`; write @mode("shadow"), or leave it out to enforce it'
+        return f'there is no mode `{mode}`; write @mode("shadow"), or leave it out to enforce it'
     effect = annotations.get("effect")
-    if effect is not None and template.effect == "permit":
-        return f"policy `{name}`: a permit has no @effect; leave it out, or write forbid"
+    if effect is not None and written == "permit":
+        return "a permit has no @effect; leave it out, or write forbid"
     if effect is not None and effect not in EFFECTS:
-        return f'policy `{name}`: there is no effect `{effect}`; write @effect("deny"), "cap" or "downgrade"'
-    if (effect == "downgrade") != bool(annotations.get("model")):
-        return f'policy `{name}`: @effect("downgrade") and @model("the-model-to-call-instead") go together'
-    cap = annotations.get("max_output_tokens")
-    if effect == "cap" and cap is None:
-        return f'policy `{name}`: a cap needs its tokens; write @max_output_tokens("500")'
-    if effect != "cap" and cap is not None:
-        return f'policy `{name}`: @max_output_tokens is for a cap; write @effect("cap") beside it'
-    if cap is not None and not _CAP.fullmatch(cap):
-        return f'policy `{name}`: `{cap}` is no number of tokens; write @max_output_tokens("500")'
+        effects = ", ".join(f'"{each}"' for each in EFFECTS)
+        return f"there is no effect `{effect}`; write one of {effects}"
     return None
+
+
+def _own_problem(annotations: Mapping[str, str]) -> str | None:
+    effect = annotations.get("effect", "deny")
+    for group in _NEEDED.get(effect, ()):
+        if not any(name in annotations for name in group):
+            wanted = " or ".join(_written(name) for name in group)
+            return f'@effect("{effect}") needs {wanted} beside it'
+    for name, own in _OWN.items():
+        if name not in annotations:
+            continue
+        if own.effect != effect:
+            return f'@{name} belongs to @effect("{own.effect}"); write it beside, or leave @{name} out'
+        if own.read(annotations[name]) is None:
+            choice = f" (one of {', '.join(PER)})" if name == "per" else ""
+            return f"`{annotations[name]}` is no {own.what}; write {_written(name)}{choice}"
+    return None
+
+
+def _written(name: str) -> str:
+    return f'@{name}("{_OWN[name].example}")'

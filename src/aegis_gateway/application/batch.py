@@ -257,6 +257,9 @@ class Batch:
         else:
             standings = self._standings_for(command, windows)
             admission = admit(command.quote, command.rates, command.budgets, standings, now_ns)
+            if admission.effect == "allow" and command.verdict.asks:
+                # Asking holds nothing, and nobody is asked about a call that budgets or rates would refuse.
+                admission = Admission(effect="require_approval", reasons=command.verdict.asks)
         allowed = admission.effect == "allow"
         if allowed:
             if name_key is not None and command.name is not None:

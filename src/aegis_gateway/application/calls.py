@@ -40,12 +40,12 @@ from aegis_gateway.application.runs import Runs
 from aegis_gateway.domain.admit import BudgetClaim
 from aegis_gateway.domain.decision import Reason, Shadow, Verdict, refusal
 from aegis_gateway.domain.errors import CallError, CallRepeated, KeyFormatError, LedgerUnavailable
-from aegis_gateway.domain.judge import Policies, PolicyRequest, judge
+from aegis_gateway.domain.judge import Policies, PolicyRequest, judge, least
 from aegis_gateway.domain.keys import check_key, key_hash
 from aegis_gateway.domain.ledger import Evidence, Standing
 from aegis_gateway.domain.moment import moment
-from aegis_gateway.domain.money import usd_rounded_up
-from aegis_gateway.domain.quote import USD, Quote, capped
+from aegis_gateway.domain.money import usd_rounded_up, usd_text
+from aegis_gateway.domain.quote import USD, Quote, capped, capped_cost
 from aegis_gateway.domain.registry import Agent, Connector, Key
 
 D_co = TypeVar("D_co", bound="Described", covariant=True)
@@ -421,6 +421,7 @@ class Calls:
             run=run,
             opens_run=context.run is None,
             customer=context.customer,
+            throttles=judgement.verdict.throttles,
         )
         return Admit(
             call=call,
@@ -597,21 +598,41 @@ def judged(
     """
     context = _policy_context(agent, described, quote, moment(view.registry.zone, now_ns), customer)
     verdict = _judged(agent, described, context, view.policies)
-    if verdict.output_tokens_max is not None:
-        lower = capped(quote, verdict.output_tokens_max)
-        if lower is None:
-            message = f"a policy caps the answer's tokens, and `{described.tool}` has no limit to lower"
-            return _unfulfilled(described, message), quote
-        quote = lower
+    lower = _lowered(described, quote, verdict.output_tokens_max, verdict.cost_max_nano_usd)
+    if isinstance(lower, str):
+        return _unfulfilled(described, lower), quote
     if verdict.shadow:
-        output = quote.output
         shadow = tuple(
-            each
-            for each in verdict.shadow
-            if each.output_tokens_max is None or output is None or output.tokens > each.output_tokens_max
+            each for each in verdict.shadow if each.would != "cap" or _lowers(described, lower, each)
         )
         verdict = msgspec.structs.replace(verdict, shadow=shadow)
-    return verdict, quote
+    return verdict, lower
+
+
+def _lowered(
+    described: Described, quote: Quote, tokens: int | None, cost_nano_usd: int | None
+) -> Quote | str:
+    """The quote of a call that is lowered to a policy's caps, or why it can't be."""
+    if tokens is not None:
+        shorter = capped(quote, tokens)
+        if shorter is None:
+            return f"a policy caps the answer's tokens, and `{described.tool}` has no limit to lower"
+        quote = shorter
+    if cost_nano_usd is not None:
+        cheaper = capped_cost(quote, cost_nano_usd)
+        if cheaper is None:
+            most = usd_text(quote.maximum[USD]) if USD in quote.maximum else "more than anything bounds"
+            cap = usd_text(cost_nano_usd)
+            return (
+                f"a policy caps the cost at {cap}, and the call may cost {most} and can't be lowered so far"
+            )
+        quote = cheaper
+    return quote
+
+
+def _lowers(described: Described, quote: Quote, cap: Shadow) -> bool:
+    """Whether a cap in shadow would have changed a call: lowered it, or refused it for want of a way to."""
+    return _lowered(described, quote, cap.output_tokens_max, cap.cost_max_nano_usd) != quote
 
 
 def _judged(agent: Agent, described: Described, context: dict[str, object], policies: Policies) -> Verdict:
@@ -621,7 +642,7 @@ def _judged(agent: Agent, described: Described, context: dict[str, object], poli
     tools = (described.tool, *described.also)
     reasons: tuple[Reason, ...] = ()
     shadow: dict[tuple[str, str], Shadow] = {}
-    caps: list[int] = []
+    permitted: list[Verdict] = []
     models: set[str] = set()
     for tool in tools:
         verdict = judge(_policy_request(agent, described, tool, context), policies)
@@ -632,8 +653,7 @@ def _judged(agent: Agent, described: Described, context: dict[str, object], poli
             left = tuple(each for each in shadow.values() if each.would in ("allow", "error"))
             return Verdict(effect=verdict.effect, reasons=verdict.reasons, shadow=left)
         reasons += verdict.reasons
-        if verdict.output_tokens_max is not None:
-            caps.append(verdict.output_tokens_max)
+        permitted.append(verdict)
         if verdict.model is not None:
             models.add(verdict.model)
     if len(models) > 1:
@@ -643,8 +663,11 @@ def _judged(agent: Agent, described: Described, context: dict[str, object], poli
         effect="allow",
         reasons=reasons,
         shadow=tuple(shadow.values()),
-        output_tokens_max=min(caps, default=None),
+        output_tokens_max=least(each.output_tokens_max for each in permitted),
+        cost_max_nano_usd=least(each.cost_max_nano_usd for each in permitted),
         model=next(iter(models), None),
+        throttles=tuple(dict.fromkeys(throttle for each in permitted for throttle in each.throttles)),
+        asks=tuple(dict.fromkeys(reason for each in permitted for reason in each.asks)),
     )
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from aegis_gateway.application.directory import Claims, TenantView
 from aegis_gateway.domain.admit import BudgetClaim
-from aegis_gateway.domain.rate import RateClaim
+from aegis_gateway.domain.decision import Throttle
+from aegis_gateway.domain.rate import OF_POLICY, RateClaim
 from aegis_gateway.domain.registry import (
     ON_THE_FLY,
     TAG,
@@ -40,8 +41,9 @@ def claims_of(
     run: str,
     opens_run: bool,
     customer: str | None,
+    throttles: tuple[Throttle, ...] = (),
 ) -> tuple[tuple[RateClaim, ...], tuple[BudgetClaim, ...]]:
-    """The rates and budgets that apply to a call."""
+    """The rates and budgets that apply to a call; `throttles` are what the policies that match it add to the rates."""
     combination = (key.id, connector, tool, model)
     known = view.claims.get(combination)
     if known is None:
@@ -49,7 +51,7 @@ def claims_of(
         known = _claims(view.registry, agent, key, values)
         if len(view.claims) < CLAIMS_REMEMBERED_MAX:
             view.claims[combination] = known
-    if not known.later_rates and not known.later_budgets:
+    if not known.later_rates and not known.later_budgets and not throttles:
         return known.rates, known.budgets
     values = _values(view.registry, agent, key, connector, tool, model)
     values["run"] = run
@@ -65,6 +67,7 @@ def claims_of(
         for budget in known.later_budgets
         if budget.id == agent.budget or _applies(budget.match, budget.per, values)
     ]
+    rates += [_throttle_claim(throttle, values) for throttle in throttles]
     return (*known.rates, *rates), (*known.budgets, *budgets)
 
 
@@ -134,6 +137,17 @@ def _rate_claim(rate: Rate, values: Values) -> RateClaim:
         burst=rate.burst,
         delay_ns=rate.delay_ns,
         mode=rate.mode,
+    )
+
+
+def _throttle_claim(throttle: Throttle, values: Values) -> RateClaim:
+    return RateClaim(
+        rate=f"{OF_POLICY}{throttle.policy}",
+        scope=_scope((throttle.per,), values),
+        limit=throttle.limit,
+        period_ns=throttle.period_ns,
+        burst=throttle.limit,
+        mode=throttle.mode,
     )
 
 

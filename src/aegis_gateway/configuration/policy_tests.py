@@ -22,8 +22,8 @@ from aegis_gateway.configuration.yaml_source import Path, read_yaml
 from aegis_gateway.domain.errors import ConfigurationError, Problem
 from aegis_gateway.domain.registry import Operation, Registry
 
-Expectation = Literal["allow", "deny", "error"]
-EXPECTATIONS: tuple[Expectation, ...] = ("allow", "deny", "error")
+Expectation = Literal["allow", "deny", "require_approval", "error"]
+EXPECTATIONS: tuple[Expectation, ...] = ("allow", "deny", "require_approval", "error")
 
 APIS = ("chat", "responses", "messages", "gemini", "embeddings")
 NOON = datetime(2026, 1, 7, 12)  # noqa: DTZ001 - in whichever zone the tenant is

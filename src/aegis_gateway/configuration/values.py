@@ -9,6 +9,7 @@ from datetime import date
 from decimal import Decimal
 
 from aegis_gateway.configuration.words import CONTROL, instead, shown, unfit
+from aegis_gateway.domain.duration import duration_ns
 from aegis_gateway.domain.window import YearStart
 
 ID_CHARACTERS_MAX = 64
@@ -17,14 +18,6 @@ COUNT_MAX = 10**15
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _ARGUMENT_NAME = re.compile(r"(?!__)[A-Za-z_][A-Za-z0-9_]{0,63}")
-_DURATION = re.compile(r"([1-9][0-9]{0,8})(ms|s|m|h|d)")
-_DURATION_NS = {
-    "ms": 1_000_000,
-    "s": 1_000_000_000,
-    "m": 60_000_000_000,
-    "h": 3_600_000_000_000,
-    "d": 86_400_000_000_000,
-}
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _MONTH_AND_DAY = re.compile(r"(\d\d)-(\d\d)")
 _YEARS = range(1970, 2200)
@@ -137,9 +130,8 @@ def timezone(value: object) -> str:
 
 def duration(value: object) -> int:
     """A duration in nanoseconds, written as `250ms`, `1s`, `1m`, `1h` or `1d`."""
-    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    nanoseconds = int(match[1]) * _DURATION_NS[match[2]] if match else 0
-    if not 0 < nanoseconds <= 366 * _DURATION_NS["d"]:
+    nanoseconds = duration_ns(value) if isinstance(value, str) else None
+    if nanoseconds is None:
         unfit(f"is {shown(value)}; write a time with its unit, as in 250ms, 1s, 1m, 1h or 1d")
     return nanoseconds
 

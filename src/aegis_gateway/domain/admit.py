@@ -124,7 +124,7 @@ def admit(
             if would.effect == "allow":
                 arrivals[rate.rate, rate.scope] = would.arrivals[rate.rate, rate.scope]
             else:
-                shadow.append(Shadow(rule=f"rate:{rate.rate}", would="throttle"))
+                shadow.append(Shadow(rule=rate.rule, would="throttle"))
     for budget, window in claims:
         if budget.mode == "shadow":
             would = alone(budget=((budget, window),))
@@ -230,11 +230,12 @@ def _needed(budget: BudgetClaim, quote: Quote, maximum: Mapping[str, int]) -> in
 
 def _rate_limited(rate: RateClaim, wait: int) -> Reason:
     seconds = rate.period_ns / 1_000_000_000
+    kind, subject = ("policy", rate.rule) if rate.is_of_policy else ("rate limit", rate.rate)
     return Reason(
         code="rate_limited",
-        subject=rate.rate,
+        subject=subject,
         wait_ns=wait,
-        message=f"rate limit `{rate.rate}` allows {rate.limit} calls in {seconds:g} s; "
+        message=f"{kind} `{subject}` allows {rate.limit} calls in {seconds:g} s; "
         f"try again in {-(-wait // 1_000_000) / 1000:.3f} s",
     )
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-Effect = Literal["allow", "deny", "throttle"]
+Effect = Literal["allow", "deny", "throttle", "require_approval"]
 
 ReasonCode = Literal[
     "permitted",
@@ -26,6 +26,8 @@ ReasonCode = Literal[
     "clock_fell_back",
     "capped",
     "downgraded",
+    "throttled",
+    "approval_required",
     "obligation_unfulfilled",
 ]
 
@@ -47,19 +49,32 @@ class Shadow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """What a rule in shadow would have changed about a call, had it alone been enforced beside the enforced ones.
 
     `rule` is a policy's id, or `budget:ID` or `rate:ID`. `error`: it could not be evaluated, and would have refused.
-    A `cap` is at `output_tokens_max`.
+    A `cap` is at `output_tokens_max`, `cost_max_nano_usd` or both.
     """
 
     rule: str
-    would: Literal["deny", "throttle", "cap", "downgrade", "allow", "error"]
+    would: Literal["deny", "throttle", "require_approval", "cap", "downgrade", "allow", "error"]
     message: str = ""
     output_tokens_max: int | None = None
+    cost_max_nano_usd: int | None = None
+
+
+class Throttle(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """A policy's limit on how often what it matches may be called: `limit` times in `period_ns`, for each `per`."""
+
+    policy: str
+    limit: int
+    period_ns: int
+    per: str = "agent"
+    mode: Mode = "enforce"
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """What the policies say of a call, before budgets and rates; and what those in shadow would have changed.
 
-    A call that is allowed may have to be lowered before it is sent: to `output_tokens_max`, to another `model`.
+    A call that is allowed may have to be lowered before it is sent: to `output_tokens_max`, to a maximum cost of
+    `cost_max_nano_usd`, to another `model`. `throttles` hold for it beside the configured rates, those in shadow
+    too, and where there are `asks`, a person has to agree before.
     """
 
     effect: Effect
@@ -67,10 +82,13 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     shadow: tuple[Shadow, ...] = ()
     output_tokens_max: int | None = None
     model: str | None = None
+    cost_max_nano_usd: int | None = None
+    throttles: tuple[Throttle, ...] = ()
+    asks: tuple[Reason, ...] = ()
 
     @property
     def permits(self) -> bool:
-        """Whether the call may go on to admission."""
+        """Whether the call may go on to admission, and there to a person, where one has to agree."""
         return self.effect == "allow"
 
 

@@ -10,19 +10,23 @@ Policies in shadow are evaluated with the others and change nothing; each is tol
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, Protocol
 
 import msgspec
 
-from aegis_gateway.domain.decision import Mode, Reason, ReasonCode, Shadow, Verdict
+from aegis_gateway.domain.decision import Mode, Reason, ReasonCode, Shadow, Throttle, Verdict
+from aegis_gateway.domain.duration import duration_text
+from aegis_gateway.domain.money import usd_text
 
-PolicyEffect = Literal["permit", "deny", "cap", "downgrade"]
+PolicyEffect = Literal["permit", "deny", "cap", "downgrade", "throttle", "require_approval"]
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """One policy as the combination sees it: its effect, the words its author gave it, and whether it acts.
 
-    A `cap` has `output_tokens_max`, a `downgrade` the `model` to call instead.
+    A `cap` has `output_tokens_max`, `cost_max_nano_usd` or both, a `downgrade` the `model` to call instead, a
+    `throttle` the `limit` on how often in `period_ns`, for each `per`.
     """
 
     id: str
@@ -31,6 +35,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode = "enforce"
     output_tokens_max: int | None = None
     model: str | None = None
+    cost_max_nano_usd: int | None = None
+    limit: int = 0
+    period_ns: int = 0
+    per: str = "agent"
 
 
 class PolicyFault(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,9 +81,10 @@ class Policies(Protocol):
 
 
 def judge(request: PolicyRequest, policies: Policies) -> Verdict:
-    """Combine what the policies say: errors refuse, then denials, then the want of a permit; the lowest cap holds.
+    """Combine what the policies say: errors refuse, then denials, then the want of a permit.
 
-    Downgrades to different models can't both be fulfilled, and refuse.
+    Downgrades to different models can't both be fulfilled, and refuse. The lowest caps hold, and every throttle; where
+    one policy asks for a person's agreement, all that do have to be answered.
     """
     evaluation = policies.evaluate(request)
     verdict = _enforced(request, evaluation)
@@ -98,20 +107,27 @@ def _enforced(request: PolicyRequest, evaluation: Evaluation) -> Verdict:
     targets = {policy.model for policy in downgrades}
     if len(targets) > 1:
         return Verdict(effect="deny", reasons=(_conflict(downgrades),))
-    caps = [policy for policy in matched if policy.output_tokens_max is not None]
+    caps = [policy for policy in matched if policy.effect == "cap"]
+    throttles = [policy for policy in evaluation.matched if policy.effect == "throttle"]
     return Verdict(
         effect="allow",
         reasons=(
             *(_permit(policy) for policy in permits),
             *(_cap(policy) for policy in caps),
+            *(_throttled(policy) for policy in throttles if policy.mode == "enforce"),
             *(_downgrade(policy) for policy in downgrades),
         ),
         model=next(iter(targets), None),
-        output_tokens_max=min(
-            (policy.output_tokens_max for policy in caps if policy.output_tokens_max is not None),
-            default=None,
-        ),
+        output_tokens_max=least(policy.output_tokens_max for policy in caps),
+        cost_max_nano_usd=least(policy.cost_max_nano_usd for policy in caps),
+        throttles=tuple(_throttle(policy) for policy in throttles),
+        asks=tuple(_asks(policy) for policy in matched if policy.effect == "require_approval"),
     )
+
+
+def least(limits: Iterable[int | None]) -> int | None:
+    """The lowest of some limits, where there is one."""
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _shadow(request: PolicyRequest, evaluation: Evaluation, verdict: Verdict) -> tuple[Shadow, ...]:
@@ -126,7 +142,16 @@ def _shadow(request: PolicyRequest, evaluation: Evaluation, verdict: Verdict) ->
             if policy.effect == "deny" and verdict.permits:
                 found.append(Shadow(rule=policy.id, would="deny"))
             elif policy.effect == "cap" and verdict.permits:
-                found.append(Shadow(rule=policy.id, would="cap", output_tokens_max=policy.output_tokens_max))
+                found.append(
+                    Shadow(
+                        rule=policy.id,
+                        would="cap",
+                        output_tokens_max=policy.output_tokens_max,
+                        cost_max_nano_usd=policy.cost_max_nano_usd,
+                    )
+                )
+            elif policy.effect == "require_approval" and verdict.permits and not verdict.asks:
+                found.append(Shadow(rule=policy.id, would="require_approval"))
             elif policy.effect == "downgrade" and verdict.permits:
                 if policy.model not in (verdict.model, request.resource):
                     found.append(Shadow(rule=policy.id, would="downgrade"))
@@ -157,7 +182,28 @@ def _permit(policy: Policy) -> Reason:
 
 
 def _cap(policy: Policy) -> Reason:
-    return _by(policy, "capped", f"caps the answer at {policy.output_tokens_max} tokens")
+    caps = []
+    if policy.output_tokens_max is not None:
+        caps.append(f"the answer at {policy.output_tokens_max} tokens")
+    if policy.cost_max_nano_usd is not None:
+        caps.append(f"the cost at {usd_text(policy.cost_max_nano_usd)}")
+    return _by(policy, "capped", f"caps {' and '.join(caps)}")
+
+
+def _throttle(policy: Policy) -> Throttle:
+    return Throttle(
+        policy=policy.id, limit=policy.limit, period_ns=policy.period_ns, per=policy.per, mode=policy.mode
+    )
+
+
+def _throttled(policy: Policy) -> Reason:
+    return _by(
+        policy, "throttled", f"lets {policy.limit} such calls through in {duration_text(policy.period_ns)}"
+    )
+
+
+def _asks(policy: Policy) -> Reason:
+    return _by(policy, "approval_required", "wants a person to agree to this")
 
 
 def _downgrade(policy: Policy) -> Reason:

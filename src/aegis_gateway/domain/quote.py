@@ -105,6 +105,19 @@ def capped(quote: Quote, tokens: int) -> Quote | None:
     return msgspec.structs.replace(quote, output=lower, maximum=maximum, expected=expected)
 
 
+def capped_cost(quote: Quote, cost_max_nano_usd: int) -> Quote | None:
+    """The quote at an output limit at which it can't cost more; None where none keeps it so low."""
+    if USD not in quote.maximum:
+        return None
+    if quote.maximum[USD] <= cost_max_nano_usd:
+        return quote
+    output = quote.output
+    tokens = -1 if output is None else output.tokens_within(USD, cost_max_nano_usd)
+    if output is None or tokens < output.min_tokens:
+        return None
+    return capped(quote, tokens)
+
+
 class HostedUse(msgspec.Struct, frozen=True, kw_only=True):
     """A tool that the provider would run itself: which, where the request turns it on, and how often at most."""
 

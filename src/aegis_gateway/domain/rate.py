@@ -10,6 +10,9 @@ import msgspec
 
 from aegis_gateway.domain.decision import Mode
 
+OF_POLICY = "policy:"
+"""What stands before a policy's id where its throttle is one rate among others; no rate has such a sign in its id."""
+
 
 class RateClaim(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One rate limit as it applies to one call: whose, how often, how far ahead of the pace.
@@ -24,6 +27,16 @@ class RateClaim(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     burst: int
     delay_ns: int = 0
     mode: Mode = "enforce"
+
+    @property
+    def rule(self) -> str:
+        """What it is called where rules are told of: `rate:ID`, or a policy's id alone."""
+        return self.rate.removeprefix(OF_POLICY) if self.is_of_policy else f"rate:{self.rate}"
+
+    @property
+    def is_of_policy(self) -> bool:
+        """Whether a policy wants it, rather than the configuration of rates."""
+        return self.rate.startswith(OF_POLICY)
 
     @property
     def interval_ns(self) -> int:

@@ -79,9 +79,11 @@ def _outcome(test: PolicyTest, view: TenantView) -> Outcome:
     except CallError as fault:
         field = (fault.field,) if fault.field else ()
         return Outcome(test=test, effect="error", names=field, words=(str(fault),))
-    names = tuple(name for reason in verdict.reasons for name in (reason.subject, reason.code) if name)
-    words = tuple(reason.message for reason in verdict.reasons)
-    return Outcome(test=test, effect="allow" if verdict.permits else "deny", names=names, words=words)
+    reasons = (*verdict.reasons, *verdict.asks)
+    names = tuple(name for reason in reasons for name in (reason.subject, reason.code) if name)
+    words = tuple(reason.message for reason in verdict.asks or verdict.reasons)
+    effect: Expectation = "deny" if not verdict.permits else "require_approval" if verdict.asks else "allow"
+    return Outcome(test=test, effect=effect, names=names, words=words)
 
 
 def _verdict(test: PolicyTest, view: TenantView) -> Verdict:

@@ -156,3 +156,52 @@ def test_downgrades() -> None:
     (found,) = judge(REQUEST, Answers(MAY, MAYBE)).shadow
     assert ("maybe", "downgrade") == (found.rule, found.would)
     assert () == judge(REQUEST, Answers(MAY, MAYBE, TO_MINI)).shadow
+
+
+ASK = Policy(id="ask", effect="require_approval", reason="a person has to agree")
+ASK_TOO = Policy(id="ask-too", effect="require_approval")
+ASKED = Policy(id="asked", effect="require_approval", mode="shadow")
+PACE = Policy(id="pace", effect="throttle", limit=5, period_ns=10**9)
+TRIED_PACE = Policy(id="tried-pace", effect="throttle", limit=1, period_ns=10**9, per="team", mode="shadow")
+CHEAP = Policy(id="cheap", effect="cap", cost_max_nano_usd=500)
+CHEAPER = Policy(id="cheaper", effect="cap", cost_max_nano_usd=400, output_tokens_max=70)
+
+
+def test_asking() -> None:
+    """What is permitted and asked about is still permitted, by those who are asked; a denial is not asked about."""
+    verdict = judge(REQUEST, Answers(MAY, ASK, ASK_TOO))
+    assert verdict.permits
+    assert [
+        ("approval_required", "ask", "a person has to agree"),
+        ("approval_required", "ask-too", "policy `ask-too` wants a person to agree to this"),
+    ] == [(each.code, each.subject, each.message) for each in verdict.asks]
+    assert ("deny", ()) == (judge(REQUEST, Answers(ASK)).effect, judge(REQUEST, Answers(ASK)).asks)
+    assert () == judge(REQUEST, Answers(MAY, NEVER, ASK)).asks
+
+
+def test_asking_in_shadow() -> None:
+    """It is told of where nobody is asked anyway."""
+    (found,) = judge(REQUEST, Answers(MAY, ASKED)).shadow
+    assert ("asked", "require_approval") == (found.rule, found.would)
+    assert () == judge(REQUEST, Answers(MAY, ASK, ASKED)).shadow
+    assert () == judge(REQUEST, Answers(NEVER, ASKED)).shadow
+
+
+def test_throttles() -> None:
+    """All of them hold, for what is permitted; those in shadow are no reason of the decision."""
+    verdict = judge(REQUEST, Answers(MAY, PACE, TRIED_PACE))
+    assert [("pace", 5, "agent", "enforce"), ("tried-pace", 1, "team", "shadow")] == [
+        (each.policy, each.limit, each.per, each.mode) for each in verdict.throttles
+    ]
+    assert ["may", "pace"] == [reason.subject for reason in verdict.reasons]
+    assert "policy `pace` lets 5 such calls through in 1s" == verdict.reasons[1].message
+    assert () == judge(REQUEST, Answers(PACE)).throttles
+
+
+def test_the_lowest_of_each_cap_holds() -> None:
+    """Tokens and dollars are capped each by the lowest that anyone says."""
+    verdict = judge(REQUEST, Answers(MAY, CHEAP, CHEAPER, SHORT))
+    assert (400, 70) == (verdict.cost_max_nano_usd, verdict.output_tokens_max)
+    assert "policy `cheaper` caps the answer at 70 tokens and the cost at $0.0000004" == (
+        verdict.reasons[2].message
+    )

@@ -45,7 +45,7 @@ from aegis_gateway.entrypoints.cli.session import Session, actor, listed, opened
 REFUSED = 3
 FOLLOW_INTERVAL_S = 0.5
 
-_EFFECTS = ("allow", "deny", "throttle")
+_EFFECTS = ("allow", "deny", "throttle", "require_approval")
 _STATES = ("refused", "reserved", "dispatched", "in_doubt", "settled", "released", "expired")
 _REASON_CHARACTERS_MAX = 500
 _PERSON = "person"

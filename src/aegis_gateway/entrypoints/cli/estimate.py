@@ -99,6 +99,7 @@ def _estimated(
             run="",
             opens_run=True,
             customer=None,
+            throttles=verdict.throttles,
         )
     except CallError as fault:
         raise ConfigurationError(str(fault)) from fault
@@ -111,8 +112,10 @@ def _estimated(
     ]
     lines = [_quote_line(described.model or "", quote)]
     lines += [Text(f"no upper bound: {why}") for why in dict.fromkeys(quote.unbounded.values())]
-    lines.append(Text.assemble(effect_text(verdict.effect), f"  {verdict.reasons[0].message}"))
-    refused = not verdict.permits
+    effect = "require_approval" if verdict.asks else verdict.effect
+    reasons = verdict.asks or verdict.reasons
+    lines.append(Text.assemble(effect_text(effect), f"  {reasons[0].message}"))
+    refused = effect != "allow"
     left: dict[str, object] = {}
     for standing in standings:
         each = standing.budget
@@ -138,8 +141,8 @@ def _estimated(
         "unbounded": quote.unbounded,
         "price_source": quote.price_source,
         "price_version": quote.price_version,
-        "effect": verdict.effect,
-        "reasons": [reason.message for reason in verdict.reasons],
+        "effect": effect,
+        "reasons": [reason.message for reason in reasons],
         "budgets": left,
         "refused": refused,
     }

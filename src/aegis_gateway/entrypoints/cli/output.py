@@ -24,8 +24,8 @@ from aegis_gateway.domain.rolling import length_of
 
 PIPED_WIDTH = 10_000
 
-EFFECT_STYLES = {"allow": "green", "deny": "red", "throttle": "yellow"}
-EFFECT_SIGNS = {"allow": "✓", "deny": "✗", "throttle": "≈"}
+EFFECT_STYLES = {"allow": "green", "deny": "red", "throttle": "yellow", "require_approval": "cyan"}
+EFFECT_SIGNS = {"allow": "✓", "deny": "✗", "throttle": "≈", "require_approval": "?"}
 STATE_WORDS = {"dispatched": "under way", "in_doubt": "in doubt"}
 STATE_STYLES = {"in_doubt": "bold magenta", "dispatched": "cyan", "reserved": "cyan"}
 

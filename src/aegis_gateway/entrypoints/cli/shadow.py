@@ -19,6 +19,7 @@ from aegis_gateway.entrypoints.cli.session import opened
 WOULD = {
     "deny": "would have refused",
     "throttle": "would have throttled",
+    "require_approval": "would have asked a person about",
     "cap": "would have capped",
     "downgrade": "would have downgraded",
     "allow": "would have allowed",
