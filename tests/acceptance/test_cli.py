@@ -603,7 +603,7 @@ def test_one_frame_of_top(installed: Aegis, gateway: Store) -> None:
     assert "policy `ceiling`: too dear" in shown
     found = installed.json("top")
     assert (12_300_000, "$0.0123") == (found["spent_today_nano_usd"], found["spent_today"])
-    assert {"allow": 2, "deny": 1, "throttle": 0} == found["calls_by_effect"]
+    assert {"allow": 2, "deny": 1, "throttle": 0, "require_approval": 0} == found["calls_by_effect"]
     assert {"in_doubt": 1} == found["open_calls"]
 
 
