@@ -170,6 +170,7 @@ def admission(
     verdict: Verdict = PERMITTED,
     attribution: Attribution = ATTRIBUTION,
     reserve_for_ns: int | None = None,
+    utilisation: int | None = None,
 ) -> Admit:
     """A judged call."""
     return Admit(
@@ -185,6 +186,7 @@ def admission(
         rates=rates,
         budgets=budgets,
         reserve_for_ns=reserve_for_ns,
+        utilisation=utilisation,
     )
 
 

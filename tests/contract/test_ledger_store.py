@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -47,6 +48,7 @@ from tests.ledgers import (
     DAY_NS,
     HOUR_NS,
     NOON_NS,
+    PERMITTED,
     SECOND_NS,
     Database,
     TurnableClock,
@@ -476,6 +478,49 @@ class TestDecisions:
         assert Stale(call="c1", epoch=2) == replies[0]
         assert ["c2", "c3"] == [admitted(reply).call for reply in replies[1:]]
         assert ["c2", "c3"] == [row["call"] for row in store.query("select call from call order by call")]
+
+    def test_what_policies_took_for_used_is_looked_at_under_the_lock(
+        self, ledger: Ledger, store: Store
+    ) -> None:
+        """A call that was judged by another utilisation is not decided, whatever was judged; the truth comes back."""
+        half = budget(limit=200)
+        refused = Verdict(effect="deny", reasons=PERMITTED.reasons)
+        assert (
+            Stale(call="c0", epoch=1, utilisation=0)
+            == (ledger.process([admission("c0", budgets=(half,), utilisation=50)])[0])
+        )
+        first, second, third, fourth = ledger.process(
+            [
+                admission("c1", budgets=(half,), utilisation=0),
+                admission("c2", budgets=(half,), utilisation=0),
+                admission("c3", budgets=(half,), utilisation=0, verdict=refused),
+                admission("c4", budgets=(half,), utilisation=50),
+            ]
+        )
+        assert "allow" == admitted(first).effect
+        assert [Stale(call=call, epoch=1, utilisation=50) for call in ("c2", "c3")] == [second, third]
+        assert "allow" == admitted(fourth).effect
+        assert [("c1",), ("c4",)] == [
+            (row["call"],) for row in store.query("select call from call order by call")
+        ]
+        decision = json.loads(store.query("select body from entry where call = 'c4'")[0]["body"])
+        assert 50 == decision["utilisation"]
+
+    def test_asking_holds_nothing(self, ledger: Ledger, store: Store) -> None:
+        """What a person has to agree to is recorded as such; what budgets would refuse is refused."""
+        asks = (Reason(code="approval_required", subject="ask", message="a person has to agree"),)
+        asking = msgspec.structs.replace(PERMITTED, asks=asks)
+        small = budget(limit=10)
+        asked, refused = ledger.process(
+            [admission("c1", verdict=asking), admission("c2", verdict=asking, budgets=(small,))]
+        )
+        assert ("require_approval", asks, "refused") == (
+            admitted(asked).effect,
+            admitted(asked).reasons,
+            admitted(asked).state,
+        )
+        assert ("deny", "budget_exhausted") == (admitted(refused).effect, admitted(refused).reasons[0].code)
+        assert [] == standings(store)
 
     def test_sweep_expires_what_waited_too_long(
         self, ledger: Ledger, store: Store, clock: TurnableClock

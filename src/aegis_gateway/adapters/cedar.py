@@ -148,7 +148,9 @@ class CedarPolicies:
                 PolicyFault(policy="", message=message) for message in answer.diagnostics.errors
             ) or (PolicyFault(policy="", message="the policies gave no decision"),)
             return Evaluation(faults=faults)
+        mentioned = policies.mentioned
         return Evaluation(
+            saw_utilisation=mentioned is None or "budget" in mentioned,
             matched=tuple(self._compiled.rules[name] for name in sorted(answer.diagnostics.reasons)),
             faults=tuple(self._fault(message) for message in sorted(answer.diagnostics.errors)),
         )

@@ -93,7 +93,12 @@ def _action(resource: str, arguments: Attributes) -> dict[str, Any]:
     # A call without a maximum has no `maximum_usd`, and a policy that asks for it then refuses. It must not have to ask
     # whether it is there: a ceiling that is skipped where nothing bounds the cost would be none.
     cost = _record({"expected_usd": _DECIMAL, "maximum_usd": _DECIMAL})
-    time = _record(dict.fromkeys(("hour", "weekday", "utc_hour", "utc_weekday"), _LONG))
+    time = _record(
+        {
+            **dict.fromkeys(("hour", "weekday", "utc_hour", "utc_weekday"), _LONG),
+            "business_hours": _BOOLEAN,
+        }
+    )
     context = _record(
         {
             "args": _record(arguments),
@@ -101,6 +106,10 @@ def _action(resource: str, arguments: Attributes) -> dict[str, Any]:
             "cost": cost,
             "time": time,
             "customer": {**_STRING, "required": False},
+            "run": _STRING,
+            "depth": _LONG,
+            "parent": {**_STRING, "required": False},
+            "budget": _record({"utilisation": _LONG}),
         }
     )
     return {"appliesTo": {"principalTypes": ["Agent"], "resourceTypes": [resource], "context": context}}

@@ -51,6 +51,7 @@ from aegis_gateway.domain.admit import (
     Standings,
     admit,
     instances_key,
+    utilisation,
 )
 from aegis_gateway.domain.decision import Reason
 from aegis_gateway.domain.entry import ENTRY_VERSION, canonical, time_text
@@ -248,6 +249,11 @@ class Batch:
             is_same = command.name is not None and command.name.request == known.request
             return Known(call=command.call, first=known.call, is_same=is_same)
         windows = self._claim_windows[command.call]
+        standings = self._standings_for(command, windows)
+        if command.utilisation is not None:
+            used = utilisation(command.budgets, standings)
+            if used != command.utilisation:
+                return Stale(call=command.call, epoch=head.epoch, utilisation=used)
         if not command.verdict.permits:
             admission = Admission(effect=command.verdict.effect, reasons=command.verdict.reasons)
         elif command.tenant in self._fallen:
@@ -255,7 +261,6 @@ class Batch:
         elif command.quote is None:
             admission = Admission(effect="deny", reasons=command.verdict.reasons)
         else:
-            standings = self._standings_for(command, windows)
             admission = admit(command.quote, command.rates, command.budgets, standings, now_ns)
             if admission.effect == "allow" and command.verdict.asks:
                 # Asking holds nothing, and nobody is asked about a call that budgets or rates would refuse.

@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import re
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
+from aegis_gateway.application.call_ids import CallIds
 from aegis_gateway.application.claims import claims_of
 from aegis_gateway.application.commands import (
     Admit,
@@ -56,7 +56,7 @@ _JUDGED_AGAIN_MAX = 8
 WAITING_MAX = 1_024
 """How many calls of one worker may wait for a rate limit's next turn."""
 
-_CALL_ID = re.compile(r"call_[0-9a-f]{32}")
+UTILISATIONS_REMEMBERED_MAX = 65_536
 
 CATCH_UP_INTERVAL_S = 1.0
 CATCH_UP_BATCH = 256
@@ -146,6 +146,19 @@ Describe: TypeAlias = Callable[[TenantView, str | None], D]
 """How a door describes a call under a registry: as it was asked, or as one of another model."""
 
 
+class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a call's circumstances policies see: when, in which run, for which call and customer, and how much of its
+    budgets is used, as the last threshold that one of them has passed, in percent.
+    """
+
+    now_ns: int
+    run: str = ""
+    parent: str | None = None
+    depth: int = 0
+    customer: str | None = None
+    utilisation: int = 0
+
+
 class Judgement(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):
     """A call as it is to be sent, what the policies say of it, and its quote, where it has one.
 
@@ -178,6 +191,8 @@ class Calls:
         self._pepper = pepper
         self._seen_key = random_bytes(32)
         self._runs = Runs(pepper, random_bytes)
+        self._ids = CallIds(pepper, random_bytes)
+        self._utilisations: dict[tuple[str, str], int] = {}
         self._waiting = 0
         self._late: list[Settle | Lose] = []
         self._catching_up: asyncio.Task[None] | None = None
@@ -246,24 +261,37 @@ class Calls:
             CallRepeated: its name is that of a call before; nothing was decided.
             LedgerUnavailable: the decision could not be made durable.
         """
-        call = self._new_id()
-        run = ""
+        call, run = "", ""
+        utilisation: int | None = None
         await self._directory.keep_current(self._clock.now_ns())
         for _ in range(_JUDGED_AGAIN_MAX):
             known = await self.identify(key)
             view, copy = known.view, self._directory.copy
             try:
                 agent = self._valid_agent(known)
-                judgement = judgement_of(view, agent, describe, self._clock.now_ns(), context.customer)
-                _check_context(context, view)
+                tenant = view.registry.tenant
+                depth = self._ids.depth_below(context.parent, tenant)
+                _check_customer(context.customer, view)
+                call = call or self._ids.mint(tenant, depth, self._clock.now_ns())
+                run = run or self._run(context, view, agent, known.key)
+                circumstances = Circumstances(
+                    now_ns=self._clock.now_ns(),
+                    run=run,
+                    parent=context.parent,
+                    depth=depth,
+                    customer=context.customer,
+                    utilisation=self._utilisations.get((tenant, agent.id), 0)
+                    if utilisation is None
+                    else utilisation,
+                )
+                judgement = judgement_of(view, agent, describe, circumstances)
             except CallError:
                 # What is wrong by this copy may be right by now, and no ledger will say so: look before saying no.
                 await self._directory.refresh_if_changed()
                 if self._directory.copy is copy:
                     raise
                 continue
-            run = run or self._run(context, view, agent, known.key)
-            command = self._admission(call, known.key, agent, view, judgement, context, run)
+            command = self._admission(call, known.key, agent, view, judgement, context, circumstances)
             reply = await self._ledger.ask(command)
             if isinstance(reply, Admitted):
                 if reply.wait_ns:
@@ -281,7 +309,12 @@ class Calls:
                 )
             if isinstance(reply, Known):
                 raise CallRepeated(reply.first, is_same=reply.is_same)
-            if isinstance(reply, Stale):
+            if isinstance(reply, Stale) and reply.utilisation is not None:
+                utilisation = reply.utilisation
+                if len(self._utilisations) >= UTILISATIONS_REMEMBERED_MAX:
+                    self._utilisations.clear()
+                self._utilisations[tenant, agent.id] = utilisation
+            elif isinstance(reply, Stale):
                 await self._directory.refresh(view.registry.tenant, reply.epoch)
         raise LedgerUnavailable("the configuration keeps changing; try again in a moment")
 
@@ -408,7 +441,7 @@ class Calls:
         view: TenantView,
         judgement: Judgement[Described],
         context: CallContext,
-        run: str,
+        circumstances: Circumstances,
     ) -> Admit:
         registry, described = view.registry, judgement.described
         rates, budgets = claims_of(
@@ -418,7 +451,7 @@ class Calls:
             connector=described.connector,
             tool=described.tool,
             model=described.model,
-            run=run,
+            run=circumstances.run,
             opens_run=context.run is None,
             customer=context.customer,
             throttles=judgement.verdict.throttles,
@@ -440,8 +473,9 @@ class Calls:
                 tool=described.tool,
                 model=described.model,
                 region=described.region,
-                run=run,
+                run=circumstances.run,
                 parent=context.parent,
+                depth=circumstances.depth,
                 retry=context.retry,
                 customer=context.customer,
                 downgraded_from=judgement.downgraded_from,
@@ -455,6 +489,7 @@ class Calls:
             rates=rates,
             budgets=budgets,
             name=_call_name(context, view, agent.id, described),
+            utilisation=circumstances.utilisation if judgement.verdict.saw_utilisation else None,
         )
 
     def _arguments_record(self, view: TenantView, described: Described) -> ArgumentsRecord:
@@ -465,11 +500,6 @@ class Calls:
             hmac=hmac.digest(view.arguments_key, described.canonical, "sha256").hex(),
             summary=described.summary,
         )
-
-    def _new_id(self) -> str:
-        """A call's id: its time in milliseconds, then 80 random bits, so that ids sort by time."""
-        milliseconds = self._clock.now_ns() // 1_000_000
-        return f"call_{milliseconds:012x}{self._random_bytes(10).hex()}"
 
 
 def remaining_nano_usd(budgets: tuple[BudgetClaim, ...], balances: tuple[Standing, ...]) -> int | None:
@@ -483,22 +513,16 @@ def remaining_nano_usd(budgets: tuple[BudgetClaim, ...], balances: tuple[Standin
     return min(left) if left else None
 
 
-def _check_context(context: CallContext, view: TenantView) -> None:
-    """Make sure that what a caller says of a call can be put into the record.
+def _check_customer(customer: str | None, view: TenantView) -> None:
+    """Make sure that a call may be put down to whom its caller says that it serves.
 
     Raises:
-        CallError: the customer is not registered, or the parent is no call's id.
+        CallError: the customer is not registered.
     """
-    customer, parent = context.customer, context.parent
     if customer is not None and customer not in view.registry.customers:
         raise CallError(
             f"customer `{customer[:64]}` is not registered; add it under `customers`, or leave `Aegis-Customer` out",
             field="aegis-customer",
-        )
-    if parent is not None and not _CALL_ID.fullmatch(parent):
-        raise CallError(
-            f"`{parent[:64]}` is no call's id; send on what `Aegis-Decision-Id` said of the calling one",
-            field="aegis-parent-id",
         )
 
 
@@ -536,7 +560,7 @@ def connector_of(view: TenantView, described: Described) -> Connector:
 
 
 def judgement_of(
-    view: TenantView, agent: Agent, describe: Describe[D], now_ns: int, customer: str | None = None
+    view: TenantView, agent: Agent, describe: Describe[D], circumstances: Circumstances
 ) -> Judgement[D]:
     """Describe a call, judge it, and lower it as the policies ask. One that becomes another model's is judged again.
 
@@ -546,7 +570,7 @@ def judgement_of(
     described = describe(view, None)
     if isinstance(described.quote, Reason):
         return Judgement(described=described, verdict=refusal(described.quote))
-    first, quote = judged(agent, described, described.quote, view, now_ns, customer)
+    first, quote = judged(agent, described, described.quote, view, circumstances)
     model = first.model
     if model is None or model == described.model:
         return Judgement(described=described, verdict=first, quote=quote)
@@ -557,7 +581,7 @@ def judgement_of(
             described, f"a policy has model `{model}` called instead, and that can't be: {why}"
         )
         return Judgement(described=described, verdict=refused, quote=quote)
-    second, lower_quote = judged(agent, lower, lower.quote, view, now_ns, customer)
+    second, lower_quote = judged(agent, lower, lower.quote, view, circumstances)
     if second.model not in (None, model):
         refused = _unfulfilled(
             described, f"policies ask for `{model}`, and then for `{second.model}` instead"
@@ -589,14 +613,13 @@ def judged(
     described: Described,
     quote: Quote,
     view: TenantView,
-    now_ns: int,
-    customer: str | None = None,
+    circumstances: Circumstances,
 ) -> tuple[Verdict, Quote]:
     """What the policies say of a call, and the quote of it as it is to be sent: lowered, if they cap it.
 
     What cannot be lowered as they ask is refused.
     """
-    context = _policy_context(agent, described, quote, moment(view.registry.zone, now_ns), customer)
+    context = _policy_context(agent, described, quote, view, circumstances)
     verdict = _judged(agent, described, context, view.policies)
     lower = _lowered(described, quote, verdict.output_tokens_max, verdict.cost_max_nano_usd)
     if isinstance(lower, str):
@@ -668,11 +691,12 @@ def _judged(agent: Agent, described: Described, context: dict[str, object], poli
         model=next(iter(models), None),
         throttles=tuple(dict.fromkeys(throttle for each in permitted for throttle in each.throttles)),
         asks=tuple(dict.fromkeys(reason for each in permitted for reason in each.asks)),
+        saw_utilisation=any(each.saw_utilisation for each in permitted),
     )
 
 
 def _policy_context(
-    agent: Agent, described: Described, quote: Quote, time: dict[str, object], customer: str | None
+    agent: Agent, described: Described, quote: Quote, view: TenantView, circumstances: Circumstances
 ) -> dict[str, object]:
     cost: dict[str, object] = {"expected_usd": usd_rounded_up(quote.expected.get(USD, 0), POLICY_DECIMALS)}
     if USD in quote.maximum:
@@ -681,10 +705,15 @@ def _policy_context(
         "args": described.arguments,
         "environment": agent.environment,
         "cost": cost,
-        "time": time,
+        "time": moment(view.registry.zone, circumstances.now_ns, view.registry.business_hours),
+        "run": circumstances.run,
+        "depth": circumstances.depth,
+        "budget": {"utilisation": circumstances.utilisation},
     }
-    if customer is not None:
-        context["customer"] = customer
+    if circumstances.parent is not None:
+        context["parent"] = circumstances.parent
+    if circumstances.customer is not None:
+        context["customer"] = circumstances.customer
     return context
 
 

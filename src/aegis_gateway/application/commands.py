@@ -43,6 +43,7 @@ class Attribution(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     customer: str | None = None
     downgraded_from: str | None = None
     saved_nano_usd: int = 0
+    depth: int = 0
 
 
 class ArgumentsRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -69,6 +70,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True
     """Record a judged call and, if it was permitted, take it into its rates and budgets.
 
     `epoch` is the tenant's epoch that the call was judged under; another one in the ledger sends it back.
+    `utilisation` is what the policies took for used of its budgets, where they looked; another one sends it back too.
     An immediate call is committed as `dispatched`; one that will wait (`reserve_for_ns`) as `reserved`.
     """
 
@@ -85,6 +87,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True
     budgets: tuple[BudgetClaim, ...] = ()
     reserve_for_ns: int | None = None
     name: CallName | None = None
+    utilisation: int | None = None
 
 
 class Dispatch(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
@@ -170,10 +173,14 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=T
 
 
 class Stale(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
-    """The tenant's configuration, agents or keys have changed: judge again under this epoch or a later one."""
+    """The tenant's configuration, agents or keys have changed: judge again under this epoch or a later one.
+
+    Or more or less of its budgets is used than the policies took for it: judge again with this `utilisation`.
+    """
 
     call: str
     epoch: int
+    utilisation: int | None = None
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):

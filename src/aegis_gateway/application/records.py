@@ -52,6 +52,10 @@ def decision_record(
         record["downgrade"] = {"from": who.downgraded_from, "saved_nano_usd": str(who.saved_nano_usd)}
     if shadow:
         record["shadow"] = shadow_record(shadow)
+    if who.depth:
+        record["depth"] = who.depth
+    if command.utilisation is not None:
+        record["utilisation"] = command.utilisation
     if who.retry:
         record["retry"] = who.retry
     if quote is not None:

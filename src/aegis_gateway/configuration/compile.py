@@ -35,6 +35,7 @@ from aegis_gateway.configuration.problems import Problems
 from aegis_gateway.configuration.scaling import scaled
 from aegis_gateway.configuration.words import listed
 from aegis_gateway.configuration.yaml_source import Path
+from aegis_gateway.domain.moment import BusinessHours
 from aegis_gateway.domain.money import NANO_PER_USD
 from aegis_gateway.domain.registry import (
     BUILT_IN_QUANTITIES,
@@ -88,10 +89,19 @@ def compile_tenant(
         for name, entry in entries.connectors.items()
     }
     tell_of_clashing_tools(connectors.values(), (*path, "connectors"), problems)
+    hours = settings.business_hours
+    if hours.from_hour >= hours.to_hour:
+        told = (
+            f"end at {hours.to_hour}, not after they begin; write hours of one day, as in {{from: 9, to: 17}}"
+        )
+        problems.add((*path, "business_hours"), told)
     return Registry(
         tenant=tenant,
         name=settings.name or tenant,
         zone=settings.timezone,
+        business_hours=BusinessHours(
+            from_hour=hours.from_hour, to_hour=hours.to_hour, weekdays=hours.weekdays
+        ),
         teams={
             name: Team(
                 id=name,

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from aegis_gateway.domain.moment import OFFICE, BusinessHours
 from aegis_gateway.domain.money import NANO_PER_USD, UnitPrice, usd_text
 from aegis_gateway.domain.price import CALL_KINDS, ModelPrice, ToolPrice
 from aegis_gateway.domain.registry import (
@@ -46,6 +47,8 @@ def describe(registry: Registry | None) -> dict[str, Fields]:
     if registry is None:
         return {}
     described = {f"tenant {registry.tenant}": {"name": registry.name, "timezone": registry.zone}}
+    if registry.business_hours != OFFICE:
+        described[f"tenant {registry.tenant}"]["business_hours"] = _business_hours(registry.business_hours)
 
     def add(kind: str, things: Iterable[Any], fields: Callable[[Any], Fields]) -> None:
         for thing in things:
@@ -64,6 +67,11 @@ def describe(registry: Registry | None) -> dict[str, Fields]:
     add("budget", registry.budgets.values(), lambda budget: _budget(budget, registry))
     add("rate", registry.rates.values(), _rate)
     return described
+
+
+def _business_hours(hours: BusinessHours) -> str:
+    weekdays = ", ".join(map(str, hours.weekdays))
+    return f"{hours.from_hour} to {hours.to_hour} on [{weekdays}]"
 
 
 def _quantity(quantity: Quantity) -> Fields:

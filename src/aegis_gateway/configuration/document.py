@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 
 from aegis_gateway.configuration import http_values, references, values
 from aegis_gateway.domain.decision import Mode
+from aegis_gateway.domain.moment import OFFICE
 from aegis_gateway.domain.network import NETWORKS, Network
 from aegis_gateway.domain.registry import (
     CONNECTOR_KINDS,
@@ -295,11 +296,22 @@ class RateEntry(Entry):
     mode: LimitMode = "enforce"
 
 
+class BusinessHoursEntry(Entry):
+    """When people are at work, in the tenant's zone."""
+
+    from_hour: Annotated[int, PlainValidator(values.whole(0, 23))] = Field(
+        default=OFFICE.from_hour, alias="from"
+    )
+    to_hour: Annotated[int, PlainValidator(values.whole(1, 24))] = Field(default=OFFICE.to_hour, alias="to")
+    weekdays: Annotated[tuple[int, ...], PlainValidator(values.weekdays)] = OFFICE.weekdays
+
+
 class TenantEntry(Entry):
     """A tenant. Its sections are taken as they stand; their entries are checked one by one."""
 
     name: Text | None = None
     timezone: Timezone = "UTC"
+    business_hours: BusinessHoursEntry = BusinessHoursEntry()
     fiscal_year_starts: Annotated[YearStart, PlainValidator(values.month_and_day)] = CALENDAR_YEAR
     quantities: Any = None
     customers: Any = None

@@ -19,6 +19,7 @@ from aegis_gateway.configuration.problems import Problems
 from aegis_gateway.configuration.references import Known
 from aegis_gateway.configuration.words import instead, listed, shown, unfit
 from aegis_gateway.configuration.yaml_source import Path, read_yaml
+from aegis_gateway.domain.admit import THRESHOLDS
 from aegis_gateway.domain.errors import ConfigurationError, Problem
 from aegis_gateway.domain.registry import Operation, Registry
 
@@ -50,6 +51,13 @@ def _at(value: object) -> datetime:
     return instant
 
 
+def _threshold(value: object) -> int:
+    if value not in (0, *THRESHOLDS) or isinstance(value, bool):
+        thresholds = listed([str(each) for each in (0, *THRESHOLDS)])
+        unfit(f"is {shown(value)}; policies see the last threshold that was passed, one of {thresholds}")
+    return value
+
+
 def _names(value: object) -> tuple[str, ...]:
     names = value if isinstance(value, list) else [value]
     for name in names:
@@ -72,6 +80,8 @@ class TestEntry(Entry):
     request: dict[str, Any] = Field(default={})
     at: Annotated[datetime, PlainValidator(_at)] = NOON
     customer: CustomerId | None = None
+    depth: Annotated[int, PlainValidator(values.whole(0, 255))] = 0
+    utilisation: Annotated[int, PlainValidator(_threshold)] = 0
     expect: Annotated[str, PlainValidator(_expectation)] = Field(
         description="what must be decided", examples=["deny"]
     )
@@ -81,7 +91,8 @@ class TestEntry(Entry):
 class PolicyTest(msgspec.Struct, frozen=True, kw_only=True):
     """One test: whose call of what, and what must be decided; `because` are ids of policies, codes or fields.
 
-    `args` are an operation's arguments by name, `request` fields of a model API's body, `at` is in the tenant's zone.
+    `args` are an operation's arguments by name, `request` fields of a model API's body, `at` is in the tenant's zone,
+    `depth` is how many calls deep it is, `utilisation` how much of its budgets is used, in percent.
     """
 
     file: str
@@ -96,6 +107,8 @@ class PolicyTest(msgspec.Struct, frozen=True, kw_only=True):
     request: dict[str, Any]
     at: datetime
     customer: str | None
+    depth: int
+    utilisation: int
     expect: Expectation
     because: tuple[str, ...] = ()
 
@@ -223,6 +236,8 @@ def _test(entry: TestEntry, tenant: str, file: str, line: int) -> PolicyTest:
         request=entry.request,
         at=entry.at,
         customer=entry.customer,
+        depth=entry.depth,
+        utilisation=entry.utilisation,
         expect=cast(Expectation, entry.expect),
         because=entry.because,
     )

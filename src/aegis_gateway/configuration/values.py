@@ -145,6 +145,14 @@ def month_and_day(value: object) -> YearStart:
     return month, day_
 
 
+def weekdays(value: object) -> tuple[int, ...]:
+    """Days of the week: 1 is Monday, 7 Sunday."""
+    days = value if isinstance(value, list) else [value]
+    if not days or any(isinstance(each, bool) or each not in range(1, 8) for each in days):
+        unfit(f"is {shown(value)}; write days of the week from 1, Monday, to 7, as in [1, 2, 3, 4, 5]")
+    return tuple(sorted(set(days)))
+
+
 def day(value: object) -> date:
     """A day, written as `2026-10-01`."""
     if isinstance(value, str) and _DAY.fullmatch(value) and int(value[:4]) in _YEARS:

@@ -30,6 +30,9 @@ RateKey = tuple[str, str]
 INSTANCES = "#instances"
 """What follows a budget's id where its balances are counted; no id has such a sign in it."""
 
+THRESHOLDS = (50, 80, 100)
+"""What policies see of how much of a budget is used: the last of these that it has passed, in percent."""
+
 _DAY_NS = 24 * 3_600 * 1_000_000_000
 
 
@@ -88,6 +91,17 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
 def instances_key(budget: BudgetClaim, now_ns: int) -> StandingKey:
     """Where it is counted how many balances of a budget an agent opened on a day (in UTC)."""
     return (f"{budget.budget}{INSTANCES}", budget.instances_of, f"{now_ns // _DAY_NS}")
+
+
+def utilisation(budgets: tuple[BudgetClaim, ...], standings: Standings) -> int:
+    """The highest threshold that any enforced budget of a call has passed before it, in percent; 0 below all."""
+    passed = 0
+    for budget, window in zip(budgets, standings.windows, strict=True):
+        if budget.mode == "enforce":
+            standing = standings.balances.get((budget.budget, budget.scope, window.label), Standing())
+            used = budget.limit - standing.available(budget.limit)
+            passed = max(passed, *(each for each in (0, *THRESHOLDS) if 100 * used >= each * budget.limit))
+    return passed
 
 
 def admit(

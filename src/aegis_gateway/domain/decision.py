@@ -74,7 +74,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     A call that is allowed may have to be lowered before it is sent: to `output_tokens_max`, to a maximum cost of
     `cost_max_nano_usd`, to another `model`. `throttles` hold for it beside the configured rates, those in shadow
-    too, and where there are `asks`, a person has to agree before.
+    too, and where there are `asks`, a person has to agree before. `saw_utilisation`: it may depend on how much of its
+    budgets is used.
     """
 
     effect: Effect
@@ -85,6 +86,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     cost_max_nano_usd: int | None = None
     throttles: tuple[Throttle, ...] = ()
     asks: tuple[Reason, ...] = ()
+    saw_utilisation: bool = False
 
     @property
     def permits(self) -> bool:

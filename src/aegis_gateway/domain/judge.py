@@ -50,10 +50,14 @@ class PolicyFault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
-    """All policies that matched a call, and all that erred on it, each sorted by id."""
+    """All policies that matched a call, and all that erred on it, each sorted by id.
+
+    `saw_utilisation`: some of them look at how much of its budgets is used.
+    """
 
     matched: tuple[Policy, ...] = ()
     faults: tuple[PolicyFault, ...] = ()
+    saw_utilisation: bool = False
 
 
 class PolicyRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +93,9 @@ def judge(request: PolicyRequest, policies: Policies) -> Verdict:
     evaluation = policies.evaluate(request)
     verdict = _enforced(request, evaluation)
     shadow = _shadow(request, evaluation, verdict)
-    return msgspec.structs.replace(verdict, shadow=shadow) if shadow else verdict
+    if not shadow and not evaluation.saw_utilisation:
+        return verdict
+    return msgspec.structs.replace(verdict, shadow=shadow, saw_utilisation=evaluation.saw_utilisation)
 
 
 def _enforced(request: PolicyRequest, evaluation: Evaluation) -> Verdict:

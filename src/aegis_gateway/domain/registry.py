@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from aegis_gateway.domain.decision import Mode
+from aegis_gateway.domain.moment import OFFICE, BusinessHours
 from aegis_gateway.domain.money import UnitPrice
 from aegis_gateway.domain.network import Network
 from aegis_gateway.domain.price import Kind, ModelPrice, ToolPrice
@@ -252,6 +253,7 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
     budgets: dict[str, Budget]
     rates: dict[str, Rate]
     customers: dict[str, Customer] = {}
+    business_hours: BusinessHours = OFFICE
 
 
 BUILT_IN_QUANTITIES: dict[str, Quantity] = {

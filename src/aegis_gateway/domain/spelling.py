@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 
 def did_you_mean(written: object, known: Iterable[str]) -> str | None:
-    """The known name that comes closest, if any is close."""
+    """The known name that comes closest, if any is close: people rather misspell a name's end than its beginning."""
     names = {name.lower(): name for name in sorted(known)}
-    close = difflib.get_close_matches(str(written).lower()[:200], names, n=1, cutoff=0.6)
-    return names[close[0]] if close else None
+    meant = str(written).lower()[:200]
+    close = difflib.get_close_matches(meant, names, cutoff=0.6)
+    return names[max(close, key=lambda name: name[:2] == meant[:2])] if close else None

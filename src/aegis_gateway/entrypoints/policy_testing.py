@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from aegis_gateway.application.calls import Describe, Described, judgement_of
+from aegis_gateway.application.calls import Circumstances, Describe, Described, judgement_of
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.configuration.policy_tests import Expectation, PolicyTest, operation_of
 from aegis_gateway.domain.decision import Verdict
@@ -88,7 +88,10 @@ def _outcome(test: PolicyTest, view: TenantView) -> Outcome:
 
 def _verdict(test: PolicyTest, view: TenantView) -> Verdict:
     agent = view.registry.agents[test.agent]
-    return judgement_of(view, agent, _describing(test, view), _instant_ns(test, view), test.customer).verdict
+    circumstances = Circumstances(
+        now_ns=_instant_ns(test, view), customer=test.customer, depth=test.depth, utilisation=test.utilisation
+    )
+    return judgement_of(view, agent, _describing(test, view), circumstances).verdict
 
 
 def _instant_ns(test: PolicyTest, view: TenantView) -> int:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aegis_gateway.domain.moment import moment
+from aegis_gateway.domain.moment import BusinessHours, moment
 
 
 def at(text: str) -> int:
@@ -31,9 +31,27 @@ def at(text: str) -> int:
 )
 def test_hours_and_weekdays(zone: str, text: str, expected: tuple[int, ...]) -> None:
     """There and in UTC."""
-    assert dict(zip(("hour", "weekday", "utc_hour", "utc_weekday"), expected, strict=True)) == moment(
-        zone, at(text)
-    )
+    found = moment(zone, at(text))
+    assert expected == tuple(found[name] for name in ("hour", "weekday", "utc_hour", "utc_weekday"))
+
+
+@pytest.mark.parametrize(
+    ("zone", "text", "hours", "open_"),
+    [
+        ("UTC", "2026-11-27T08:59:59Z", BusinessHours(), False),
+        ("UTC", "2026-11-27T09:00:00Z", BusinessHours(), True),
+        ("UTC", "2026-11-27T16:59:59Z", BusinessHours(), True),
+        ("UTC", "2026-11-27T17:00:00Z", BusinessHours(), False),
+        ("UTC", "2026-11-28T12:00:00Z", BusinessHours(), False),  # a Saturday
+        ("UTC", "2026-11-28T12:00:00Z", BusinessHours(weekdays=(6, 7)), True),
+        ("America/New_York", "2026-11-27T14:00:00Z", BusinessHours(), True),  # 9 in the morning there
+        ("America/New_York", "2026-11-27T13:59:59Z", BusinessHours(), False),
+        ("UTC", "2026-11-27T23:59:59Z", BusinessHours(from_hour=0, to_hour=24), True),
+    ],
+)
+def test_business_hours(zone: str, text: str, hours: BusinessHours, open_: bool) -> None:
+    """From one full hour to before another, where the tenant is."""
+    assert open_ is moment(zone, at(text), hours)["business_hours"]
 
 
 @given(
@@ -51,4 +69,5 @@ def test_it_is_the_clock_s(instant_ns: int, zone: str) -> None:
         "weekday": there.isoweekday(),
         "utc_hour": utc.hour,
         "utc_weekday": utc.isoweekday(),
+        "business_hours": there.isoweekday() < 6 and 9 <= there.hour < 17,
     } == moment(zone, instant_ns)

@@ -10,7 +10,7 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from aegis_gateway.application.calls import judgement_of
+from aegis_gateway.application.calls import Circumstances, judgement_of
 from aegis_gateway.application.claims import claims_of
 from aegis_gateway.domain.errors import CallError, ConfigurationError
 from aegis_gateway.domain.money import usd_text
@@ -82,7 +82,10 @@ def _estimated(
         raise ConfigurationError(f"there is no agent `{agent_id}`; `aegis agent list` lists them")
     request = dialect.parse(Address(model=model), raw)
     judgement = judgement_of(
-        view, agent, lambda view, model: describe(view, dialect, request, model), session.clock.now_ns()
+        view,
+        agent,
+        lambda view, model: describe(view, dialect, request, model),
+        Circumstances(now_ns=session.clock.now_ns()),
     )
     described, verdict, quote = judgement.described, judgement.verdict, judgement.quote
     if quote is None:
