@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from aegis_gateway.configuration.example import write_example
+from aegis_gateway.configuration.packs import write_pack
 from aegis_gateway.entrypoints.cli.main import build
 
 
@@ -20,7 +20,7 @@ def aegis(*arguments: str | Path) -> Result:
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     """The example."""
-    write_example(tmp_path / "conf")
+    write_pack(tmp_path / "conf")
     return tmp_path / "conf"
 
 

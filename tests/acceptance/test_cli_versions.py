@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from aegis_gateway.configuration.example import write_example
+from aegis_gateway.configuration.packs import write_pack
 from aegis_gateway.entrypoints.cli.main import build
 
 
@@ -18,7 +18,7 @@ class Place:
     def __init__(self, directory: Path) -> None:
         self.conf = directory / "conf"
         self.store = f"sqlite:{directory / 'aegis.db'}"
-        write_example(self.conf)
+        write_pack(self.conf)
 
     def aegis(self, *arguments: str | Path) -> Result:
         """Run a command."""

@@ -91,6 +91,7 @@ class Entities:
             "purpose": agent.purpose,
             "environment": agent.environment,
             "tags": dict(agent.tags),
+            "regions": self._registry.regions,
         }
         return Entity(attributes=attributes, parents=tuple(parents))
 

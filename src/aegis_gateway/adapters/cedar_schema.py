@@ -53,6 +53,7 @@ def schema_of(registry: Registry, agent_tags: Iterable[str] = ()) -> dict[str, A
     agent: Attributes = {
         **dict.fromkeys(("owner", "team", "cost_centre", "purpose", "environment"), _STRING),
         "tags": _tags(tags),
+        "regions": {"type": "Set", "element": _STRING},
     }
     actions = {name: _action("Model", arguments) for name, arguments in MODEL_ACTIONS.items()}
     for connector in connectors:

@@ -107,6 +107,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     `arguments` are the typed values that policies see; `canonical` the canonical bytes the record's digest is
     of; `summary` what the record shows. `quote` may be the reason why there is none. `also` are further tools that
     the call would use on the way (a web search that the provider makes): each is judged like the call itself.
+    `stays_in_regions`: its tenant says where its data may be.
     """
 
     connector: str
@@ -118,6 +119,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     summary: dict[str, object]
     model: str | None = None
     region: str = ""
+    stays_in_regions: bool = False
 
 
 class Decided(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):

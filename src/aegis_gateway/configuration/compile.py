@@ -99,6 +99,7 @@ def compile_tenant(
         tenant=tenant,
         name=settings.name or tenant,
         zone=settings.timezone,
+        regions=settings.regions,
         business_hours=BusinessHours(
             from_hour=hours.from_hour, to_hour=hours.to_hour, weekdays=hours.weekdays
         ),

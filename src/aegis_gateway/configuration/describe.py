@@ -47,6 +47,8 @@ def describe(registry: Registry | None) -> dict[str, Fields]:
     if registry is None:
         return {}
     described = {f"tenant {registry.tenant}": {"name": registry.name, "timezone": registry.zone}}
+    if registry.regions:
+        described[f"tenant {registry.tenant}"]["regions"] = ", ".join(registry.regions)
     if registry.business_hours != OFFICE:
         described[f"tenant {registry.tenant}"]["business_hours"] = _business_hours(registry.business_hours)
 

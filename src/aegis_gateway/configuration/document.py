@@ -312,6 +312,7 @@ class TenantEntry(Entry):
     name: Text | None = None
     timezone: Timezone = "UTC"
     business_hours: BusinessHoursEntry = BusinessHoursEntry()
+    regions: Annotated[tuple[str, ...], PlainValidator(values.texts)] = ()
     fiscal_year_starts: Annotated[YearStart, PlainValidator(values.month_and_day)] = CALENDAR_YEAR
     quantities: Any = None
     customers: Any = None

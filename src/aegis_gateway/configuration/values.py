@@ -145,6 +145,13 @@ def month_and_day(value: object) -> YearStart:
     return month, day_
 
 
+def texts(value: object) -> tuple[str, ...]:
+    """A list of texts, each once, in order."""
+    if not isinstance(value, list):
+        unfit(f"is {shown(value)}; write a list, as in [eu-west, eu-central]")
+    return tuple(sorted({text(each) for each in value}))
+
+
 def weekdays(value: object) -> tuple[int, ...]:
     """Days of the week: 1 is Monday, 7 Sunday."""
     days = value if isinstance(value, list) else [value]

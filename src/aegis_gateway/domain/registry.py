@@ -239,7 +239,10 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Registry(msgspec.Struct, frozen=True, kw_only=True):
-    """All of one tenant that deciding a call needs, apart from policies and balances."""
+    """All of one tenant that deciding a call needs, apart from policies and balances.
+
+    `regions` are those where its data may be.
+    """
 
     tenant: str
     name: str
@@ -254,6 +257,7 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
     rates: dict[str, Rate]
     customers: dict[str, Customer] = {}
     business_hours: BusinessHours = OFFICE
+    regions: tuple[str, ...] = ()
 
 
 BUILT_IN_QUANTITIES: dict[str, Quantity] = {

@@ -8,15 +8,15 @@ import pytest
 
 from aegis_gateway.adapters.catalogue import CataloguePrices
 from aegis_gateway.adapters.cedar_lint import lint
-from aegis_gateway.configuration.example import example_files
 from aegis_gateway.configuration.load import load
+from aegis_gateway.configuration.packs import pack_files
 from aegis_gateway.domain.registry import Registry
 
 
 @pytest.fixture(scope="module")
 def registry() -> Registry:
     """The example's tenant."""
-    return load(example_files(), CataloguePrices(date(2026, 11, 27))).registries["northbank"]
+    return load(pack_files(), CataloguePrices(date(2026, 11, 27))).registries["northbank"]
 
 
 PAY = 'forbid(principal, action == Action::"payments.create-payment", resource)\nwhen { %s };\n'

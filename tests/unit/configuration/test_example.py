@@ -7,8 +7,8 @@ import pytest
 from aegis_gateway.adapters.catalogue import CataloguePrices
 from aegis_gateway.adapters.cedar import CedarPolicies, CompiledPolicies
 from aegis_gateway.configuration.difference import warnings
-from aegis_gateway.configuration.example import example_files, example_tests, write_example
 from aegis_gateway.configuration.load import Configuration, load
+from aegis_gateway.configuration.packs import pack_files, pack_tests, write_pack
 from aegis_gateway.configuration.read import read_directory, read_tests
 from aegis_gateway.domain.errors import ConfigurationError
 from aegis_gateway.domain.judge import PolicyRequest, judge
@@ -17,26 +17,26 @@ from aegis_gateway.domain.judge import PolicyRequest, judge
 @pytest.fixture(scope="module")
 def example() -> Configuration:
     """The example, loaded with the catalogue's prices."""
-    return load(example_files(), CataloguePrices(date(2026, 11, 23)))
+    return load(pack_files(), CataloguePrices(date(2026, 11, 23)))
 
 
 def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     """`aegis init` writes a directory that `aegis plan` reads."""
-    written = write_example(tmp_path / "new" / "conf")
-    assert example_files() == read_directory(tmp_path / "new" / "conf")
-    assert example_tests() == read_tests(tmp_path / "new" / "conf")
-    assert sorted((*example_files(), *example_tests())) == sorted(
+    written = write_pack(tmp_path / "new" / "conf")
+    assert pack_files() == read_directory(tmp_path / "new" / "conf")
+    assert pack_tests() == read_tests(tmp_path / "new" / "conf")
+    assert sorted((*pack_files(), *pack_tests())) == sorted(
         file.relative_to(tmp_path / "new" / "conf").as_posix() for file in written
     )
 
 
-@pytest.mark.parametrize("name", sorted(example_files()))
+@pytest.mark.parametrize("name", sorted(pack_files()))
 def test_nothing_is_overwritten(tmp_path: Path, name: str) -> None:
     """One file in the way, and none is written."""
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("mine")
     with pytest.raises(ConfigurationError, match="is there already; name an empty directory"):
-        write_example(tmp_path)
+        write_pack(tmp_path)
     assert [tmp_path / name] == [file for file in tmp_path.rglob("*") if file.is_file()]
     assert "mine" == (tmp_path / name).read_text()
 
@@ -49,7 +49,7 @@ def test_the_example_has_no_problem_and_no_warning(example: Configuration) -> No
 
 def test_what_is_commented_out_is_right_too() -> None:
     """The one-off that the example only shows loads when its comment signs are taken away."""
-    files = example_files()
+    files = pack_files()
     files["aegis.yaml"] = (
         files["aegis.yaml"].replace("      # q4-pilot:", "      q4-pilot:").replace("      #   ", "        ")
     )

@@ -72,14 +72,23 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
 
 
-def init(directory: DirArgument) -> None:
-    """Write a commented example configuration into a directory.
+def init(
+    directory: DirArgument,
+    pack: Annotated[
+        str, typer.Option("--pack", metavar="NAME", help="A configuration made for one kind of house.")
+    ] = "example",
+) -> None:
+    """Write a commented example configuration into a directory, or a pack: with policies, and tests of them.
 
-    Nothing that is there is overwritten.
+    Packs: fintech (payments up to $5,000 pass, above a person is asked, and what an agent moves in a day is bounded);
+    saas ($20 a day for each agent and 5 requests a second to each API, hard); healthcare (what calls carry stays in the
+    regions where it may be). Nothing that is there is overwritten.
     """
-    from aegis_gateway.configuration.example import write_example
+    from aegis_gateway.configuration.packs import PACKS, write_pack
 
-    written = write_example(directory)
+    if pack not in PACKS:
+        raise ConfigurationError(f"there is no pack `{pack}`; there are {', '.join(PACKS)}")
+    written = write_pack(directory, pack)
     console = out()
     for file in written:
         console.print(Text.assemble(("+ ", GOOD), str(file)))

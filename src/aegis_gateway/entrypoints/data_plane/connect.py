@@ -20,17 +20,20 @@ from aegis_gateway.entrypoints.data_plane.exchange import (
     decision_headers,
     read_body,
     returned_headers,
+    send_error,
     settlement_headers,
 )
 from aegis_gateway.entrypoints.data_plane.forwarding import (
     accounted_for,
     at_maximum,
+    leads_away,
     no_charge,
     put_in_doubt,
     send_refusal,
     settle,
     upstream_request,
 )
+from aegis_gateway.entrypoints.data_plane.refusals import led_away
 from aegis_gateway.entrypoints.data_plane.wire import (
     OperationRequest,
     json_type,
@@ -78,6 +81,9 @@ class ConnectDoor:
             answer = await self._upstream.fetch(self._upstream_request(scope, decided, raw))
             moved = await self._settle(decided, answer.status, answer.body)
             ours = decision_headers(decided) + settlement_headers(decided, moved)
+            if leads_away(decided, answer.status):
+                send_error(protocol, led_away(ours))
+                return
             protocol.response_bytes(answer.status, returned_headers(answer.headers, ours), answer.body)
 
     def _upstream_request(self, scope: Scope, decided: Decided[OperationCall], raw: bytes) -> UpstreamRequest:
@@ -154,6 +160,7 @@ def describe(
         connector=connector.id,
         tool=f"{connector.id}.{operation.id}",
         region=connector.region,
+        stays_in_regions=bool(view.registry.regions),
         quote=_countable(quote_operation(operation, request.read)),
         arguments=request.values,
         canonical=request.canonical,

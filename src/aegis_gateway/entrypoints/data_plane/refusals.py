@@ -102,6 +102,17 @@ def upstream_failed(fault: UpstreamFault, headers: Headers, form: ErrorForm = OP
     )
 
 
+def led_away(headers: Headers, form: ErrorForm = OPENAI) -> ErrorAnswer:
+    """The upstream sent the caller on, and nobody said in which region that is."""
+    message = (
+        "the upstream redirects this call, and the region of where it leads is unknown; "
+        "name the right address in the connector's base_url"
+    )
+    return error_answer(
+        502, "upstream_redirected", message, form, headers=[*headers, ("x-should-retry", "false")]
+    )
+
+
 def _retry_headers(reason: Reason) -> Headers:
     if reason.wait_ns is not None and reason.wait_ns <= RETRY_AFTER_S_MAX * 1_000_000_000:
         return [

@@ -66,6 +66,7 @@ def describe(
         also=tuple(use.kind for use in request.shape.hosted),
         model=model.id,
         region=connector.region,
+        stays_in_regions=bool(registry.regions),
         quote=FREE if dialect.is_free else quote_model(model, request.shape),
         arguments=request.arguments,
         canonical=canonical,

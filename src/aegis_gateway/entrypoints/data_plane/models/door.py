@@ -22,9 +22,15 @@ from aegis_gateway.entrypoints.data_plane.exchange import (
     decision_headers,
     read_body,
     returned_headers,
+    send_error,
     settlement_headers,
 )
-from aegis_gateway.entrypoints.data_plane.forwarding import accounted_for, send_refusal, upstream_request
+from aegis_gateway.entrypoints.data_plane.forwarding import (
+    accounted_for,
+    leads_away,
+    send_refusal,
+    upstream_request,
+)
 from aegis_gateway.entrypoints.data_plane.models.call import ModelCall, describe
 from aegis_gateway.entrypoints.data_plane.models.dialect import NO_ADDRESS, Address, Dialect, StreamWatch
 from aegis_gateway.entrypoints.data_plane.models.settling import (
@@ -34,6 +40,7 @@ from aegis_gateway.entrypoints.data_plane.models.settling import (
     settle_high,
     settle_usage,
 )
+from aegis_gateway.entrypoints.data_plane.refusals import led_away
 from aegis_gateway.entrypoints.data_plane.wire import JSON
 
 READ_OFF_S = 0.5
@@ -102,6 +109,9 @@ class ModelDoor:
             usage = self._dialect.usage(answer.body)
             moved = await settle_usage(self._calls, decided, usage, "the answer has no usage")
         ours = decision_headers(decided) + settlement_headers(decided, moved)
+        if leads_away(decided, answer.status):
+            send_error(protocol, led_away(ours, self.errors))
+            return
         protocol.response_bytes(answer.status, returned_headers(answer.headers, ours), answer.body)
 
     async def _stream(
