@@ -15,6 +15,7 @@ import msgspec
 from aegis_gateway.adapters.catalogue import CataloguePrices
 from aegis_gateway.adapters.cedar import CedarPolicies, CompiledPolicies, Files, PolicyCompiler
 from aegis_gateway.adapters.cedar_lint import lint as lint_policies
+from aegis_gateway.adapters.cedar_listing import policy_texts
 from aegis_gateway.adapters.clock import SystemClock
 from aegis_gateway.adapters.faults import (
     FaultyLedger,
@@ -34,6 +35,7 @@ from aegis_gateway.application.directory import Directory, DirectoryCopy, KnownK
 from aegis_gateway.application.ports import Clock, ConfigVersion, Store, StoredState, TenantState, Upstream
 from aegis_gateway.configuration.load import Configuration, PolicyFile, load
 from aegis_gateway.configuration.settings import Settings
+from aegis_gateway.domain.decision import Mode
 from aegis_gateway.domain.errors import ConfigurationError, Problem
 from aegis_gateway.domain.registry import Registry
 
@@ -96,7 +98,12 @@ def configuration(files: dict[str, str]) -> Configuration:
         ConfigurationError: something is wrong, all of it named.
     """
     loaded = load(files, CataloguePrices(_today()))
-    PolicyCompiler().compile(_policy_files(loaded))
+    try:
+        PolicyCompiler().compile(_policy_files(loaded))
+    except ConfigurationError as fault:
+        written = {file.path: file for each in loaded.policies.values() for file in each}
+        placed = (written[each.file].placed(each) for each in fault.problems)
+        raise ConfigurationError(problems=tuple(placed)) from None
     return loaded
 
 
@@ -110,10 +117,52 @@ def lint(loaded: Configuration) -> tuple[Problem, ...]:
         for file in files:
             tenants.setdefault(file, {})[tenant] = loaded.registries[tenant]
     return tuple(
-        problem
+        file.placed(problem)
         for file, registries in sorted(tenants.items(), key=lambda item: item[0].path)
         for problem in lint_policies(registries, file.path, file.text)
     )
+
+
+class PolicyOrigin(msgspec.Struct, frozen=True, kw_only=True):
+    """A policy in words and in Cedar, and where it was written: as such, or as a rule."""
+
+    id: str
+    effect: str
+    mode: Mode
+    message: str
+    who: str
+    what: str
+    when: str
+    is_rule: bool
+    file: str
+    line: int
+    cedar: str
+
+
+def policy_origins(loaded: Configuration, tenant: str) -> list[PolicyOrigin]:
+    """A tenant's policies by id."""
+    rules = {rule.id: rule for rule in loaded.rules[tenant]}
+    found = []
+    for file in loaded.policies[tenant]:
+        for each in policy_texts(file.text):
+            policy, rule = each.policy, rules.get(each.policy.id) if file.lines else None
+            place = file.placed(Problem(file=file.path, line=each.line, message=""))
+            found.append(
+                PolicyOrigin(
+                    id=policy.id,
+                    effect=rule.effect if rule else policy.effect,
+                    mode=policy.mode,
+                    message=policy.reason,
+                    who=rule.who if rule else each.who,
+                    what=rule.what if rule else each.what,
+                    when=rule.when if rule else "",
+                    is_rule=rule is not None,
+                    file=place.file or "",
+                    line=place.line or 1,
+                    cedar=each.text,
+                )
+            )
+    return sorted(found, key=lambda each: each.id)
 
 
 def _today() -> date:

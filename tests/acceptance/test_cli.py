@@ -678,6 +678,7 @@ def test_the_installed_command() -> None:
         "rollback",
         "agent",
         "key",
+        "policy",
         "estimate",
         "budget",
         "calls",

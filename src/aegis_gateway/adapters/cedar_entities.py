@@ -89,6 +89,7 @@ class Entities:
             "team": agent.team,
             "cost_centre": agent.cost_centre,
             "purpose": agent.purpose,
+            "role": agent.role,
             "environment": agent.environment,
             "tags": dict(agent.tags),
             "regions": self._registry.regions,

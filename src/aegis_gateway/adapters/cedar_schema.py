@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from aegis_gateway.domain.price import CALL_KINDS
 from aegis_gateway.domain.registry import ArgumentType, Registry
+from aegis_gateway.domain.tools import MODEL_TOOLS, tools_of
 
 Attributes = dict[str, dict[str, Any]]
 
@@ -26,20 +26,6 @@ _TYPES: dict[ArgumentType, dict[str, Any]] = {
     "boolean": _BOOLEAN,
 }
 
-_MODEL_ARGUMENTS: Attributes = {
-    "stream": _BOOLEAN,
-    "choices": _LONG,
-    "tools": _LONG,
-    "max_output_tokens": {**_LONG, "required": False},
-}
-MODEL_ACTIONS: dict[str, Attributes] = {
-    "chat": _MODEL_ARGUMENTS,
-    "count-tokens": _MODEL_ARGUMENTS,
-    "embed": {"inputs": _LONG},
-    **dict.fromkeys(CALL_KINDS, _MODEL_ARGUMENTS),
-}
-"""What is done to models, the tools that providers run among it, and the arguments that policies see of it."""
-
 
 def schema_of(registry: Registry, agent_tags: Iterable[str] = ()) -> dict[str, Any]:
     """The schema. `agent_tags` are names of tags that imported agents may have, beside those in the registry."""
@@ -51,18 +37,17 @@ def schema_of(registry: Registry, agent_tags: Iterable[str] = ()) -> dict[str, A
         "tags": _tags(set().union(*(dict(connector.tags) for connector in connectors))),
     }
     agent: Attributes = {
-        **dict.fromkeys(("owner", "team", "cost_centre", "purpose", "environment"), _STRING),
+        **dict.fromkeys(("owner", "team", "cost_centre", "purpose", "role", "environment"), _STRING),
         "tags": _tags(tags),
         "regions": {"type": "Set", "element": _STRING},
     }
-    actions = {name: _action("Model", arguments) for name, arguments in MODEL_ACTIONS.items()}
-    for connector in connectors:
-        for operation in connector.operations:
-            arguments: Attributes = {
-                argument.name: {**_TYPES[argument.type], "required": argument.required}
-                for argument in operation.arguments
-            }
-            actions[f"{connector.id}.{operation.id}"] = _action("Connector", arguments)
+    actions = {
+        name: _action(
+            "Model" if name in MODEL_TOOLS else "Connector",
+            {each.name: {**_TYPES[each.type], "required": each.required} for each in arguments},
+        )
+        for name, arguments in tools_of(registry).items()
+    }
     return {
         "": {
             "entityTypes": {

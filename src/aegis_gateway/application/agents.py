@@ -27,7 +27,7 @@ CSV_BYTES_MAX = 5 * 1024 * 1024
 
 TAG_COLUMN = "tag:"
 COLUMNS = (
-    "id", "owner", "team", "cost_centre", "purpose", "environment", "project", "budget", "external_id",
+    "id", "owner", "team", "cost_centre", "purpose", "environment", "project", "budget", "external_id", "role",
 )  # fmt: skip
 COLUMNS_NEEDED = ("owner", "team", "cost_centre", "purpose", "environment")
 
@@ -129,6 +129,7 @@ def check_agent(fields: Mapping[str, str], registry: Registry) -> Agent | list[M
             for name, value in values.items()
             if name.startswith(TAG_COLUMN) and value
         },
+        role=values.get("role", ""),
     )
 
 
@@ -236,6 +237,7 @@ def _kept(before: Agent, fields: Mapping[str, str]) -> dict[str, str]:
     """What an agent keeps of the columns that a file may leave out. A new team means that team's budget."""
     kept = {f"{TAG_COLUMN}{name}": value for name, value in before.tags.items()}
     kept["external_id"] = before.external_id or ""
+    kept["role"] = before.role
     if fields.get("team", "").strip() == before.team:
         kept["budget"] = before.budget
         kept["project"] = before.project or ""

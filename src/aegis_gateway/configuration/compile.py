@@ -174,6 +174,7 @@ def _agent(
         project=entry.project,
         external_id=entry.external_id,
         tags=entry.tags,
+        role=entry.role or "",
     )
 
 

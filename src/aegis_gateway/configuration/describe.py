@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from aegis_gateway.configuration.rules import Rule
 from aegis_gateway.domain.moment import OFFICE, BusinessHours
 from aegis_gateway.domain.money import NANO_PER_USD, UnitPrice, usd_text
 from aegis_gateway.domain.price import CALL_KINDS, ModelPrice, ToolPrice
@@ -76,6 +77,22 @@ def _business_hours(hours: BusinessHours) -> str:
     return f"{hours.from_hour} to {hours.to_hour} on [{weekdays}]"
 
 
+def describe_rules(rules: Iterable[Rule]) -> dict[str, Fields]:
+    """Rules as people write them."""
+    described = {
+        f"rule {rule.id}": {
+            "who": rule.who,
+            "what": rule.what,
+            "when": rule.when,
+            "effect": rule.effect,
+            "message": rule.message,
+            "mode": rule.mode if rule.mode != "enforce" else "",
+        }
+        for rule in rules
+    }
+    return {what: {name: text for name, text in fields.items() if text} for what, fields in described.items()}
+
+
 def _quantity(quantity: Quantity) -> Fields:
     if quantity.is_money:
         return {"counts": "money"}
@@ -103,6 +120,7 @@ def _agent(agent: Agent) -> Fields:
         "project": agent.project or "",
         "cost centre": agent.cost_centre,
         "purpose": agent.purpose,
+        "role": agent.role,
         "environment": agent.environment,
         "budget": agent.budget,
         "external id": agent.external_id or "",

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from aegis_gateway.configuration.describe import Fields, describe
+from aegis_gateway.configuration.describe import Fields, describe, describe_rules
 from aegis_gateway.configuration.load import Configuration
 from aegis_gateway.domain.registry import Budget, Registry
 
@@ -50,8 +50,16 @@ def difference(old: Configuration | None, new: Configuration) -> list[Change]:
     before = old.registries if old is not None else {}
     changes = list(_compare_policies(old, new))
     for tenant in sorted(before.keys() | new.registries.keys()):
-        changes += _compare(tenant, describe(before.get(tenant)), describe(new.registries.get(tenant)))
+        changes += _compare(tenant, _described(old, tenant), _described(new, tenant))
     return changes
+
+
+def _described(configuration: Configuration | None, tenant: str) -> dict[str, Fields]:
+    if configuration is None:
+        return {}
+    return describe(configuration.registries.get(tenant)) | describe_rules(
+        configuration.rules.get(tenant, ())
+    )
 
 
 def warnings(old: Configuration | None, new: Configuration) -> list[str]:
@@ -62,6 +70,11 @@ def warnings(old: Configuration | None, new: Configuration) -> list[str]:
         if not new.policies.get(tenant):
             found.append(f"{tenant}: no policy holds here, so every call is refused; add some in policies/")
         found += (f"{tenant}: {words}" for words in _risks(registry))
+        found += (
+            f"{tenant}: rule `{rule.id}` is about {unknown}, and no agent in the file is that; imported ones may be"
+            for rule in new.rules.get(tenant, ())
+            for unknown in rule.unknown
+        )
         if tenant in before:
             found += (f"{tenant}: {words}" for words in _consequences(before[tenant], registry))
     for tenant in sorted(before.keys() - new.registries.keys()):
@@ -182,6 +195,7 @@ def _policy_texts(configuration: Configuration) -> dict[tuple[str, str], str]:
         (file.path, tenant if file.path.count("/") > 1 else ""): file.text
         for tenant, files in configuration.policies.items()
         for file in files
+        if not file.lines  # rules are compared as such
     }
 
 

@@ -97,6 +97,7 @@ class AgentEntry(Entry):
         default=None, validate_default=True
     )
     purpose: Text = Field(description="what the agent is for", examples=["answers mortgage questions"])
+    role: Text | None = None
     environment: Identifier = Field(description="where it runs", examples=["production"])
     budget: Annotated[str, PlainValidator(references.home_budget)] = Field(
         default=None, validate_default=True
@@ -323,6 +324,7 @@ class TenantEntry(Entry):
     models: Any = None
     budgets: Any = None
     rates: Any = None
+    rules: Any = None
 
 
 class Document(Entry):

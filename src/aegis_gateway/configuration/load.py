@@ -3,42 +3,59 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 from pydantic_core import PydanticCustomError
 
 from aegis_gateway.configuration.compile import Entries, compile_tenant
-from aegis_gateway.configuration.document import SECTIONS, Document, TenantEntry
+from aegis_gateway.configuration.document import SECTIONS, Document, Entry, TenantEntry
 from aegis_gateway.configuration.prices import Prices
 from aegis_gateway.configuration.problems import Problems
 from aegis_gateway.configuration.references import Known
+from aegis_gateway.configuration.rule_entries import RuleEntry
+from aegis_gateway.configuration.rules import Rule, compile_rules
 from aegis_gateway.configuration.values import identifier
 from aegis_gateway.configuration.words import instead, listed, shown
 from aegis_gateway.configuration.yaml_source import Path, YamlSource, read_yaml
 from aegis_gateway.domain.errors import ConfigurationError, Problem
+from aegis_gateway.domain.price import CALL_KINDS
 from aegis_gateway.domain.registry import BUILT_IN_QUANTITIES, Registry
 from aegis_gateway.domain.spelling import did_you_mean
 
 MAIN_FILE = "aegis.yaml"
+RULES = "rules"
 POLICY_BYTES_MAX = 256 * 1024
 
+_SECTIONS: dict[str, type[Entry]] = {**SECTIONS, RULES: RuleEntry}
 _POLICY_FILE = re.compile(r"policies/(?:([A-Za-z0-9][A-Za-z0-9._-]*)/)?[A-Za-z0-9][A-Za-z0-9._-]*\.cedar")
 
 
 class PolicyFile(msgspec.Struct, frozen=True, kw_only=True):
-    """One file of policies: its path, which orders it, and its text."""
+    """One file of policies: its path, which orders it, and its text.
+
+    A tenant's rules are one too, under a path that no file has. Then `lines` are those of the main file that each line
+    of the text comes from.
+    """
 
     path: str
     text: str
+    lines: tuple[int, ...] = ()
+
+    def placed(self, problem: Problem) -> Problem:
+        """A problem of this text, where whoever wrote it finds it."""
+        if not self.lines:
+            return problem
+        return msgspec.structs.replace(problem, file=MAIN_FILE, line=self.lines[(problem.line or 1) - 1])
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
-    """All tenants' registries, and the policies that hold for each, by tenant."""
+    """All tenants' registries, the policies that hold for each, and the rules that some of them were written as."""
 
     registries: dict[str, Registry]
     policies: dict[str, tuple[PolicyFile, ...]]
+    rules: dict[str, tuple[Rule, ...]] = {}
 
 
 def load(files: Mapping[str, str], prices: Prices) -> Configuration:
@@ -51,6 +68,7 @@ def load(files: Mapping[str, str], prices: Prices) -> Configuration:
     """
     problems: list[Problem] = []
     registries: dict[str, Registry] = {}
+    rules: dict[str, tuple[Rule, ...]] = {}
     tenants: frozenset[str] | None = None
     if MAIN_FILE in files:
         try:
@@ -58,7 +76,7 @@ def load(files: Mapping[str, str], prices: Prices) -> Configuration:
         except ConfigurationError as fault:
             problems += fault.problems
         else:
-            tenants, registries = _load_document(source, prices, problems)
+            tenants, registries, rules = _load_document(source, prices, problems)
     else:
         message = f"there is no {MAIN_FILE}; write one, or run `aegis init DIR` for an example"
         problems.append(Problem(file=MAIN_FILE, message=message))
@@ -70,18 +88,34 @@ def load(files: Mapping[str, str], prices: Prices) -> Configuration:
     return Configuration(
         registries=registries,
         policies={
-            tenant: tuple(sorted((*shared, *policies.get(tenant, ())), key=lambda file: file.path))
+            tenant: tuple(
+                sorted(
+                    (*shared, *policies.get(tenant, ()), *_written_as(tenant, rules)),
+                    key=lambda file: file.path,
+                )
+            )
             for tenant in registries
         },
+        rules=rules,
     )
+
+
+def _written_as(tenant: str, rules: Mapping[str, tuple[Rule, ...]]) -> Iterator[PolicyFile]:
+    """The policies of a tenant's rules, if it has some."""
+    if rules[tenant]:
+        yield PolicyFile(
+            path=f"{MAIN_FILE}#{tenant}",
+            text="".join(rule.cedar for rule in rules[tenant]),
+            lines=tuple(line for rule in rules[tenant] for line in rule.lines),
+        )
 
 
 def _load_document(
     source: YamlSource, prices: Prices, found: list[Problem]
-) -> tuple[frozenset[str] | None, dict[str, Registry]]:
-    """The tenants that the file names, None where that can't be told, and their registries."""
+) -> tuple[frozenset[str] | None, dict[str, Registry], dict[str, tuple[Rule, ...]]]:
+    """The tenants that the file names, None where that can't be told, their registries, and their rules."""
     problems = Problems(source)
-    registries = {}
+    registries, rules = {}, {}
     if source.data is None:
         problems.add((), "is empty; run `aegis init DIR` for an example")
     elif not isinstance(source.data, dict):
@@ -89,28 +123,32 @@ def _load_document(
     else:
         problems.check(Document, source.data, ())
         for tenant, data in _entries(source.data, ("tenants",), problems):
-            registries[tenant] = _load_tenant(tenant, data, prices, problems)
+            registries[tenant], rules[tenant] = _load_tenant(tenant, data, prices, problems)
         if not registries and "tenants" in source.data and not problems.found:
             problems.add(
                 ("tenants",), "is empty; name who uses this gateway, as in northbank: {name: North Bank}"
             )
     found += problems.found
-    return frozenset(registries) or None, registries
+    return frozenset(registries) or None, registries, rules
 
 
-def _load_tenant(tenant: str, data: object, prices: Prices, problems: Problems) -> Registry:
+def _load_tenant(
+    tenant: str, data: object, prices: Prices, problems: Problems
+) -> tuple[Registry, tuple[Rule, ...]]:
     path: Path = ("tenants", tenant)
     settings = problems.check(TenantEntry, data, path)
     sections = data if isinstance(data, dict) else {}
     known = _known(tenant, sections)
     checked: dict[str, dict[str, Any]] = {}
-    for section, model in SECTIONS.items():
+    for section, model in _SECTIONS.items():
         entries = checked[section] = {}
         for name, entry_data in _entries(sections, (*path, section), problems):
             entry = problems.check(model, entry_data, (*path, section, name), known)
             if entry is not None:
                 entries[name] = entry
-    return compile_tenant(tenant, settings or TenantEntry(), Entries(**checked), prices, problems)
+    rules = checked.pop(RULES)
+    registry = compile_tenant(tenant, settings or TenantEntry(), Entries(**checked), prices, problems)
+    return registry, compile_rules(rules, registry, (*path, RULES), problems)
 
 
 def _entries(parent: Mapping[str, object], path: Path, problems: Problems) -> Iterable[tuple[str, object]]:
@@ -132,7 +170,7 @@ def _entries(parent: Mapping[str, object], path: Path, problems: Problems) -> It
 def _known(tenant: str, sections: Mapping[str, object]) -> Known:
     # A misspelt section is told of once, not once more for each reference into it.
     meant = {
-        did_you_mean(name, SECTIONS): entries for name, entries in sections.items() if name not in SECTIONS
+        did_you_mean(name, _SECTIONS): entries for name, entries in sections.items() if name not in _SECTIONS
     }
 
     def section(name: str) -> dict[str, dict[str, object]]:
@@ -158,6 +196,7 @@ def _known(tenant: str, sections: Mapping[str, object]) -> Known:
             "budget": frozenset(section("budgets")),
             "quantity": frozenset(section("quantities")) | frozenset(BUILT_IN_QUANTITIES),
             "tool": frozenset(tools),
+            "action": frozenset(tools) | frozenset(CALL_KINDS),
             "customer": frozenset(section("customers")),
             "environment": frozenset(name for name in environments if isinstance(name, str)),
         },

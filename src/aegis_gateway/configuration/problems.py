@@ -35,6 +35,10 @@ class Problems:
         subject = ".".join(map(str, path)) or self._source.file
         self.found.append(Problem(file=self._source.file, line=line, message=f"{subject} {words}"))
 
+    def line(self, path: Path) -> int:
+        """The line of a path, or of the nearest thing around it that exists."""
+        return self._source.line(path)
+
     def check(
         self, model: type[_Model], data: object, path: Path, known: Known | None = None
     ) -> _Model | None:

@@ -58,7 +58,7 @@ class Throttle(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Agent(msgspec.Struct, frozen=True, kw_only=True):
-    """A registered agent. Owner, cost centre and purpose are never empty."""
+    """A registered agent. Owner, cost centre and purpose are never empty; it may have a role."""
 
     id: str
     owner: str
@@ -70,6 +70,7 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     project: str | None = None
     external_id: str | None = None
     tags: dict[str, str] = {}
+    role: str = ""
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):

@@ -222,7 +222,7 @@ def test_a_header_that_is_wrong_is_told_alone() -> None:
         "row 1: `cost_center` is not a tag of agents; did you mean `cost_centre`?",
         "row 1: `enviroment` is not a tag of agents; did you mean `environment`?",
         "row 1: `colour_of_hair` is not a tag of agents; there is `id`, `owner`, `team`, `cost_centre`, "
-        "`purpose`, `environment`, `project`, `budget` and 1 more",
+        "`purpose`, `environment`, `project`, `budget` and 2 more",
         "row 1: `purpose` is not in the header, and each agent must have it; add the column",
     ] == [str(mistake) for mistake in read_agents_csv(text).mistakes]
 

@@ -46,6 +46,9 @@ def add(
     cost_centre: Annotated[str, typer.Option(help="Who pays for it.", show_default=False)] = "",
     purpose: Annotated[str, typer.Option(help="What it is for.", show_default=False)] = "",
     environment: Annotated[str, typer.Option(help="Where it runs.", show_default=False)] = "",
+    role: Annotated[
+        str, typer.Option(help="What it acts as, for policies and rules.", show_default=False)
+    ] = "",
     project: Annotated[str, typer.Option(help="The project of its team.", show_default=False)] = "",
     budget: Annotated[str, typer.Option(help="What it lives on.", show_default="its team's default")] = "",
     external_id: Annotated[str, typer.Option(help="What your own systems call it.", show_default=False)] = "",
@@ -69,6 +72,7 @@ def add(
         "cost_centre": cost_centre,
         "purpose": purpose,
         "environment": environment,
+        "role": role,
         "project": project,
         "budget": budget,
         "external_id": external_id,
@@ -168,7 +172,7 @@ def import_agents(
 ) -> None:
     """Register or change many agents from a CSV file, all of them or none.
 
-    Columns: id, owner, team, cost_centre, purpose, environment; project, budget, external_id, tag:NAME. An agent
+    Columns: id, owner, team, cost_centre, purpose, environment; project, budget, external_id, role, tag:NAME. An agent
     is known by its external id, else by its id. Columns that the file does not have stay as they are. Commas or
     semicolons. All mistakes are told at once, by row and column; exit code 3 says that there are some.
     """
@@ -270,6 +274,7 @@ def _record(tenant: str, agent: Agent, source: str) -> dict[str, object]:
         "project": agent.project,
         "cost_centre": agent.cost_centre,
         "purpose": agent.purpose,
+        "role": agent.role,
         "environment": agent.environment,
         "budget": agent.budget,
         "external_id": agent.external_id,

@@ -28,6 +28,7 @@ from aegis_gateway.entrypoints.cli import (
     entries,
     estimate,
     key,
+    policy,
     policy_test,
     shadow,
     top,
@@ -40,7 +41,7 @@ FAULT = 1
 PLUGINS = "aegis.commands"
 BUILT_IN = (
     *("up", "init", "plan", "test", "apply", "versions", "rollback"),
-    *("agent", "key"),
+    *("agent", "key", "policy"),
     *("estimate", "budget", "calls", "call", "shadow", "top", "entries"),
 )
 
@@ -101,6 +102,7 @@ def build(plugins: Iterable[EntryPoint] = ()) -> typer.Typer:
     )
     app.add_typer(agent.app, rich_help_panel=_WHO)
     app.add_typer(key.app, rich_help_panel=_WHO)
+    app.add_typer(policy.app, rich_help_panel=_WHO)
     app.command(rich_help_panel=_LOOK, short_help="Price a request before it is sent.")(estimate.estimate)
     app.command(rich_help_panel=_LOOK, short_help="What may be spent, what is, and by whom.")(budget.budget)
     app.add_typer(calls.app, rich_help_panel=_LOOK)

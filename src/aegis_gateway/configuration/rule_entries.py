@@ -1,0 +1,104 @@
+"""The shape of a rule as people write it: who, what, when, effect, message.
+
+What stands in `when` depends on the tools that the rule is about, so it is read when the rule is compiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import Field, PlainValidator, ValidationInfo
+
+from aegis_gateway.configuration import references, values
+from aegis_gateway.configuration.document import Entry, LimitMode, ModelId, PositiveAmount, Text, Tokens
+from aegis_gateway.configuration.words import unfit
+from aegis_gateway.domain.registry import CONNECTOR_KINDS
+
+EFFECTS: dict[str, tuple[str, ...]] = {
+    "allow": (),
+    "deny": (),
+    "require_approval": (),
+    "downgrade": ("model",),
+    "cap": ("max_output_tokens", "max_cost_usd"),
+    "throttle": ("limit", "every", "per"),
+}
+"""What rules do, and the settings that each effect may have. In Cedar each is an annotation of the same name."""
+NEEDED: dict[str, tuple[tuple[str, ...], ...]] = {
+    "downgrade": (("model",),),
+    "cap": (("max_output_tokens", "max_cost_usd"),),
+    "throttle": (("limit",), ("every",)),
+}
+"""The settings that an effect can't do without; of each group one is enough."""
+
+EFFECT_SETTINGS = tuple(dict.fromkeys(setting for settings in EFFECTS.values() for setting in settings))
+
+
+def _some(check: Callable[..., str], *, with_context: bool = False) -> Callable[..., tuple[str, ...]]:
+    """One value or a list of them, each as `check` wants it."""
+
+    def one_or_more(value: object, info: ValidationInfo) -> tuple[str, ...]:
+        written = value if isinstance(value, list) else [value]
+        if not written:
+            unfit("is an empty list, which nothing is in; name some, or leave it out")
+        return tuple(check(each, info) if with_context else check(each) for each in written)
+
+    return one_or_more
+
+
+def _reference(kind: str) -> Callable[..., tuple[str, ...]]:
+    return _some(references.reference(kind), with_context=True)
+
+
+def _duration_text(value: object) -> str:
+    values.duration(value)
+    return str(value)
+
+
+Texts = Annotated[tuple[str, ...], PlainValidator(_some(values.text))]
+Ids = Annotated[tuple[str, ...], PlainValidator(_some(values.identifier))]
+
+
+class WhoEntry(Entry):
+    """Whose calls a rule is about: all that is named must agree; of a list, one. Agents may be imported ones."""
+
+    tenant: Annotated[tuple[str, ...], PlainValidator(_some(references.own_tenant, with_context=True))] = ()
+    team: Annotated[tuple[str, ...], PlainValidator(_reference("team"))] = ()
+    project: Annotated[tuple[str, ...], PlainValidator(_reference("project"))] = ()
+    agent: Ids = ()
+    owner: Texts = ()
+    cost_centre: Texts = ()
+    purpose: Texts = ()
+    role: Texts = ()
+    environment: Ids = ()
+    tags: dict[Text, Texts] = Field(default={})
+
+
+class WhatEntry(Entry):
+    """Which calls a rule is about: all that is named must agree; of a list, one."""
+
+    tool: Annotated[tuple[str, ...], PlainValidator(_reference("action"))] = ()
+    connector: Annotated[tuple[str, ...], PlainValidator(_reference("connector"))] = ()
+    model: Annotated[tuple[str, ...], PlainValidator(_reference("model"))] = ()
+    region: Texts = ()
+    kind: Annotated[tuple[str, ...], PlainValidator(_some(values.choice(*CONNECTOR_KINDS)))] = ()
+    tags: dict[Text, Texts] = Field(default={})
+
+
+class RuleEntry(Entry):
+    """A rule."""
+
+    who: WhoEntry = WhoEntry()
+    what: WhatEntry = WhatEntry()
+    when: dict[str, Any] = Field(default={})
+    effect: Annotated[str, PlainValidator(values.choice(*EFFECTS))] = Field(
+        description="what is done to such a call", examples=["deny"]
+    )
+    message: Text | None = None
+    mode: LimitMode = "enforce"
+    max_output_tokens: Tokens | None = None
+    max_cost_usd: PositiveAmount | None = None
+    model: ModelId | None = None
+    limit: Annotated[int, PlainValidator(values.whole(1, 1_000_000))] | None = None
+    every: Annotated[str, PlainValidator(_duration_text)] | None = None
+    per: Text | None = None
