@@ -7,15 +7,16 @@ from decimal import Decimal
 
 import msgspec
 
-from aegis_gateway.configuration.document import CountEntry, OperationEntry, ToolPriceEntry
+from aegis_gateway.configuration.document import ArgumentEntry, CountEntry, OperationEntry, ToolPriceEntry
 from aegis_gateway.configuration.http_values import FieldPath, names_in_path
+from aegis_gateway.configuration.json_schema import type_at
 from aegis_gateway.configuration.problems import Problems
 from aegis_gateway.configuration.scaling import digest, scaled, unit_price
 from aegis_gateway.configuration.words import listed
 from aegis_gateway.configuration.yaml_source import Path
 from aegis_gateway.domain.money import NANO_PER_USD
 from aegis_gateway.domain.price import ToolPrice
-from aegis_gateway.domain.registry import Argument, Connector, Count, Operation, Quantity
+from aegis_gateway.domain.registry import Argument, ArgumentType, Connector, Count, Operation, Quantity
 
 
 def compile_operation(
@@ -47,7 +48,7 @@ def compile_operation(
         arguments=tuple(
             Argument(
                 name=key,
-                type=argument.type,
+                type=_type(argument, entry.body_schema, (*path, "arguments", key), problems),
                 source=argument.source,
                 required=argument.required,
                 shown=argument.shown,
@@ -58,7 +59,24 @@ def compile_operation(
             _count(key, count, quantities.get(key), (*path, "counts", key), problems)
             for key, count in entry.counts.items()
         ),
+        body_schema=entry.body_schema or b"",
     )
+
+
+def _type(entry: ArgumentEntry, schema: bytes | None, path: Path, problems: Problems) -> ArgumentType:
+    """What kind of value an argument is: as it says, or as the operation's schema does, which may not differ."""
+    of_schema = (
+        type_at(schema, entry.source[1:]) if schema is not None and entry.source[0] == "body" else None
+    )
+    if entry.type is None and of_schema is None:
+        where = ", and the operation's schema doesn't say" if schema is not None else ""
+        problems.add(path, f"has no `type`{where}; write what kind of value it is, as in type: number")
+    elif entry.type is not None and of_schema not in (None, entry.type):
+        problems.add(
+            (*path, "type"),
+            f"is `{entry.type}`, and the operation's schema says `{of_schema}`; make both say one",
+        )
+    return entry.type or of_schema or "string"
 
 
 def _count(name: str, entry: CountEntry, quantity: Quantity | None, path: Path, problems: Problems) -> Count:

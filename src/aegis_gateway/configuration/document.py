@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
 
 from aegis_gateway.configuration import http_values, references, values
+from aegis_gateway.configuration.json_schema import schema_text
 from aegis_gateway.domain.decision import Mode
 from aegis_gateway.domain.moment import OFFICE
 from aegis_gateway.domain.network import NETWORKS, Network
@@ -109,9 +110,10 @@ class AgentEntry(Entry):
 class ArgumentEntry(Entry):
     """A value of a request that policies may see."""
 
-    type: Annotated[ArgumentType, PlainValidator(values.choice("integer", "number", "string", "boolean"))] = (
-        Field(description="what kind of value it is", examples=["number"])
-    )
+    type: (
+        Annotated[ArgumentType, PlainValidator(values.choice("integer", "number", "string", "boolean"))]
+        | None
+    ) = None
     source: RequestField = Field(
         alias="from", description="where it stands in the request", examples=["body.amount"]
     )
@@ -152,6 +154,7 @@ class OperationEntry(Entry):
     path: Annotated[str, PlainValidator(http_values.path_template)] = Field(
         description="its path", examples=["/v1/payments/{id}"]
     )
+    body_schema: Annotated[bytes, PlainValidator(schema_text)] | None = Field(default=None, alias="schema")
     arguments: dict[ArgumentName, ArgumentEntry] = {}
     price: ToolPriceEntry = Field(
         description="what it costs, if only that it is free", examples=["{per_call: 0.25}"]

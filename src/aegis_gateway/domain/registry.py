@@ -117,7 +117,10 @@ class Count(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """One operation of an HTTP connector: a tool in the policies' sense, named `{connector}.{operation}`."""
+    """One operation of an HTTP connector: a tool in the policies' sense, named `{connector}.{operation}`.
+
+    `body_schema` is the JSON Schema that its bodies have to fit, as JSON; empty where there is none.
+    """
 
     id: str
     method: str
@@ -125,6 +128,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     price: ToolPrice
     arguments: tuple[Argument, ...] = ()
     counts: tuple[Count, ...] = ()
+    body_schema: bytes = b""
 
 
 class Deadlines(msgspec.Struct, frozen=True, kw_only=True):

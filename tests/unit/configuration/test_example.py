@@ -48,12 +48,19 @@ def test_the_example_has_no_problem_and_no_warning(example: Configuration) -> No
 
 
 def test_what_is_commented_out_is_right_too() -> None:
-    """The one-off that the example only shows loads when its comment signs are taken away."""
+    """The one-off and the schema that the example only shows load when their comment signs are taken away."""
     files = pack_files()
     files["aegis.yaml"] = (
-        files["aegis.yaml"].replace("      # q4-pilot:", "      q4-pilot:").replace("      #   ", "        ")
+        files["aegis.yaml"]
+        .replace("      # q4-pilot:", "      q4-pilot:")
+        .replace("      #   ", "        ")
+        .replace("            # schema:", "            schema:")
     )
     loaded = load(files, CataloguePrices(date(2026, 11, 23)))
+    (payments,) = [
+        each for each in loaded.registries["northbank"].connectors.values() if each.id == "payments"
+    ]
+    assert b"exclusiveMinimum" in payments.operations[0].body_schema
     assert "once" == loaded.registries["northbank"].budgets["q4-pilot"].period
 
 

@@ -384,3 +384,47 @@ def test_whatever_is_written_is_loaded_or_told_in_our_words(
 def test_pydantic_stays_inside() -> None:
     """A caller meets one kind of error only."""
     assert not issubclass(ConfigurationError, pydantic.ValidationError)
+
+
+SCHEMA = "schema: {type: object, properties: {amount: {type: number}, currency: {type: string}}}"
+
+
+def test_arguments_of_a_schema() -> None:
+    """An argument needs no type where the operation's schema has one."""
+    registry = northbank(
+        ("{type: number, from: body.amount, shown: true}", "{from: body.amount, shown: true}"),
+        (
+            "            arguments:\n              amount",
+            f"            {SCHEMA}\n            arguments:\n              amount",
+        ),
+    )
+    operation = next(each for each in registry.connectors["payments"].operations if each.body_schema)
+    assert ("create-payment", "number") == (operation.id, operation.arguments[0].type)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            ("{type: number, from: body.amount", "{from: body.amount"),
+            "has no `type`; write what kind of value it is",
+        ),
+        (
+            ("{type: number, from: body.amount", "{type: integer, from: body.amount"),
+            "the operation's schema says `number`",
+        ),
+        (
+            ("amount: {type: number}", "amount: {type: numbr}"),
+            "schema is no JSON Schema: `properties.amount.type`",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_schema(change: tuple[str, str], words: str) -> None:
+    """It is told by its line: a type that nothing says, or that two say otherwise, and a schema that is none."""
+    with_schema = (
+        "            arguments:\n              amount",
+        f"            {SCHEMA}\n            arguments:\n              amount",
+    )
+    text = written(change) if change[1] == "{from: body.amount" else written(with_schema).replace(*change)
+    (problem,) = told({"aegis.yaml": text})
+    assert words in problem

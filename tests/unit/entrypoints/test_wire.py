@@ -5,6 +5,7 @@ import json
 import time
 from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -88,6 +89,34 @@ def test_arguments_of_another_type(type_: ArgumentType, found: str) -> None:
         parse_operation(operation(type_), {}, "", f'{{"amount": {found}}}'.encode())
     assert "body.amount" == caught.value.field
     assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("raw", "path"),
+    [
+        (b'{"amount": 5.01}', None),
+        (b'{"amount": 5.001}', "body.amount"),
+        (b'{"amount": 5, "to": [{"name": 1}]}', "body.to[0].name"),
+        (b"{}", "body"),
+        (b"[]", "body"),
+        (b"null", "body"),
+        (b"", "body"),
+    ],
+)
+def test_a_body_that_does_not_fit_its_schema(raw: bytes, path: str | None) -> None:
+    """It is refused with the path of the fault, before its arguments are looked at; a body has to be there."""
+    schema = (
+        b'{"type":"object","required":["amount"],"properties":{"amount":{"multipleOf":0.01},'
+        b'"to":{"items":{"properties":{"name":{"type":"string"}}}}}}'
+    )
+    fitting = msgspec.structs.replace(operation("number"), body_schema=schema)
+    if path is None:
+        assert {"amount": Decimal("5.01")} == parse_operation(fitting, {}, "", raw).values
+        return
+    with pytest.raises(CallError) as caught:
+        parse_operation(fitting, {}, "", raw)
+    assert path == caught.value.field
+    assert "operation `pay`" in str(caught.value)
 
 
 def test_a_missing_argument() -> None:

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
+from aegis_gateway.configuration.json_schema import body_fault
 from aegis_gateway.domain.errors import CallError
 from aegis_gateway.domain.quote import Read
 from aegis_gateway.domain.registry import Argument, Operation
@@ -73,10 +74,12 @@ def parse_operation(
     """Read a request to an operation and type its declared arguments.
 
     Raises:
-        CallError: the body is not the JSON it should be, or an argument is missing or of another type.
+        CallError: the body is not the JSON it should be or doesn't fit the operation's schema, or an argument is
+            missing or of another type.
     """
     query = _query(query_string)
     body = _strict_json(raw) if raw else None
+    _fit_schema(operation, body, is_there=bool(raw))
     sources: dict[str, object] = {"body": body, "query": query, "path": dict(path_values)}
     values: dict[str, object] = {}
     summary: dict[str, object] = {}
@@ -97,6 +100,19 @@ def parse_operation(
         canonical=_canonical(sources),
         read=number_reader(sources),
     )
+
+
+def _fit_schema(operation: Operation, body: object, *, is_there: bool) -> None:
+    if not operation.body_schema:
+        return
+    if not is_there:
+        raise CallError(f"the body is missing; operation `{operation.id}` needs one", field="body")
+    fault = body_fault(operation.body_schema, body)
+    if fault is not None:
+        path, words = fault
+        raise CallError(
+            f"`{path}` does not fit the schema of operation `{operation.id}`: {words}", field=path
+        )
 
 
 def response_reader(request: OperationRequest, raw: bytes) -> Read:
