@@ -216,12 +216,12 @@ class ReadsOnce(Batch):
 
     def __init__(self, locked: LockedTenants, *args: Any, **options: Any) -> None:
         super().__init__(locked, *args, **options)
-        self._at_first = dict(self._standings)
+        self._at_first = dict(self._books.standings)
 
     def _standings_for(self, command: Admit, windows: tuple[Window, ...]) -> Standings:
-        now, self._standings = self._standings, self._at_first
+        now, self._books.standings = self._books.standings, self._at_first
         standings = super()._standings_for(command, windows)
-        self._standings = now
+        self._books.standings = now
         return standings
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import assert_never
-from zoneinfo import ZoneInfo
 
 import msgspec
 
+from aegis_gateway.application.books import Books, Windows
 from aegis_gateway.application.commands import (
     Admit,
     Admitted,
@@ -45,11 +45,8 @@ from aegis_gateway.application.ports import (
 from aegis_gateway.application.records import decision_record, settlement_record
 from aegis_gateway.domain.admit import (
     Admission,
-    BudgetClaim,
-    RateKey,
-    StandingKey,
     Standings,
-    admit,
+    admitted,
     instances_key,
     utilisation,
 )
@@ -58,8 +55,7 @@ from aegis_gateway.domain.entry import ENTRY_VERSION, canonical, time_text
 from aegis_gateway.domain.errors import IllegalTransition
 from aegis_gateway.domain.ledger import Evidence, Leg, Standing, State, settlement, transition
 from aegis_gateway.domain.quote import USD, Quote
-from aegis_gateway.domain.rolling import length_of, rolled, settle_rolling
-from aegis_gateway.domain.window import Period, Window, YearStart, window_at
+from aegis_gateway.domain.window import Window
 
 CLOCK_FALL_TOLERATED_NS = 5_000_000_000
 
@@ -73,28 +69,6 @@ WAITED_AND_NOT_SENT_NS = 10 * 1_000_000_000
 """How long after its wait was over a call may still be sent; then its reservation has run out."""
 
 NEVER_ANSWERED = "it was not known whether its admission was committed; nobody was told to send it"
-
-
-class Windows:
-    """The current window of each period and zone, worked out once per window rather than once per call."""
-
-    def __init__(self) -> None:
-        """Start with none."""
-        self._current: dict[tuple[Period, str, YearStart], Window] = {}
-
-    def at(self, claim: BudgetClaim, now_ns: int) -> Window:
-        """The window of a claim that an instant falls into."""
-        if claim.period in ("once", "rolling"):
-            return window_at(
-                claim.period, ZoneInfo("UTC"), now_ns, once=claim.once, length_ns=claim.length_ns
-            )
-        key = (claim.period, claim.zone, claim.year_starts)
-        window = self._current.get(key)
-        if window is None or not window.holds(now_ns):
-            window = self._current[key] = window_at(
-                claim.period, ZoneInfo(claim.zone), now_ns, year_starts=claim.year_starts
-            )
-        return window
 
 
 class Batch:
@@ -146,17 +120,15 @@ class Batch:
                 if claim.instances_max is not None
             }
         )
-        self._standings = locked.standings(standing_keys) if standing_keys else {}
+        standings = locked.standings(standing_keys) if standing_keys else {}
         rate_keys = {
             (command.tenant, (claim.rate, claim.scope)) for command in admits for claim in command.rates
         }
-        self._arrivals = locked.arrivals(rate_keys) if rate_keys else {}
+        self._books = Books(standings, locked.arrivals(rate_keys) if rate_keys else {})
         name_keys = [key for command in admits if (key := _asked_name(command)) is not None]
         name_keys += [key for row in self._calls.values() if (key := _name_of(row)) is not None]
         self._names = locked.named_calls(name_keys) if name_keys else {}
         self._changes = Changes()
-        self._touched: dict[tuple[str, StandingKey], tuple[str, Window | None]] = {}
-        self._changed_arrivals: dict[tuple[str, RateKey], int] = {}
         self._changed_moves: dict[str, CallMove] = {}
         self._new_calls: dict[str, CallRow] = {}
         self._changed_names: dict[NameKey, NamedCall | None] = {}
@@ -187,12 +159,12 @@ class Batch:
                 scope=key[1],
                 window=window or Window(label=key[2], starts_ns=0, ends_ns=0),
                 quantity=quantity,
-                standing=self._standings[tenant, key],
+                standing=self._books.standings[tenant, key],
             )
-            for (tenant, key), (quantity, window) in self._touched.items()
+            for (tenant, key), (quantity, window) in self._books.touched.items()
         ]
         changes.arrivals = [
-            (tenant, key, arrival) for (tenant, key), arrival in self._changed_arrivals.items()
+            (tenant, key, self._books.arrivals[tenant, key]) for tenant, key in self._books.taken
         ]
         changes.names = [named for named in self._changed_names.values() if named is not None]
         changes.freed_names = [key for key, named in self._changed_names.items() if named is None]
@@ -254,17 +226,12 @@ class Batch:
             used = utilisation(command.budgets, standings)
             if used != command.utilisation:
                 return Stale(call=command.call, epoch=head.epoch, utilisation=used)
-        if not command.verdict.permits:
-            admission = Admission(effect=command.verdict.effect, reasons=command.verdict.reasons)
-        elif command.tenant in self._fallen:
+        if command.verdict.permits and command.tenant in self._fallen:
             admission = Admission(effect="deny", reasons=(_clock_fell_back(self._fallen[command.tenant]),))
-        elif command.quote is None:
-            admission = Admission(effect="deny", reasons=command.verdict.reasons)
         else:
-            admission = admit(command.quote, command.rates, command.budgets, standings, now_ns)
-            if admission.effect == "allow" and command.verdict.asks:
-                # Asking holds nothing, and nobody is asked about a call that budgets or rates would refuse.
-                admission = Admission(effect="require_approval", reasons=command.verdict.asks)
+            admission = admitted(
+                command.verdict, command.quote, command.rates, command.budgets, standings, now_ns
+            )
         allowed = admission.effect == "allow"
         if allowed:
             if name_key is not None and command.name is not None:
@@ -276,7 +243,7 @@ class Batch:
                         expires_ns=now_ns + ANSWER_KEPT_NS,
                     )
                 )
-            self._take(command, admission, windows)
+            self._books.take(command.tenant, admission, command.budgets, windows)
             admission = msgspec.structs.replace(admission, reasons=command.verdict.reasons)
         reserve_for_ns = command.reserve_for_ns
         if reserve_for_ns is None and admission.wait_ns:
@@ -307,40 +274,8 @@ class Batch:
         )
 
     def _standings_for(self, command: Admit, windows: tuple[Window, ...]) -> Standings:
-        tenant = command.tenant
-        keys: list[StandingKey] = []
-        for claim, window in zip(command.budgets, windows, strict=True):
-            key = (claim.budget, claim.scope, window.label)
-            keys.append(key)
-            if claim.length_ns and (tenant, key) in self._standings:
-                standing = self._standings[tenant, key]
-                self._standings[tenant, key] = rolled(standing, claim.length_ns, self._now[tenant])
-            if claim.instances_max is not None:
-                keys.append(instances_key(claim, self._now[tenant]))
-        balances = {key: self._standings[tenant, key] for key in keys if (tenant, key) in self._standings}
-        arrivals = {
-            rate: self._arrivals[tenant, rate]
-            for claim in command.rates
-            if (tenant, rate := (claim.rate, claim.scope)) in self._arrivals
-        }
-        return Standings(windows=windows, balances=balances, arrivals=arrivals)
-
-    def _take(self, command: Admit, admission: Admission, windows: tuple[Window, ...]) -> None:
-        tenant = command.tenant
-        window_of = {
-            (claim.budget, claim.scope): window
-            for claim, window in zip(command.budgets, windows, strict=True)
-        }
-        for leg in admission.legs:
-            window = window_of[leg.budget, leg.scope]
-            balance = self._standings.get((tenant, (leg.budget, leg.scope, leg.window)), Standing())
-            self._stand(tenant, leg, balance.reserve(leg.amount), window)
-        for counter in admission.opened:
-            opened = self._standings.get((tenant, counter), Standing())
-            self._standings[tenant, counter] = Standing(posted=opened.posted + 1)
-            self._touched[tenant, counter] = ("instances", None)
-        for key, arrival in admission.arrivals.items():
-            self._arrivals[tenant, key] = self._changed_arrivals[tenant, key] = arrival
+        now_ns = self._now[command.tenant]
+        return self._books.standings_for(command.tenant, command.rates, command.budgets, windows, now_ns)
 
     def _dispatch(self, row: CallRow) -> Reply:
         if self._has_expired(row):
@@ -357,8 +292,9 @@ class Batch:
             self._free_name(row)
             evidence = msgspec.structs.replace(evidence, actual={leg.quantity: 0 for leg in row.legs})
         outcome = settlement(row.legs, row.maximum_nano_usd, evidence)
-        for leg, amount in zip(row.legs, outcome.amounts, strict=True):
-            self._stand(row.tenant, leg, self._settled(row, leg, amount))
+        self._books.settle(
+            row.tenant, row.legs, outcome.amounts, row.decided_ns, now_ns=self._now[row.tenant]
+        )
         if evidence.lines:
             self._changes.charges.append((row.tenant, row.call, evidence.lines))
         return self._move(
@@ -370,19 +306,10 @@ class Batch:
             overrun=outcome.overrun,
         )
 
-    def _settled(self, row: CallRow, leg: Leg, amount: int) -> Standing:
-        """A leg's balance with its reservation replaced by what was spent."""
-        standing, length_ns = self._standing(row.tenant, leg), length_of(leg.window)
-        if length_ns is None:
-            return standing.settle(leg.amount, amount)
-        now_ns = self._now[row.tenant]
-        return settle_rolling(standing, leg.amount, amount, length_ns, row.decided_ns, now_ns)
-
     def _let_go(self, row: CallRow, event: str, reason: str) -> Reply:
         state = transition(row.state, "release" if event == "release" else "expire")
         self._free_name(row)
-        for leg in row.legs:
-            self._stand(row.tenant, leg, self._standing(row.tenant, leg).release(leg.amount))
+        self._books.release(row.tenant, row.legs)
         return self._move(row, state, event, {"reason": reason}, cost_nano_usd=0)
 
     def _expire(self, row: CallRow) -> Reply:
@@ -467,23 +394,13 @@ class Batch:
             balances=self._balances(row.tenant, row.legs),
         )
 
-    def _standing(self, tenant: str, leg: Leg) -> Standing:
-        return self._standings.get((tenant, (leg.budget, leg.scope, leg.window)), Standing())
-
     def _balances(self, tenant: str, legs: tuple[Leg, ...]) -> tuple[Standing, ...]:
         return tuple(
             standing
             if standing.buckets is None
             else Standing(pending=standing.pending, posted=standing.posted)
-            for standing in (self._standing(tenant, leg) for leg in legs)
+            for standing in (self._books.standing(tenant, leg) for leg in legs)
         )
-
-    def _stand(self, tenant: str, leg: Leg, standing: Standing, window: Window | None = None) -> None:
-        """Change a balance. Whoever may be opening it says in which window; the bounds count only then."""
-        key = (tenant, (leg.budget, leg.scope, leg.window))
-        self._standings[key] = standing
-        if window is not None or key not in self._touched:
-            self._touched[key] = (leg.quantity, window)
 
     def _new_row(
         self,

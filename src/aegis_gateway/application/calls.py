@@ -15,6 +15,7 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
+from aegis_gateway.application.asked import asked_record
 from aegis_gateway.application.call_ids import CallIds
 from aegis_gateway.application.claims import claims_of
 from aegis_gateway.application.commands import (
@@ -45,8 +46,8 @@ from aegis_gateway.domain.keys import check_key, key_hash
 from aegis_gateway.domain.ledger import Evidence, Standing
 from aegis_gateway.domain.moment import moment
 from aegis_gateway.domain.money import usd_rounded_up, usd_text
-from aegis_gateway.domain.quote import USD, Quote, capped, capped_cost
-from aegis_gateway.domain.registry import Agent, Connector, Key
+from aegis_gateway.domain.quote import USD, ModelShape, Quote, capped, capped_cost
+from aegis_gateway.domain.registry import Agent, Connector, ConnectorKind, Key
 
 D_co = TypeVar("D_co", bound="Described", covariant=True)
 D = TypeVar("D", bound="Described")
@@ -107,7 +108,8 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     `arguments` are the typed values that policies see; `canonical` the canonical bytes the record's digest is
     of; `summary` what the record shows. `quote` may be the reason why there is none. `also` are further tools that
     the call would use on the way (a web search that the provider makes): each is judged like the call itself.
-    `stays_in_regions`: its tenant says where its data may be.
+    `stays_in_regions`: its tenant says where its data may be. A call of a model has the `shape` that it is priced
+    by, and the `kinds` of connectors whose models could be called instead.
     """
 
     connector: str
@@ -120,6 +122,8 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
     region: str = ""
     stays_in_regions: bool = False
+    shape: ModelShape | None = None
+    kinds: tuple[ConnectorKind, ...] = ()
 
 
 class Decided(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):
@@ -164,9 +168,11 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
 class Judgement(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):
     """A call as it is to be sent, what the policies say of it, and its quote, where it has one.
 
-    `downgraded_from` is the model that was asked for, where it is another one's call now.
+    `downgraded_from` is the model that was asked for, where it is another one's call now; `asked` is the call as it was
+    asked for.
     """
 
+    asked: D_co
     described: D_co
     verdict: Verdict
     quote: Quote | None = None
@@ -492,6 +498,13 @@ class Calls:
             budgets=budgets,
             name=_call_name(context, view, agent.id, described),
             utilisation=circumstances.utilisation if judgement.verdict.saw_utilisation else None,
+            asked=asked_record(
+                judgement.asked,
+                judgement.quote,
+                is_downgraded=judgement.downgraded_from is not None,
+                opens_run=context.run is None,
+                judged_ns=circumstances.now_ns,
+            ),
         )
 
     def _arguments_record(self, view: TenantView, described: Described) -> ArgumentsRecord:
@@ -571,24 +584,24 @@ def judgement_of(
     """
     described = describe(view, None)
     if isinstance(described.quote, Reason):
-        return Judgement(described=described, verdict=refusal(described.quote))
+        return Judgement(asked=described, described=described, verdict=refusal(described.quote))
     first, quote = judged(agent, described, described.quote, view, circumstances)
     model = first.model
     if model is None or model == described.model:
-        return Judgement(described=described, verdict=first, quote=quote)
+        return Judgement(asked=described, described=described, verdict=first, quote=quote)
     lower = describe(view, model)
     if lower.model != model or isinstance(lower.quote, Reason):
         why = lower.quote.message if isinstance(lower.quote, Reason) else f"`{described.tool}` is of no model"
         refused = _unfulfilled(
             described, f"a policy has model `{model}` called instead, and that can't be: {why}"
         )
-        return Judgement(described=described, verdict=refused, quote=quote)
+        return Judgement(asked=described, described=described, verdict=refused, quote=quote)
     second, lower_quote = judged(agent, lower, lower.quote, view, circumstances)
     if second.model not in (None, model):
         refused = _unfulfilled(
             described, f"policies ask for `{model}`, and then for `{second.model}` instead"
         )
-        return Judgement(described=described, verdict=refused, quote=quote)
+        return Judgement(asked=described, described=described, verdict=refused, quote=quote)
     if second.permits:
         asked = tuple(reason for reason in first.reasons if reason.code == "downgraded")
         shadow = {(each.rule, each.would): each for each in (*first.shadow, *second.shadow)}
@@ -598,6 +611,7 @@ def judgement_of(
             shadow=tuple(shadow.values()),
         )
     return Judgement(
+        asked=described,
         described=lower,
         verdict=second,
         quote=lower_quote,

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aegis_gateway.application.batch import Batch, Windows
+from aegis_gateway.application.batch import Batch
+from aegis_gateway.application.books import Windows
 from aegis_gateway.application.commands import Admit, Admitted, Command, Expire, Failed, Lose, Reply, Withdraw
 from aegis_gateway.application.ports import LedgerStore
 from aegis_gateway.domain.errors import LedgerUnavailable

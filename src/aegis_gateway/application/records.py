@@ -56,6 +56,8 @@ def decision_record(
         record["depth"] = who.depth
     if command.utilisation is not None:
         record["utilisation"] = command.utilisation
+    if command.asked is not None:
+        record["asked"] = command.asked
     if who.retry:
         record["retry"] = who.retry
     if quote is not None:

@@ -14,7 +14,7 @@ from decimal import Decimal
 
 import msgspec
 
-from aegis_gateway.domain.decision import Effect, Mode, Reason, Shadow
+from aegis_gateway.domain.decision import Effect, Mode, Reason, Shadow, Verdict
 from aegis_gateway.domain.ledger import Leg, Standing
 from aegis_gateway.domain.money import usd_text
 from aegis_gateway.domain.quote import USD, Quote
@@ -102,6 +102,28 @@ def utilisation(budgets: tuple[BudgetClaim, ...], standings: Standings) -> int:
             used = budget.limit - standing.available(budget.limit)
             passed = max(passed, *(each for each in (0, *THRESHOLDS) if 100 * used >= each * budget.limit))
     return passed
+
+
+def admitted(
+    verdict: Verdict,
+    quote: Quote | None,
+    rates: tuple[RateClaim, ...],
+    budgets: tuple[BudgetClaim, ...],
+    standings: Standings,
+    now_ns: int,
+) -> Admission:
+    """What becomes of a judged call: refused as the policies say, or by rates and budgets, or put before a person.
+
+    Asking holds nothing, and nobody is asked about a call that budgets or rates would refuse.
+    """
+    if not verdict.permits:
+        return Admission(effect=verdict.effect, reasons=verdict.reasons)
+    if quote is None:
+        return Admission(effect="deny", reasons=verdict.reasons)
+    admission = admit(quote, rates, budgets, standings, now_ns)
+    if admission.effect == "allow" and verdict.asks:
+        return Admission(effect="require_approval", reasons=verdict.asks)
+    return admission
 
 
 def admit(

@@ -118,7 +118,7 @@ def capped_cost(quote: Quote, cost_max_nano_usd: int) -> Quote | None:
     return capped(quote, tokens)
 
 
-class HostedUse(msgspec.Struct, frozen=True, kw_only=True):
+class HostedUse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A tool that the provider would run itself: which, where the request turns it on, and how often at most."""
 
     kind: Kind
@@ -126,7 +126,7 @@ class HostedUse(msgspec.Struct, frozen=True, kw_only=True):
     calls_max: int | None = None
 
 
-class ModelShape(msgspec.Struct, frozen=True, kw_only=True):
+class ModelShape(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What of a model request its price depends on.
 
     `output_tokens` is the caller's limit for each choice, if any. `unbounded_input_by` names the first field whose

@@ -71,6 +71,8 @@ def describe(
         arguments=request.arguments,
         canonical=canonical,
         summary=request.summary,
+        shape=None if dialect.is_free else request.shape,
+        kinds=dialect.kinds,
         request=request,
         target=model,
         upstream=connector,

@@ -170,7 +170,7 @@ class CountTokensDialect(GeminiDialect):
             body=body,
             shape=ModelShape(input_bytes=len(raw), has_output=False),
             arguments=arguments,
-            summary={"bytes": len(raw)},
+            summary={"bytes": len(raw), **arguments},
         )
 
     def body(

@@ -1,0 +1,138 @@
+"""Books: balances and rates as those who decide find them and leave them: the ledger's batches, and replays.
+
+Rule: a call is decided with the balances that earlier calls left, and only one that is admitted changes any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from zoneinfo import ZoneInfo
+
+from aegis_gateway.domain.admit import (
+    Admission,
+    BudgetClaim,
+    RateKey,
+    StandingKey,
+    Standings,
+    instances_key,
+)
+from aegis_gateway.domain.ledger import Leg, Standing
+from aegis_gateway.domain.rate import RateClaim
+from aegis_gateway.domain.rolling import length_of, rolled, settle_rolling
+from aegis_gateway.domain.window import Period, Window, YearStart, window_at
+
+
+class Windows:
+    """The current window of each period and zone, worked out once per window rather than once per call."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._current: dict[tuple[Period, str, YearStart], Window] = {}
+
+    def at(self, claim: BudgetClaim, now_ns: int) -> Window:
+        """The window of a claim that an instant falls into."""
+        if claim.period in ("once", "rolling"):
+            return window_at(
+                claim.period, ZoneInfo("UTC"), now_ns, once=claim.once, length_ns=claim.length_ns
+            )
+        key = (claim.period, claim.zone, claim.year_starts)
+        window = self._current.get(key)
+        if window is None or not window.holds(now_ns):
+            window = self._current[key] = window_at(
+                claim.period, ZoneInfo(claim.zone), now_ns, year_starts=claim.year_starts
+            )
+        return window
+
+
+class Books:
+    """Balances and rates' arrival times, by tenant and key; `touched` and `taken` are what was changed of them.
+
+    Of a balance that was touched, the quantity is kept, and the window where it may have been opened.
+    """
+
+    def __init__(
+        self,
+        standings: dict[tuple[str, StandingKey], Standing],
+        arrivals: dict[tuple[str, RateKey], int],
+    ) -> None:
+        """Begin with what stands. Both are changed."""
+        self.standings = standings
+        self.arrivals = arrivals
+        self.touched: dict[tuple[str, StandingKey], tuple[str, Window | None]] = {}
+        self.taken: dict[tuple[str, RateKey], None] = {}
+
+    def standings_for(
+        self,
+        tenant: str,
+        rates: tuple[RateClaim, ...],
+        budgets: tuple[BudgetClaim, ...],
+        windows: tuple[Window, ...],
+        now_ns: int,
+    ) -> Standings:
+        """What stands for a call's claims, in their windows."""
+        keys: list[StandingKey] = []
+        for claim, window in zip(budgets, windows, strict=True):
+            key = (claim.budget, claim.scope, window.label)
+            keys.append(key)
+            if claim.length_ns and (tenant, key) in self.standings:
+                standing = self.standings[tenant, key]
+                self.standings[tenant, key] = rolled(standing, claim.length_ns, now_ns)
+            if claim.instances_max is not None:
+                keys.append(instances_key(claim, now_ns))
+        balances = {key: self.standings[tenant, key] for key in keys if (tenant, key) in self.standings}
+        arrivals = {
+            rate: self.arrivals[tenant, rate]
+            for claim in rates
+            if (tenant, rate := (claim.rate, claim.scope)) in self.arrivals
+        }
+        return Standings(windows=windows, balances=balances, arrivals=arrivals)
+
+    def take(
+        self,
+        tenant: str,
+        admission: Admission,
+        budgets: tuple[BudgetClaim, ...],
+        windows: tuple[Window, ...],
+    ) -> None:
+        """Take a call in that was admitted: its legs, the balances that it opens, its turns."""
+        window_of = {
+            (claim.budget, claim.scope): window for claim, window in zip(budgets, windows, strict=True)
+        }
+        for leg in admission.legs:
+            balance = self.standing(tenant, leg)
+            self._stand(tenant, leg, balance.reserve(leg.amount), window_of[leg.budget, leg.scope])
+        for counter in admission.opened:
+            opened = self.standings.get((tenant, counter), Standing())
+            self.standings[tenant, counter] = Standing(posted=opened.posted + 1)
+            self.touched[tenant, counter] = ("instances", None)
+        for key, arrival in admission.arrivals.items():
+            self.arrivals[tenant, key] = arrival
+            self.taken[tenant, key] = None
+
+    def settle(
+        self, tenant: str, legs: tuple[Leg, ...], amounts: Iterable[int], admitted_ns: int, *, now_ns: int
+    ) -> None:
+        """Replace what a call holds by what was spent."""
+        for leg, amount in zip(legs, amounts, strict=True):
+            standing, length_ns = self.standing(tenant, leg), length_of(leg.window)
+            if length_ns is None:
+                settled = standing.settle(leg.amount, amount)
+            else:
+                settled = settle_rolling(standing, leg.amount, amount, length_ns, admitted_ns, now_ns)
+            self._stand(tenant, leg, settled)
+
+    def release(self, tenant: str, legs: tuple[Leg, ...]) -> None:
+        """Give back what a call holds."""
+        for leg in legs:
+            self._stand(tenant, leg, self.standing(tenant, leg).release(leg.amount))
+
+    def standing(self, tenant: str, leg: Leg) -> Standing:
+        """The balance that a leg is of."""
+        return self.standings.get((tenant, (leg.budget, leg.scope, leg.window)), Standing())
+
+    def _stand(self, tenant: str, leg: Leg, standing: Standing, window: Window | None = None) -> None:
+        """Change a balance. Whoever may be opening it says in which window; the bounds count only then."""
+        key = (tenant, (leg.budget, leg.scope, leg.window))
+        self.standings[key] = standing
+        if window is not None or key not in self.touched:
+            self.touched[key] = (leg.quantity, window)
