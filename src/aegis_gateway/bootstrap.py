@@ -34,7 +34,9 @@ from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.directory import Directory, DirectoryCopy, KnownKey, TenantView
 from aegis_gateway.application.ports import Clock, ConfigVersion, Store, StoredState, TenantState, Upstream
 from aegis_gateway.configuration.load import Configuration, PolicyFile, load
+from aegis_gateway.configuration.prices import NO_PRICES, Prices
 from aegis_gateway.configuration.settings import Settings
+from aegis_gateway.configuration.unlisted import unlisted_models
 from aegis_gateway.domain.decision import Mode
 from aegis_gateway.domain.errors import ConfigurationError, Problem
 from aegis_gateway.domain.registry import Registry
@@ -213,12 +215,17 @@ def directory_loader(settings: Settings) -> tuple[Callable[[], DirectoryCopy], C
         keys: dict[bytes, KnownKey] = {}
         for tenant, registry in loaded.registries.items():
             stored = state.tenants[tenant]
-            view = _view(policies[tenant], state.config, registry, stored, key)
+            view = _view(policies[tenant], state.config, registry, stored, key, prices)
             views[tenant] = view
             for each in stored.keys:
                 agent = view.registry.agents.get(each.agent)
                 keys[each.hash] = KnownKey(key=each, agent=agent, view=view)
-        return DirectoryCopy(tenants=views, keys=keys, valid_until_ns=_end_ns(prices.valid_through))
+        return DirectoryCopy(
+            tenants=views,
+            keys=keys,
+            valid_until_ns=_end_ns(prices.valid_through),
+            of_strangers=next((view for view in views.values() if view.registry.takes_strangers), None),
+        )
 
     return load_directory, database.epochs
 
@@ -238,7 +245,12 @@ def unstored_view(loaded: Configuration, tenant: str) -> TenantView:
 
 
 def _view(
-    policies: CompiledPolicies, config: ConfigVersion, registry: Registry, stored: TenantState, key: bytes
+    policies: CompiledPolicies,
+    config: ConfigVersion,
+    registry: Registry,
+    stored: TenantState,
+    key: bytes,
+    prices: Prices = NO_PRICES,
 ) -> TenantView:
     imported = {agent.id: agent for agent in stored.agents}
     whole = msgspec.structs.replace(registry, agents={**imported, **registry.agents})
@@ -247,6 +259,7 @@ def _view(
         config_version=config.version,
         registry=whole,
         policies=CedarPolicies(whole, policies),
+        unlisted=unlisted_models(whole, prices),
         arguments_key=hmac.digest(key, f"arguments:{registry.tenant}".encode(), "sha256"),
     )
 

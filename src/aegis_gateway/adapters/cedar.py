@@ -53,11 +53,6 @@ class CompiledPolicies:
         self.slices = Slices(templates)
         self.version = hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:12]
 
-    @property
-    def in_shadow(self) -> tuple[Policy, ...]:
-        """The policies that don't act, by id."""
-        return tuple(rule for _, rule in sorted(self.rules.items()) if rule.mode == "shadow")
-
 
 class PolicyCompiler:
     """Compiles tenants' policies time and again: not the same file, nor the same set of files, twice."""

@@ -15,7 +15,7 @@ import msgspec
 
 from aegis_gateway.adapters.rows import config_row, standing
 from aegis_gateway.application.ports import ConfigVersion
-from aegis_gateway.domain.registry import Budget
+from aegis_gateway.domain.registry import UNREGISTERED, Budget
 from aegis_gateway.domain.rolling import rolled
 from aegis_gateway.domain.window import Window, window_at
 
@@ -114,6 +114,25 @@ select agent as name, count(*) as calls, sum(coalesce(cost_nano_usd, 0)) as nano
  limit ?
 """
 """The agents whose calls counted against a budget in a window. A range of the index on time."""
+
+_DISCOVERED = """
+select agent, api_key, count(*) as calls, sum(coalesce(cost_nano_usd, 0)) as nano_usd,
+       sum(case when cost_nano_usd is null then 1 else 0 end) as unpriced,
+       min(decided_ns) as first_ns, max(decided_ns) as last_ns
+  from call
+ where tenant = ? and decided_ns >= ? and team = ?
+ group by agent, api_key
+ order by sum(coalesce(cost_nano_usd, 0)) desc, agent
+"""
+"""Callers without a key, by the credential they bring. A range of the index on time."""
+
+_USED = """
+select distinct coalesce(model, tool) as name from call
+ where tenant = ? and decided_ns >= ? and agent = ?
+ order by coalesce(model, tool)
+ limit ?
+"""
+"""What an agent calls. A range of the index on time."""
 
 _ENTRIES = """
 select sequence, call, type, at_ns, body from entry
@@ -294,6 +313,21 @@ class EntryReport(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     at_ns: int
     body: bytes
+
+
+class Discovered(msgspec.Struct, frozen=True, kw_only=True):
+    """A caller without a key: its name, the id of its credential, and what it did; nobody knows what `unpriced` calls
+    cost.
+    """
+
+    agent: str
+    api_key: str
+    calls: int
+    nano_usd: int
+    unpriced: int
+    first_ns: int
+    last_ns: int
+    used: tuple[str, ...] = ()
 
 
 class Reports:
@@ -477,6 +511,21 @@ class Reports:
                 ),
             )
             for (rule, would), agents in found.items()
+        ]
+
+    def discovered(self, tenant: str, since_ns: int, used_max: int = 8) -> list[Discovered]:
+        """Callers without a key, dearest first."""
+        rows = self._query(_DISCOVERED, (tenant, since_ns, UNREGISTERED))
+        return [
+            Discovered(
+                used=tuple(
+                    used["name"] for used in self._query(_USED, (tenant, since_ns, row["agent"], used_max))
+                ),
+                agent=row["agent"],
+                api_key=row["api_key"],
+                **{name: int(row[name]) for name in ("calls", "nano_usd", "unpriced", "first_ns", "last_ns")},
+            )
+            for row in rows
         ]
 
     def entries(self, tenant: str, after: int, limit: int) -> list[EntryReport]:

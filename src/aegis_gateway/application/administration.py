@@ -23,7 +23,7 @@ from aegis_gateway.application.ports import (
 from aegis_gateway.domain.entry import ENTRY_VERSION, canonical, time_text
 from aegis_gateway.domain.errors import ConfigurationError
 from aegis_gateway.domain.keys import KeyKind, key_from_random, key_hash, key_hint, key_kind
-from aegis_gateway.domain.registry import Agent, Key, Throttle
+from aegis_gateway.domain.registry import Agent, Key, Throttle, credential_key
 
 _KEY_RANDOM_BYTES = 32
 _KEY_NUMBERS = 62**30
@@ -91,6 +91,24 @@ class Administration:
                 change.save_agent(tenant, agent)
                 record = {"agent": msgspec.to_builtins(agent)}
                 self._record(change, [tenant], "agent", record)
+
+    def adopt(self, tenant: str, agent: Agent, digest: bytes) -> None:
+        """Register an agent that was a stranger so far: whoever brings the credential with this hash is that agent.
+
+        Raises:
+            ConfigurationError: the credential is an agent's already.
+        """
+        with self._change(tenant) as change:
+            key = credential_key(digest, agent.id, change.now_ns)
+            before = change.keys(tenant).get(key.id)
+            if before is not None:
+                raise ConfigurationError(
+                    f"the credential is agent `{before.agent}`'s already; `aegis key list` shows it"
+                )
+            change.save_agent(tenant, agent)
+            self._record(change, [tenant], "agent", {"agent": msgspec.to_builtins(agent)})
+            change.save_key(tenant, key)
+            self._record(change, [tenant], "key", {"act": "adopt", "key": key.id, "agent": agent.id})
 
     def issue_key(self, tenant: str, agent: str, kind: KeyKind = "live") -> IssuedKey:
         """Make a key for an agent, which must exist."""

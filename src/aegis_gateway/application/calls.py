@@ -41,13 +41,13 @@ from aegis_gateway.application.runs import Runs
 from aegis_gateway.domain.admit import BudgetClaim
 from aegis_gateway.domain.decision import Reason, Shadow, Verdict, refusal
 from aegis_gateway.domain.errors import CallError, CallRepeated, KeyFormatError, LedgerUnavailable
-from aegis_gateway.domain.judge import Policies, PolicyRequest, judge, least
-from aegis_gateway.domain.keys import check_key, key_hash
+from aegis_gateway.domain.judge import PolicyRequest, judge, least
+from aegis_gateway.domain.keys import OUR_KEYS, check_key, key_hash
 from aegis_gateway.domain.ledger import Evidence, Standing
 from aegis_gateway.domain.moment import moment
 from aegis_gateway.domain.money import usd_rounded_up, usd_text
 from aegis_gateway.domain.quote import USD, ModelShape, Quote, capped, capped_cost
-from aegis_gateway.domain.registry import Agent, Connector, ConnectorKind, Key
+from aegis_gateway.domain.registry import Agent, Connector, ConnectorKind, Key, credential_key, stranger
 
 D_co = TypeVar("D_co", bound="Described", covariant=True)
 D = TypeVar("D", bound="Described")
@@ -129,7 +129,8 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
 class Decided(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):
     """A decision that is on disk, with what the door needs to carry it out and to settle it.
 
-    `name` is what the upstream may know of the caller's name for the call.
+    `name` is what the upstream may know of the caller's name for the call. `own_credential`: the caller brought the
+    upstream's credential itself.
     """
 
     call: str
@@ -141,6 +142,7 @@ class Decided(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):
     run: str
     name: str | None = None
     downgraded_from: str | None = None
+    own_credential: bool = False
 
     @property
     def allows(self) -> bool:
@@ -221,7 +223,8 @@ class Calls:
         known = self._directory.copy.seen.get(seen)
         if known is None:
             known = await self._identify_unseen(key)
-            self._directory.copy.seen[seen] = known
+            if known.key.hash in self._directory.copy.keys:
+                self._directory.copy.seen[seen] = known
         return known
 
     async def view(self, key: str | None) -> TenantView:
@@ -240,7 +243,10 @@ class Calls:
         try:
             check_key(key)
         except KeyFormatError as fault:
-            raise NotIdentified(str(fault), status=401) from fault
+            known = self._with_own_credential(key)
+            if known is None:
+                raise NotIdentified(str(fault), status=401) from fault
+            return known
         digest = key_hash(key, self._pepper)
         known = self._directory.find(digest)
         if known is None:
@@ -250,6 +256,18 @@ class Calls:
             raise NotIdentified(
                 "this API key was never issued here; ask for one: `aegis key issue AGENT`", status=401
             )
+        return known
+
+    def _with_own_credential(self, credential: str) -> KnownKey | None:
+        """Who brings an upstream's credential: the agent that adopted it, or a stranger where strangers are taken."""
+        if credential.startswith(OUR_KEYS):
+            return None  # a key of ours that is mistyped is nobody's credential
+        digest = key_hash(credential, self._pepper)
+        known = self._directory.find(digest)
+        view = self._directory.copy.of_strangers
+        if known is None and view is not None:
+            key = credential_key(digest)
+            known = KnownKey(key=key, agent=stranger(key), view=view)
         return known
 
     async def decide(
@@ -314,6 +332,7 @@ class Calls:
                     run=run,
                     name=command.name.name if command.name is not None else None,
                     downgraded_from=judgement.downgraded_from,
+                    own_credential=known.key.is_own_credential,
                 )
             if isinstance(reply, Known):
                 raise CallRepeated(reply.first, is_same=reply.is_same)
@@ -636,7 +655,7 @@ def judged(
     What cannot be lowered as they ask is refused.
     """
     context = _policy_context(agent, described, quote, view, circumstances)
-    verdict = _judged(agent, described, context, view.policies)
+    verdict = _judged(agent, described, context, view)
     lower = _lowered(described, quote, verdict.output_tokens_max, verdict.cost_max_nano_usd)
     if isinstance(lower, str):
         return _unfulfilled(described, lower), quote
@@ -674,17 +693,18 @@ def _lowers(described: Described, quote: Quote, cap: Shadow) -> bool:
     return _lowered(described, quote, cap.output_tokens_max, cap.cost_max_nano_usd) != quote
 
 
-def _judged(agent: Agent, described: Described, context: dict[str, object], policies: Policies) -> Verdict:
+def _judged(agent: Agent, described: Described, context: dict[str, object], view: TenantView) -> Verdict:
     """What the policies say of a call, and then of each tool that it would use on the way: all must be permitted."""
+    policies, proxied = view.policies, view.registry.proxy is not None
     if not described.also:
-        return judge(_policy_request(agent, described, described.tool, context), policies)
+        return judge(_policy_request(agent, described, described.tool, context), policies, proxied=proxied)
     tools = (described.tool, *described.also)
     reasons: tuple[Reason, ...] = ()
     shadow: dict[tuple[str, str], Shadow] = {}
     permitted: list[Verdict] = []
     models: set[str] = set()
     for tool in tools:
-        verdict = judge(_policy_request(agent, described, tool, context), policies)
+        verdict = judge(_policy_request(agent, described, tool, context), policies, proxied=proxied)
         # Another permit helps only if nothing is left that may want one, anything else only if nothing denies.
         found = {(each.rule, each.would): each for each in verdict.shadow}
         shadow |= {key: each for key, each in found.items() if each.would != "allow" or tool == tools[-1]}

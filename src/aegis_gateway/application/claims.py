@@ -6,6 +6,8 @@ is of; only what the call itself decides on (its run, the customer it serves) is
 
 from __future__ import annotations
 
+import msgspec
+
 from aegis_gateway.application.directory import Claims, TenantView
 from aegis_gateway.domain.admit import BudgetClaim
 from aegis_gateway.domain.decision import Throttle
@@ -44,6 +46,27 @@ def claims_of(
     throttles: tuple[Throttle, ...] = (),
 ) -> tuple[tuple[RateClaim, ...], tuple[BudgetClaim, ...]]:
     """The rates and budgets that apply to a call; `throttles` are what the policies that match it add to the rates."""
+    rates, budgets = _claimed(view, agent, key, connector, tool, model, run, opens_run, customer, throttles)
+    if view.registry.proxy is None:
+        return rates, budgets
+    return (
+        tuple(msgspec.structs.replace(rate, mode="shadow") for rate in rates),
+        tuple(msgspec.structs.replace(budget, mode="shadow") for budget in budgets),
+    )
+
+
+def _claimed(
+    view: TenantView,
+    agent: Agent,
+    key: Key,
+    connector: str,
+    tool: str,
+    model: str | None,
+    run: str,
+    opens_run: bool,
+    customer: str | None,
+    throttles: tuple[Throttle, ...],
+) -> tuple[tuple[RateClaim, ...], tuple[BudgetClaim, ...]]:
     combination = (key.id, connector, tool, model)
     known = view.claims.get(combination)
     if known is None:

@@ -15,7 +15,7 @@ import msgspec
 from aegis_gateway.domain.admit import BudgetClaim
 from aegis_gateway.domain.judge import Policies
 from aegis_gateway.domain.rate import RateClaim
-from aegis_gateway.domain.registry import Agent, Budget, Key, Rate, Registry
+from aegis_gateway.domain.registry import Agent, Budget, Key, Model, Rate, Registry
 
 RELOAD_INTERVAL_S = 0.05
 
@@ -33,11 +33,17 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
     later_budgets: tuple[Budget, ...] = ()
 
 
+def no_model(_name: str, _kinds: tuple[str, ...]) -> Model | None:
+    """None but those that are configured."""
+    return None
+
+
 class TenantView(msgspec.Struct, frozen=True, kw_only=True):
     """All of one tenant that deciding a call needs, at one epoch.
 
     `claims` remembers which rates and budgets apply to which combination of key, connector, tool and model: they
-    follow from the registry, so they live and die with the view.
+    follow from the registry, so they live and die with the view. `unlisted` makes the model of a name that is not
+    configured, for one of some kinds of connectors, where everything passes.
     """
 
     epoch: int
@@ -46,6 +52,7 @@ class TenantView(msgspec.Struct, frozen=True, kw_only=True):
     policies: Policies
     arguments_key: bytes
     claims: dict[Combination, Claims] = {}
+    unlisted: Callable[[str, tuple[str, ...]], Model | None] = no_model
 
 
 class KnownKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,13 +68,14 @@ class DirectoryCopy(msgspec.Struct, frozen=True, kw_only=True):
 
     `seen` remembers keys that were presented, by a hash that is cheaper than the stored one and means nothing
     outside of this process; only keys that were found are in it, so it is never larger than `keys`. From
-    `valid_until_ns` on some of its prices no longer hold.
+    `valid_until_ns` on some of its prices no longer hold. Callers without a key are of `of_strangers`.
     """
 
     tenants: dict[str, TenantView]
     keys: dict[bytes, KnownKey]
     valid_until_ns: int = 2**63 - 1
     seen: dict[bytes, KnownKey] = {}
+    of_strangers: TenantView | None = None
 
 
 class Directory:

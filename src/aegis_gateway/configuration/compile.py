@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from aegis_gateway.configuration.compile_model import compile_model
+from aegis_gateway.configuration.compile_model import PROVIDERS, compile_model
 from aegis_gateway.configuration.compile_operation import (
     compile_operation,
     tell_of_clashing_operations,
@@ -25,6 +25,7 @@ from aegis_gateway.configuration.document import (
     MatchEntry,
     ModelEntry,
     ProjectEntry,
+    ProxyEntry,
     QuantityEntry,
     RateEntry,
     TeamEntry,
@@ -33,7 +34,7 @@ from aegis_gateway.configuration.document import (
 from aegis_gateway.configuration.prices import Prices
 from aegis_gateway.configuration.problems import Problems
 from aegis_gateway.configuration.scaling import scaled
-from aegis_gateway.configuration.words import listed
+from aegis_gateway.configuration.words import listed, shown
 from aegis_gateway.configuration.yaml_source import Path
 from aegis_gateway.domain.moment import BusinessHours
 from aegis_gateway.domain.money import NANO_PER_USD
@@ -49,6 +50,7 @@ from aegis_gateway.domain.registry import (
     Deadlines,
     Match,
     Project,
+    Proxy,
     Quantity,
     Rate,
     Registry,
@@ -100,6 +102,7 @@ def compile_tenant(
         name=settings.name or tenant,
         zone=settings.timezone,
         regions=settings.regions,
+        proxy=_proxy(settings.proxy, entries, (*path, "proxy", "unlisted_models"), problems),
         business_hours=BusinessHours(
             from_hour=hours.from_hour, to_hour=hours.to_hour, weekdays=hours.weekdays
         ),
@@ -139,6 +142,18 @@ def compile_tenant(
             name: Customer(id=name, name=entry.name or name) for name, entry in entries.customers.items()
         },
     )
+
+
+def _proxy(entry: ProxyEntry | None, entries: Entries, path: Path, problems: Problems) -> Proxy | None:
+    if entry is None:
+        return None
+    known = sorted(name for name, connector in entries.connectors.items() if connector.kind != "http")
+    for name in entry.unlisted_models:
+        if name not in known:
+            problems.add(
+                path, f"names {shown(name)}, and that is no connector to models; there are {listed(known)}"
+            )
+    return Proxy(takes_strangers=entry.unregistered, unlisted_models=entry.unlisted_models)
 
 
 def _quantity(name: str, entry: QuantityEntry, path: Path, problems: Problems) -> Quantity:
@@ -231,6 +246,7 @@ def _connector(
         operations=operations,
         deadlines=_deadlines(entry),
         network=entry.network,
+        provider=entry.provider or PROVIDERS.get(entry.kind, ""),
         api_version=entry.api_version or "",
     )
 

@@ -23,6 +23,7 @@ from aegis_gateway.domain.registry import (
     Model,
     Operation,
     Project,
+    Proxy,
     Quantity,
     Rate,
     Registry,
@@ -48,6 +49,8 @@ def describe(registry: Registry | None) -> dict[str, Fields]:
     if registry is None:
         return {}
     described = {f"tenant {registry.tenant}": {"name": registry.name, "timezone": registry.zone}}
+    if registry.proxy is not None:
+        described[f"tenant {registry.tenant}"]["proxy"] = _proxy(registry.proxy)
     if registry.regions:
         described[f"tenant {registry.tenant}"]["regions"] = ", ".join(registry.regions)
     if registry.business_hours != OFFICE:
@@ -70,6 +73,15 @@ def describe(registry: Registry | None) -> dict[str, Fields]:
     add("budget", registry.budgets.values(), lambda budget: _budget(budget, registry))
     add("rate", registry.rates.values(), _rate)
     return described
+
+
+def _proxy(proxy: Proxy) -> str:
+    takes = ["everything passes"]
+    if proxy.takes_strangers:
+        takes.append("callers without a key too")
+    if proxy.unlisted_models:
+        takes.append(f"other models by {', '.join(proxy.unlisted_models)}")
+    return ", ".join(takes)
 
 
 def _business_hours(hours: BusinessHours) -> str:

@@ -84,6 +84,9 @@ def warnings(old: Configuration | None, new: Configuration) -> list[str]:
 
 def _risks(registry: Registry) -> Iterator[str]:
     """What in a registry may not be meant."""
+    if registry.proxy is not None:
+        who = ", not even callers without a key" if registry.takes_strangers else ""
+        yield f"`proxy` is set: everything passes and is recorded, and nothing is refused{who}"
     for model in registry.models.values():
         if model.price is None:
             yield (
@@ -125,7 +128,14 @@ def _consequences(old: Registry, new: Registry) -> Iterator[str]:
 def obstacles(old: Configuration | None, new: Configuration) -> list[str]:
     """Why a configuration cannot follow another one, though it is right by itself."""
     before = old.registries if old is not None else {}
-    return [
+    takers = [name for name, registry in sorted(new.registries.items()) if registry.takes_strangers]
+    found = []
+    if len(takers) > 1:
+        names = " and ".join(f"`{name}`" for name in takers)
+        found.append(
+            f"tenants {names} both take unregistered callers, who can be only one's; leave it to one"
+        )
+    return found + [
         f"{tenant}: budget `{name}` counts in another unit under its old name, and the balance of its current "
         "window would be read in it; give the new budget a new id"
         for tenant, registry in sorted(new.registries.items())

@@ -310,6 +310,13 @@ class BusinessHoursEntry(Entry):
     weekdays: Annotated[tuple[int, ...], PlainValidator(values.weekdays)] = OFFICE.weekdays
 
 
+class ProxyEntry(Entry):
+    """A whole tenant in shadow."""
+
+    unregistered: Flag = False
+    unlisted_models: Annotated[tuple[str, ...], PlainValidator(values.texts)] = ()
+
+
 class TenantEntry(Entry):
     """A tenant. Its sections are taken as they stand; their entries are checked one by one."""
 
@@ -317,6 +324,7 @@ class TenantEntry(Entry):
     timezone: Timezone = "UTC"
     business_hours: BusinessHoursEntry = BusinessHoursEntry()
     regions: Annotated[tuple[str, ...], PlainValidator(values.texts)] = ()
+    proxy: ProxyEntry | None = None
     fiscal_year_starts: Annotated[YearStart, PlainValidator(values.month_and_day)] = CALENDAR_YEAR
     quantities: Any = None
     customers: Any = None

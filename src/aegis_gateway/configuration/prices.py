@@ -20,3 +20,6 @@ class NoPrices:
     def model_price(self, provider: str, model: str) -> ModelPrice | None:  # noqa: ARG002  # the port's signature
         """No price."""
         return None
+
+
+NO_PRICES = NoPrices()

@@ -13,6 +13,7 @@ Effect = Literal["allow", "deny", "throttle", "require_approval"]
 
 ReasonCode = Literal[
     "permitted",
+    "proxied",
     "denied_by_policy",
     "no_permit",
     "policy_error",

@@ -22,6 +22,10 @@ from aegis_gateway.domain.money import usd_text
 PolicyEffect = Literal["permit", "deny", "cap", "downgrade", "throttle", "require_approval"]
 
 
+NO_PERMIT = "no_permit"
+"""The rule that refuses what no policy permits."""
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """One policy as the combination sees it: its effect, the words its author gave it, and whether it acts.
 
@@ -84,18 +88,42 @@ class Policies(Protocol):
         """Evaluate every policy that could match, in one go."""
 
 
-def judge(request: PolicyRequest, policies: Policies) -> Verdict:
+def judge(request: PolicyRequest, policies: Policies, *, proxied: bool = False) -> Verdict:
     """Combine what the policies say: errors refuse, then denials, then the want of a permit.
 
     Downgrades to different models can't both be fulfilled, and refuse. The lowest caps hold, and every throttle; where
-    one policy asks for a person's agreement, all that do have to be answered.
+    one policy asks for a person's agreement, all that do have to be answered. Where everything is `proxied`, all
+    policies are in shadow, and so is the want of a permit.
     """
     evaluation = policies.evaluate(request)
+    if proxied:
+        return _proxied(request, evaluation)
     verdict = _enforced(request, evaluation)
     shadow = _shadow(request, evaluation, verdict)
     if not shadow and not evaluation.saw_utilisation:
         return verdict
     return msgspec.structs.replace(verdict, shadow=shadow, saw_utilisation=evaluation.saw_utilisation)
+
+
+def _proxied(request: PolicyRequest, evaluation: Evaluation) -> Verdict:
+    """Everything passes, and each policy is told of where it would have acted."""
+    quiet = Evaluation(
+        matched=tuple(msgspec.structs.replace(policy, mode="shadow") for policy in evaluation.matched),
+        faults=tuple(msgspec.structs.replace(fault, mode="shadow") for fault in evaluation.faults),
+    )
+    passed = Reason(
+        code="proxied", message="everything passes here, and is recorded: the tenant is in proxy mode"
+    )
+    verdict = Verdict(
+        effect="allow",
+        reasons=(passed,),
+        throttles=tuple(_throttle(policy) for policy in quiet.matched if policy.effect == "throttle"),
+        saw_utilisation=evaluation.saw_utilisation,
+    )
+    shadow = _shadow(request, quiet, verdict)
+    if not any(policy.effect == "permit" for policy in evaluation.matched):
+        shadow = (*shadow, Shadow(rule=NO_PERMIT, would="deny"))
+    return msgspec.structs.replace(verdict, shadow=shadow)
 
 
 def _enforced(request: PolicyRequest, evaluation: Evaluation) -> Verdict:

@@ -16,6 +16,9 @@ from aegis_gateway.domain.errors import KeyFormatError
 
 KeyKind = Literal["live", "test", "adm"]
 
+OUR_KEYS = "aegis_"
+"""What every key of ours begins with, whatever its kind."""
+
 _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _RANDOM_LENGTH = 30
 _CHECK_LENGTH = 6

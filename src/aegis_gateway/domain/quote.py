@@ -105,6 +105,22 @@ def capped(quote: Quote, tokens: int) -> Quote | None:
     return msgspec.structs.replace(quote, output=lower, maximum=maximum, expected=expected)
 
 
+def unpriced(why: str) -> Quote:
+    """The quote of a call that nothing prices; it costs what nobody knows, never nothing."""
+    return Quote(expected={CALLS: 1}, maximum={CALLS: 1}, unbounded={USD: why, TOKENS: why})
+
+
+def as_asked(quote: Quote, *, is_limited: bool) -> Quote:
+    """The quote of a call that is sent as it is asked: where the caller didn't limit the output, nothing bounds it."""
+    if is_limited or quote.output is None:
+        return msgspec.structs.replace(quote, output=None)
+    why = "the caller set no output limit, and none is set for it in proxy mode"
+    bounded = {name: most for name, most in quote.maximum.items() if name not in (USD, TOKENS)}
+    return msgspec.structs.replace(
+        quote, output=None, maximum=bounded, unbounded={USD: why, TOKENS: why, **quote.unbounded}
+    )
+
+
 def capped_cost(quote: Quote, cost_max_nano_usd: int) -> Quote | None:
     """The quote at an output limit at which it can't cost more; None where none keeps it so low."""
     if USD not in quote.maximum:

@@ -85,6 +85,11 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     revoked_ns: int | None = None
     throttle: Throttle | None = None
 
+    @property
+    def is_own_credential(self) -> bool:
+        """Whether it is the caller's own upstream credential, which is sent on in place of the connector's."""
+        return self.id.startswith(CREDENTIAL)
+
     def is_valid(self, now_ns: int) -> bool:
         """Whether a call may be made with it."""
         return self.revoked_ns is None and (self.expires_ns is None or now_ns < self.expires_ns)
@@ -145,7 +150,7 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
 class Connector(msgspec.Struct, frozen=True, kw_only=True):
     """One upstream. `credential` is a reference (`env:NAME`, `file:PATH`), never a value.
 
-    `api_version` is Azure's, which wants one in each address.
+    `api_version` is Azure's, which wants one in each address. `provider` is whose list prices hold for its models.
     """
 
     id: str
@@ -160,6 +165,7 @@ class Connector(msgspec.Struct, frozen=True, kw_only=True):
     deadlines: Deadlines = Deadlines()
     network: Network = "public"
     api_version: str = ""
+    provider: str = ""
 
 
 class HostedTool(msgspec.Struct, frozen=True, kw_only=True):
@@ -243,6 +249,49 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
     name: str
 
 
+class Proxy(msgspec.Struct, frozen=True, kw_only=True):
+    """How a whole tenant is in shadow: everything passes and is recorded, and no policy, budget or rate acts.
+
+    `takes_strangers`: callers without a key pass too, with their own upstream credential. `unlisted_models` are the
+    connectors that models go to which are not configured.
+    """
+
+    takes_strangers: bool = False
+    unlisted_models: tuple[str, ...] = ()
+
+
+CREDENTIAL = "credential_"
+"""What ids of keys begin with that are a caller's own upstream credential; the rest is its keyed hash."""
+
+UNREGISTERED = "unregistered"
+"""The team of strangers, and what stands before their names: `unregistered/1a2b3c…`."""
+
+
+def stranger(key: Key) -> Agent:
+    """The agent that an unknown caller counts as, by the credential that it brings."""
+    return Agent(
+        id=key.agent,
+        owner=UNREGISTERED,
+        team=UNREGISTERED,
+        cost_centre=UNREGISTERED,
+        purpose=UNREGISTERED,
+        environment=UNREGISTERED,
+        budget="",
+    )
+
+
+def credential_key(digest: bytes, agent: str = "", issued_ns: int = 0) -> Key:
+    """A caller's own credential as a key: a stranger's, or the one of the agent that adopted it."""
+    name = digest.hex()
+    return Key(
+        id=f"{CREDENTIAL}{name}",
+        agent=agent or f"{UNREGISTERED}/{name[:12]}",
+        hash=digest,
+        hint=f"own credential {name[:12]}",
+        issued_ns=issued_ns,
+    )
+
+
 class Registry(msgspec.Struct, frozen=True, kw_only=True):
     """All of one tenant that deciding a call needs, apart from policies and balances.
 
@@ -263,6 +312,17 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
     customers: dict[str, Customer] = {}
     business_hours: BusinessHours = OFFICE
     regions: tuple[str, ...] = ()
+    proxy: Proxy | None = None
+
+    @property
+    def keeps_regions(self) -> bool:
+        """Whether answers are kept from leading callers out of the tenant's regions."""
+        return bool(self.regions) and self.proxy is None
+
+    @property
+    def takes_strangers(self) -> bool:
+        """Whether callers who have no key are the tenant's."""
+        return self.proxy is not None and self.proxy.takes_strangers
 
 
 BUILT_IN_QUANTITIES: dict[str, Quantity] = {

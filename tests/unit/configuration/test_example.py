@@ -55,12 +55,14 @@ def test_what_is_commented_out_is_right_too() -> None:
         .replace("      # q4-pilot:", "      q4-pilot:")
         .replace("      #   ", "        ")
         .replace("            # schema:", "            schema:")
+        .replace("    # proxy:", "    proxy:")
     )
     loaded = load(files, CataloguePrices(date(2026, 11, 23)))
     (payments,) = [
         each for each in loaded.registries["northbank"].connectors.values() if each.id == "payments"
     ]
     assert b"exclusiveMinimum" in payments.operations[0].body_schema
+    assert loaded.registries["northbank"].takes_strangers
     assert "once" == loaded.registries["northbank"].budgets["q4-pilot"].period
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from aegis_gateway.adapters.reports import Discovered
 from aegis_gateway.application.agents import (
     CSV_BYTES_MAX,
     TAG_COLUMN,
@@ -20,8 +21,8 @@ from aegis_gateway.application.agents import (
     read_agents_csv,
 )
 from aegis_gateway.domain.errors import ConfigurationError
-from aegis_gateway.domain.registry import Agent
-from aegis_gateway.entrypoints.cli import output
+from aegis_gateway.domain.registry import CREDENTIAL, Agent
+from aegis_gateway.entrypoints.cli import options, output
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption
 from aegis_gateway.entrypoints.cli.output import GOOD, STRONG, WARNING, Column, out, print_json, say, table
 from aegis_gateway.entrypoints.cli.session import Session, opened
@@ -56,11 +57,19 @@ def add(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="A tag; may be repeated.", show_default=False),
     ] = None,
+    discovered: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Who it was so far: a caller without a key, as `aegis agent discovered` names it.",
+            show_default=False,
+        ),
+    ] = "",
     store: StoreOption = None,
     tenant: TenantOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Register an agent.
+    """Register an agent, or one that was discovered: who brings that one's credential is then this agent.
 
     Owner, team, cost centre, purpose, environment and a budget (its own, or its team's default) are needed; exit
     code 3 says that something is missing or unknown, and what to write.
@@ -87,7 +96,9 @@ def add(
             mistakes.append(Mistake(column="id", message=message))
         if mistakes:
             _refuse(mistakes, as_json=as_json)
-        if planned.created:
+        if planned.created and discovered:
+            session.administration().adopt(name, planned.agents[0], _credential_of(session, name, discovered))
+        elif planned.created:
             session.administration().save_agents(name, planned.agents)
         added = (*planned.agents, *planned.unchanged)[0]
     if as_json:
@@ -97,7 +108,88 @@ def add(
     out().print(
         Text.assemble(("agent ", ""), (added.id, STRONG), f" {how}; it lives on budget {added.budget}")
     )
-    say(f"give it a key with `aegis key issue {added.id}`")
+    if discovered:
+        say(f"it calls with its own credential, as before; the next call of `{discovered}` is its")
+    else:
+        say(f"give it a key with `aegis key issue {added.id}`")
+
+
+def _credential_of(session: Session, tenant: str, name: str) -> bytes:
+    """The keyed hash of the credential that a discovered caller brings."""
+    for found in session.reports.discovered(tenant, 0):
+        if found.agent == name:
+            return bytes.fromhex(found.api_key.removeprefix(CREDENTIAL))
+    raise ConfigurationError(
+        f"nobody is known as `{name}`; `aegis agent discovered` lists who called without a key"
+    )
+
+
+@app.command("discovered")
+def discovered_agents(
+    since: Annotated[
+        str, typer.Option(metavar="TIME", help="Calls since then: 1h, 7d, 2026-11-23 or 2026-11-23T08:00Z.")
+    ] = "30d",
+    store: StoreOption = None,
+    tenant: TenantOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List who called without a key of ours, with what it spent, until somebody registers it.
+
+    Where a tenant has `proxy: {unregistered: true}` such callers pass, with their own upstream credential. Of that no
+    more than a keyed hash is known here, which tells one caller from another.
+    """
+    with opened(store) as session:
+        name = session.tenant(tenant)
+        since_ns = options.since_ns(since, session.clock.now_ns())
+        adopted = {key.id for key in session.state.tenants[name].keys}
+        found = [each for each in session.reports.discovered(name, since_ns) if each.api_key not in adopted]
+    if as_json:
+        print_json({"tenant": name, "discovered": [_discovered_record(each) for each in found]})
+        return
+    if not found:
+        say(f"nobody called without a key since {since}")
+        return
+    columns = [
+        Column(name="caller"),
+        Column(name="calls", right=True),
+        Column(name="spent", right=True),
+        Column(name="unpriced", right=True, optional=1),
+        Column(name="first", optional=2),
+        Column(name="last"),
+        Column(name="calls what", flexible=True),
+    ]
+    rows = [
+        output.Row(
+            cells=(
+                Text(each.agent, style=STRONG),
+                f"{each.calls:,}",
+                output.usd(each.nano_usd),
+                Text(f"{each.unpriced:,}", style=WARNING if each.unpriced else ""),
+                output.utc(each.first_ns),
+                output.utc(each.last_ns),
+                ", ".join(each.used),
+            )
+        )
+        for each in found
+    ]
+    console = out()
+    console.print(table(columns, rows, console))
+    say(
+        f"register one with `aegis agent add ID --discovered {found[0].agent} --owner … --team … --purpose … "
+        "--environment …`"
+    )
+
+
+def _discovered_record(found: Discovered) -> dict[str, object]:
+    return {
+        "caller": found.agent,
+        "calls": found.calls,
+        "nano_usd": found.nano_usd,
+        "unpriced_calls": found.unpriced,
+        "first": output.utc(found.first_ns),
+        "last": output.utc(found.last_ns),
+        "used": list(found.used),
+    }
 
 
 @app.command("list")

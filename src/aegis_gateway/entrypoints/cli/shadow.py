@@ -10,7 +10,9 @@ from rich.console import Group
 from rich.text import Text
 
 from aegis_gateway.adapters.reports import ShadowReport, Sum
+from aegis_gateway.domain.judge import NO_PERMIT, Policy
 from aegis_gateway.domain.money import usd_text
+from aegis_gateway.domain.registry import Budget, Rate
 from aegis_gateway.entrypoints.cli import options
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption
 from aegis_gateway.entrypoints.cli.output import DIM, STRONG, out, print_json, usd
@@ -42,7 +44,8 @@ def shadow(
     A policy with @mode("shadow"), a budget or rate limit with `mode: shadow` is evaluated with the others and changes
     nothing. Each is judged alone: what would it, enforced, have changed about calls as they were decided? A permit
     counts where nothing but the want of one refused, anything else where nothing refused. Budgets and rates keep
-    balances of their own, of the calls that they would have let pass.
+    balances of their own, of the calls that they would have let pass. Where a tenant has `proxy`, all its policies,
+    budgets and rates are in shadow, and so is the want of a permit.
     """
     from aegis_gateway import bootstrap
 
@@ -50,14 +53,21 @@ def shadow(
         name = session.tenant(tenant)
         now_ns = session.clock.now_ns()
         registry = session.configured(name)
-        policies = bootstrap.compiled_policies(session.configuration, name).in_shadow
-        rules = {policy.id: "permit" if policy.effect == "permit" else "forbid" for policy in policies}
-        rules |= {
-            f"budget:{each.id}": "budget" for each in registry.budgets.values() if each.mode == "shadow"
+        policies = bootstrap.compiled_policies(session.configuration, name).rules
+        all_of_it = registry.proxy is not None
+
+        def is_quiet(rule: Policy | Budget | Rate) -> bool:
+            return all_of_it or rule.mode == "shadow"
+
+        rules = {
+            policy.id: "permit" if policy.effect == "permit" else "forbid"
+            for _, policy in sorted(policies.items())
+            if is_quiet(policy)
         }
-        rules |= {
-            f"rate:{each.id}": "rate limit" for each in registry.rates.values() if each.mode == "shadow"
-        }
+        rules |= {f"budget:{each.id}": "budget" for each in registry.budgets.values() if is_quiet(each)}
+        rules |= {f"rate:{each.id}": "rate limit" for each in registry.rates.values() if is_quiet(each)}
+        if all_of_it:
+            rules[NO_PERMIT] = "the want of a permit"
         found = session.reports.shadow(name, options.since_ns(since, now_ns))
     if as_json:
         print_json(_record(name, rules, found))

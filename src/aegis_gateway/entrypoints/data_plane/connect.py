@@ -10,7 +10,15 @@ from aegis_gateway.domain.decision import Reason
 from aegis_gateway.domain.errors import CallError
 from aegis_gateway.domain.ledger import Evidence
 from aegis_gateway.domain.money import NANO_USD_MAX
-from aegis_gateway.domain.quote import CALLS, Quote, counted, operation_charges, quote_operation
+from aegis_gateway.domain.quote import (
+    CALLS,
+    USD,
+    Quote,
+    counted,
+    operation_charges,
+    quote_operation,
+    unpriced,
+)
 from aegis_gateway.domain.registry import Connector, Operation
 from aegis_gateway.entrypoints.data_plane.exchange import (
     HttpProtocol,
@@ -101,6 +109,7 @@ class ConnectDoor:
             content_type=content_type,
             body=raw,
             name=decided.name,
+            own_credential=decided.own_credential,
         )
 
     async def _settle(self, decided: Decided[OperationCall], status: int, body: bytes) -> Moved | None:
@@ -108,16 +117,18 @@ class ConnectDoor:
         call = decided.described
         if status >= 500:
             return await put_in_doubt(self._calls, decided, f"the upstream answered {status}")
-        assert call.request is not None, "an allowed call has an operation"
         assert isinstance(call.quote, Quote), "an allowed call has a quote"
         if status >= 400:
-            counts = {count.quantity: 0 for count in call.request.operation.counts}
+            counted_ = call.request.operation.counts if call.request is not None else ()
+            counts = {count.quantity: 0 for count in counted_}
             nothing = no_charge(status)
             return await settle(
                 self._calls,
                 decided,
                 Evidence(source=nothing.source, actual={**counts, **nothing.actual}, note=nothing.note),
             )
+        if call.request is None:
+            return await put_in_doubt(self._calls, decided, call.quote.unbounded[USD])
         read = response_reader(call.request, body)
         try:
             evidence = Evidence(
@@ -148,6 +159,8 @@ def describe(
     if connector is None or connector.kind != "http":
         return _unknown(connector_id[:128], f"connector `{connector_id[:128]}` is not configured here")
     found = find_operation(connector, method, segments)
+    if found is None and view.registry.proxy is not None:
+        return _unlisted(connector, method, segments, query_string, raw)
     if found is None:
         known = ", ".join(f"{operation.method} {operation.path}" for operation in connector.operations[:8])
         return _unknown(
@@ -160,12 +173,30 @@ def describe(
         connector=connector.id,
         tool=f"{connector.id}.{operation.id}",
         region=connector.region,
-        stays_in_regions=bool(view.registry.regions),
+        stays_in_regions=view.registry.keeps_regions,
         quote=_countable(quote_operation(operation, request.read)),
         arguments=request.values,
         canonical=request.canonical,
         summary={"operation": operation.id, **request.summary},
         request=request,
+        upstream=connector,
+    )
+
+
+def _unlisted(
+    connector: Connector, method: str, segments: list[str], query_string: str, raw: bytes
+) -> OperationCall:
+    """A call of what nobody declared, where everything passes: what it costs is not known."""
+    address = f"{method[:16]} /{'/'.join(segments)}"
+    why = f"connector `{connector.id}` has no operation {address[:256]}, so nobody knows what it costs"
+    return OperationCall(
+        connector=connector.id,
+        tool=f"{connector.id}.?",
+        region=connector.region,
+        quote=unpriced(why),
+        arguments={},
+        canonical=f"{address}?{query_string}\n".encode() + raw,
+        summary={"address": address[:256]},
         upstream=connector,
     )
 

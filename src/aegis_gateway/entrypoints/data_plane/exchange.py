@@ -178,6 +178,15 @@ def api_key(scope: Scope) -> str | None:
     return next((key for key in keys if key is not None), None)
 
 
+def brought_credential(scope: Scope) -> tuple[str, str]:
+    """The header with the credential that the caller brought, from which `api_key` told who calls."""
+    for name in ("authorization", *_KEY_HEADERS):
+        value: str | None = scope.headers.get(name)
+        if value is not None:
+            return name, value
+    raise CallError("no credential was brought", status=401)
+
+
 _CONTEXT_HEADERS = (
     "aegis-run-id", "aegis-parent-id", "aegis-customer", "idempotency-key", "x-stainless-retry-count",
 )  # fmt: skip

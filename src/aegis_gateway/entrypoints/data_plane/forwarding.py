@@ -20,6 +20,7 @@ from aegis_gateway.entrypoints.data_plane.error_forms import OPENAI, ErrorForm
 from aegis_gateway.entrypoints.data_plane.exchange import (
     HttpProtocol,
     Scope,
+    brought_credential,
     decision_headers,
     forwarded_headers,
     send_error,
@@ -40,17 +41,22 @@ def upstream_request(
     content_type: str | None,
     body: bytes,
     name: str | None,
+    own_credential: bool = False,
 ) -> UpstreamRequest:
     """A caller's request as its upstream gets it, with the connector's credential, deadlines and network.
 
-    `name` is what the upstream may know of the caller's name for the call.
+    `name` is what the upstream may know of the caller's name for the call; `own_credential`: the caller brought the
+    credential itself, in a header that is passed on as it is.
 
     Raises:
         UpstreamFault: the credential cannot be resolved, so nothing can be sent.
     """
-    secret = _credential(connector, secrets)
     credential = None
-    if secret is not None:
+    secret = None
+    if own_credential:
+        credential = brought_credential(scope)
+        secret = credential[1].removeprefix("Bearer ")
+    elif (secret := _credential(connector, secrets)) is not None:
         credential = (connector.credential_header.lower(), connector.credential_prefix + secret)
     return UpstreamRequest(
         method=method,

@@ -7,7 +7,7 @@ import msgspec
 from aegis_gateway.application.calls import Described
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.domain.decision import Reason
-from aegis_gateway.domain.quote import CALLS, TOKENS, USD, Quote, quote_model
+from aegis_gateway.domain.quote import CALLS, TOKENS, USD, Quote, as_asked, quote_model, unpriced
 from aegis_gateway.domain.registry import Connector, Model
 from aegis_gateway.entrypoints.data_plane.models.dialect import Dialect, ModelRequest
 
@@ -42,7 +42,7 @@ def describe(
     if instead is not None:
         request = msgspec.structs.replace(request, model=instead)
     name = request.model[:_NAME_CHARACTERS_MAX]
-    model = registry.models.get(request.model)
+    model = registry.models.get(request.model) or view.unlisted(request.model, dialect.kinds)
     connector = registry.connectors[model.connector] if model is not None else None
     canonical = f"{dialect.title}\n{asked}\n".encode() + request.body.canonical
     if model is None or connector is None or connector.kind not in dialect.kinds:
@@ -66,8 +66,8 @@ def describe(
         also=tuple(use.kind for use in request.shape.hosted),
         model=model.id,
         region=connector.region,
-        stays_in_regions=bool(registry.regions),
-        quote=FREE if dialect.is_free else quote_model(model, request.shape),
+        stays_in_regions=registry.keeps_regions,
+        quote=FREE if dialect.is_free else _quote(model, request, proxied=registry.proxy is not None),
         arguments=request.arguments,
         canonical=canonical,
         summary=request.summary,
@@ -77,6 +77,15 @@ def describe(
         target=model,
         upstream=connector,
     )
+
+
+def _quote(model: Model, request: ModelRequest, *, proxied: bool) -> Quote | Reason:
+    quote = quote_model(model, request.shape)
+    if not proxied:
+        return quote
+    if isinstance(quote, Reason):
+        return unpriced(quote.message)
+    return as_asked(quote, is_limited=request.shape.output_tokens is not None)
 
 
 def _unknown_model(name: str, models: dict[str, Model]) -> Reason:

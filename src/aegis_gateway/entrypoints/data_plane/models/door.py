@@ -96,6 +96,7 @@ class ModelDoor:
             content_type=JSON,
             body=self._dialect.body(connector, model, request, decided.admitted.output_tokens),
             name=decided.name,
+            own_credential=decided.own_credential,
         )
 
     async def _answer(
