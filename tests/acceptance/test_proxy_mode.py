@@ -118,17 +118,16 @@ def test_callers_without_a_key(upstream: UpstreamProcess, gateway: Gateway) -> N
     name = found[2]["caller"]
     assert name.startswith("unregistered/")
 
-    add = ("agent", "add", "found-bot", "--discovered", name, "--owner", "ana@acme.example", "--team", "desk")
-    registered = told(gateway, *add, "--purpose", "talks", "--environment", "production")
+    who = ("agent", "add", "found-bot", "--discovered", name, "--owner", "ana@acme.example")
+    add = (*who, "--team", "desk", "--cost-centre", "CC-1", "--purpose", "talks")
+    registered = told(gateway, *add, "--environment", "production")
     assert "found-bot" == registered["agent"]
     client.chat.completions.create(model="gpt-4o-mini", messages=[{"role": "user", "content": "hi"}])
     assert ("found-bot", "desk", "CC-1") == tuple(
         gateway.last_call()[column] for column in ("agent", "team", "cost_centre")
     )
     assert [1] == [each["calls"] for each in told(gateway, "agent", "discovered")["discovered"]]
-    again = CliRunner().invoke(
-        build(), [*add, "--purpose", "talks", "--environment", "test", "--store", gateway.settings.store]
-    )
+    again = CliRunner().invoke(build(), [*add, "--environment", "test", "--store", gateway.settings.store])
     assert 0 != again.exit_code
 
 
