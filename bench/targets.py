@@ -86,6 +86,7 @@ class Aegis(Target):
         self.settings = Settings(
             store=f"sqlite:{folder / 'aegis.db'}",
             pepper=f"file:{folder / 'pepper'}",
+            signing_key=f"file:{folder / 'signing-key.pem'}",
             port=free_port(),
             workers=workers,
         )
@@ -102,6 +103,7 @@ class Aegis(Target):
             **os.environ,
             "AEGIS_STORE": self.settings.store,
             "AEGIS_PEPPER": self.settings.pepper,
+            "AEGIS_SIGNING_KEY": self.settings.signing_key,
             "AEGIS_HOST": self.settings.host,
             "AEGIS_PORT": str(self.settings.port),
             "AEGIS_WORKERS": str(self.settings.workers),
@@ -185,7 +187,9 @@ def _set_up(settings: Settings, upstream: UpstreamProcess) -> str:
     loaded = bootstrap.configuration(files)
     store = bootstrap.store(settings)
     try:
-        administration = Administration(store, bootstrap.pepper(settings), os.urandom, "bench")
+        administration = Administration(
+            store, bootstrap.pepper(settings), bootstrap.signatures(settings, make=True), os.urandom, "bench"
+        )
         administration.apply(files, loaded.registries)
         return administration.issue_key(TENANT, AGENT).secret
     finally:

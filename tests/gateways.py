@@ -32,6 +32,8 @@ from types import TracebackType
 from typing import Any
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import PyreqwestError
 
@@ -47,6 +49,12 @@ HOST = "127.0.0.1"
 TENANT = "acme"
 WAIT_S = 20.0
 POLL_S = 0.01
+SIGNING_KEY = (
+    Ed25519PrivateKey.from_private_bytes(b"signs configurations in tests...")
+    .private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    .decode()
+)
+"""The same for all gateways, as those of one database need it."""
 PEPPER = "pepper-of-the-tests-0123456789abcdef-canary"
 CREDENTIAL_VARIABLE = "ACME_UPSTREAM_KEY"
 
@@ -214,6 +222,7 @@ class Gateway:
         self.settings = Settings(
             store=store or f"sqlite:{self.data / 'aegis.db'}",
             pepper="env:AEGIS_TEST_PEPPER",
+            signing_key=f"file:{self.data / 'signing-key.pem'}",
             host=HOST,
             port=0,
             workers=workers,
@@ -232,6 +241,7 @@ class Gateway:
         try:
             _allow_many_sockets()
             self.data.mkdir(exist_ok=True)
+            (self.data / "signing-key.pem").write_text(SIGNING_KEY)
             self._guard = _take_port()
             port = self._guard.getsockname()[1]
             self.settings = msgspec.structs.replace(self.settings, port=port)
@@ -376,7 +386,9 @@ class Gateway:
     def administration(self) -> Iterator[Administration]:
         """The operators' use cases, on a connection of its own beside the running gateway."""
         with contextlib.closing(bootstrap.store(self.settings)) as store:
-            yield Administration(store, PEPPER.encode(), os.urandom, "test")
+            yield Administration(
+                store, PEPPER.encode(), bootstrap.signatures(self.settings), os.urandom, "test"
+            )
 
     @contextlib.contextmanager
     def store(self) -> Iterator[Store]:
@@ -440,6 +452,7 @@ class Gateway:
             **self._environment,
             "AEGIS_STORE": self.settings.store,
             "AEGIS_PEPPER": self.settings.pepper,
+            "AEGIS_SIGNING_KEY": self.settings.signing_key,
             "AEGIS_TEST_PEPPER": PEPPER,
             "AEGIS_HOST": self.settings.host,
             "AEGIS_PORT": str(self.settings.port),

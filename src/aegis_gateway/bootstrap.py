@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
+import logging
 import os
 import secrets
+import tempfile
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -32,16 +35,20 @@ from aegis_gateway.adapters.stores import open_store
 from aegis_gateway.adapters.upstream import PyreqwestUpstream
 from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.directory import Directory, DirectoryCopy, KnownKey, TenantView
-from aegis_gateway.application.ports import Clock, ConfigVersion, Store, StoredState, TenantState, Upstream
+from aegis_gateway.application.ports import Clock, Signatures, Store, StoredState, TenantState, Upstream
+from aegis_gateway.application.versions import verify
 from aegis_gateway.configuration.load import Configuration, PolicyFile, load
 from aegis_gateway.configuration.prices import NO_PRICES, Prices
 from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.configuration.unlisted import unlisted_models
+from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.decision import Mode
-from aegis_gateway.domain.errors import ConfigurationError, Problem
+from aegis_gateway.domain.errors import ConfigurationError, Problem, VersionForged
 from aegis_gateway.domain.registry import Registry
 
 _PEPPER_BYTES = 32
+
+_log = logging.getLogger("aegis.directory")
 
 
 def system_clock() -> Clock:
@@ -79,18 +86,48 @@ def pepper(settings: Settings) -> bytes:
     Raises:
         ConfigurationError: it cannot be read, or is shorter than 32 bytes.
     """
-    kind, _, name = settings.pepper.partition(":")
-    if kind == "file" and not Path(name).exists():
-        Path(name).parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(_PEPPER_BYTES))
+    _make_once(settings.pepper, lambda: secrets.token_hex(_PEPPER_BYTES))
     value = ReferencedSecrets().resolve(settings.pepper).encode()
     if len(value) < _PEPPER_BYTES:
         raise ConfigurationError(
             f"`{settings.pepper}` is shorter than {_PEPPER_BYTES} characters; make it longer"
         )
     return value
+
+
+def signatures(settings: Settings, *, make: bool = False) -> Signatures:
+    """What signs configurations and verifies them. With `make`, a key's file that does not exist yet is made.
+
+    Raises:
+        ConfigurationError: there is no key, or it is none.
+    """
+    from aegis_gateway.adapters.signing import Ed25519Signatures, new_private_key
+
+    if make:
+        _make_once(settings.signing_key, new_private_key)
+    try:
+        pem = ReferencedSecrets().resolve(settings.signing_key)
+    except ConfigurationError as fault:
+        words = "AEGIS_SIGNING_KEY says where the key is that configurations are signed with"
+        raise ConfigurationError(f"{fault} {words}; all gateways of one database need the same") from fault
+    return Ed25519Signatures(pem, settings.signing_key)
+
+
+def _make_once(reference: str, make: Callable[[], str]) -> None:
+    """Make the file of a secret that isn't there yet, readable by its owner only. Two that do so at once make one."""
+    kind, _, name = reference.partition(":")
+    path = Path(name)
+    if kind != "file" or path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(make())
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        os.unlink(draft)
 
 
 def configuration(files: dict[str, str]) -> Configuration:
@@ -190,44 +227,107 @@ def _policy_files(loaded: Configuration) -> dict[str, Files]:
     }
 
 
-def directory_loader(settings: Settings) -> tuple[Callable[[], DirectoryCopy], Callable[[], dict[str, int]]]:
-    """How a gateway worker reads the directory, and how it tells whether it changed."""
-    database = store(settings, read_only=True)
-    key = pepper(settings)
-    prices = CataloguePrices(_today())
-    compiler = PolicyCompiler()
-    compiled: dict[tuple[int, date | None], tuple[Configuration, dict[str, CompiledPolicies]]] = {}
+class DirectoryLoader:
+    """How a gateway worker reads the directory. What was not signed as it stands decides nothing: while the version in
+    force is forged, the last one that was good goes on, with keys, agents and epochs as they are now.
+    """
 
-    def load_directory() -> DirectoryCopy:
-        nonlocal prices
-        if prices.valid_through is not None and _today() > prices.valid_through:
-            prices = CataloguePrices(_today())
-        state = database.state()
+    def __init__(self, settings: Settings) -> None:
+        """Read from the store that the settings name."""
+        self._settings = settings
+        self._database = store(settings, read_only=True)
+        self._pepper = pepper(settings)
+        self._prices = CataloguePrices(_today())
+        self._compiler = PolicyCompiler()
+        self._compiled: dict[tuple[int, date | None], tuple[Configuration, dict[str, CompiledPolicies]]] = {}
+        self._good: tuple[ConfigVersion, ConfigVersion | None] | None = None
+
+    def epochs(self) -> dict[str, int]:
+        """All tenants' epochs: what has changed is told by comparing."""
+        return self._database.epochs()
+
+    def __call__(self) -> DirectoryCopy:
+        """Read everything.
+
+        Raises:
+            VersionForged: the version in force is not as it was signed, and none was good before.
+        """
+        if self._prices.valid_through is not None and _today() > self._prices.valid_through:
+            self._prices = CataloguePrices(_today())
+        state = self._database.state()
         if state.config is None:
             return DirectoryCopy(tenants={}, keys={})
-        version = (state.config.version, prices.valid_through)
-        if version not in compiled:
-            compiled.clear()
-            loaded = load(state.config.files, prices)
-            compiled[version] = loaded, compiler.compile(_policy_files(loaded))
-        loaded, policies = compiled[version]
-        views: dict[str, TenantView] = {}
-        keys: dict[bytes, KnownKey] = {}
-        for tenant, registry in loaded.registries.items():
-            stored = state.tenants[tenant]
-            view = _view(policies[tenant], state.config, registry, stored, key, prices)
-            views[tenant] = view
-            for each in stored.keys:
-                agent = view.registry.agents.get(each.agent)
-                keys[each.hash] = KnownKey(key=each, agent=agent, view=view)
+        warning = self._verify(state)
+        assert self._good is not None, "it was just verified"
+        config, canary = self._good
+        views = self._views(config, state, beside=canary)
+        ahead = self._views(canary, state, beside=config) if canary is not None else {}
+        self._compiled = {
+            place: found
+            for place, found in self._compiled.items()
+            if place[0] in (config.version, canary.version if canary else None)
+        }
         return DirectoryCopy(
             tenants=views,
-            keys=keys,
-            valid_until_ns=_end_ns(prices.valid_through),
+            keys={
+                each.hash: KnownKey(key=each, agent=view.registry.agents.get(each.agent), view=view)
+                for tenant, stored in state.tenants.items()
+                for each in stored.keys
+                if (view := self._view_of(tenant, each.agent, views, ahead, canary)) is not None
+            },
+            valid_until_ns=_end_ns(self._prices.valid_through),
+            version=config.version,
+            digest=config.bundle_digest,
+            canary=canary.version if canary else None,
+            warning=warning,
             of_strangers=next((view for view in views.values() if view.registry.takes_strangers), None),
         )
 
-    return load_directory, database.epochs
+    def _verify(self, state: StoredState) -> str:
+        """Take over the versions in force if they are good; else say what is wrong and keep those that were."""
+        assert state.config is not None, "there is one"
+        try:
+            keys = signatures(self._settings)
+            for version in (state.config, state.canary):
+                if version is not None:
+                    verify(version, keys)
+        except (VersionForged, ConfigurationError) as fault:
+            if self._good is None:
+                raise
+            warning = f"{fault}; configuration {self._good[0].version} goes on"
+            _log.error("%s", warning)
+            return warning
+        self._good = state.config, state.canary
+        return ""
+
+    def _views(
+        self, config: ConfigVersion, state: StoredState, beside: ConfigVersion | None
+    ) -> dict[str, TenantView]:
+        place = (config.version, self._prices.valid_through)
+        if place not in self._compiled:
+            loaded = load(config.files, self._prices)
+            self._compiled[place] = loaded, self._compiler.compile(_policy_files(loaded))
+        loaded, policies = self._compiled[place]
+        return {
+            tenant: _view(
+                policies[tenant], config, registry, state.tenants[tenant], self._pepper, self._prices, beside
+            )
+            for tenant, registry in loaded.registries.items()
+        }
+
+    def _view_of(
+        self,
+        tenant: str,
+        agent: str,
+        views: dict[str, TenantView],
+        ahead: dict[str, TenantView],
+        canary: ConfigVersion | None,
+    ) -> TenantView | None:
+        """The view that an agent's calls are decided under."""
+        chosen = canary is not None and canary.canary is not None
+        if chosen and canary.canary.includes(tenant, agent, self._pepper):  # type: ignore[union-attr]  # just checked
+            return ahead.get(tenant)
+        return views.get(tenant)
 
 
 def tenant_view(loaded: Configuration, state: StoredState, tenant: str, key: bytes) -> TenantView:
@@ -251,12 +351,14 @@ def _view(
     stored: TenantState,
     key: bytes,
     prices: Prices = NO_PRICES,
+    beside: ConfigVersion | None = None,
 ) -> TenantView:
     imported = {agent.id: agent for agent in stored.agents}
     whole = msgspec.structs.replace(registry, agents={**imported, **registry.agents})
     return TenantView(
         epoch=stored.epoch,
         config_version=config.version,
+        beside_version=beside.version if beside is not None else None,
         registry=whole,
         policies=CedarPolicies(whole, policies),
         unlisted=unlisted_models(whole, prices),
@@ -266,10 +368,10 @@ def _view(
 
 def calls(settings: Settings, ledger: LedgerClient) -> Calls:
     """The use cases of the hot path, for one gateway worker."""
-    load_directory, epochs = directory_loader(settings)
+    loader = DirectoryLoader(settings)
     fault = planted_fault(os.environ)
     asked = ledger if fault is None else FaultyLedger(ledger, fault)
-    return Calls(Directory(load_directory, epochs), asked, SystemClock(), os.urandom, pepper(settings))
+    return Calls(Directory(loader, loader.epochs), asked, SystemClock(), os.urandom, pepper(settings))
 
 
 def named_calls(settings: Settings) -> StoredNamedCalls:

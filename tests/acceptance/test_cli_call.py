@@ -45,6 +45,7 @@ def aegis(gateway: Gateway, *arguments: str, given: str | None = None, code: int
         **os.environ,
         "AEGIS_STORE": gateway.settings.store,
         "AEGIS_PEPPER": gateway.settings.pepper,
+        "AEGIS_SIGNING_KEY": gateway.settings.signing_key,
         "AEGIS_TEST_PEPPER": PEPPER,
         CREDENTIAL_VARIABLE: "x",
     }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from aegis_gateway.application.ports import ConfigVersion, Store, StoredState, TenantState
+from aegis_gateway.application.ports import Store, StoredState, TenantState
+from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.errors import LedgerUnavailable
 from aegis_gateway.domain.registry import Agent, Key, Throttle
 from tests.ledgers import create_tenants

@@ -7,14 +7,14 @@ Rule 3: what is asked once a second (`aegis top`) reads a range of an index, nev
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, Protocol, get_args
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from aegis_gateway.adapters.rows import config_row, standing
-from aegis_gateway.application.ports import ConfigVersion
+from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.registry import UNREGISTERED, Budget
 from aegis_gateway.domain.rolling import rolled
 from aegis_gateway.domain.window import Window, window_at
@@ -149,8 +149,11 @@ select sequence, call, type, at_ns, body from entry
 """
 """The entries of one call. By the index on it."""
 
+_CONFIGURATION_ENTRIES = "select body from entry where type = 'configuration' order by tenant, sequence"
+"""What the records say of configurations. By the index on them."""
+
 _VERSIONS = """
-select version, files, applied_by, applied_ns, note from config_version
+select version, beside, bundle from config_version
  where version <= ?
  order by version desc
  limit ?
@@ -491,6 +494,20 @@ class Reports:
     def versions(self, until: int = 2**63 - 1, limit: int = 20) -> list[ConfigVersion]:
         """The configurations that were applied, up to a version, the newest first."""
         return [config_row(tuple(row.values())) for row in self._query(_VERSIONS, (until, limit))]
+
+    def all_versions(self) -> Iterator[ConfigVersion]:
+        """All configurations, from the first on, one at a time."""
+        for row in self._query("select version from config_version order by version"):
+            yield from self.versions(until=row["version"], limit=1)
+
+    def versions_recorded(self) -> dict[int, str]:
+        """The bundle's digest that the tenants' records have of each configuration; "" where they don't agree."""
+        found: dict[int, str] = {}
+        for row in self._query(_CONFIGURATION_ENTRIES):
+            entry = msgspec.json.decode(row["body"])
+            version, digest = entry["config_version"], entry.get("bundle_sha256", "")
+            found[version] = digest if found.get(version, digest) == digest else ""
+        return found
 
     def shadow(self, tenant: str, since_ns: int, examples: int = 3) -> list[ShadowReport]:
         """What rules in shadow would have changed about the calls decided since an instant, by rule."""

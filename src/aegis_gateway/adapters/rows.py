@@ -15,7 +15,6 @@ import msgspec
 from aegis_gateway.application.ports import (
     CallMove,
     CallRow,
-    ConfigVersion,
     EntryRow,
     Head,
     NamedCall,
@@ -25,6 +24,7 @@ from aegis_gateway.application.ports import (
     StoredState,
     TenantState,
 )
+from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.ledger import Leg, Standing
 from aegis_gateway.domain.price import ChargeLine
 from aegis_gateway.domain.registry import Agent, Key, Throttle
@@ -40,8 +40,12 @@ _SAVE_KEY = (
     " throttle_limit = excluded.throttle_limit, throttle_period_ns = excluded.throttle_period_ns"
 )
 
-LATEST_CONFIG = (
-    "select version, files, applied_by, applied_ns, note from config_version order by version desc limit 1"
+LATEST_CONFIG = "select version, beside, bundle from config_version order by version desc limit 1"
+_CONFIGS_IN_FORCE = (
+    "select version, beside, bundle from config_version"
+    " where version = (select max(version) from config_version)"
+    " or version = (select beside from config_version order by version desc limit 1)"
+    " order by version desc"
 )
 
 _CALL_FIELDS = CallRow.__struct_fields__
@@ -51,7 +55,7 @@ _OVERRUN = _CALL_FIELDS.index("overrun")
 _legs_decoder = msgspec.json.Decoder(tuple[Leg, ...])
 _agent_decoder = msgspec.json.Decoder(Agent)
 _buckets_decoder = msgspec.json.Decoder(dict[int, int])
-_files_decoder = msgspec.json.Decoder(dict[str, str])
+_version_decoder = msgspec.json.Decoder(ConfigVersion)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -178,15 +182,22 @@ def key_values(key: Key) -> tuple[object, ...]:
 
 
 def config_row(row: tuple[Any, ...]) -> ConfigVersion:
-    """A configuration version from its row."""
-    version, files, applied_by, applied_ns, note = row
-    return ConfigVersion(
-        version=version,
-        files=_files_decoder.decode(files),
-        applied_by=applied_by,
-        applied_ns=applied_ns,
-        note=note,
-    )
+    """A configuration version from its row. What can't be what was applied comes back as signed by nobody.
+
+    The columns before the bundle are only what it is found by.
+    """
+    version, beside, bundle = row
+    try:
+        found = _version_decoder.decode(bundle)
+    except msgspec.DecodeError:
+        return _unsigned(version)
+    if (version, beside) != (found.version, found.canary.beside if found.canary else None):
+        return _unsigned(version)
+    return found
+
+
+def _unsigned(version: int) -> ConfigVersion:
+    return ConfigVersion(version=version, files={}, applied_by="", applied_ns=0)
 
 
 def agent_row(document: str) -> Agent:
@@ -218,14 +229,8 @@ class RegistryRows(ABC):
     def save_config(self, config: ConfigVersion) -> None:
         """Make a configuration the newest."""
         self._do(
-            "insert into config_version (version, files, applied_by, applied_ns, note) values (?, ?, ?, ?, ?)",
-            (
-                config.version,
-                _encode(config.files).decode(),
-                config.applied_by,
-                config.applied_ns,
-                config.note,
-            ),
+            "insert into config_version (version, beside, bundle) values (?, ?, ?)",
+            (config.version, config.canary.beside if config.canary else None, _encode(config).decode()),
         )
 
     def agents(self, tenant: str) -> dict[str, Agent]:
@@ -252,7 +257,7 @@ class RegistryRows(ABC):
         self._do(_SAVE_KEY, (tenant, *key_values(key)))
 
     def latest_config(self) -> ConfigVersion | None:
-        """The configuration in force, if one was ever applied."""
+        """The newest configuration, if one was ever applied."""
         return next((config_row(row) for row in self._rows(LATEST_CONFIG, ())), None)
 
     def save_head(self, head: Head) -> None:
@@ -266,7 +271,7 @@ class RegistryRows(ABC):
 
 STATE_QUERIES = (
     "select tenant, epoch from tenant_head",
-    LATEST_CONFIG,
+    _CONFIGS_IN_FORCE,
     "select tenant, document from agent",
     "select tenant, key, agent, hash, hint, issued_ns, expires_ns, revoked_ns,"
     " throttle_limit, throttle_period_ns from api_key",
@@ -281,8 +286,13 @@ def stored_state(
     keys: list[tuple[Any, ...]],
 ) -> StoredState:
     """Everything that deciding needs, from the rows of `STATE_QUERIES`."""
+    versions = {version.version: version for version in map(config_row, configs)}
+    newest = versions[max(versions)] if versions else None
+    canary = newest if newest is not None and newest.canary is not None else None
+    beside = canary.canary.beside if canary is not None and canary.canary is not None else 0
     return StoredState(
-        config=config_row(configs[0]) if configs else None,
+        config=versions.get(beside, _unsigned(beside)) if canary is not None else newest,
+        canary=canary,
         tenants={
             tenant: TenantState(
                 tenant=tenant,

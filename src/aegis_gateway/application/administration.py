@@ -14,12 +14,14 @@ import msgspec
 
 from aegis_gateway.application.ports import (
     Changes,
-    ConfigVersion,
     EntryRow,
     Head,
     RegistryChange,
     RegistryStore,
+    Signatures,
 )
+from aegis_gateway.application.versions import is_intact, signed
+from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.entry import ENTRY_VERSION, canonical, time_text
 from aegis_gateway.domain.errors import ConfigurationError
 from aegis_gateway.domain.keys import KeyKind, key_from_random, key_hash, key_hint, key_kind
@@ -40,11 +42,17 @@ class Administration:
     """The operators' use cases, over the registry. `actor` is named in the record of each act."""
 
     def __init__(
-        self, store: RegistryStore, pepper: bytes, random_bytes: Callable[[int], bytes], actor: str
+        self,
+        store: RegistryStore,
+        pepper: bytes,
+        signatures: Signatures,
+        random_bytes: Callable[[int], bytes],
+        actor: str,
     ) -> None:
-        """`pepper` is the installation's secret that keys are hashed under."""
+        """`pepper` is the installation's secret that keys are hashed under; `signatures` sign what is applied."""
         self._store = store
         self._pepper = pepper
+        self._signatures = signatures
         self._random_bytes = random_bytes
         self._actor = actor
 
@@ -54,10 +62,13 @@ class Administration:
         """Make a configuration, which must have been checked, the one in force, for all its tenants at once.
 
         `tenants` are those that the configuration names; `back_to` is the version whose files these are, if it is one.
-        The same files again change nothing.
+        The same files again change nothing. What is applied is signed.
+
+        Raises:
+            ConfigurationError: there is no private key to sign with.
         """
         newest = self._store.state().config
-        if newest is not None and newest.files == files:
+        if newest is not None and newest.files == files and is_intact(newest, self._signatures):
             return newest
         known = self._store.epochs()
         named = sorted(tenants)
@@ -68,15 +79,24 @@ class Administration:
                     change.create_tenant(tenant)
             # Read again under the lock: two that apply at once make two versions, one after the other.
             latest = change.latest_config()
-            version = ConfigVersion(
-                version=latest.version + 1 if latest else 1,
-                files=files,
-                applied_by=self._actor,
-                applied_ns=change.now_ns,
-                note=note,
+            version = signed(
+                ConfigVersion(
+                    version=latest.version + 1 if latest else 1,
+                    files=files,
+                    applied_by=self._actor,
+                    applied_ns=change.now_ns,
+                    note=note,
+                    previous=latest.bundle_digest if latest else "",
+                    back_to=back_to,
+                ),
+                self._signatures,
             )
             change.save_config(version)
-            record: dict[str, object] = {"config_version": version.version, "files_sha256": version.digest}
+            record: dict[str, object] = {
+                "config_version": version.version,
+                "files_sha256": version.digest,
+                "bundle_sha256": version.bundle_digest,
+            }
             if note:
                 record["note"] = note
             if back_to is not None:

@@ -207,6 +207,11 @@ class Calls:
         self._late: list[Settle | Lose] = []
         self._catching_up: asyncio.Task[None] | None = None
 
+    @property
+    def directory(self) -> Directory:
+        """What is in force, as this process has it."""
+        return self._directory
+
     async def identify(self, key: str | None) -> KnownKey:
         """Tell who calls by an API key.
 
@@ -512,6 +517,7 @@ class Calls:
             arguments=self._arguments_record(view, described),
             policy_version=view.policies.version,
             config_version=view.config_version,
+            beside_version=view.beside_version,
             quote=judgement.quote,
             rates=rates,
             budgets=budgets,

@@ -8,16 +8,22 @@ Rule 2: a copy is replaced as a whole or not at all.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 import msgspec
 
 from aegis_gateway.domain.admit import BudgetClaim
+from aegis_gateway.domain.errors import AegisError
 from aegis_gateway.domain.judge import Policies
 from aegis_gateway.domain.rate import RateClaim
 from aegis_gateway.domain.registry import Agent, Budget, Key, Model, Rate, Registry
 
 RELOAD_INTERVAL_S = 0.05
+LOOK_INTERVAL_S = 0.3
+"""How often a worker looks by itself, so that one without calls has what is new within a second too."""
+
+_log = logging.getLogger("aegis.directory")
 
 
 Combination = tuple[str, str, str, str | None]
@@ -44,10 +50,12 @@ class TenantView(msgspec.Struct, frozen=True, kw_only=True):
     `claims` remembers which rates and budgets apply to which combination of key, connector, tool and model: they
     follow from the registry, so they live and die with the view. `unlisted` makes the model of a name that is not
     configured, for one of some kinds of connectors, where everything passes.
+    `beside_version` decides for other agents, while one of the two is a canary.
     """
 
     epoch: int
     config_version: int
+    beside_version: int | None = None
     registry: Registry
     policies: Policies
     arguments_key: bytes
@@ -69,11 +77,16 @@ class DirectoryCopy(msgspec.Struct, frozen=True, kw_only=True):
     `seen` remembers keys that were presented, by a hash that is cheaper than the stored one and means nothing
     outside of this process; only keys that were found are in it, so it is never larger than `keys`. From
     `valid_until_ns` on some of its prices no longer hold. Callers without a key are of `of_strangers`.
+    `version` is in force, `digest` is its bundle's; `warning` says why it is not the newest that is stored.
     """
 
     tenants: dict[str, TenantView]
     keys: dict[bytes, KnownKey]
     valid_until_ns: int = 2**63 - 1
+    version: int = 0
+    digest: str = ""
+    canary: int | None = None
+    warning: str = ""
     seen: dict[bytes, KnownKey] = {}
     of_strangers: TenantView | None = None
 
@@ -101,6 +114,15 @@ class Directory:
             async with self._reading:
                 if now_ns >= self.copy.valid_until_ns:
                     self.copy = await asyncio.to_thread(self._load)
+
+    async def keep_watch(self) -> None:
+        """Look again and again, for as long as the process lives."""
+        while True:
+            await asyncio.sleep(LOOK_INTERVAL_S)
+            try:
+                await self.refresh_if_changed()
+            except AegisError as fault:
+                _log.warning("what is in force cannot be read: %s", fault)
 
     async def refresh(self, tenant: str, epoch: int) -> None:
         """Make sure that the copy of a tenant is at least at an epoch."""

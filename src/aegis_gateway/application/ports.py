@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, Protocol
@@ -10,6 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from aegis_gateway.domain.admit import RateKey, StandingKey
+from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.ledger import Leg, Standing, State
 from aegis_gateway.domain.network import Network
 from aegis_gateway.domain.price import ChargeLine
@@ -191,21 +191,6 @@ class LedgerStore(Protocol):
         """Delete kept answers whose time has passed; the names stay their calls'."""
 
 
-class ConfigVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """One applied configuration: the files' texts by relative path, who applied it, when, and why."""
-
-    version: int
-    files: dict[str, str]
-    applied_by: str
-    applied_ns: int
-    note: str = ""
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the files, by which a configuration is the same wherever it is applied; hexadecimal."""
-        return hashlib.sha256(msgspec.json.encode(self.files, order="sorted")).hexdigest()
-
-
 class TenantState(msgspec.Struct, frozen=True, kw_only=True):
     """What is stored of one tenant beside configuration and ledger: its epoch, imported agents, keys."""
 
@@ -216,10 +201,14 @@ class TenantState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredState(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that deciding needs and that changes rarely, as of one instant."""
+    """Everything that deciding needs and that changes rarely, as of one instant.
+
+    `config` is in force, for all but the agents of a `canary`, if there is one.
+    """
 
     config: ConfigVersion | None
     tenants: dict[str, TenantState]
+    canary: ConfigVersion | None = None
 
 
 class RegistryChange(LockedTenants, Protocol):
@@ -244,7 +233,7 @@ class RegistryChange(LockedTenants, Protocol):
         """Write a key, new or changed."""
 
     def latest_config(self) -> ConfigVersion | None:
-        """The configuration in force, if one was ever applied."""
+        """The newest configuration, if one was ever applied."""
 
     def save_head(self, head: Head) -> None:
         """Set a tenant's head. A raised epoch sends every call judged before back to be judged again."""
@@ -310,6 +299,28 @@ class Store(LedgerStore, RegistryStore, Protocol):
 
     def close(self) -> None:
         """Close the database."""
+
+
+class Signatures(Protocol):
+    """What signs configurations, and tells who did."""
+
+    @property
+    def public_key(self) -> str:
+        """The public key of what is signed here; hexadecimal."""
+
+    @property
+    def trusted(self) -> tuple[str, ...]:
+        """All public keys whose signatures count; hexadecimal."""
+
+    def sign(self, data: bytes) -> bytes:
+        """Sign.
+
+        Raises:
+            ConfigurationError: there is no private key.
+        """
+
+    def is_signature(self, public_key: str, data: bytes, signature: bytes) -> bool:
+        """Whether it is this trusted key's signature of the data."""
 
 
 class Secrets(Protocol):

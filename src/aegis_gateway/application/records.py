@@ -44,6 +44,8 @@ def decision_record(
         "legs": _legs_record(admission.legs),
         "rates": [claim.rate for claim in command.rates],
     }
+    if command.beside_version is not None:
+        record["beside_version"] = command.beside_version
     if who.customer is not None:
         record["customer"] = who.customer
     if admission.wait_ns:

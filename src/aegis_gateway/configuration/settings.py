@@ -12,18 +12,21 @@ from aegis_gateway.domain.errors import ConfigurationError
 
 DEFAULT_STORE = "sqlite:aegis-data/aegis.db"
 DEFAULT_PEPPER = "file:aegis-data/pepper"
+DEFAULT_SIGNING_KEY = "file:aegis-data/signing-key.pem"
 DEFAULT_PORT = 8700
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the store is, how the door is served, and the reference to the installation's pepper.
+    """Where the store is, how the door is served, and the references to the installation's pepper and signing key.
 
     `pepper` keys the hashes of API keys and of arguments; all replicas need the same one, and without it no key
-    is valid any more.
+    is valid any more. `signing_key` signs the configurations that are applied; a gateway runs on none that it, or a
+    public key beside it, did not sign.
     """
 
     store: str = DEFAULT_STORE
     pepper: str = DEFAULT_PEPPER
+    signing_key: str = DEFAULT_SIGNING_KEY
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     workers: int = 1
@@ -37,24 +40,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
-    """Settings from `AEGIS_STORE`, `AEGIS_PEPPER`, `AEGIS_HOST`, `AEGIS_PORT` and `AEGIS_WORKERS`.
+    """Settings from `AEGIS_STORE`, `AEGIS_PEPPER`, `AEGIS_SIGNING_KEY`, `AEGIS_HOST`, `AEGIS_PORT` and `AEGIS_WORKERS`.
 
-    The pepper is beside the store unless it is said where: keys are worth nothing without the one they were
-    issued under, from whatever directory a command is run.
+    Pepper and signing key are beside the store unless it is said where: keys are worth nothing without the pepper they
+    were issued under, from whatever directory a command is run.
 
     Raises:
         ConfigurationError: a number is none, or out of range.
     """
     variables = os.environ if environment is None else environment
     store = variables.get("AEGIS_STORE") or DEFAULT_STORE
-    beside = (
-        DEFAULT_PEPPER
-        if store == DEFAULT_STORE
-        else f"file:{Settings(store=store).data_directory / 'pepper'}"
-    )
+    defaults = Settings(store=store)
+    if store != DEFAULT_STORE:
+        folder = defaults.data_directory
+        defaults = Settings(
+            store=store, pepper=f"file:{folder / 'pepper'}", signing_key=f"file:{folder / 'signing-key.pem'}"
+        )
     return Settings(
         store=store,
-        pepper=variables.get("AEGIS_PEPPER") or beside,
+        pepper=variables.get("AEGIS_PEPPER") or defaults.pepper,
+        signing_key=variables.get("AEGIS_SIGNING_KEY") or defaults.signing_key,
         host=variables.get("AEGIS_HOST", "127.0.0.1"),
         port=_number(variables, "AEGIS_PORT", DEFAULT_PORT, 65_535),
         workers=_number(variables, "AEGIS_WORKERS", 1, 64),

@@ -76,6 +76,7 @@ class Stage:
         self.settings = Settings(
             store=f"sqlite:{self.directory / 'aegis.db'}",
             pepper=f"file:{self.directory / 'pepper'}",
+            signing_key=f"file:{self.directory / 'signing-key.pem'}",
             host=HOST,
             port=self._guard.getsockname()[1],
         )
@@ -122,7 +123,13 @@ class Stage:
 
     def administration(self) -> Administration:
         """The operators' use cases."""
-        return Administration(self.store, bootstrap.pepper(self.settings), os.urandom, ACTOR)
+        return Administration(
+            self.store,
+            bootstrap.pepper(self.settings),
+            bootstrap.signatures(self.settings, make=True),
+            os.urandom,
+            ACTOR,
+        )
 
     def registry(self) -> Registry:
         """North Bank's registry, as its files have it."""
@@ -217,6 +224,7 @@ class Stage:
             **others,
             "AEGIS_STORE": settings.store,
             "AEGIS_PEPPER": settings.pepper,
+            "AEGIS_SIGNING_KEY": settings.signing_key,
             "AEGIS_HOST": settings.host,
             "AEGIS_PORT": str(settings.port),
             "AEGIS_WORKERS": str(settings.workers),

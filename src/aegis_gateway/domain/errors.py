@@ -3,6 +3,7 @@
 AegisError
 ├── MoneyError            a number that cannot be money
 ├── ConfigurationError    the operator's files are wrong: file, line, what to write instead
+├── VersionForged         a stored configuration is not as somebody with the key signed it
 ├── KeyFormatError        an API key that no Aegis issued
 ├── CallError             the caller's request cannot be understood, with the path of the fault
 ├── CallRepeated          the caller named a call as it named one before
@@ -52,6 +53,10 @@ class ConfigurationError(AegisError):
         """Keep the problems; the message is theirs unless there is another."""
         super().__init__(message or "\n".join(str(problem) for problem in problems))
         self.problems = problems
+
+
+class VersionForged(AegisError):
+    """A stored configuration is not as somebody with the key signed it; nothing is decided by it."""
 
 
 class KeyFormatError(AegisError):

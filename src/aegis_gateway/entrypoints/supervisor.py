@@ -92,6 +92,7 @@ class Supervisor:
             **os.environ,
             "AEGIS_STORE": self._settings.store,
             "AEGIS_PEPPER": self._settings.pepper,
+            "AEGIS_SIGNING_KEY": self._settings.signing_key,
             "AEGIS_HOST": self._settings.host,
             "AEGIS_PORT": str(self._settings.port),
         }

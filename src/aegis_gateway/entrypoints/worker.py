@@ -22,6 +22,7 @@ from granian.server.embed import Server
 from aegis_gateway import bootstrap
 from aegis_gateway.adapters.ledger_client import LedgerClient
 from aegis_gateway.configuration.settings import read_settings
+from aegis_gateway.domain.errors import AegisError
 from aegis_gateway.entrypoints.collector import calm_collector
 from aegis_gateway.entrypoints.data_plane.app import DataPlane
 from aegis_gateway.entrypoints.data_plane.idempotency import Idempotency
@@ -60,6 +61,7 @@ async def serve(socket_path: Path) -> None:
         loop.add_signal_handler(number, stopping.set)
     calm_collector()
     data_plane.pressure.watch(loop, ledger)
+    watching = asyncio.create_task(calls.directory.keep_watch())
     serving = asyncio.create_task(server.serve())
     await stopping.wait()
     server.stop()  # type: ignore[no-untyped-call]  # granian's embedded server is not annotated
@@ -68,6 +70,7 @@ async def serve(socket_path: Path) -> None:
     # The last answers are given, but not yet all sent: cancelling at once would cut them off.
     await asyncio.wait({serving}, timeout=SEND_OFF_S)
     serving.cancel()
+    watching.cancel()
     ledger.close()
 
 
@@ -80,7 +83,11 @@ def _end(stopping: asyncio.Event) -> None:
 def main() -> None:
     """Run a worker: the ledger's socket is the one argument, everything else is in the environment."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    uvloop.run(serve(Path(sys.argv[1])))
+    try:
+        uvloop.run(serve(Path(sys.argv[1])))
+    except AegisError as fault:
+        logging.getLogger("aegis.worker").error("cannot serve: %s", fault)
+        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from aegis_gateway.application.agents import left_without
-from aegis_gateway.application.ports import ConfigVersion
+from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.errors import ConfigurationError, StoreNotMade
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption
 from aegis_gateway.entrypoints.cli.output import DIM, GOOD, STRONG, WARNING, out, print_json, say

@@ -96,7 +96,7 @@ def build(plugins: Iterable[EntryPoint] = ()) -> typer.Typer:
         policy_test.policy_test
     )
     app.command(rich_help_panel=_RUN, short_help="Put a configuration in force.")(configuration.apply)
-    app.command(rich_help_panel=_RUN, short_help="What was in force, and who applied it.")(versions.versions)
+    app.add_typer(versions.app, rich_help_panel=_RUN)
     app.command(rich_help_panel=_RUN, short_help="Put an earlier configuration in force again.")(
         versions.rollback
     )

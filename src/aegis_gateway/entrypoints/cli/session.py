@@ -16,7 +16,8 @@ from aegis_gateway.adapters.clock import SystemClock
 from aegis_gateway.adapters.reports import Reports
 from aegis_gateway.application.administration import Administration
 from aegis_gateway.application.directory import TenantView
-from aegis_gateway.application.ports import StoredState
+from aegis_gateway.application.ports import Signatures, StoredState
+from aegis_gateway.application.versions import verify
 from aegis_gateway.configuration.settings import Settings, read_settings
 from aegis_gateway.domain.errors import ConfigurationError
 from aegis_gateway.domain.registry import Agent, Registry
@@ -53,12 +54,35 @@ class Session:
 
         Raises:
             ConfigurationError: none was applied yet.
+            VersionForged: it is not as it was signed.
         """
         if self.state.config is None:
             raise ConfigurationError(NOTHING_IN_FORCE)
         from aegis_gateway import bootstrap
 
+        self.verify()
         return bootstrap.configuration(self.state.config.files)
+
+    @cached_property
+    def signatures(self) -> Signatures:
+        """What signs configurations and verifies them; the key is made only where nothing was ever signed.
+
+        Raises:
+            ConfigurationError: there is no key.
+        """
+        from aegis_gateway import bootstrap
+
+        return bootstrap.signatures(self.settings, make=self.state.config is None)
+
+    def verify(self) -> None:
+        """Make sure that what is in force is as it was signed.
+
+        Raises:
+            VersionForged: it is not.
+        """
+        for version in (self.state.config, self.state.canary):
+            if version is not None:
+                verify(version, self.signatures)
 
     def tenant(self, given: str | None) -> str:
         """The tenant that is meant: the one that is named, or the only one there is.
@@ -124,7 +148,9 @@ class Session:
         from aegis_gateway import bootstrap
 
         check_pepper(self.settings, self.state)
-        return Administration(self.store, bootstrap.pepper(self.settings), os.urandom, actor())
+        return Administration(
+            self.store, bootstrap.pepper(self.settings), self.signatures, os.urandom, actor()
+        )
 
 
 @contextmanager

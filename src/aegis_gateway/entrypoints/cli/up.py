@@ -59,6 +59,8 @@ def up(
             _apply(session, directory)
         elif session.state.config is None:
             say("no configuration is in force yet, so every call is refused; `aegis apply DIR` applies one")
+        else:
+            session.verify()
         check_pepper(settings, session.state)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
 

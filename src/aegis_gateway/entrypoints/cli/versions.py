@@ -8,17 +8,29 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from aegis_gateway.application.ports import ConfigVersion
-from aegis_gateway.domain.errors import ConfigurationError
+from aegis_gateway.application.versions import KEY_ID_CHARACTERS, checked_versions, verify
+from aegis_gateway.domain.config_version import ConfigVersion
+from aegis_gateway.domain.errors import ConfigurationError, VersionForged
 from aegis_gateway.entrypoints.cli.configuration import NoteOption, Plan, against, ask, plan_record, show_plan
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption
 from aegis_gateway.entrypoints.cli.output import GOOD, STRONG, Column, Row, out, print_json, say, table, utc
 from aegis_gateway.entrypoints.cli.session import NOTHING_IN_FORCE, Session, opened
 
 _DIGEST_SHOWN = 12
+FAILED = 3
 
 
+app = typer.Typer(
+    name="versions",
+    help="What was applied, by whom, when and why.",
+    invoke_without_command=True,
+    rich_markup_mode="markdown",
+)
+
+
+@app.callback()
 def versions(
+    context: typer.Context,
     limit: Annotated[int, typer.Option(min=1, max=1_000, metavar="N", help="How many at most.")] = 20,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -27,6 +39,8 @@ def versions(
 
     The same files have the same digest, whenever and wherever they are applied.
     """
+    if context.invoked_subcommand is not None:
+        return
     with opened(store) as session:
         found = session.reports.versions(limit=limit)
     if as_json:
@@ -58,6 +72,51 @@ def versions(
     ]
     console = out()
     console.print(table(columns, rows, console))
+
+
+@app.command("verify")
+def verify_versions(store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """Check that each version is as it was signed, that none is missing, and that the record says the same.
+
+    Exit code 3 says that something is wrong. To be sure of a key, compare its id with the one that was noted elsewhere.
+    """
+    with opened(store) as session:
+        if session.state.config is None:
+            raise ConfigurationError(NOTHING_IN_FORCE)
+        signatures = session.signatures
+        applied = 0
+        problems: list[tuple[int, str]] = []
+        recorded = session.reports.versions_recorded()
+        newest = 0
+        for version, wrong in checked_versions(session.reports.all_versions(), signatures):
+            applied, newest = applied + 1, version.version
+            problems += [(version.version, words) for words in wrong]
+            digest = recorded.pop(version.version, None)
+            if digest != version.bundle_digest:
+                said = "says nothing of it" if digest is None else "says something else of it"
+                problems.append((version.version, f"the record {said}"))
+        problems += [
+            (number, "the record says that it was applied, and it is not there") for number in recorded
+        ]
+    key = signatures.public_key
+    if as_json:
+        print_json(
+            {
+                "public_key": key,
+                "public_key_id": key[:KEY_ID_CHARACTERS],
+                "versions": applied,
+                "newest": newest,
+                "problems": [{"version": number, "problem": words} for number, words in problems],
+            }
+        )
+    else:
+        for number, words in problems:
+            say(Text.assemble(("error: ", "red"), f"configuration {number}: {words}"))
+        if not problems:
+            out().print(f"all {applied} are as they were signed" if applied > 1 else "it is as it was signed")
+        out().print(f"public key id {key[:KEY_ID_CHARACTERS]}")
+    if problems:
+        raise typer.Exit(FAILED)
 
 
 def rollback(
@@ -118,6 +177,7 @@ def _target(session: Session, version: int | None) -> ConfigVersion:
 def _plan(session: Session, target: ConfigVersion) -> Plan:
     from aegis_gateway import bootstrap
 
+    verify(target, session.signatures)
     new = bootstrap.configuration(target.files)
     bare = Plan(
         directory=Path(f"configuration {target.version}"),
@@ -127,7 +187,11 @@ def _plan(session: Session, target: ConfigVersion) -> Plan:
         changes=(),
         warnings=(),
     )
-    return against(session, bare)
+    try:
+        return against(session, bare)
+    except VersionForged as fault:
+        say(f"{fault}; so it can't be said what will change")
+        return bare
 
 
 def _record(each: ConfigVersion, newest: ConfigVersion) -> dict[str, object]:
@@ -137,5 +201,7 @@ def _record(each: ConfigVersion, newest: ConfigVersion) -> dict[str, object]:
         "applied_by": each.applied_by,
         "applied": utc(each.applied_ns),
         "files_sha256": each.digest,
+        "bundle_sha256": each.bundle_digest,
+        "signed_by": each.signed_by[:KEY_ID_CHARACTERS],
         "note": each.note,
     }

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import NamedTuple
 
+import msgspec
+
 from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.ports import Secrets, Upstream
 from aegis_gateway.entrypoints.data_plane.connect import PREFIX as CONNECT
@@ -71,7 +73,7 @@ class Routes:
         self._gemini_models = gemini_listing(calls)
         self._fixed: dict[tuple[str, str], Route] = {
             ("GET", "/healthz"): Route(_healthy, counts=False),
-            ("GET", "/readyz"): Route(_healthy, counts=False),
+            ("GET", "/readyz"): Route(partial(_ready, calls), counts=False),
             **{
                 ("POST", prefix + path): Route(door, door.errors)
                 for path, door in self._openai.items()
@@ -140,6 +142,17 @@ def _without_key(query: str) -> str:
 
 async def _healthy(_scope: Scope, protocol: HttpProtocol) -> None:
     protocol.response_bytes(200, [("content-type", "application/json")], b'{"status":"ok"}')
+
+
+async def _ready(calls: Calls, _scope: Scope, protocol: HttpProtocol) -> None:
+    """Says which configuration is in force here, and why, where it isn't the newest."""
+    copy = calls.directory.copy
+    ready: dict[str, object] = {"status": "ok", "config_version": copy.version}
+    if copy.canary is not None:
+        ready["canary_version"] = copy.canary
+    if copy.warning:
+        ready["warning"] = copy.warning
+    protocol.response_bytes(200, [("content-type", "application/json")], msgspec.json.encode(ready))
 
 
 async def _nowhere(scope: Scope, protocol: HttpProtocol) -> None:
