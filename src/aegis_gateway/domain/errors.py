@@ -7,6 +7,7 @@ AegisError
 ├── KeyFormatError        an API key that no Aegis issued
 ├── CallError             the caller's request cannot be understood, with the path of the fault
 ├── CallRepeated          the caller named a call as it named one before
+├── NotRedactable         something has to be redacted and can't be
 ├── LedgerError
 │   ├── UnknownCall       no such call in the ledger
 │   ├── IllegalTransition the call is in a state from which this is not possible
@@ -85,6 +86,10 @@ class CallRepeated(AegisError):
         super().__init__(f"call `{first}` was made under this idempotency key before")
         self.first = first
         self.is_same = is_same
+
+
+class NotRedactable(AegisError):
+    """Something has to be redacted and can't be without breaking what it stands in, or can't be read at all."""
 
 
 class LedgerError(AegisError):
