@@ -17,6 +17,7 @@ from pathlib import Path
 
 from aegis_gateway import bootstrap
 from aegis_gateway.application.administration import Administration
+from aegis_gateway.application.operators import Caller
 from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.demo.upstream.bill import masked
 from aegis_gateway.demo.upstream.process import UpstreamProcess
@@ -188,7 +189,11 @@ def _set_up(settings: Settings, upstream: UpstreamProcess) -> str:
     store = bootstrap.store(settings)
     try:
         administration = Administration(
-            store, bootstrap.pepper(settings), bootstrap.signatures(settings, make=True), os.urandom, "bench"
+            store,
+            bootstrap.pepper(settings),
+            bootstrap.signatures(settings, make=True),
+            os.urandom,
+            Caller(local_name="bench"),
         )
         administration.apply(files, loaded.registries)
         return administration.issue_key(TENANT, AGENT).secret

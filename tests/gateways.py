@@ -40,6 +40,7 @@ from pyreqwest.exceptions import PyreqwestError
 from aegis_gateway import bootstrap
 from aegis_gateway.adapters.stores import open_store
 from aegis_gateway.application.administration import Administration, IssuedKey
+from aegis_gateway.application.operators import Caller
 from aegis_gateway.application.ports import Store
 from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.demo.upstream.process import KEY as UPSTREAM_KEY
@@ -387,7 +388,11 @@ class Gateway:
         """The operators' use cases, on a connection of its own beside the running gateway."""
         with contextlib.closing(bootstrap.store(self.settings)) as store:
             yield Administration(
-                store, PEPPER.encode(), bootstrap.signatures(self.settings), os.urandom, "test"
+                store,
+                PEPPER.encode(),
+                bootstrap.signatures(self.settings),
+                os.urandom,
+                Caller(local_name="test"),
             )
 
     @contextlib.contextmanager

@@ -535,15 +535,16 @@ def test_settling_a_call_in_doubt(installed: Aegis, gateway: Store) -> None:
     lose(gateway, "call_0001")
     assert ["call_0001"] == [call["call"] for call in installed.json("calls", "--in-doubt")["calls"]]
     arguments = ["calls", "settle", "0001", "--cost", "0.0123", "--reason", "the provider's bill"]
-    words = "call call_0001 is settled at $0.0123, on ana's word; it counted at $0.02\n"
+    words = "call call_0001 is settled at $0.0123, on local:ana's word; it counted at $0.02\n"
     assert words == installed.run(*arguments)
     assert [] == installed.json("calls", "--in-doubt")["calls"]
     lending, _ = installed.json("budget")["budgets"]
     assert (12_300_000, 0) == (lending["spent_nano_usd"], lending["reserved_nano_usd"])
     entry = json.loads(installed.run("entries").splitlines()[-1])
-    assert ("settlement", "person", "ana: the provider's bill", "12300000") == (
+    assert ("settlement", "person", "local:ana", "the provider's bill", "12300000") == (
         entry["type"],
         entry["evidence"],
+        entry["actor"],
         entry["note"],
         entry["cost_nano_usd"],
     )
@@ -678,6 +679,7 @@ def test_the_installed_command() -> None:
         "rollback",
         "agent",
         "key",
+        "people",
         "policy",
         "estimate",
         "budget",

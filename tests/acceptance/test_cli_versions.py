@@ -57,7 +57,7 @@ def place(tmp_path: Path) -> Place:
 def test_what_was_applied(place: Place) -> None:
     """By whom, when and why, the newest first; the same files have the same digest."""
     newest, oldest = place.versions()
-    assert (2, True, "ana", "to 7.50") == tuple(
+    assert (2, True, "local:ana", "to 7.50") == tuple(
         newest[name] for name in ("version", "in_force", "applied_by", "note")
     )
     assert (1, False, "") == (oldest["version"], oldest["in_force"], oldest["note"])

@@ -325,6 +325,8 @@ def test_changes_stand_in_the_record(gateway: Gateway) -> None:
     issued = gateway.issue()
     revoke(gateway, issued)
     acts = [entry for entry in gateway.entries() if entry["type"] == "key"][-2:]
-    assert [("issue", "test"), ("revoke", "test")] == [(entry["act"], entry["actor"]) for entry in acts]
+    assert [("issue", "local:test"), ("revoke", "local:test")] == [
+        (entry["act"], entry["actor"]) for entry in acts
+    ]
     assert {issued.key.id} == {entry["key"] for entry in acts}
     assert issued.secret not in str(gateway.entries())

@@ -13,8 +13,10 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from aegis_gateway.adapters.people_rows import PEOPLE, TOKENS, person_row, token_row
 from aegis_gateway.adapters.rows import config_row, standing
 from aegis_gateway.domain.config_version import ConfigVersion
+from aegis_gateway.domain.people import Person, Token
 from aegis_gateway.domain.registry import UNREGISTERED, Budget
 from aegis_gateway.domain.rolling import rolled
 from aegis_gateway.domain.window import Window, window_at
@@ -508,6 +510,14 @@ class Reports:
             version, digest = entry["config_version"], entry.get("bundle_sha256", "")
             found[version] = digest if found.get(version, digest) == digest else ""
         return found
+
+    def people(self) -> list[Person]:
+        """Everybody who has an account, by id."""
+        return [person_row(tuple(row.values())) for row in self._query(PEOPLE, ())]
+
+    def tokens(self) -> list[Token]:
+        """Everybody's tokens, by person and age."""
+        return [token_row(tuple(row.values())) for row in self._query(TOKENS, ())]
 
     def shadow(self, tenant: str, since_ns: int, examples: int = 3) -> list[ShadowReport]:
         """What rules in shadow would have changed about the calls decided since an instant, by rule."""

@@ -6,12 +6,12 @@ by the row's id, and never searched.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
+from aegis_gateway.adapters.people_rows import PeopleRows
 from aegis_gateway.application.ports import (
     CallMove,
     CallRow,
@@ -205,21 +205,13 @@ def agent_row(document: str) -> Agent:
     return _agent_decoder.decode(document)
 
 
-class RegistryRows(ABC):
+class RegistryRows(PeopleRows):
     """The registry's rows under the locked heads of some tenants: SQL that both stores understand as it is.
 
     `?` stands for a value. A store says how a statement is carried out; the tables are the same in all.
     """
 
     _heads: dict[str, Head]
-
-    @abstractmethod
-    def _rows(self, sql: str, values: tuple[object, ...]) -> Iterable[tuple[Any, ...]]:
-        """Read rows."""
-
-    @abstractmethod
-    def _do(self, sql: str, values: tuple[object, ...]) -> None:
-        """Carry out a statement that has no rows to give."""
 
     def create_tenant(self, tenant: str) -> None:
         """Make a tenant's head row, and hold it."""

@@ -12,23 +12,15 @@ from contextlib import contextmanager
 
 import msgspec
 
-from aegis_gateway.application.ports import (
-    Changes,
-    EntryRow,
-    Head,
-    RegistryChange,
-    RegistryStore,
-    Signatures,
-)
+from aegis_gateway.application.operators import Act, Caller, Operators
+from aegis_gateway.application.people import record_people
+from aegis_gateway.application.ports import RegistryChange, RegistryStore, Signatures
 from aegis_gateway.application.versions import is_intact, signed
 from aegis_gateway.domain.config_version import ConfigVersion
-from aegis_gateway.domain.entry import ENTRY_VERSION, canonical, time_text
 from aegis_gateway.domain.errors import ConfigurationError
-from aegis_gateway.domain.keys import KeyKind, key_from_random, key_hash, key_hint, key_kind
+from aegis_gateway.domain.keys import KeyKind, key_hash, key_hint, key_kind, new_key
+from aegis_gateway.domain.people import Permission
 from aegis_gateway.domain.registry import Agent, Key, Throttle, credential_key
-
-_KEY_RANDOM_BYTES = 32
-_KEY_NUMBERS = 62**30
 
 
 class IssuedKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +31,7 @@ class IssuedKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Administration:
-    """The operators' use cases, over the registry. `actor` is named in the record of each act."""
+    """The operators' use cases, over the registry. Each is done only if the caller may, and recorded in their name."""
 
     def __init__(
         self,
@@ -47,14 +39,14 @@ class Administration:
         pepper: bytes,
         signatures: Signatures,
         random_bytes: Callable[[int], bytes],
-        actor: str,
+        caller: Caller,
     ) -> None:
         """`pepper` is the installation's secret that keys are hashed under; `signatures` sign what is applied."""
         self._store = store
         self._pepper = pepper
         self._signatures = signatures
         self._random_bytes = random_bytes
-        self._actor = actor
+        self._operators = Operators(store, pepper, caller)
 
     def apply(
         self, files: dict[str, str], tenants: Iterable[str], *, note: str = "", back_to: int | None = None
@@ -73,17 +65,21 @@ class Administration:
         known = self._store.epochs()
         named = sorted(tenants)
         affected = sorted(set(named) | set(known))
-        with self._store.change(affected) as change:
-            for tenant in named:
-                if tenant not in known:
-                    change.create_tenant(tenant)
+        permission: Permission = "apply" if back_to is None else "roll_back"
+        with self._operators.act(permission, affected) as act:
+            act.require(affected)
+            change = act.change
+            new = [tenant for tenant in named if tenant not in known]
+            for tenant in new:
+                change.create_tenant(tenant)
+            record_people(act, new)
             # Read again under the lock: two that apply at once make two versions, one after the other.
             latest = change.latest_config()
             version = signed(
                 ConfigVersion(
                     version=latest.version + 1 if latest else 1,
                     files=files,
-                    applied_by=self._actor,
+                    applied_by=act.operator.name,
                     applied_ns=change.now_ns,
                     note=note,
                     previous=latest.bundle_digest if latest else "",
@@ -101,16 +97,15 @@ class Administration:
                 record["note"] = note
             if back_to is not None:
                 record["back_to"] = back_to
-            self._record(change, affected, "configuration", record)
+            act.record(affected, "configuration", record)
         return version
 
     def save_agents(self, tenant: str, agents: Iterable[Agent]) -> None:
         """Register agents, new or changed, all or none. They must have been checked."""
-        with self._change(tenant) as change:
+        with self._act(tenant, "agents") as act:
             for agent in agents:
-                change.save_agent(tenant, agent)
-                record = {"agent": msgspec.to_builtins(agent)}
-                self._record(change, [tenant], "agent", record)
+                act.change.save_agent(tenant, agent)
+                act.record([tenant], "agent", {"agent": msgspec.to_builtins(agent)})
 
     def adopt(self, tenant: str, agent: Agent, digest: bytes) -> None:
         """Register an agent that was a stranger so far: whoever brings the credential with this hash is that agent.
@@ -118,7 +113,8 @@ class Administration:
         Raises:
             ConfigurationError: the credential is an agent's already.
         """
-        with self._change(tenant) as change:
+        with self._act(tenant, "agents") as act:
+            change = act.change
             key = credential_key(digest, agent.id, change.now_ns)
             before = change.keys(tenant).get(key.id)
             if before is not None:
@@ -126,14 +122,14 @@ class Administration:
                     f"the credential is agent `{before.agent}`'s already; `aegis key list` shows it"
                 )
             change.save_agent(tenant, agent)
-            self._record(change, [tenant], "agent", {"agent": msgspec.to_builtins(agent)})
+            act.record([tenant], "agent", {"agent": msgspec.to_builtins(agent)})
             change.save_key(tenant, key)
-            self._record(change, [tenant], "key", {"act": "adopt", "key": key.id, "agent": agent.id})
+            act.record([tenant], "key", {"act": "adopt", "key": key.id, "agent": agent.id})
 
     def issue_key(self, tenant: str, agent: str, kind: KeyKind = "live") -> IssuedKey:
         """Make a key for an agent, which must exist."""
-        with self._change(tenant) as change:
-            return self._issue(change, tenant, agent, kind, {"act": "issue"})
+        with self._act(tenant, "keys") as act:
+            return self._issue(act, tenant, agent, kind, {"act": "issue"})
 
     def rotate_key(self, tenant: str, key_id: str, grace_ns: int) -> IssuedKey:
         """Make a new key in place of one that stays valid for the grace time.
@@ -141,7 +137,8 @@ class Administration:
         Raises:
             ConfigurationError: there is no such key, or it is not valid any more.
         """
-        with self._change(tenant) as change:
+        with self._act(tenant, "keys") as act:
+            change = act.change
             old = self._known(change, tenant, key_id)
             if not old.is_valid(change.now_ns):
                 raise ConfigurationError(f"key `{key_id}` is not valid any more; issue a new one instead")
@@ -149,7 +146,7 @@ class Administration:
             expires_ns = min(change.now_ns + grace_ns, old.expires_ns or change.now_ns + grace_ns)
             change.save_key(tenant, msgspec.structs.replace(old, expires_ns=expires_ns))
             kind = key_kind(old.hint)
-            issued = self._issue(change, tenant, old.agent, kind, {"act": "rotate", "replaces": key_id})
+            issued = self._issue(act, tenant, old.agent, kind, {"act": "rotate", "replaces": key_id})
             if old.throttle is not None:
                 throttled = msgspec.structs.replace(issued.key, throttle=old.throttle)
                 change.save_key(tenant, throttled)
@@ -162,11 +159,11 @@ class Administration:
         Raises:
             ConfigurationError: there is no such key.
         """
-        with self._change(tenant) as change:
-            key = self._known(change, tenant, key_id)
-            revoked = msgspec.structs.replace(key, revoked_ns=key.revoked_ns or change.now_ns)
-            change.save_key(tenant, revoked)
-            self._record(change, [tenant], "key", {"act": "revoke", "key": key_id, "agent": key.agent})
+        with self._act(tenant, "keys") as act:
+            key = self._known(act.change, tenant, key_id)
+            revoked = msgspec.structs.replace(key, revoked_ns=key.revoked_ns or act.change.now_ns)
+            act.change.save_key(tenant, revoked)
+            act.record([tenant], "key", {"act": "revoke", "key": key_id, "agent": key.agent})
             return revoked
 
     def throttle_key(self, tenant: str, key_id: str, throttle: Throttle | None) -> Key:
@@ -175,9 +172,9 @@ class Administration:
         Raises:
             ConfigurationError: there is no such key.
         """
-        with self._change(tenant) as change:
-            key = msgspec.structs.replace(self._known(change, tenant, key_id), throttle=throttle)
-            change.save_key(tenant, key)
+        with self._act(tenant, "keys") as act:
+            key = msgspec.structs.replace(self._known(act.change, tenant, key_id), throttle=throttle)
+            act.change.save_key(tenant, key)
             limit = (
                 None if throttle is None else {"limit": throttle.limit, "period_ns": str(throttle.period_ns)}
             )
@@ -187,37 +184,38 @@ class Administration:
                 "agent": key.agent,
                 "throttle": limit,
             }
-            self._record(change, [tenant], "key", record)
+            act.record([tenant], "key", record)
             return key
 
     @contextmanager
-    def _change(self, tenant: str) -> Iterator[RegistryChange]:
+    def _act(self, tenant: str, permission: Permission) -> Iterator[Act]:
         """Hold one tenant.
 
         Raises:
             ConfigurationError: there is no such tenant.
+            NotPermitted: who calls may not do this there.
         """
-        with self._store.change([tenant]) as change:
-            if tenant not in change.heads:
+        with self._operators.act(permission, [tenant]) as act:
+            if tenant not in act.change.heads:
                 raise ConfigurationError(
                     f"there is no tenant `{tenant}`; `aegis apply DIR` makes those of its file"
                 )
-            yield change
+            act.require([tenant])
+            yield act
 
     def _issue(
-        self, change: RegistryChange, tenant: str, agent: str, kind: KeyKind, record: dict[str, object]
+        self, act: Act, tenant: str, agent: str, kind: KeyKind, record: dict[str, object]
     ) -> IssuedKey:
-        number = int.from_bytes(self._random_bytes(_KEY_RANDOM_BYTES), "big") % _KEY_NUMBERS
-        secret = key_from_random(number, kind)
+        secret = new_key(self._random_bytes, kind)
         key = Key(
             id=f"key_{self._random_bytes(6).hex()}",
             agent=agent,
             hash=key_hash(secret, self._pepper),
             hint=key_hint(secret),
-            issued_ns=change.now_ns,
+            issued_ns=act.change.now_ns,
         )
-        change.save_key(tenant, key)
-        self._record(change, [tenant], "key", {**record, "key": key.id, "agent": agent})
+        act.change.save_key(tenant, key)
+        act.record([tenant], "key", {**record, "key": key.id, "agent": agent})
         return IssuedKey(key=key, secret=secret)
 
     def _known(self, change: RegistryChange, tenant: str, key_id: str) -> Key:
@@ -225,36 +223,3 @@ class Administration:
         if key is None:
             raise ConfigurationError(f"there is no key `{key_id}`; `aegis key list` shows those there are")
         return key
-
-    def _record(
-        self, change: RegistryChange, tenants: Iterable[str], entry_type: str, record: dict[str, object]
-    ) -> None:
-        """Add an entry to each tenant's record and raise its epoch."""
-        for tenant in tenants:
-            head = change.heads[tenant]
-            now_ns = max(change.now_ns, head.last_ns)
-            body = canonical(
-                {
-                    "v": ENTRY_VERSION,
-                    "type": entry_type,
-                    "tenant": tenant,
-                    "seq": head.next_sequence,
-                    "time": time_text(now_ns),
-                    "call": None,
-                    "actor": self._actor,
-                    **record,
-                }
-            )
-            entry = EntryRow(
-                tenant=tenant,
-                sequence=head.next_sequence,
-                call=None,
-                type=entry_type,
-                at_ns=now_ns,
-                body=body,
-            )
-            moved = Head(
-                tenant=tenant, next_sequence=head.next_sequence + 1, epoch=head.epoch + 1, last_ns=now_ns
-            )
-            change.write(Changes(heads=[moved], entries=[entry]))
-            change.save_head(moved)

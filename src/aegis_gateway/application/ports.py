@@ -12,6 +12,7 @@ from aegis_gateway.domain.admit import RateKey, StandingKey
 from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.ledger import Leg, Standing, State
 from aegis_gateway.domain.network import Network
+from aegis_gateway.domain.people import Person, Token
 from aegis_gateway.domain.price import ChargeLine
 from aegis_gateway.domain.registry import Agent, Deadlines, Key
 from aegis_gateway.domain.window import Window
@@ -234,6 +235,21 @@ class RegistryChange(LockedTenants, Protocol):
 
     def latest_config(self) -> ConfigVersion | None:
         """The newest configuration, if one was ever applied."""
+
+    def hold_people(self) -> None:
+        """Let nobody else change people until this transaction ends."""
+
+    def people(self) -> dict[str, Person]:
+        """Everybody who has an account, by id."""
+
+    def save_person(self, person: Person) -> None:
+        """Write a person, new or changed."""
+
+    def tokens(self) -> dict[str, Token]:
+        """Everybody's tokens, by id."""
+
+    def save_token(self, token: Token) -> None:
+        """Write a token, or that it is revoked; nothing else of one changes."""
 
     def save_head(self, head: Head) -> None:
         """Set a tenant's head. A raised epoch sends every call judged before back to be judged again."""

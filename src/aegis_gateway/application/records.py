@@ -76,7 +76,7 @@ def decision_record(
 
 def settlement_record(legs: tuple[Leg, ...], evidence: Evidence, outcome: Settlement) -> dict[str, object]:
     """What a call came to, on whose word, line by line and leg by leg."""
-    return {
+    return ({"actor": evidence.actor} if evidence.actor else {}) | {
         "evidence": evidence.source,
         "note": evidence.note,
         "cost_nano_usd": str(outcome.cost_nano_usd),

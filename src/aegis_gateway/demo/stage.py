@@ -26,6 +26,7 @@ import msgspec
 
 from aegis_gateway import bootstrap
 from aegis_gateway.application.administration import Administration, IssuedKey
+from aegis_gateway.application.operators import Caller
 from aegis_gateway.application.ports import Store
 from aegis_gateway.configuration.read import read_directory
 from aegis_gateway.configuration.settings import Settings
@@ -128,7 +129,7 @@ class Stage:
             bootstrap.pepper(self.settings),
             bootstrap.signatures(self.settings, make=True),
             os.urandom,
-            ACTOR,
+            Caller(local_name=ACTOR),
         )
 
     def registry(self) -> Registry:

@@ -4,6 +4,7 @@ AegisError
 ├── MoneyError            a number that cannot be money
 ├── ConfigurationError    the operator's files are wrong: file, line, what to write instead
 ├── VersionForged         a stored configuration is not as somebody with the key signed it
+├── NotPermitted          whoever asks may not do this: the role that is missing, or the second person
 ├── KeyFormatError        an API key that no Aegis issued
 ├── CallError             the caller's request cannot be understood, with the path of the fault
 ├── CallRepeated          the caller named a call as it named one before
@@ -58,6 +59,10 @@ class ConfigurationError(AegisError):
 
 class VersionForged(AegisError):
     """A stored configuration is not as somebody with the key signed it; nothing is decided by it."""
+
+
+class NotPermitted(AegisError):
+    """Whoever asks may not do this; the message says what is missing and how to get it."""
 
 
 class KeyFormatError(AegisError):

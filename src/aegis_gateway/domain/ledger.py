@@ -100,13 +100,14 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     `source` says whose word it is; `lines` are the charge; `actual` is what the call really carried of each
     quantity other than money, in smallest units. A quantity that the evidence is silent about settles at what
-    was reserved of it.
+    was reserved of it. `actor` is the person whose word it is, where it is one's.
     """
 
     source: Literal["usage", "response", "not_sent", "estimate", "person", "sdk"]
     lines: tuple[ChargeLine, ...] = ()
     actual: dict[str, int] = {}
     note: str = ""
+    actor: str = ""
 
     @property
     def cost_nano_usd(self) -> int:

@@ -6,7 +6,7 @@ from aegis_gateway.domain.errors import KeyFormatError
 from aegis_gateway.domain.keys import KeyKind, check_key, key_from_random, key_hash, key_hint
 
 NUMBERS = st.integers(0, 62**30 - 1)
-KINDS: st.SearchStrategy[KeyKind] = st.sampled_from(["live", "test", "adm"])
+KINDS: st.SearchStrategy[KeyKind] = st.sampled_from(["live", "test", "person"])
 
 
 def test_a_key_as_it_looks() -> None:

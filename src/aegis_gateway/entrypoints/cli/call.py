@@ -149,7 +149,8 @@ def _money(found: CallReport, decision: Record, settlement: Record | None) -> It
         yield Text.assemble(("limit     ", DIM), f"{decision['output_tokens']} tokens of output")
     if found.cost_nano_usd is not None:
         note = f"; {settlement['note']}" if settlement is not None and settlement["note"] else ""
-        source = f", on the word of {settlement['evidence']}" if settlement is not None else ""
+        whose = (settlement.get("actor") or settlement["evidence"]) if settlement is not None else None
+        source = _of(", on the word of ", whose)
         over = ", more than was reserved" if found.overrun else ""
         yield Text.assemble(
             ("cost      ", DIM), (usd_text(found.cost_nano_usd), STRONG), f"{over}{source}{note}"

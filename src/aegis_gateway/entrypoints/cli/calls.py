@@ -40,7 +40,7 @@ from aegis_gateway.entrypoints.cli.output import (
     utc,
     utc_short,
 )
-from aegis_gateway.entrypoints.cli.session import Session, actor, listed, opened
+from aegis_gateway.entrypoints.cli.session import Session, listed, opened
 
 REFUSED = 3
 FOLLOW_INTERVAL_S = 0.5
@@ -154,7 +154,8 @@ def settle(
         name = session.tenant(tenant)
         known = _in_doubt(session, name, call)
         actual = _actual(count or [], session.registry(name)) if count else {}
-        evidence = msgspec.structs.replace(evidence, actual=actual)
+        who = session.operator("settle", name).name
+        evidence = msgspec.structs.replace(evidence, actual=actual, actor=who)
         reply = Ledger(session.store).process([Settle(call=known.call, tenant=name, evidence=evidence)])[0]
         if isinstance(reply, Failed):
             raise LedgerUnavailable(reply.message)
@@ -166,7 +167,7 @@ def settle(
     before = "" if known.maximum_nano_usd is None else f"; it counted at {usd_text(known.maximum_nano_usd)}"
     price = usd_text(evidence.cost_nano_usd)
     out().print(
-        Text.assemble("call ", (known.call, STRONG), f" is settled at {price}, on {actor()}'s word{before}")
+        Text.assemble("call ", (known.call, STRONG), f" is settled at {price}, on {who}'s word{before}")
     )
     if settled.overrun:
         say(Text("that is more than was reserved: an overrun, booked as it is", style=WARNING))
@@ -374,7 +375,7 @@ def _evidence(cost: str, reason: str) -> Evidence:
             param_hint="--reason",
         )
     line = charge_line(_PERSON, 1, "call", UnitPrice(nano_usd=amount), _PERSON)
-    return Evidence(source="person", lines=(line,) if amount else (), note=f"{actor()}: {words}")
+    return Evidence(source="person", lines=(line,) if amount else (), note=words)
 
 
 def _actual(counts: Sequence[str], registry: Registry) -> dict[str, int]:

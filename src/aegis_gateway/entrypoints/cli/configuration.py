@@ -15,7 +15,7 @@ from rich.text import Text
 from aegis_gateway.application.agents import left_without
 from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.errors import ConfigurationError, StoreNotMade
-from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption
+from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, one_line
 from aegis_gateway.entrypoints.cli.output import DIM, GOOD, STRONG, WARNING, out, print_json, say
 from aegis_gateway.entrypoints.cli.session import Session, opened
 
@@ -24,14 +24,6 @@ if TYPE_CHECKING:
     from aegis_gateway.configuration.load import Configuration
 
 NO_CHANGES, CHANGES = 0, 2
-_NOTE_CHARACTERS_MAX = 500
-
-
-def _note(text: str) -> str:
-    if len(text) > _NOTE_CHARACTERS_MAX or not text.isprintable():
-        raise typer.BadParameter(f"write one line of at most {_NOTE_CHARACTERS_MAX} characters")
-    return text.strip()
-
 
 DirArgument = Annotated[
     Path,
@@ -43,7 +35,7 @@ DirArgument = Annotated[
 NoteOption = Annotated[
     str,
     typer.Option(
-        "--note", "-m", metavar="TEXT", help="Why, for the record.", callback=_note, show_default=False
+        "--note", "-m", metavar="TEXT", help="Why, for the record.", callback=one_line, show_default=False
     ),
 ]
 

@@ -18,7 +18,7 @@ import typer
 from rich.text import Text
 from typer.core import TyperGroup
 
-from aegis_gateway.domain.errors import AegisError
+from aegis_gateway.domain.errors import AegisError, NotPermitted
 from aegis_gateway.entrypoints.cli import (
     agent,
     budget,
@@ -28,6 +28,7 @@ from aegis_gateway.entrypoints.cli import (
     entries,
     estimate,
     key,
+    people,
     policy,
     policy_test,
     shadow,
@@ -37,20 +38,20 @@ from aegis_gateway.entrypoints.cli import (
 )
 from aegis_gateway.entrypoints.cli.output import WARNING, say
 
-FAULT = 1
+FAULT, REFUSED = 1, 3
 PLUGINS = "aegis.commands"
 BUILT_IN = (
     *("up", "init", "plan", "test", "apply", "versions", "rollback"),
-    *("agent", "key", "policy"),
+    *("agent", "key", "people", "policy"),
     *("estimate", "budget", "calls", "call", "shadow", "top", "entries"),
 )
 
-_RUN, _WHO, _LOOK = "Configure and run", "Who may call", "See"
+_RUN, _WHO, _LOOK = "Configure and run", "Who may", "See"
 
 _EPILOG = (
     "Exit codes: 0 done; 1 a fault, told on stderr; 2 used wrongly, and with `plan --detailed-exitcode` "
-    "something would change; 3 understood and refused (a missing tag, a faulty row, a call that is not in doubt, "
-    "`budget --check` with a budget that did not hold, a policy test that failed)."
+    "something would change; 3 understood and refused (a role or a tag that is missing, a faulty row, a call "
+    "that is not in doubt, `budget --check` with a budget that did not hold, a policy test that failed)."
 )
 
 
@@ -67,9 +68,10 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except AegisError as fault:
+            is_refusal = isinstance(fault, NotPermitted)
             for line in str(fault).splitlines() or [type(fault).__name__]:
-                say(Text.assemble(("error: ", "red"), line))
-            raise typer.Exit(FAULT) from fault
+                say(Text.assemble(("refused: " if is_refusal else "error: ", "red"), line))
+            raise typer.Exit(REFUSED if is_refusal else FAULT) from fault
 
 
 def build(plugins: Iterable[EntryPoint] = ()) -> typer.Typer:
@@ -102,6 +104,7 @@ def build(plugins: Iterable[EntryPoint] = ()) -> typer.Typer:
     )
     app.add_typer(agent.app, rich_help_panel=_WHO)
     app.add_typer(key.app, rich_help_panel=_WHO)
+    app.add_typer(people.app, rich_help_panel=_WHO)
     app.add_typer(policy.app, rich_help_panel=_WHO)
     app.command(rich_help_panel=_LOOK, short_help="Price a request before it is sent.")(estimate.estimate)
     app.command(rich_help_panel=_LOOK, short_help="What may be spent, what is, and by whom.")(budget.budget)

@@ -44,7 +44,15 @@ _SPAN_NS = {
 }
 _SPAN_MAX_NS = 366 * _SPAN_NS["d"]
 _NANOS = 1_000_000_000
+_LINE_CHARACTERS_MAX = 500
 _INSTANT_MAX_NS = 2**63 - 1
+
+
+def one_line(text: str) -> str:
+    """Words for the record: one line of a bounded length."""
+    if len(text) > _LINE_CHARACTERS_MAX or not text.isprintable():
+        raise typer.BadParameter(f"write one line of at most {_LINE_CHARACTERS_MAX} characters")
+    return text.strip()
 
 
 def span_ns(text: str) -> int:

@@ -14,12 +14,16 @@ import msgspec
 
 from aegis_gateway.adapters.clock import SystemClock
 from aegis_gateway.adapters.reports import Reports
+from aegis_gateway.adapters.secrets import ReferencedSecrets
 from aegis_gateway.application.administration import Administration
 from aegis_gateway.application.directory import TenantView
+from aegis_gateway.application.operators import Caller, Operator, Operators
+from aegis_gateway.application.people import People
 from aegis_gateway.application.ports import Signatures, StoredState
 from aegis_gateway.application.versions import verify
 from aegis_gateway.configuration.settings import Settings, read_settings
 from aegis_gateway.domain.errors import ConfigurationError
+from aegis_gateway.domain.people import Permission
 from aegis_gateway.domain.registry import Agent, Registry
 from aegis_gateway.domain.spelling import did_you_mean
 
@@ -145,12 +149,31 @@ class Session:
         Raises:
             ConfigurationError: keys were issued under a pepper that is not there any more.
         """
+        return Administration(self.store, self._pepper(), self.signatures, os.urandom, caller())
+
+    def people(self) -> People:
+        """The use cases about people, in the name of whoever runs the command.
+
+        Raises:
+            ConfigurationError: keys were issued under a pepper that is not there any more.
+        """
+        return People(self.store, self._pepper(), os.urandom, caller())
+
+    def operator(self, permission: Permission, tenant: str) -> Operator:
+        """Whoever runs the command, if they may do this in a tenant.
+
+        Raises:
+            NotPermitted: they may not.
+        """
+        with Operators(self.store, self._pepper(), caller()).act(permission, [tenant]) as act:
+            act.require([tenant])
+            return act.operator
+
+    def _pepper(self) -> bytes:
         from aegis_gateway import bootstrap
 
-        check_pepper(self.settings, self.state)
-        return Administration(
-            self.store, bootstrap.pepper(self.settings), self.signatures, os.urandom, actor()
-        )
+        check_pepper(self)
+        return bootstrap.pepper(self.settings)
 
 
 @contextmanager
@@ -179,8 +202,20 @@ def settings_for(store_url: str | None, **more: str) -> Settings:
     return read_settings(environment)
 
 
-def actor() -> str:
-    """Who runs the command, as the record names them: `AEGIS_ACTOR`, or else the user of this machine."""
+def caller() -> Caller:
+    """Who runs the command: by their token (`AEGIS_TOKEN`, itself or as `file:PATH`), and their name on this machine.
+
+    Raises:
+        ConfigurationError: the file with the token can't be read.
+    """
+    given = os.environ.get("AEGIS_TOKEN", "").strip()
+    if given.startswith(("file:", "env:")):
+        given = ReferencedSecrets().resolve(given)
+    return Caller(local_name=_local_name(), token=given or None)
+
+
+def _local_name() -> str:
+    """`AEGIS_ACTOR`, or else the user of this machine."""
     named = os.environ.get("AEGIS_ACTOR", "").strip()
     if named:
         return named[:200]
@@ -190,14 +225,16 @@ def actor() -> str:
         return f"uid-{os.getuid()}"
 
 
-def check_pepper(settings: Settings, state: StoredState) -> None:
-    """Refuse to make a new pepper where keys were issued under another one: they would all stop working.
+def check_pepper(session: Session) -> None:
+    """Refuse to make a new pepper where keys or tokens were issued under another one: they would all stop working.
 
     Raises:
         ConfigurationError: the pepper's file is gone.
     """
+    settings = session.settings
     kind, _, name = settings.pepper.partition(":")
-    issued = sum(len(tenant.keys) for tenant in state.tenants.values())
+    issued = sum(len(tenant.keys) for tenant in session.state.tenants.values())
+    issued += len(session.reports.tokens())
     if kind == "file" and issued and not Path(name).exists():
         keys = "1 key was" if issued == 1 else f"{issued} keys were"
         raise ConfigurationError(

@@ -61,7 +61,7 @@ def up(
             say("no configuration is in force yet, so every call is refused; `aegis apply DIR` applies one")
         else:
             session.verify()
-        check_pepper(settings, session.state)
+        check_pepper(session)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
 
     from aegis_gateway.entrypoints.supervisor import Supervisor

@@ -1,0 +1,197 @@
+"""`aegis people`, and what the other commands ask for once there are some."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from aegis_gateway.configuration.packs import write_pack
+from aegis_gateway.entrypoints.cli.main import build
+
+
+class House:
+    """An installation, worked on by the command."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.conf = directory / "conf"
+        self.tokens: dict[str, str] = {}
+        write_pack(self.conf)
+
+    def aegis(self, *arguments: str, who: str = "", code: int = 0) -> tuple[str, str]:
+        """Run a command as somebody; what it prints on stdout and on stderr."""
+        environment: dict[str, str | None] = {
+            "AEGIS_STORE": f"sqlite:{self.directory / 'aegis.db'}",
+            "AEGIS_ACTOR": "os-user",
+            "AEGIS_TOKEN": self.tokens[who] if who else None,
+            "COLUMNS": "180",
+        }
+        done = CliRunner().invoke(build(), list(arguments), env=environment, catch_exceptions=False)
+        assert code == done.exit_code, done.output
+        return done.stdout, done.stderr
+
+    def json(self, *arguments: str, who: str = "") -> Any:
+        """What a command prints for programs."""
+        return json.loads(self.aegis(*arguments, "--json", who=who)[0])
+
+    def add(self, person: str, *options: str, by: str = "") -> None:
+        """Register somebody, with a token."""
+        self.aegis("people", "add", person, *options, who=by)
+        self.tokens[person] = self.aegis("people", "token", "issue", person, who=by)[0].strip()
+
+    def entries(self) -> list[dict[str, Any]]:
+        """The record."""
+        return [json.loads(line) for line in self.aegis("entries")[0].splitlines()]
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    """The example, applied, with ana, its first admin."""
+    house = House(tmp_path)
+    house.aegis("apply", str(house.conf), "--yes")
+    house.add("ana", "--role", "admin", "--name", "Ana Alvarez")
+    return house
+
+
+def test_nobody_is_registered(tmp_path: Path) -> None:
+    """It says so, and what to do."""
+    house = House(tmp_path)
+    house.aegis("apply", str(house.conf), "--yes")
+    assert "whoever can open the store may do everything" in house.aegis("people", "list")[1]
+    assert {"people": []} == house.json("people", "list")
+    assert "local:os-user" == house.json("versions")["versions"][0]["applied_by"]
+
+
+def test_who_did_it_is_in_the_record(house: House) -> None:
+    """Whoever applies, rolls back, issues keys and changes agents is named by their id, and `versions` shows it."""
+    house.add("ben", "--role", "finops", by="ana")
+    file = house.conf / "aegis.yaml"
+    file.write_text(file.read_text().replace("limit: 5.00", "limit: 7.50", 1))
+    house.aegis("apply", str(house.conf), "--yes", who="ben")
+    house.aegis("rollback", "--yes", who="ana")
+    key = house.json("key", "issue", "loan-bot", who="ben")["key"]
+    house.aegis("key", "throttle", key, "5/1s", who="ben")
+    house.aegis("key", "revoke", key, who="ana")
+    assert ["ana", "ben", "local:os-user"] == [
+        each["applied_by"] for each in house.json("versions")["versions"]
+    ]
+    assert "  ben  " in house.aegis("versions")[0]
+    told = [(entry["actor"], entry["type"]) for entry in house.entries()[-5:]]
+    assert [
+        ("ben", "configuration"),
+        ("ana", "configuration"),
+        ("ben", "key"),
+        ("ben", "key"),
+        ("ana", "key"),
+    ] == told
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["apply", "{conf}", "--yes"],
+        ["rollback", "1", "--yes"],
+        ["key", "issue", "loan-bot"],
+        ["agent", "add", "x", *("--team=lending", "--owner=a", "--cost-centre=c", "--purpose=p")],
+        ["people", "add", "eve", "--role", "admin"],
+        ["people", "token", "issue", "ana"],
+        ["people", "suspend", "ana"],
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_commands_that_change_anything_need_a_role(house: House, command: list[str]) -> None:
+    """Without a token, or with one of a person who lacks the role, nothing is changed: exit code 3, and what to do."""
+    if command[:2] == ["agent", "add"]:
+        command = [*command, "--environment=production"]
+    file = house.conf / "aegis.yaml"
+    file.write_text(file.read_text().replace("limit: 5.00", "limit: 7.50", 1))
+    if command[0] == "rollback":
+        house.aegis("apply", str(house.conf), "--yes", who="ana")
+    house.add("ben", "--role", "viewer", by="ana")
+    before = house.entries()
+    arguments = [each.format(conf=house.conf) for each in command]
+    _, told = house.aegis(*arguments, code=3)
+    assert "refused: people are registered here, so this needs the token of one who is admin" in told
+    assert "aegis people token issue PERSON" in told
+    _, told = house.aegis(*arguments, who="ben", code=3)
+    assert "refused: `ben` may not " in told
+    assert "that needs the role admin" in told
+    assert "aegis people grant ben " in told
+    assert before == house.entries()
+
+
+def test_reading_needs_no_token(house: House) -> None:
+    """Whoever may read the database file may read what is in it."""
+    for command in (
+        ["plan", str(house.conf)],
+        ["budget"],
+        ["calls"],
+        ["entries"],
+        ["people", "list"],
+        ["key", "list"],
+    ):
+        house.aegis(*command)
+
+
+def test_a_token_in_a_file(house: House) -> None:
+    """A reference does as well as the token itself; what can't be read is told."""
+    secret = house.directory / "ana.token"
+    secret.write_text(house.tokens["ana"] + "\n")
+    house.tokens["file"] = f"file:{secret}"
+    house.aegis("key", "issue", "loan-bot", who="file")
+    house.tokens["file"] = "file:/nowhere"
+    assert "`file:/nowhere` cannot be read" in house.aegis("key", "issue", "loan-bot", who="file", code=1)[1]
+    house.tokens["bad"] = "aegis_person_123"
+    assert "was it cut or mistyped?" in house.aegis("key", "issue", "loan-bot", who="bad", code=3)[1]
+
+
+def test_a_token_that_nobody_else_sees(house: House) -> None:
+    """Its person makes it, and an admin registers its request, from which it can't be told."""
+    house.aegis("people", "add", "ben", "--role", "finops", who="ana")
+    secret, told = house.aegis("people", "token", "new")
+    request = told.split("--request ")[1].split("`")[0]
+    assert secret.strip() not in told
+    house.tokens["ben"] = secret.strip()
+    assert "not known here" in house.aegis("key", "issue", "loan-bot", who="ben", code=3)[1]
+    issued = house.aegis("people", "token", "issue", "ben", "--request", request, who="ana")
+    assert ("", True) == (issued[0], "for ben" in issued[1])
+    house.aegis("key", "issue", "loan-bot", who="ben")
+    (ben,) = [each for each in house.json("people", "list")["people"] if each["person"] == "ben"]
+    assert [([], f"aegis_person_…{secret.strip()[-4:]}")] == [
+        (token["seen_by"], token["hint"]) for token in ben["tokens"]
+    ]
+    assert "no token's request" in house.aegis("people", "token", "issue", "ben", "--request", "x", code=2)[1]
+
+
+def test_people_come_and_go(house: House) -> None:
+    """Roles are given and taken, people suspended and back, tokens revoked; the list tells."""
+    house.add("ben", "--role", "viewer", "--role", "auditor", by="ana")
+    house.aegis("people", "grant", "ben", "finops", who="ana")
+    house.aegis("people", "withdraw", "ben", "viewer", who="ana")
+    ana, ben = house.json("people", "list")["people"]
+    assert ("Ana Alvarez", "active", [{"role": "admin", "tenant": "*"}]) == (
+        ana["name"],
+        ana["state"],
+        ana["roles"],
+    )
+    assert ["auditor", "finops"] == [each["role"] for each in ben["roles"]]
+    assert "auditor in northbank, finops in northbank" in house.aegis("people", "list")[0]
+    house.aegis("people", "suspend", "ben", who="ana")
+    assert "suspended" in house.aegis("people", "list")[0]
+    assert "`ben` is suspended" in house.aegis("key", "issue", "loan-bot", who="ben", code=3)[1]
+    house.aegis("people", "resume", "ben", who="ana")
+    house.aegis("people", "token", "revoke", ben["tokens"][0]["token"], who="ben")
+    assert "no token" in house.aegis("people", "list")[0]
+    assert "nobody would be left" in house.aegis("people", "suspend", "ana", who="ana", code=3)[1]
+    assert "did you mean `finops`" in house.aegis("people", "grant", "ben", "finop", who="ana", code=2)[1]
+    assert "never by itself" in house.aegis("people", "token", "revoke", house.tokens["ben"], code=2)[1]
+
+
+def test_what_roles_may(house: House) -> None:
+    """The table, for people and programs."""
+    assert "put a configuration in force" in house.aegis("people", "roles")[0]
+    assert ["admin", "finops"] == house.json("people", "roles")["permissions"]["apply"]
