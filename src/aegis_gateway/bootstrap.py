@@ -204,6 +204,13 @@ def policy_origins(loaded: Configuration, tenant: str) -> list[PolicyOrigin]:
     return sorted(found, key=lambda each: each.id)
 
 
+def prices_age() -> tuple[str, int | None]:
+    """The catalogue's version, and how many days ago its newest price that holds began."""
+    prices = CataloguePrices(_today())
+    newest = prices.newest_start
+    return prices.version, None if newest is None else (_today() - newest).days
+
+
 def _today() -> date:
     return datetime.now(UTC).date()
 

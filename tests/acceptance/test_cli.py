@@ -688,6 +688,7 @@ def test_the_installed_command() -> None:
         "shadow",
         "top",
         "entries",
+        "doctor",
     ] == found
 
 

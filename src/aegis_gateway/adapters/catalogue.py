@@ -84,6 +84,11 @@ class CataloguePrices:
         starts = [start for start in self._starts() if start > today]
         return min(starts) - timedelta(days=1) if starts else None
 
+    @property
+    def newest_start(self) -> date | None:
+        """The last day on which a price began that holds: the catalogue is at least as new."""
+        return max((start for start in self._starts() if start <= self._noon.date()), default=None)
+
     def model_price(self, provider: str, model: str) -> ModelPrice | None:
         """The price of a provider's model, or None where the catalogue has none that bounds a bill."""
         found = self.find(provider, model)

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 
 import msgspec
 
-from aegis_gateway.application.commands import Command, Reply
+from aegis_gateway.application.commands import Command, Reply, Running
 
 FRAME_BYTES_MAX = 64 * 1024 * 1024
 
 _LENGTH_BYTES = 4
 
 encode_messages = msgspec.msgpack.Encoder().encode
-commands_decoder = msgspec.msgpack.Decoder(list[tuple[int, Command]])
+commands_decoder = msgspec.msgpack.Decoder(list[tuple[int, Command | Running]])
 replies_decoder = msgspec.msgpack.Decoder(list[tuple[int, Reply]])
 
 

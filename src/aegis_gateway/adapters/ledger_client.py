@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import cast
 
 from aegis_gateway.adapters.frames import FrameReader, encode_messages, frame, replies_decoder
-from aegis_gateway.application.commands import Admitted, Command, Failed, Reply, Settle
+from aegis_gateway.application.commands import Admitted, Command, Failed, Reply, Running, Settle
 from aegis_gateway.domain.errors import IllegalTransition, LedgerUnavailable, UnknownCall
 from aegis_gateway.domain.ledger import Evidence
 
@@ -63,6 +63,11 @@ class LedgerClient(asyncio.Protocol):
         if isinstance(reply, Failed):
             raise _FAULTS[reply.kind](reply.message)
         return reply
+
+    def tell(self, running: Running) -> None:
+        """Say what this process runs."""
+        if self._transport is not None:
+            self._transport.write(frame(encode_messages([(0, running)])))
 
     @property
     def open_questions(self) -> int:

@@ -15,6 +15,7 @@ import msgspec
 
 from aegis_gateway.adapters.people_rows import PEOPLE, TOKENS, person_row, token_row
 from aegis_gateway.adapters.rows import config_row, standing
+from aegis_gateway.application.ports import GatewayRow
 from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.people import Person, Token
 from aegis_gateway.domain.registry import UNREGISTERED, Budget
@@ -518,6 +519,14 @@ class Reports:
     def tokens(self) -> list[Token]:
         """Everybody's tokens, by person and age."""
         return [token_row(tuple(row.values())) for row in self._query(TOKENS, ())]
+
+    def last_ns(self) -> int:
+        """The newest instant in any tenant's record; 0 where there is none."""
+        return int(self._query("select coalesce(max(last_ns), 0) as last_ns from tenant_head")[0]["last_ns"])
+
+    def gateways(self) -> list[GatewayRow]:
+        """The gateway processes, as they were last heard of."""
+        return [GatewayRow(**row) for row in self._query("select * from gateway order by boot, process")]
 
     def shadow(self, tenant: str, since_ns: int, examples: int = 3) -> list[ShadowReport]:
         """What rules in shadow would have changed about the calls decided since an instant, by rule."""

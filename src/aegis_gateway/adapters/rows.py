@@ -6,7 +6,7 @@ by the row's id, and never searched.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ from aegis_gateway.application.ports import (
     CallMove,
     CallRow,
     EntryRow,
+    GatewayRow,
     Head,
     NamedCall,
     NameKey,
@@ -47,6 +48,8 @@ _CONFIGS_IN_FORCE = (
     " or version = (select beside from config_version order by version desc limit 1)"
     " order by version desc"
 )
+
+_GATEWAY_KEPT_NS = 3_600 * 1_000_000_000
 
 _CALL_FIELDS = CallRow.__struct_fields__
 _LEGS = _CALL_FIELDS.index("legs")
@@ -212,6 +215,7 @@ class RegistryRows(PeopleRows):
     """
 
     _heads: dict[str, Head]
+    now_ns: int
 
     def create_tenant(self, tenant: str) -> None:
         """Make a tenant's head row, and hold it."""
@@ -251,6 +255,16 @@ class RegistryRows(PeopleRows):
     def latest_config(self) -> ConfigVersion | None:
         """The newest configuration, if one was ever applied."""
         return next((config_row(row) for row in self._rows(LATEST_CONFIG, ())), None)
+
+    def save_gateways(self, boot: str, gateways: Iterable[GatewayRow]) -> None:
+        """Write one opening's gateway processes in place of those before; of those long gone nothing is kept."""
+        self._do("delete from gateway where boot = ? or seen_ns < ?", (boot, self.now_ns - _GATEWAY_KEPT_NS))
+        for each in gateways:
+            self._do(
+                "insert into gateway (boot, process, version, canary, digest, warning, started_ns, seen_ns)"
+                " values (?, ?, ?, ?, ?, ?, ?, ?)",
+                msgspec.structs.astuple(each),
+            )
 
     def save_head(self, head: Head) -> None:
         """Set a tenant's head. A raised epoch sends every call judged before back to be judged again."""

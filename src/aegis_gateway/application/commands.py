@@ -220,4 +220,19 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True)
     call: str
 
 
+class Running(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
+    """What a gateway process runs, told now and then without being asked; nobody answers.
+
+    `process` is its machine's name and its number there, `digest` that of the bundle of `version`; `canary` is the
+    version of one that is under way, and `warning` says why what it runs is not the newest.
+    """
+
+    process: str
+    version: int
+    digest: str
+    started_ns: int
+    canary: int | None = None
+    warning: str = ""
+
+
 Reply = Admitted | Stale | Known | Moved | Kept | Failed

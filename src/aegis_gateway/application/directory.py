@@ -115,9 +115,10 @@ class Directory:
                 if now_ns >= self.copy.valid_until_ns:
                     self.copy = await asyncio.to_thread(self._load)
 
-    async def keep_watch(self) -> None:
-        """Look again and again, for as long as the process lives."""
+    async def keep_watch(self, tell: Callable[[DirectoryCopy], None]) -> None:
+        """Look again and again, for as long as the process lives, and tell what is there."""
         while True:
+            tell(self.copy)
             await asyncio.sleep(LOOK_INTERVAL_S)
             try:
                 await self.refresh_if_changed()

@@ -212,6 +212,19 @@ class StoredState(msgspec.Struct, frozen=True, kw_only=True):
     canary: ConfigVersion | None = None
 
 
+class GatewayRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A gateway process of one opening of the store, what it runs, and when it was last heard of."""
+
+    boot: str
+    process: str
+    version: int
+    canary: int | None
+    digest: str
+    warning: str
+    started_ns: int
+    seen_ns: int
+
+
 class RegistryChange(LockedTenants, Protocol):
     """A transaction that changes the registry of the tenants it holds."""
 
@@ -250,6 +263,9 @@ class RegistryChange(LockedTenants, Protocol):
 
     def save_token(self, token: Token) -> None:
         """Write a token, or that it is revoked; nothing else of one changes."""
+
+    def save_gateways(self, boot: str, gateways: Iterable[GatewayRow]) -> None:
+        """Write the gateway processes of one opening of the store in place of those that were written of it before."""
 
     def save_head(self, head: Head) -> None:
         """Set a tenant's head. A raised epoch sends every call judged before back to be judged again."""
@@ -309,6 +325,12 @@ class Store(LedgerStore, RegistryStore, Protocol):
 
     def checkpoint(self) -> None:
         """Housekeeping between batches, where the database wants any."""
+
+    def durability(self) -> dict[str, str]:
+        """What the database says of whether commits are on disk and guards in place: by name, `ok` or what is wrong."""
+
+    def clock_ns(self) -> int:
+        """The clock that decisions are dated by, in nanoseconds since 1970."""
 
     def query(self, sql: str, values: tuple[object, ...] = ()) -> list[dict[str, Any]]:
         """Read rows as dictionaries; `?` stands for a value."""

@@ -11,7 +11,9 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
+import time
 from pathlib import Path
 
 import uvloop
@@ -21,6 +23,8 @@ from granian.server.embed import Server
 
 from aegis_gateway import bootstrap
 from aegis_gateway.adapters.ledger_client import LedgerClient
+from aegis_gateway.application.commands import Running
+from aegis_gateway.application.directory import DirectoryCopy
 from aegis_gateway.configuration.settings import read_settings
 from aegis_gateway.domain.errors import AegisError
 from aegis_gateway.entrypoints.collector import calm_collector
@@ -61,7 +65,10 @@ async def serve(socket_path: Path) -> None:
         loop.add_signal_handler(number, stopping.set)
     calm_collector()
     data_plane.pressure.watch(loop, ledger)
-    watching = asyncio.create_task(calls.directory.keep_watch())
+    started_ns = time.time_ns()
+    watching = asyncio.create_task(
+        calls.directory.keep_watch(lambda copy: ledger.tell(_running(copy, started_ns)))
+    )
     serving = asyncio.create_task(server.serve())
     await stopping.wait()
     server.stop()  # type: ignore[no-untyped-call]  # granian's embedded server is not annotated
@@ -72,6 +79,18 @@ async def serve(socket_path: Path) -> None:
     serving.cancel()
     watching.cancel()
     ledger.close()
+
+
+def _running(copy: DirectoryCopy, started_ns: int) -> Running:
+    """What this process runs, for `aegis doctor`."""
+    return Running(
+        process=f"{socket.gethostname()}/{os.getpid()}",
+        version=copy.version,
+        digest=copy.digest,
+        started_ns=started_ns,
+        canary=copy.canary,
+        warning=copy.warning,
+    )
 
 
 def _end(stopping: asyncio.Event) -> None:

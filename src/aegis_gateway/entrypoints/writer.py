@@ -19,12 +19,13 @@ from pathlib import Path
 import msgspec
 
 from aegis_gateway.adapters.frames import FrameReader, commands_decoder, encode_messages, frame
-from aegis_gateway.application.commands import Admit, Admitted, Command, Lose, Moved, Reply
+from aegis_gateway.application.commands import Admit, Admitted, Command, Lose, Moved, Reply, Running
 from aegis_gateway.application.ledger import Ledger
-from aegis_gateway.application.ports import Store
+from aegis_gateway.application.ports import GatewayRow, Store
 from aegis_gateway.domain.errors import LedgerUnavailable
 
 SWEEP_INTERVAL_S = 1.0
+TELL_INTERVAL_S = 5.0
 BATCH_MAX = 512
 
 _READ_BYTES = 256 * 1024
@@ -41,6 +42,8 @@ class _Worker:
         self.reader = FrameReader()
         self.unsent = bytearray()
         self.open_calls: dict[str, str] = {}
+        self.running: Running | None = None
+        self.heard_at = 0.0
         self.is_gone = False
         self.is_blocked = False
 
@@ -62,6 +65,8 @@ class Writer:
         self._workers: dict[int, _Worker] = {}
         self._queue: list[tuple[_Worker, int, Command]] = []
         self._read_buffer = memoryview(bytearray(_READ_BYTES))
+        self._told: tuple[Running, ...] = ()
+        self._told_at = 0.0
         self._path = socket_path
         with contextlib.suppress(FileNotFoundError):
             socket_path.unlink()
@@ -89,8 +94,35 @@ class Writer:
     def _sweep(self) -> None:
         try:
             self._ledger.sweep()
+            self._tell_of_gateways()
         except LedgerUnavailable as fault:
             _log.warning("housekeeping has to wait: %s", fault)
+
+    def _tell_of_gateways(self) -> None:
+        """Write down what the workers run: when it changes, and now and then, to say that they are there."""
+        running = tuple(worker.running for worker in self._workers.values() if worker.running is not None)
+        now = time.monotonic()
+        if running == self._told and now - self._told_at < TELL_INTERVAL_S:
+            return
+        with self._store.change([]) as change:
+            change.save_gateways(
+                self._store.boot,
+                [
+                    GatewayRow(
+                        boot=self._store.boot,
+                        process=worker.running.process,
+                        version=worker.running.version,
+                        canary=worker.running.canary,
+                        digest=worker.running.digest,
+                        warning=worker.running.warning,
+                        started_ns=worker.running.started_ns,
+                        seen_ns=change.now_ns - int((now - worker.heard_at) * 1_000_000_000),
+                    )
+                    for worker in self._workers.values()
+                    if worker.running is not None
+                ],
+            )
+        self._told, self._told_at = running, now
 
     def wake_on(self, signals: socket.socket) -> None:
         """End a turn that waits when this socket has something to read: Python resumes a wait after a signal."""
@@ -115,6 +147,8 @@ class Writer:
 
     def close(self) -> None:
         """Stop listening and close the store."""
+        with contextlib.suppress(LedgerUnavailable), self._store.change([]) as change:
+            change.save_gateways(self._store.boot, [])
         for worker in list(self._workers.values()):
             worker.connection.close()
         self._listener.close()
@@ -143,8 +177,11 @@ class Writer:
         data = self._read_buffer[:size]
         try:
             for payload in worker.reader.feed(data):
-                for number, command in commands_decoder.decode(payload):
-                    self._queue.append((worker, number, command))
+                for number, message in commands_decoder.decode(payload):
+                    if isinstance(message, Running):
+                        worker.running, worker.heard_at = message, time.monotonic()
+                    else:
+                        self._queue.append((worker, number, message))
         except (ValueError, msgspec.DecodeError):
             _log.exception("a worker sent what is not a command")
             self._drop(worker)

@@ -42,6 +42,9 @@ from aegis_gateway.domain.admit import RateKey, StandingKey
 from aegis_gateway.domain.errors import LedgerUnavailable, StoreError
 from aegis_gateway.domain.ledger import Standing
 
+_GUARDS = 3
+"""Triggers that keep what may not be changed from being changed."""
+
 _Q = {name: query.encode() for name, query in named_queries(PACKAGE).items()}
 
 _RECONNECT_PAUSE_S = 1.0
@@ -162,6 +165,22 @@ class PostgresStore:
     def epochs(self) -> dict[str, int]:
         """All tenants' epochs."""
         return dict(self._read(lambda c: c.execute("select tenant, epoch from tenant_head").fetchall()))
+
+    def durability(self) -> dict[str, str]:
+        """Whether a commit is on disk, as the server says."""
+        names = ("fsync", "full_page_writes", "synchronous_commit")
+        rows = self.query(f"select {', '.join(f'current_setting({name!r}) as {name}' for name in names)}")
+        said = {name: "ok" if value == "on" else f"{value}, not on" for name, value in rows[0].items()}
+        guards = self.query(
+            "select count(*) as there from pg_trigger where tgname like '%append_only' and tgenabled = 'A'"
+            " and tgrelid in (select oid from pg_class where relnamespace = current_schema()::regnamespace)"
+        )
+        there = guards[0]["there"]
+        return {**said, "append_only": "ok" if there == _GUARDS else f"{there} of {_GUARDS} guards are there"}
+
+    def clock_ns(self) -> int:
+        """The server's clock, which all gateways go by."""
+        return self._read(self._now_ns)
 
     # -- reports -------------------------------------------------------------------------------------------
 

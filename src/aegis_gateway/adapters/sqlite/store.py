@@ -50,6 +50,9 @@ from aegis_gateway.domain.ledger import Standing
 
 _Q = named_queries(PACKAGE)
 
+_GUARDS = 6
+"""Triggers that keep what may not be changed from being changed."""
+
 _CHECKPOINT_PAGES = 1_000
 
 _log = logging.getLogger("aegis.store")
@@ -159,6 +162,23 @@ class SqliteStore:
     def epochs(self) -> dict[str, int]:
         """All tenants' epochs."""
         return dict(self._read("select tenant, epoch from tenant_head"))
+
+    def durability(self) -> dict[str, str]:
+        """Whether a commit is on disk, as far as the file says; and whether what may not be changed is guarded."""
+        mode = self._read("pragma journal_mode")[0][0]
+        guards = self._read(
+            "select count(*) from sqlite_master where type = 'trigger' and name like '%append_only%'"
+        )
+        return {
+            "journal_mode": "ok" if mode == "wal" else f"{mode}, not wal",
+            "append_only": "ok"
+            if guards[0][0] == _GUARDS
+            else f"{guards[0][0]} of {_GUARDS} guards are there",
+        }
+
+    def clock_ns(self) -> int:
+        """The machine's clock."""
+        return self._clock.now_ns()
 
     # -- reports -------------------------------------------------------------------------------------------
 

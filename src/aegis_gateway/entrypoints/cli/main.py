@@ -25,6 +25,7 @@ from aegis_gateway.entrypoints.cli import (
     call,
     calls,
     configuration,
+    doctor,
     entries,
     estimate,
     key,
@@ -43,7 +44,7 @@ PLUGINS = "aegis.commands"
 BUILT_IN = (
     *("up", "init", "plan", "test", "apply", "versions", "rollback"),
     *("agent", "key", "people", "policy"),
-    *("estimate", "budget", "calls", "call", "shadow", "top", "entries"),
+    *("estimate", "budget", "calls", "call", "shadow", "top", "entries", "doctor"),
 )
 
 _RUN, _WHO, _LOOK = "Configure and run", "Who may", "See"
@@ -51,7 +52,8 @@ _RUN, _WHO, _LOOK = "Configure and run", "Who may", "See"
 _EPILOG = (
     "Exit codes: 0 done; 1 a fault, told on stderr; 2 used wrongly, and with `plan --detailed-exitcode` "
     "something would change; 3 understood and refused (a role or a tag that is missing, a faulty row, a call "
-    "that is not in doubt, `budget --check` with a budget that did not hold, a policy test that failed)."
+    "that is not in doubt, `budget --check` with a budget that did not hold, what `doctor` or `versions verify` "
+    "found wrong, a policy test that failed)."
 )
 
 
@@ -115,6 +117,9 @@ def build(plugins: Iterable[EntryPoint] = ()) -> typer.Typer:
     app.command(rich_help_panel=_LOOK, short_help="What rules in shadow would have done.")(shadow.shadow)
     app.command(rich_help_panel=_LOOK, short_help="All of that, live.")(top.top)
     app.command(rich_help_panel=_LOOK, short_help="The record itself, byte for byte.")(entries.entries)
+    app.command(
+        rich_help_panel=_LOOK, short_help="Whether all is in order: versions, clock, store, keys, disk."
+    )(doctor.doctor)
     register(app, plugins)
     return app
 

@@ -1,0 +1,212 @@
+"""`aegis doctor`: whether what is stored, what runs and what both stand on is in order.
+
+Rule: it changes nothing, and finds out as much as it can: a check that fails does not keep others from being made.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import msgspec
+import typer
+from rich.text import Text
+
+from aegis_gateway.application.ports import GatewayRow
+from aegis_gateway.domain.errors import AegisError
+from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption
+from aegis_gateway.entrypoints.cli.output import DIM, GOOD, WARNING, out, print_json, utc
+from aegis_gateway.entrypoints.cli.session import Session, opened
+
+WRONG = 3
+
+SEEN_WITHIN_NS = 15 * 1_000_000_000
+"""A gateway process tells what it runs every few seconds; one that was not heard of for longer hangs, or is cut off."""
+TAKEN_OVER_WITHIN_NS = 5 * 1_000_000_000
+CLOCKS_APART_NS_MAX = 2 * 1_000_000_000
+PRICES_AGE_DAYS = 180
+DISK_FREE_BYTES_MIN = 1024**3
+
+_DIGEST_SHOWN = 12
+
+State = Literal["ok", "warning", "wrong"]
+Found = Iterator[tuple[State, str]]
+
+_SIGNS = {"ok": ("✓", GOOD), "warning": ("!", WARNING), "wrong": ("✗", "red")}
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that was looked at, and what was found."""
+
+    name: str
+    state: State
+    message: str
+
+
+def doctor(store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """Check the installation: version and digest in force against what each gateway process runs, clock, store, pepper,
+    signing key, prices, disk.
+
+    Exit code 3 says that something is wrong, and the line with ✗ what to do.
+    """
+    with opened(store) as session:
+        checks = [check for name, look in _LOOKS for check in _looked(name, look, session)]
+        gateways = session.reports.gateways()
+        now_ns = session.store.clock_ns()
+    if as_json:
+        print_json(
+            {
+                "ok": all(check.state != "wrong" for check in checks),
+                "checks": checks,
+                "gateways": [
+                    {**msgspec.structs.asdict(each), "seen_seconds_ago": (now_ns - each.seen_ns) // 10**9}
+                    for each in gateways
+                ],
+            }
+        )
+    else:
+        for check in checks:
+            out().print(Text.assemble(_SIGNS[check.state], f" {check.name:<12} ", (check.message, "")))
+        for each in gateways:
+            canary = f", canary {each.canary}" if each.canary is not None else ""
+            words = f"configuration {each.version} ({each.digest[:_DIGEST_SHOWN]}){canary}"
+            out().print(Text(f"  {each.process}  {words}, up since {utc(each.started_ns)}", style=DIM))
+    if any(check.state == "wrong" for check in checks):
+        raise typer.Exit(WRONG)
+
+
+def _looked(name: str, look: Callable[[Session], Found], session: Session) -> Iterator[Check]:
+    try:
+        for state, message in look(session):
+            yield Check(name=name, state=state, message=message)
+    except AegisError as fault:
+        yield Check(name=name, state="wrong", message=str(fault))
+
+
+def _version(session: Session) -> Found:
+    config, canary = session.state.config, session.state.canary
+    if config is None:
+        yield (
+            "warning",
+            "no configuration is in force yet, so every call is refused; `aegis apply DIR` applies one",
+        )
+        return
+    session.verify()
+    beside = f"; canary {canary.version} decides for some" if canary is not None else ""
+    yield "ok", f"configuration {config.version} ({config.bundle_digest[:_DIGEST_SHOWN]}) is in force{beside}"
+
+
+def _gateways(session: Session) -> Found:
+    config, canary = session.state.config, session.state.canary
+    gateways, now_ns = session.reports.gateways(), session.store.clock_ns()
+    if not gateways:
+        yield "warning", "no gateway process runs; `aegis up` starts some"
+    for each in gateways:
+        words = _gateway_problem(each, now_ns)
+        if words is None and config is not None:
+            newest_ns = (canary or config).applied_ns
+            runs = (each.version, each.canary, each.digest)
+            wanted = (config.version, canary.version if canary else None, config.bundle_digest)
+            if runs != wanted and each.seen_ns - newest_ns > TAKEN_OVER_WITHIN_NS:
+                words = (
+                    f"runs configuration {each.version} ({each.digest[:_DIGEST_SHOWN]}), not what is stored"
+                )
+        yield (
+            ("ok", f"{each.process} runs what is stored")
+            if words is None
+            else ("wrong", f"{each.process} {words}")
+        )
+
+
+def _gateway_problem(gateway: GatewayRow, now_ns: int) -> str | None:
+    if gateway.warning:
+        return gateway.warning
+    age_ns = now_ns - gateway.seen_ns
+    if age_ns > SEEN_WITHIN_NS:
+        return f"was not heard of for {age_ns // 10**9} s; is it stopped, or does it hang?"
+    return None
+
+
+def _clock(session: Session) -> Found:
+    apart_ns = abs(session.store.clock_ns() - session.clock.now_ns())
+    if apart_ns > CLOCKS_APART_NS_MAX:
+        yield (
+            "wrong",
+            f"the database's clock and this machine's are {apart_ns / 10**9:.1f} s apart; set them by NTP",
+        )
+    last_ns = session.reports.last_ns()
+    ahead_ns = last_ns - session.store.clock_ns()
+    if ahead_ns > CLOCKS_APART_NS_MAX:
+        yield (
+            "wrong",
+            f"the clock fell back: the record goes to {utc(last_ns)}, {ahead_ns / 10**9:.1f} s from now",
+        )
+    elif apart_ns <= CLOCKS_APART_NS_MAX:
+        yield "ok", "the clock is not behind the record"
+
+
+def _store(session: Session) -> Found:
+    kind = "SQLite" if session.settings.store.startswith("sqlite:") else "PostgreSQL"
+    said = session.store.durability()
+    for name, value in said.items():
+        if value != "ok":
+            yield (
+                "wrong",
+                f"{kind}: {name} is {value}; a commit may not be on disk, or a record can be changed",
+            )
+    if all(value == "ok" for value in said.values()):
+        yield "ok", f"{kind}: {', '.join(said)} are as they must be"
+
+
+def _pepper(session: Session) -> Found:
+    from aegis_gateway.adapters.secrets import ReferencedSecrets
+
+    ReferencedSecrets().resolve(session.settings.pepper)
+    yield "ok", f"`{session.settings.pepper}` is there"
+
+
+def _signing_key(session: Session) -> Found:
+    from aegis_gateway import bootstrap
+
+    key = bootstrap.signatures(session.settings).public_key
+    yield "ok", f"`{session.settings.signing_key}` is there, public key id {key[:16]}"
+
+
+def _prices(_session: Session) -> Found:
+    from aegis_gateway import bootstrap
+
+    version, days = bootstrap.prices_age()
+    if days is None or days > PRICES_AGE_DAYS:
+        age = "of an unknown day" if days is None else f"{days} days old"
+        yield (
+            "warning",
+            f"the newest price of {version} is {age}; newer ones come with a newer Aegis, or state them",
+        )
+    else:
+        yield "ok", f"the newest price of {version} is {days} days old"
+
+
+def _disk(session: Session) -> Found:
+    folder = session.settings.data_directory
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    words = f"{free / 1024**3:.1f} GiB are free at `{folder}`"
+    yield (
+        ("ok", words)
+        if free >= DISK_FREE_BYTES_MIN
+        else ("wrong", f"{words}; without room nothing is decided")
+    )
+
+
+_LOOKS: tuple[tuple[str, Callable[[Session], Found]], ...] = (
+    ("version", _version),
+    ("gateways", _gateways),
+    ("clock", _clock),
+    ("store", _store),
+    ("pepper", _pepper),
+    ("signing key", _signing_key),
+    ("prices", _prices),
+    ("disk", _disk),
+)
