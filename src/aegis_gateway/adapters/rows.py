@@ -55,7 +55,8 @@ _CALL_FIELDS = CallRow.__struct_fields__
 _LEGS = _CALL_FIELDS.index("legs")
 _OVERRUN = _CALL_FIELDS.index("overrun")
 
-_legs_decoder = msgspec.json.Decoder(tuple[Leg, ...])
+decode_legs = msgspec.json.Decoder(tuple[Leg, ...]).decode
+"""Reads the legs of a row."""
 _agent_decoder = msgspec.json.Decoder(Agent)
 _buckets_decoder = msgspec.json.Decoder(dict[int, int])
 _version_decoder = msgspec.json.Decoder(ConfigVersion)
@@ -65,7 +66,7 @@ _encode = msgspec.json.Encoder().encode
 def call_row(row: tuple[Any, ...]) -> CallRow:
     """A call from its row; the columns stand in the order of the fields."""
     fields = dict(zip(_CALL_FIELDS, row, strict=True))
-    fields["legs"] = _legs_decoder.decode(fields["legs"])
+    fields["legs"] = decode_legs(fields["legs"])
     fields["overrun"] = bool(fields["overrun"])
     fields["salt"] = bytes(fields["salt"] or b"")
     return CallRow(**fields)

@@ -154,7 +154,7 @@ def _is_later(limit: Rate | Budget) -> bool:
 def _rate_claim(rate: Rate, values: Values) -> RateClaim:
     return RateClaim(
         rate=rate.id,
-        scope=_scope(rate.per, values),
+        scope=scope_of(rate.per, values),
         limit=rate.limit,
         period_ns=rate.period_ns,
         burst=rate.burst,
@@ -166,7 +166,7 @@ def _rate_claim(rate: Rate, values: Values) -> RateClaim:
 def _throttle_claim(throttle: Throttle, values: Values) -> RateClaim:
     return RateClaim(
         rate=f"{OF_POLICY}{throttle.policy}",
-        scope=_scope((throttle.per,), values),
+        scope=scope_of((throttle.per,), values),
         limit=throttle.limit,
         period_ns=throttle.period_ns,
         burst=throttle.limit,
@@ -179,7 +179,7 @@ def _budget_claim(registry: Registry, budget: Budget, agent: Agent, values: Valu
     is_made_on_the_fly = any(dimension in ON_THE_FLY for dimension in budget.per)
     return BudgetClaim(
         budget=budget.id,
-        scope=_scope(budget.per, values),
+        scope=scope_of(budget.per, values),
         quantity=budget.quantity,
         scale=quantity.scale,
         is_money=quantity.is_money,
@@ -203,5 +203,6 @@ def _applies(match: Match, per: tuple[Dimension, ...], values: Values) -> bool:
     )
 
 
-def _scope(per: tuple[Dimension, ...], values: Values) -> str:
+def scope_of(per: tuple[Dimension, ...], values: Values) -> str:
+    """Which of its balances a call counts against, where a limit is split by dimensions."""
     return "/".join(values.get(dimension, "") for dimension in per)

@@ -13,6 +13,7 @@ import msgspec
 from aegis_gateway.configuration.describe import Fields, describe, describe_rules
 from aegis_gateway.configuration.load import Configuration
 from aegis_gateway.domain.registry import Budget, Registry
+from aegis_gateway.domain.seed import are_told_apart_otherwise
 
 Kind = Literal["added", "removed", "changed"]
 
@@ -121,8 +122,8 @@ def _consequences(old: Registry, new: Registry) -> Iterator[str]:
         was = old.budgets.get(name)
         if was is None:
             continue
-        if _balances(was) != _balances(budget):
-            yield f"budget `{name}` counts anew: what was spent before the change is not in its new balances"
+        if are_told_apart_otherwise(was, budget):
+            yield f"budget `{name}` has other windows; what was spent in its current one counts, open calls at most"
 
 
 def obstacles(old: Configuration | None, new: Configuration) -> list[str]:
@@ -148,12 +149,6 @@ def obstacles(old: Configuration | None, new: Configuration) -> list[str]:
 
 def _unit(budget: Budget, registry: Registry) -> tuple[str, int]:
     return budget.quantity, registry.quantities[budget.quantity].scale
-
-
-def _balances(budget: Budget) -> tuple[object, ...]:
-    """What a budget's balances are told apart by."""
-    once = budget.once.label if budget.once is not None else None
-    return budget.period, budget.per, once, budget.length_ns, budget.year_starts
 
 
 def _is_in_the_clear(base_url: str) -> bool:

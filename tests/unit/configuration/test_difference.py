@@ -181,7 +181,7 @@ def test_the_document_warns_only_of_its_odd_budget() -> None:
         (
             "period: daily",
             "period: weekly",
-            "budget `lending-day` counts anew: what was spent before the change is not in its new balances",
+            "budget `lending-day` has other windows; what was spent in its current one counts, open calls at most",
         ),
     ],
 )

@@ -189,8 +189,9 @@ class PostgresStore:
 
         def read(connection: Connection) -> list[dict[str, Any]]:
             cursor = connection.execute(_percent(sql), values)
+            rows = cursor.fetchall()  # before the names: under the lock statements are answered no sooner
             names = [column.name for column in cursor.description or ()]
-            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+            return [dict(zip(names, row, strict=True)) for row in rows]
 
         return self._read(read)
 
