@@ -7,14 +7,15 @@ Rule 2: a key is shown once, when it is made; what is stored is its hash.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import msgspec
 
 from aegis_gateway.application.operators import Act, Caller, Operators
 from aegis_gateway.application.people import record_people
-from aegis_gateway.application.ports import RegistryChange, RegistryStore, Signatures
+from aegis_gateway.application.ports import Changes, RegistryChange, RegistryStore, Signatures
+from aegis_gateway.application.seeding import Seeding
 from aegis_gateway.application.versions import is_intact, signed
 from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.errors import ConfigurationError
@@ -49,12 +50,19 @@ class Administration:
         self._operators = Operators(store, pepper, caller)
 
     def apply(
-        self, files: dict[str, str], tenants: Iterable[str], *, note: str = "", back_to: int | None = None
+        self,
+        files: dict[str, str],
+        tenants: Iterable[str],
+        *,
+        note: str = "",
+        back_to: int | None = None,
+        seeding: Sequence[Seeding] = (),
     ) -> ConfigVersion:
         """Make a configuration, which must have been checked, the one in force, for all its tenants at once.
 
         `tenants` are those that the configuration names; `back_to` is the version whose files these are, if it is one.
-        The same files again change nothing. What is applied is signed.
+        The same files again change nothing. What is applied is signed. `seeding` is what it changes about budgets'
+        windows.
 
         Raises:
             ConfigurationError: there is no private key to sign with.
@@ -88,6 +96,7 @@ class Administration:
                 self._signatures,
             )
             change.save_config(version)
+            change.write(Changes(standings=[row for each in seeding for row in each.rows(change.now_ns)]))
             record: dict[str, object] = {
                 "config_version": version.version,
                 "files_sha256": version.digest,

@@ -212,9 +212,15 @@ def against(session: Session, found: Plan) -> Plan:
     return _compared(found, session.configuration, session.state.config)
 
 
-def put_in_force(session: Session, found: Plan, note: str = "") -> ConfigVersion:
+def put_in_force(session: Session, found: Plan, note: str = "", back_to: int | None = None) -> ConfigVersion:
     """Apply a plan; one that changes nothing leaves the version as it is."""
-    return session.administration().apply(found.files, found.new.registries, note=note)
+    return session.administration().apply(
+        found.files,
+        found.new.registries,
+        note=note,
+        back_to=back_to,
+        seeding=session.seeding(found.new.registries),
+    )
 
 
 def show_plan(found: Plan) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -15,11 +15,13 @@ import msgspec
 from aegis_gateway.adapters.clock import SystemClock
 from aegis_gateway.adapters.reports import Reports
 from aegis_gateway.adapters.secrets import ReferencedSecrets
+from aegis_gateway.adapters.spending import StoredSpending
 from aegis_gateway.application.administration import Administration
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.application.operators import Caller, Operator, Operators
 from aegis_gateway.application.people import People
 from aegis_gateway.application.ports import Signatures, StoredState
+from aegis_gateway.application.seeding import Seeding
 from aegis_gateway.application.versions import verify
 from aegis_gateway.configuration.settings import Settings, read_settings
 from aegis_gateway.domain.errors import ConfigurationError
@@ -142,6 +144,18 @@ class Session:
 
         self.configured(tenant)
         return bootstrap.tenant_view(self.configuration, self.state, tenant, b"")
+
+    def seeding(self, new: Mapping[str, Registry]) -> list[Seeding]:
+        """What a configuration changes about the windows of budgets, read as of now."""
+        if self.state.config is None:
+            return []
+        old, now_ns = self.configuration.registries, self.clock.now_ns()
+        spending = StoredSpending(self.store.query)
+        return [
+            Seeding(spending, old[name], registry, self.imported(name), now_ns)
+            for name, registry in new.items()
+            if name in old
+        ]
 
     def administration(self) -> Administration:
         """The operators' use cases, in the name of whoever runs the command.

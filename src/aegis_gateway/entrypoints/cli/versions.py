@@ -11,7 +11,15 @@ from rich.text import Text
 from aegis_gateway.application.versions import KEY_ID_CHARACTERS, checked_versions, verify
 from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.errors import ConfigurationError, VersionForged
-from aegis_gateway.entrypoints.cli.configuration import NoteOption, Plan, against, ask, plan_record, show_plan
+from aegis_gateway.entrypoints.cli.configuration import (
+    NoteOption,
+    Plan,
+    against,
+    ask,
+    plan_record,
+    put_in_force,
+    show_plan,
+)
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption
 from aegis_gateway.entrypoints.cli.output import GOOD, STRONG, Column, Row, out, print_json, say, table, utc
 from aegis_gateway.entrypoints.cli.session import NOTHING_IN_FORCE, Session, opened
@@ -146,9 +154,7 @@ def rollback(
             show_plan(found)
         if found.is_new and not yes:
             ask(f"go back to configuration {target.version}?", "--yes goes back without a question")
-        applied = session.administration().apply(
-            found.files, found.new.registries, note=note, back_to=target.version
-        )
+        applied = put_in_force(session, found, note, target.version)
     if as_json:
         print_json({**plan_record(found), "version": applied.version, "back_to": target.version})
     elif found.is_new:
