@@ -195,6 +195,19 @@ def test_what_keeps_its_windows_is_left_alone(
     assert before == balances(reader)
 
 
+def test_where_nobody_knows_what_held_before(
+    ledger: Ledger, reader: Store, store: Store, clock: TurnableClock
+) -> None:
+    """All balances are worked out, and those that were right stay as they were."""
+    spend(ledger, "c1", "c2")
+    settle(ledger, "c1", 60)
+    before = balances(reader)
+    seeding = Seeding(StoredSpending(store.query), None, registry(DAILY), {}, clock.now_ns())
+    with store.change(["acme"]) as locked:
+        locked.write(Changes(standings=seeding.rows(locked.now_ns)))
+    assert before == balances(reader)
+
+
 def test_what_is_settled_meanwhile_counts(
     ledger: Ledger, reader: Store, store: Store, clock: TurnableClock
 ) -> None:

@@ -50,16 +50,24 @@ class Seeding:
     """What a new configuration changes about the windows of one tenant's budgets."""
 
     def __init__(
-        self, spending: Spending, old: Registry, new: Registry, imported: Mapping[str, Agent], now_ns: int
+        self,
+        spending: Spending,
+        old: Registry | None,
+        new: Registry,
+        imported: Mapping[str, Agent],
+        now_ns: int,
     ) -> None:
-        """Read what was settled until now. `imported` are the agents that are not in the configuration."""
+        """Read what was settled until now. `imported` are the agents that are not in the configuration.
+
+        Where nobody can say any more what held before (`old`), all budgets are worked out, which is right for each.
+        """
         self._spending = spending
         self._registry = new
         self._agents = {**imported, **new.agents}
         self._budgets = [
             budget
             for name, budget in new.budgets.items()
-            if name in old.budgets and are_told_apart_otherwise(old.budgets[name], budget)
+            if old is None or (name in old.budgets and are_told_apart_otherwise(old.budgets[name], budget))
         ]
         self._since_ns = min((_begins_ns(budget, now_ns) for budget in self._budgets), default=0)
         self._spent: dict[str, list[Spent]] = defaultdict(list)

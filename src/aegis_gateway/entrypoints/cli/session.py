@@ -24,8 +24,7 @@ from aegis_gateway.application.ports import Signatures, StoredState
 from aegis_gateway.application.seeding import Seeding
 from aegis_gateway.application.versions import verify
 from aegis_gateway.configuration.settings import Settings, read_settings
-from aegis_gateway.domain.errors import ConfigurationError
-from aegis_gateway.domain.people import Permission
+from aegis_gateway.domain.errors import ConfigurationError, VersionForged
 from aegis_gateway.domain.registry import Agent, Registry
 from aegis_gateway.domain.spelling import did_you_mean
 
@@ -149,12 +148,15 @@ class Session:
         """What a configuration changes about the windows of budgets, read as of now."""
         if self.state.config is None:
             return []
-        old, now_ns = self.configuration.registries, self.clock.now_ns()
-        spending = StoredSpending(self.store.query)
+        try:
+            old: Mapping[str, Registry] = self.configuration.registries
+        except VersionForged:
+            old = {}
+        spending, now_ns = StoredSpending(self.store.query), self.clock.now_ns()
         return [
-            Seeding(spending, old[name], registry, self.imported(name), now_ns)
+            Seeding(spending, old.get(name), registry, self.imported(name), now_ns)
             for name, registry in new.items()
-            if name in old
+            if name in self.state.tenants
         ]
 
     def administration(self) -> Administration:
