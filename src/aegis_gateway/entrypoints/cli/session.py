@@ -25,6 +25,7 @@ from aegis_gateway.application.seeding import Seeding
 from aegis_gateway.application.versions import verify
 from aegis_gateway.configuration.settings import Settings, read_settings
 from aegis_gateway.domain.errors import ConfigurationError, VersionForged
+from aegis_gateway.domain.people import Permission
 from aegis_gateway.domain.registry import Agent, Registry
 from aegis_gateway.domain.spelling import did_you_mean
 
