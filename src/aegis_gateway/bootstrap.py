@@ -10,6 +10,7 @@ import secrets
 import tempfile
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -19,6 +20,7 @@ from aegis_gateway.adapters.catalogue import CataloguePrices
 from aegis_gateway.adapters.cedar import CedarPolicies, CompiledPolicies, Files, PolicyCompiler
 from aegis_gateway.adapters.cedar_lint import lint as lint_policies
 from aegis_gateway.adapters.cedar_listing import policy_texts
+from aegis_gateway.adapters.cedar_recorded import RecordedPolicies
 from aegis_gateway.adapters.clock import SystemClock
 from aegis_gateway.adapters.faults import (
     FaultyLedger,
@@ -36,6 +38,8 @@ from aegis_gateway.adapters.upstream import PyreqwestUpstream
 from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.directory import Directory, DirectoryCopy, KnownKey, TenantView
 from aegis_gateway.application.ports import Clock, Signatures, Store, StoredState, TenantState, Upstream
+from aegis_gateway.application.replay import Replay
+from aegis_gateway.application.rerun import Rerun
 from aegis_gateway.application.versions import verify
 from aegis_gateway.configuration.load import Configuration, PolicyFile, load
 from aegis_gateway.configuration.prices import NO_PRICES, Prices
@@ -44,7 +48,8 @@ from aegis_gateway.configuration.unlisted import unlisted_models
 from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.decision import Mode
 from aegis_gateway.domain.errors import ConfigurationError, Problem, VersionForged
-from aegis_gateway.domain.registry import Registry
+from aegis_gateway.domain.registry import Argument, Registry
+from aegis_gateway.domain.tools import tools_of
 
 _PEPPER_BYTES = 32
 
@@ -342,6 +347,48 @@ def tenant_view(loaded: Configuration, state: StoredState, tenant: str, key: byt
     assert state.config is not None, "a configuration was loaded from it"
     policies = compiled_policies(loaded, tenant)
     return _view(policies, state.config, loaded.registries[tenant], state.tenants[tenant], key)
+
+
+def replay(
+    changed: Configuration,
+    in_force: Configuration,
+    state: StoredState,
+    tenant: str,
+    version: Callable[[int], ConfigVersion | None],
+) -> Replay:
+    """A replay of a tenant's record under a changed configuration, beside the one in force.
+
+    `version` finds the configurations that were applied before: what they declared of tools is what calls could have.
+    """
+
+    @cache
+    def tools(number: int) -> dict[str, tuple[Argument, ...]]:
+        found = version(number)
+        try:
+            registry = load(found.files, CataloguePrices(_today())).registries.get(tenant) if found else None
+        except (
+            ConfigurationError
+        ):  # an older version of Aegis took it; what it declared can't be told any more
+            return {}
+        return tools_of(registry) if registry is not None else {}
+
+    @cache
+    def declared(number: int, tool: str) -> frozenset[str]:
+        return frozenset(argument.name for argument in tools(number).get(tool, ()))
+
+    keys = {key.id: key for key in state.tenants[tenant].keys}
+    budgets = in_force.registries[tenant].budgets
+
+    def rerun(loaded: Configuration) -> Rerun:
+        view = tenant_view(loaded, state, tenant, b"")
+        compiled = compiled_policies(loaded, tenant)
+        policies = RecordedPolicies(view.registry, compiled)
+        throttle_ns = max((policy.period_ns for policy in compiled.rules.values()), default=0)
+        view = msgspec.structs.replace(view, policies=policies, claims={})
+        return Rerun(view, keys, declared, budgets, throttle_ns)
+
+    is_changed = changed is not in_force
+    return Replay(rerun(changed), rerun(in_force) if is_changed else None)
 
 
 def unstored_view(loaded: Configuration, tenant: str) -> TenantView:

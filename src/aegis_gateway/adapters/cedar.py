@@ -99,21 +99,35 @@ class CedarPolicies:
     def evaluate(self, request: PolicyRequest) -> Evaluation:
         """Evaluate every policy that can match a request, in one call; matches and faults sorted by id."""
         question = (request.agent, request.action, request.resource_type, request.resource)
-        if question not in self._asked:
-            if len(self._asked) >= QUESTIONS_REMEMBERED_MAX:
-                self._asked.clear()
-            self._asked[question] = self._prepared(question)
-        prepared = self._asked[question]
+        prepared = self._prepared_for(question)
         if prepared is None:
             return _NOTHING
         policies, entities = prepared
-        context = _encode(cedar_record(mentioned_part(request.context, policies.mentioned), "context"))
+        context = self._context(request, policies)
         answer = self._answers.get((question, context))
         if answer is None:
             if len(self._answers) >= ANSWERS_REMEMBERED_MAX:
                 self._answers.clear()
             answer = self._answers[question, context] = self._ask(request, context, policies, entities)
         return answer
+
+    @property
+    def rules(self) -> Mapping[str, Policy]:
+        """The policies, by id."""
+        return self._compiled.rules
+
+    @staticmethod
+    def _context(request: PolicyRequest, policies: Slice) -> bytes:
+        """What policies can see of a call's context, as Cedar takes it."""
+        return _encode(cedar_record(mentioned_part(request.context, policies.mentioned), "context"))
+
+    def _prepared_for(self, question: Question) -> tuple[Slice, cedarpy.Entities] | None:
+        """What a question needs to be answered, made once; None where no policy can match it."""
+        if question not in self._asked:
+            if len(self._asked) >= QUESTIONS_REMEMBERED_MAX:
+                self._asked.clear()
+            self._asked[question] = self._prepared(question)
+        return self._asked[question]
 
     def _prepared(self, question: Question) -> tuple[Slice, cedarpy.Entities] | None:
         agent, action, resource_type, resource = question

@@ -32,6 +32,7 @@ Line = tuple[pst.EntityUid, ...]
 class Slice(msgspec.Struct, frozen=True, kw_only=True):
     """Policies, compiled together; what they mention of the context, and the entities that they name."""
 
+    templates: Mapping[str, pst.Template]
     policies: cedarpy.PolicySet
     mentioned: Mentioned
     named: tuple[pst.EntityUid, ...]
@@ -71,10 +72,10 @@ class Slices:
 
 
 def _slice(templates: Mapping[str, pst.Template]) -> Slice:
-    policies = pst.PolicySet(templates={}, static_policies=pst.FrozenMap(templates), template_links=())
     clauses = [clause for template in templates.values() for clause in template.clauses]
     return Slice(
-        policies=cedarpy.PolicySet.from_pst(policies),
+        templates=templates,
+        policies=policy_set(templates),
         mentioned=_tree({path for clause in clauses for path in _context_paths(clause)}),
         named=tuple(
             dict.fromkeys(
@@ -82,6 +83,12 @@ def _slice(templates: Mapping[str, pst.Template]) -> Slice:
             )
         ),
     )
+
+
+def policy_set(templates: Mapping[str, pst.Template]) -> cedarpy.PolicySet:
+    """Policies, compiled together."""
+    policies = pst.PolicySet(templates={}, static_policies=pst.FrozenMap(templates), template_links=())
+    return cedarpy.PolicySet.from_pst(policies)
 
 
 def _actions(scope: pst.ActionConstraint) -> tuple[pst.EntityUid | None, ...]:

@@ -528,6 +528,11 @@ class Reports:
         """The gateway processes, as they were last heard of."""
         return [GatewayRow(**row) for row in self._query("select * from gateway order by boot, process")]
 
+    def version(self, number: int) -> ConfigVersion | None:
+        """One configuration that was applied."""
+        found = self.versions(number, limit=1)
+        return found[0] if found and found[0].version == number else None
+
     def shadow(self, tenant: str, since_ns: int, examples: int = 3) -> list[ShadowReport]:
         """What rules in shadow would have changed about the calls decided since an instant, by rule."""
         found: dict[tuple[str, str], list[Sum]] = {}

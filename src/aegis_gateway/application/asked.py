@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 
 def asked_record(
-    asked: Described, sent: Quote | None, *, is_downgraded: bool, opens_run: bool, judged_ns: int
+    asked: Described,
+    sent: Quote | None,
+    *,
+    is_downgraded: bool,
+    is_proxied: bool,
+    opens_run: bool,
+    judged_ns: int,
 ) -> dict[str, object] | None:
     """What is kept of a call as it was asked for; `sent` is its quote as it is sent, which its entry has.
 
@@ -29,15 +35,18 @@ def asked_record(
     quote = asked.quote
     if isinstance(quote, Reason) or sent is None:
         return None
-    record: dict[str, object] = {"judged_ns": str(judged_ns), "maximum": amounts_text(quote.maximum)}
+    record: dict[str, object] = {"judged_ns": str(judged_ns)}
     if opens_run:
         record["opens_run"] = True
+    if is_proxied:
+        record["proxied"] = True
     if asked.also:
         record["also"] = list(asked.also)
     if asked.kinds:
         record["kinds"] = list(asked.kinds)
     if asked.shape is not None:
-        record["shape"] = msgspec.to_builtins(asked.shape, order="deterministic")
+        shape = msgspec.to_builtins(asked.shape, order="deterministic")
+        record["shape"] = {name: value for name, value in shape.items() if value != []}
     if is_downgraded:
         record["connector"] = asked.connector
     if quote.expected != sent.expected:
@@ -55,6 +64,8 @@ def asked_record(
             "fixed_nano_usd": str(output.fixed_nano_usd),
             "fixed_tokens": str(output.fixed_tokens),
         }
+    elif quote.maximum != sent.maximum:
+        record["maximum"] = amounts_text(quote.maximum)
     return record
 
 
@@ -71,38 +82,46 @@ class AskedOutput(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """What an entry tells of a call as it was asked for. `connector` and `expected` stand there if they differ from
-    the entry's own.
+    """What an entry tells of a call as it was asked for. `connector`, `expected` and `maximum` stand there if they
+    differ from the entry's own, and don't follow from `output`.
     """
 
     judged_ns: int
-    maximum: dict[str, int]
     expected: dict[str, int] | None = None
+    maximum: dict[str, int] | None = None
     unbounded: dict[str, str] = {}
     output: AskedOutput | None = None
     opens_run: bool = False
+    proxied: bool = False
     also: tuple[str, ...] = ()
     kinds: tuple[ConnectorKind, ...] = ()
     shape: ModelShape | None = None
     connector: str | None = None
 
-    def quote(self, expected: dict[str, int], source: str, version: str) -> Quote:
+    def quote(self, expected: dict[str, int], maximum: dict[str, int], source: str, version: str) -> Quote:
         """The quote that policies saw; the rest of it is the entry's own."""
         output = self.output
+        if output is None:
+            return Quote(
+                expected=expected if self.expected is None else self.expected,
+                maximum=maximum if self.maximum is None else self.maximum,
+                unbounded=self.unbounded,
+                price_source=source,
+                price_version=version,
+            )
+        bound = OutputBound(
+            tokens=output.tokens,
+            min_tokens=output.min_tokens,
+            choices=output.choices,
+            price=UnitPrice(nano_usd=output.nano_usd, per=output.per),
+            fixed_nano_usd=output.fixed_nano_usd,
+            fixed_tokens=output.fixed_tokens,
+        )
         return Quote(
             expected=expected if self.expected is None else self.expected,
-            maximum=self.maximum,
+            maximum={**maximum, **bound.maximum(output.tokens)},
             unbounded=self.unbounded,
-            output=None
-            if output is None
-            else OutputBound(
-                tokens=output.tokens,
-                min_tokens=output.min_tokens,
-                choices=output.choices,
-                price=UnitPrice(nano_usd=output.nano_usd, per=output.per),
-                fixed_nano_usd=output.fixed_nano_usd,
-                fixed_tokens=output.fixed_tokens,
-            ),
+            output=bound,
             price_source=source,
             price_version=version,
         )

@@ -527,6 +527,7 @@ class Calls:
                 judgement.asked,
                 judgement.quote,
                 is_downgraded=judgement.downgraded_from is not None,
+                is_proxied=registry.proxy is not None,
                 opens_run=context.run is None,
                 judged_ns=circumstances.now_ns,
             ),
@@ -634,6 +635,7 @@ def judgement_of(
             second,
             reasons=tuple(dict.fromkeys((*second.reasons, *asked))),
             shadow=tuple(shadow.values()),
+            undecided=tuple(dict.fromkeys((*first.undecided, *second.undecided))),
         )
     return Judgement(
         asked=described,
@@ -716,7 +718,9 @@ def _judged(agent: Agent, described: Described, context: dict[str, object], view
         shadow |= {key: each for key, each in found.items() if each.would != "allow" or tool == tools[-1]}
         if not verdict.permits:
             left = tuple(each for each in shadow.values() if each.would in ("allow", "error"))
-            return Verdict(effect=verdict.effect, reasons=verdict.reasons, shadow=left)
+            return Verdict(
+                effect=verdict.effect, reasons=verdict.reasons, shadow=left, undecided=verdict.undecided
+            )
         reasons += verdict.reasons
         permitted.append(verdict)
         if verdict.model is not None:
@@ -734,6 +738,7 @@ def _judged(agent: Agent, described: Described, context: dict[str, object], view
         throttles=tuple(dict.fromkeys(throttle for each in permitted for throttle in each.throttles)),
         asks=tuple(dict.fromkeys(reason for each in permitted for reason in each.asks)),
         saw_utilisation=any(each.saw_utilisation for each in permitted),
+        undecided=tuple(dict.fromkeys(each for verdict in permitted for each in verdict.undecided)),
     )
 
 

@@ -166,7 +166,7 @@ def admit(
             would = alone(budget=((budget, window),))
             if would.effect == "allow":
                 # What the call really holds: lowering its output limit is the enforced ones' to do.
-                legs.append(_leg(budget, window, _needed(budget, quote, admission.maximum)))
+                legs.append(leg_of(budget, window, needed_of(budget, quote, admission.maximum)))
                 opened += [counter for counter in would.opened if counter not in opened]
             else:
                 shadow.append(Shadow(rule=f"budget:{budget.budget}", would="deny"))
@@ -203,7 +203,7 @@ def _admit_enforced(
     legs = []
     opened = []
     for budget, window in zip(budgets, standings.windows, strict=True):
-        needed = _needed(budget, quote, maximum)
+        needed = needed_of(budget, quote, maximum)
         key = (budget.budget, budget.scope, window.label)
         if budget.instances_max is not None and key not in standings.balances:
             counter = instances_key(budget, now_ns)
@@ -213,7 +213,7 @@ def _admit_enforced(
         available = standings.balances.get(key, Standing()).available(budget.limit)
         if needed > available:
             return Admission(effect="deny", reasons=(_exhausted(budget, window, available, needed),))
-        legs.append(_leg(budget, window, needed))
+        legs.append(leg_of(budget, window, needed))
     return Admission(
         effect="allow",
         legs=tuple(legs),
@@ -227,7 +227,8 @@ def _admit_enforced(
     )
 
 
-def _leg(budget: BudgetClaim, window: Window, amount: int) -> Leg:
+def leg_of(budget: BudgetClaim, window: Window, amount: int) -> Leg:
+    """What a call holds of a budget's balance in a window."""
     return Leg(
         budget=budget.budget,
         scope=budget.scope,
@@ -253,7 +254,7 @@ def _output_tokens_that_fit(
     return max(tokens, output.min_tokens)
 
 
-def _needed(budget: BudgetClaim, quote: Quote, maximum: Mapping[str, int]) -> int:
+def needed_of(budget: BudgetClaim, quote: Quote, maximum: Mapping[str, int]) -> int:
     """What a budget must bear: the maximum if it is hard, the expected amount if it is soft.
 
     A call that carries nothing of the quantity needs nothing of it.

@@ -70,13 +70,20 @@ class Throttle(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     mode: Mode = "enforce"
 
 
+class Undecided(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """A policy that nobody can say of what it makes of a call, because the record lacks arguments that it looks at."""
+
+    rule: str
+    missing: tuple[str, ...]
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """What the policies say of a call, before budgets and rates; and what those in shadow would have changed.
 
     A call that is allowed may have to be lowered before it is sent: to `output_tokens_max`, to a maximum cost of
     `cost_max_nano_usd`, to another `model`. `throttles` hold for it beside the configured rates, those in shadow
     too, and where there are `asks`, a person has to agree before. `saw_utilisation`: it may depend on how much of its
-    budgets is used.
+    budgets is used. Of a call that is judged from the record, `undecided` are those that could make it another verdict.
     """
 
     effect: Effect
@@ -88,6 +95,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     throttles: tuple[Throttle, ...] = ()
     asks: tuple[Reason, ...] = ()
     saw_utilisation: bool = False
+    undecided: tuple[Undecided, ...] = ()
 
     @property
     def permits(self) -> bool:

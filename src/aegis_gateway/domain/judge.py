@@ -10,12 +10,21 @@ Policies in shadow are evaluated with the others and change nothing; each is tol
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable
 from typing import Literal, Protocol
 
 import msgspec
 
-from aegis_gateway.domain.decision import Mode, Reason, ReasonCode, Shadow, Throttle, Verdict
+from aegis_gateway.domain.decision import (
+    Mode,
+    Reason,
+    ReasonCode,
+    Shadow,
+    Throttle,
+    Undecided,
+    Verdict,
+)
 from aegis_gateway.domain.duration import duration_text
 from aegis_gateway.domain.money import usd_text
 
@@ -53,15 +62,24 @@ class PolicyFault(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode = "enforce"
 
 
+class Unrecorded(enum.Enum):
+    """What stands for an argument that the record doesn't have: only its value, or even whether there was one."""
+
+    VALUE = enum.auto()
+    PRESENCE = enum.auto()
+
+
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     """All policies that matched a call, and all that erred on it, each sorted by id.
 
-    `saw_utilisation`: some of them look at how much of its budgets is used.
+    `saw_utilisation`: some of them look at how much of its budgets is used. `undecided` are policies that look at
+    arguments which are not recorded, and at which: each may match, or err, or neither.
     """
 
     matched: tuple[Policy, ...] = ()
     faults: tuple[PolicyFault, ...] = ()
     saw_utilisation: bool = False
+    undecided: tuple[tuple[Policy, Undecided], ...] = ()
 
 
 class PolicyRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,9 +118,14 @@ def judge(request: PolicyRequest, policies: Policies, *, proxied: bool = False) 
         return _proxied(request, evaluation)
     verdict = _enforced(request, evaluation)
     shadow = _shadow(request, evaluation, verdict)
-    if not shadow and not evaluation.saw_utilisation:
+    if not shadow and not evaluation.saw_utilisation and not evaluation.undecided:
         return verdict
-    return msgspec.structs.replace(verdict, shadow=shadow, saw_utilisation=evaluation.saw_utilisation)
+    return msgspec.structs.replace(
+        verdict,
+        shadow=shadow,
+        saw_utilisation=evaluation.saw_utilisation,
+        undecided=_undecided(evaluation, verdict),
+    )
 
 
 def _proxied(request: PolicyRequest, evaluation: Evaluation) -> Verdict:
@@ -157,6 +180,19 @@ def _enforced(request: PolicyRequest, evaluation: Evaluation) -> Verdict:
         throttles=tuple(_throttle(policy) for policy in throttles),
         asks=tuple(_asks(policy) for policy in matched if policy.effect == "require_approval"),
     )
+
+
+def _undecided(evaluation: Evaluation, verdict: Verdict) -> tuple[Undecided, ...]:
+    """The policies that could change a verdict, were it known what they make of the call.
+
+    None can where it is refused whatever they say: denials and errors stand, and only a permit helps for want of one.
+    """
+    acting = [each for each in evaluation.undecided if each[0].mode == "enforce"]
+    if not verdict.permits:
+        wants_permit = verdict.reasons[0].code == "no_permit"
+        if not wants_permit or all(policy.effect != "permit" for policy, _ in acting):
+            return ()
+    return tuple(undecided for _, undecided in acting)
 
 
 def least(limits: Iterable[int | None]) -> int | None:

@@ -130,9 +130,14 @@ def settlement(legs: tuple[Leg, ...], maximum_nano_usd: int | None, evidence: Ev
     reserved. It is an overrun above any leg's reservation, or above the quoted maximum.
     """
     cost = evidence.cost_nano_usd
-    amounts = tuple(
-        cost if leg.quantity == "usd" else evidence.actual.get(leg.quantity, leg.amount) for leg in legs
-    )
+    amounts = settled_amounts(legs, cost, evidence.actual)
     above_maximum = maximum_nano_usd is not None and cost > maximum_nano_usd
     above_leg = any(amount > leg.amount for leg, amount in zip(legs, amounts, strict=True))
     return Settlement(cost_nano_usd=cost, amounts=amounts, overrun=above_maximum or above_leg)
+
+
+def settled_amounts(legs: tuple[Leg, ...], cost_nano_usd: int, actual: dict[str, int]) -> tuple[int, ...]:
+    """What each leg of a call is settled at."""
+    return tuple(
+        cost_nano_usd if leg.quantity == "usd" else actual.get(leg.quantity, leg.amount) for leg in legs
+    )

@@ -19,6 +19,9 @@ MODEL_TOOLS: dict[str, tuple[Argument, ...]] = {
 }
 """What is done to models, the tools that providers run among it."""
 
+UNLISTED_TOOL = ".?"
+"""What stands behind a connector's id for a call of what nobody declared."""
+
 
 def tools_of(registry: Registry) -> dict[str, tuple[Argument, ...]]:
     """All tools there are in a registry, each with its arguments: those of models, then `CONNECTOR.OPERATION`."""

@@ -32,6 +32,7 @@ from aegis_gateway.entrypoints.cli import (
     people,
     policy,
     policy_test,
+    replay,
     shadow,
     top,
     up,
@@ -42,7 +43,7 @@ from aegis_gateway.entrypoints.cli.output import WARNING, say
 FAULT, REFUSED = 1, 3
 PLUGINS = "aegis.commands"
 BUILT_IN = (
-    *("up", "init", "plan", "test", "apply", "versions", "rollback"),
+    *("up", "init", "plan", "test", "replay", "apply", "versions", "rollback"),
     *("agent", "key", "people", "policy"),
     *("estimate", "budget", "calls", "call", "shadow", "top", "entries", "doctor"),
 )
@@ -53,7 +54,7 @@ _EPILOG = (
     "Exit codes: 0 done; 1 a fault, told on stderr; 2 used wrongly, and with `plan --detailed-exitcode` "
     "something would change; 3 understood and refused (a role or a tag that is missing, a faulty row, a call "
     "that is not in doubt, `budget --check` with a budget that did not hold, what `doctor` or `versions verify` "
-    "found wrong, a policy test that failed)."
+    "found wrong, a policy test that failed, more new denials than `replay` may find)."
 )
 
 
@@ -98,6 +99,9 @@ def build(plugins: Iterable[EntryPoint] = ()) -> typer.Typer:
     )
     app.command(name="test", rich_help_panel=_RUN, short_help="Run the tests of a configuration's policies.")(
         policy_test.policy_test
+    )
+    app.command(rich_help_panel=_RUN, short_help="What a configuration would have done to recorded calls.")(
+        replay.replay
     )
     app.command(rich_help_panel=_RUN, short_help="Put a configuration in force.")(configuration.apply)
     app.add_typer(versions.app, rich_help_panel=_RUN)

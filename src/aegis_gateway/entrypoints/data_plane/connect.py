@@ -20,6 +20,7 @@ from aegis_gateway.domain.quote import (
     unpriced,
 )
 from aegis_gateway.domain.registry import Connector, Operation
+from aegis_gateway.domain.tools import UNLISTED_TOOL
 from aegis_gateway.entrypoints.data_plane.exchange import (
     HttpProtocol,
     Scope,
@@ -191,7 +192,7 @@ def _unlisted(
     why = f"connector `{connector.id}` has no operation {address[:256]}, so nobody knows what it costs"
     return OperationCall(
         connector=connector.id,
-        tool=f"{connector.id}.?",
+        tool=f"{connector.id}{UNLISTED_TOOL}",
         region=connector.region,
         quote=unpriced(why),
         arguments={},

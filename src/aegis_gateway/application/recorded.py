@@ -1,0 +1,158 @@
+"""The record as it is read again: what entries say of a call, and the arguments that policies saw of it.
+
+Rule: an argument is what the record says of it, or it is said that the record doesn't have it; nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import msgspec
+
+from aegis_gateway.application.asked import Asked
+from aegis_gateway.domain.decision import Effect
+from aegis_gateway.domain.judge import Unrecorded
+from aegis_gateway.domain.registry import Argument
+from aegis_gateway.domain.tools import MODEL_TOOLS
+
+_HIDDEN = re.compile(r"\([0-9]+ characters\)")
+"""How the record writes a text that it doesn't show; one that looks so by chance counts as not shown."""
+_INTEGER = re.compile(r"-?[0-9]{1,19}")
+_OPERATION = "operation"
+"""What a summary has beside arguments."""
+
+DeclaredThen = Callable[[int, str], frozenset[str]]
+"""The arguments that a version of the configuration declared of a tool."""
+
+
+class RecordedReason(msgspec.Struct, frozen=True, kw_only=True):
+    """Why something was decided."""
+
+    code: str
+    subject: str
+    message: str
+
+
+class RecordedQuote(msgspec.Struct, frozen=True, kw_only=True):
+    """What a call was expected to come to, and can come to at most as it was sent."""
+
+    expected: dict[str, int]
+    maximum: dict[str, int]
+    price_source: str = ""
+    price_version: str = ""
+
+
+class RecordedLeg(msgspec.Struct, frozen=True, kw_only=True):
+    """What a call held of a balance."""
+
+    budget: str
+    scope: str
+    window: str
+    quantity: str
+    amount: int
+
+
+class RecordedArguments(msgspec.Struct, frozen=True, kw_only=True):
+    """What the record shows of a call's arguments."""
+
+    summary: dict[str, Any]
+
+
+class RecordedDowngrade(msgspec.Struct, frozen=True, kw_only=True, rename={"model": "from"}):
+    """The model that a call was asked of, where another one's was made of it."""
+
+    model: str
+
+
+class RecordedDecision(msgspec.Struct, frozen=True, kw_only=True):
+    """What a decision's entry says, as far as the call can be decided anew from it."""
+
+    call: str
+    effect: Effect
+    reasons: list[RecordedReason]
+    policy_version: str
+    config_version: int
+    agent: str
+    key: str
+    connector: str
+    tool: str
+    arguments: RecordedArguments
+    legs: list[RecordedLeg] = []
+    model: str | None = None
+    run: str | None = None
+    parent: str | None = None
+    customer: str | None = None
+    depth: int = 0
+    quote: RecordedQuote | None = None
+    output_tokens: int | None = None
+    downgrade: RecordedDowngrade | None = None
+    asked: Asked | None = None
+
+
+class RecordedLine(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of what a bill has a line for."""
+
+    kind: str
+    quantity: int
+
+
+class RecordedSettlement(msgspec.Struct, frozen=True, kw_only=True):
+    """What a call came to."""
+
+    evidence: str
+    cost_nano_usd: int
+    actual: dict[str, int] = {}
+    charges: list[RecordedLine] = []
+
+
+decision_of = msgspec.json.Decoder(RecordedDecision, strict=False).decode
+"""Reads a decision's entry; amounts, which are strings there, become integers."""
+
+settlement_of = msgspec.json.Decoder(RecordedSettlement, strict=False).decode
+"""Reads a settlement's entry."""
+
+
+def arguments_of(
+    decision: RecordedDecision, declared: tuple[Argument, ...], then: DeclaredThen
+) -> dict[str, object]:
+    """A call's arguments as policies would see them that know those declared now; what isn't recorded is said."""
+    summary = decision.arguments.summary
+    if decision.tool in MODEL_TOOLS:
+        return {argument.name: summary[argument.name] for argument in declared if argument.name in summary}
+    values: dict[str, object] = {}
+    for argument in declared:
+        name = argument.name
+        found = summary.get(name)
+        if name == _OPERATION or (found is None and not _was_left_out(decision, name, then)):
+            values[name] = Unrecorded.PRESENCE
+        elif found is not None:
+            values[name] = _typed(argument, found)
+    return values
+
+
+def _was_left_out(decision: RecordedDecision, name: str, then: DeclaredThen) -> bool:
+    """Whether a call was made without an argument that there was; one that there wasn't may have been in its body."""
+    if "omitted_bytes" in decision.arguments.summary:
+        return False
+    return name in then(decision.config_version, decision.tool)
+
+
+def _typed(argument: Argument, found: object) -> object:
+    """A value of an argument's type from what the record shows of it."""
+    if argument.type == "boolean":
+        return found if isinstance(found, bool) else Unrecorded.VALUE
+    if not isinstance(found, str) or _HIDDEN.fullmatch(found):
+        return Unrecorded.VALUE
+    match argument.type:
+        case "string":
+            return found
+        case "integer":
+            return int(found) if _INTEGER.fullmatch(found) else Unrecorded.VALUE
+        case "number":
+            try:
+                return Decimal(found)
+            except InvalidOperation:
+                return Unrecorded.VALUE

@@ -1,0 +1,448 @@
+"""A rerun: recorded calls decided anew under one configuration, in the order in which they were.
+
+Rule 1: what decides is what decides live calls: `judgement_of`, `claims_of`, `admitted`, `Books`. What is made up here
+        is only what stands in for a caller: a call as the record tells of it.
+Rule 2: what the record says of a call afterwards holds for the rerun too: it is settled when it was, at what it cost.
+        What was refused and would now pass is taken to cost what was expected of it, at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from itertools import count
+from typing import cast
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from aegis_gateway.application.asked import Asked
+from aegis_gateway.application.books import Books, Windows
+from aegis_gateway.application.calls import Circumstances, Described, Judgement, judgement_of
+from aegis_gateway.application.claims import claims_of
+from aegis_gateway.application.directory import TenantView
+from aegis_gateway.application.recorded import (
+    DeclaredThen,
+    RecordedDecision,
+    RecordedSettlement,
+    arguments_of,
+)
+from aegis_gateway.domain.admit import (
+    Admission,
+    BudgetClaim,
+    Standings,
+    admit,
+    admitted,
+    instances_key,
+    leg_of,
+    needed_of,
+    utilisation,
+)
+from aegis_gateway.domain.decision import Effect, Reason, Undecided
+from aegis_gateway.domain.errors import CallError
+from aegis_gateway.domain.ledger import Leg, settled_amounts
+from aegis_gateway.domain.price import Kind, Usage, model_charges
+from aegis_gateway.domain.quote import USD, ModelShape, Quote, as_asked, quote_model, unpriced
+from aegis_gateway.domain.rate import RateClaim, take
+from aegis_gateway.domain.registry import (
+    ON_THE_FLY,
+    UNREGISTERED,
+    Agent,
+    Argument,
+    Budget,
+    Key,
+    Model,
+    stranger,
+)
+from aegis_gateway.domain.rolling import bucket_ns
+from aegis_gateway.domain.tools import UNLISTED_TOOL, tools_of
+from aegis_gateway.domain.window import Window, window_at
+
+_JUDGED_AGAIN_MAX = 8
+_DAY_NS = 24 * 3_600 * 1_000_000_000
+_FAR_AWAY_NS = 2**63 - 1
+_PERIODS_BEFORE = 2
+"""How many periods of a rate before the first call are looked at to know when it expects its next one."""
+_NOT_SENT = "not_sent"
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a call: by which rule, for which code of reason; of an allowed one, what was sent.
+
+    `undecided` are the policies that could make it another one, for all that the record tells.
+    """
+
+    effect: Effect
+    code: str = ""
+    rule: str = ""
+    model: str | None = None
+    output_tokens: int | None = None
+    expected_nano_usd: int = 0
+    undecided: tuple[Undecided, ...] = ()
+
+    @property
+    def allows(self) -> bool:
+        """Whether the call is forwarded."""
+        return self.effect == "allow"
+
+
+class _Case(msgspec.Struct, frozen=True, kw_only=True):
+    """A call judged, and the rates and budgets that it is admitted by as they stand."""
+
+    judgement: Judgement[Described]
+    rates: tuple[RateClaim, ...]
+    budgets: tuple[BudgetClaim, ...]
+    standings: Standings
+
+
+class _Held(msgspec.Struct, frozen=True, kw_only=True):
+    """What an admitted call holds until it is settled, and how it is settled otherwise than the record says."""
+
+    legs: tuple[Leg, ...]
+    admitted_ns: int
+    model: str | None = None
+    maximum: Mapping[str, int] | None = None
+
+
+def rule_of(code: str, subject: str, message: str) -> str:
+    """What a reason is about, as rules are told of: `budget:ID`, `rate:ID`, or a policy's id alone."""
+    if code in ("budget_exhausted", "too_many_instances", "unbounded_cost"):
+        return f"budget:{subject}"
+    if code == "rate_limited" and not message.startswith("policy "):
+        return f"rate:{subject}"
+    return subject
+
+
+class Rerun:
+    """One configuration, over the recorded calls of one tenant."""
+
+    def __init__(
+        self,
+        view: TenantView,
+        keys: Mapping[str, Key],
+        then: DeclaredThen,
+        before: Mapping[str, Budget],
+        throttle_ns: int = 0,
+    ) -> None:
+        """`then` says what was declared when a call was made; `before` are the budgets that are in force.
+
+        `throttle_ns` is the longest period that a policy throttles in.
+        """
+        self.view = view
+        self._throttle_ns = throttle_ns
+        self._throttles_from_ns = _FAR_AWAY_NS
+        self._is_proxied = view.registry.proxy is not None
+        self._keys = keys
+        self._then = then
+        self._tenant = view.registry.tenant
+        self._books = Books({}, {})
+        self._windows = Windows()
+        self._held: dict[str, _Held] = {}
+        self._used: dict[str, int] = {}
+        self._tools = tools_of(view.registry)
+        self._kept = {
+            name
+            for name, budget in view.registry.budgets.items()
+            if name in before and _same_balances(budget, before[name])
+        }
+
+    def begin(self, start_ns: int) -> int:
+        """Get ready for calls from an instant on; returns from when on those before it have to be taken up."""
+        registry = self.view.registry
+        if self._throttle_ns:
+            self._throttles_from_ns = start_ns - _PERIODS_BEFORE * self._throttle_ns
+        back = [min(start_ns, self._throttles_from_ns)]
+        back += [
+            start_ns - _PERIODS_BEFORE * max(rate.period_ns, -(-rate.burst * rate.period_ns // rate.limit))
+            for rate in registry.rates.values()
+        ]
+        for budget in registry.budgets.values():
+            if budget.period == "rolling":
+                back.append(start_ns - budget.length_ns - bucket_ns(budget.length_ns))
+            else:
+                window = window_at(
+                    budget.period,
+                    ZoneInfo(budget.zone),
+                    start_ns,
+                    once=budget.once,
+                    year_starts=budget.year_starts,
+                )
+                back.append(min(window.starts_ns, start_ns))
+            if not set(ON_THE_FLY).isdisjoint(budget.per):
+                back.append(start_ns - start_ns % _DAY_NS)  # balances that are opened are counted by days
+        return min(back)
+
+    def open(self, decision: RecordedDecision, at_ns: int) -> None:
+        """Take a call as it was decided: one from before, or one that can't be decided anew.
+
+        Budgets that are in force as they are hold what the record says; others what they would have.
+        """
+        quote = decision.quote
+        agent = self._agent(decision)
+        if decision.effect != "allow" or quote is None or agent is None:
+            return
+        judgement = None
+        if decision.asked is not None and at_ns >= self._throttles_from_ns:
+            judgement = self._judgement(decision, agent, self._used.get(agent.id, 0))
+        rates, budgets = self._claims(decision, agent, judgement)
+        recorded = {(leg.budget, leg.scope, leg.window): leg.amount for leg in decision.legs}
+        windows = self._windows_of(budgets, at_ns)
+        legs, opened = [], []
+        for budget, window in zip(budgets, windows, strict=True):
+            amount: int | None
+            if budget.budget in self._kept:
+                amount = recorded.get((budget.budget, budget.scope, window.label))
+            else:
+                amount = needed_of(
+                    budget, Quote(expected=quote.expected, maximum=quote.maximum), quote.maximum
+                )
+            if amount is None:
+                continue
+            legs.append(leg_of(budget, window, amount))
+            is_there = (self._tenant, (budget.budget, budget.scope, window.label)) in self._books.standings
+            if budget.instances_max is not None and not is_there:
+                opened.append(instances_key(budget, at_ns))
+        arrivals = {
+            (rate.rate, rate.scope): take(
+                rate, self._books.arrivals.get((self._tenant, (rate.rate, rate.scope)), 0), at_ns
+            )
+            for rate in rates
+        }
+        admission = Admission(effect="allow", legs=tuple(legs), arrivals=arrivals, opened=tuple(opened))
+        self._books.take(self._tenant, admission, budgets, windows)
+        self._held[decision.call] = _Held(legs=admission.legs, admitted_ns=at_ns)
+
+    def decide(self, decision: RecordedDecision, at_ns: int) -> Outcome:
+        """Decide a call anew."""
+        agent = self._agent(decision)
+        if agent is None:
+            return Outcome(effect="deny", code="unknown_agent", rule=f"agent:{decision.agent}")
+        try:
+            return self._decide(decision, agent, at_ns)
+        except CallError as fault:
+            return Outcome(effect="deny", code="not_understood", rule=fault.field or "")
+
+    def _decide(self, decision: RecordedDecision, agent: Agent, at_ns: int) -> Outcome:
+        case = self._case(decision, agent, at_ns)
+        judgement, verdict, quote = case.judgement, case.judgement.verdict, case.judgement.quote
+        if verdict.undecided:
+            if decision.effect == "allow" and quote is not None:
+                # As it was decided, as far as rates and budgets let it.
+                admission = admit(quote, case.rates, case.budgets, case.standings, at_ns)
+                self._take(decision, case, admission, at_ns)
+            return Outcome(effect=decision.effect, undecided=verdict.undecided)
+        admission = admitted(verdict, quote, case.rates, case.budgets, case.standings, at_ns)
+        if admission.effect != "allow":
+            first = admission.reasons[0]
+            return Outcome(
+                effect=admission.effect,
+                code=first.code,
+                rule=rule_of(first.code, first.subject, first.message),
+            )
+        self._take(decision, case, admission, at_ns)
+        return Outcome(
+            effect="allow",
+            model=judgement.described.model,
+            output_tokens=self._output_tokens(decision, admission),
+            expected_nano_usd=0 if quote is None else quote.expected.get(USD, 0),
+        )
+
+    def _output_tokens(self, decision: RecordedDecision, admission: Admission) -> int | None:
+        """The output limit that is sent: the caller's own, where everything passes as it was asked."""
+        shape = decision.asked.shape if decision.asked is not None else None
+        return shape.output_tokens if self._is_proxied and shape is not None else admission.output_tokens
+
+    def _case(self, decision: RecordedDecision, agent: Agent, at_ns: int) -> _Case:
+        """A call judged with what of its budgets is used, and what it is admitted by."""
+        used = self._used.get(agent.id, 0)
+        for attempt in count(1):
+            judgement = self._judgement(decision, agent, used)
+            rates, budgets = self._claims(decision, agent, judgement)
+            standings = self._books.standings_for(
+                self._tenant, rates, budgets, self._windows_of(budgets, at_ns), at_ns
+            )
+            case = _Case(judgement=judgement, rates=rates, budgets=budgets, standings=standings)
+            if not judgement.verdict.saw_utilisation or attempt == _JUDGED_AGAIN_MAX:
+                return case
+            now_used = utilisation(budgets, standings)
+            if now_used == used:
+                return case
+            used = self._used[agent.id] = now_used
+        raise AssertionError("counting has no end")
+
+    def settle(self, call: str, settlement: RecordedSettlement, now_ns: int) -> None:
+        """Settle a call as it was; one of another model, or of a shorter answer, at what that comes to."""
+        held = self._held.pop(call, None)
+        if held is None:
+            return
+        actual = settlement.actual
+        if settlement.evidence == _NOT_SENT:
+            actual = {leg.quantity: 0 for leg in held.legs}
+        amounts = settled_amounts(held.legs, self._cost(held, settlement), actual)
+        if held.maximum is not None:
+            amounts = tuple(
+                min(amount, held.maximum.get(leg.quantity, amount))
+                for leg, amount in zip(held.legs, amounts, strict=True)
+            )
+        self._books.settle(self._tenant, held.legs, amounts, held.admitted_ns, now_ns=now_ns)
+
+    def release(self, call: str) -> None:
+        """Give back what a call holds that was never sent."""
+        held = self._held.pop(call, None)
+        if held is not None:
+            self._books.release(self._tenant, held.legs)
+
+    def forget(self, now_ns: int) -> None:
+        """Forget balances of windows that are over and hold nothing any more; no call looks at them again."""
+        for key, (_, window) in list(self._books.touched.items()):
+            if window is not None and window.ends_ns <= now_ns and not self._books.standings[key].pending:
+                del self._books.touched[key], self._books.standings[key]
+
+    def _take(self, decision: RecordedDecision, case: _Case, admission: Admission, at_ns: int) -> None:
+        if admission.effect != "allow":
+            return
+        self._books.take(self._tenant, admission, case.budgets, case.standings.windows)
+        quote, model = case.judgement.quote, case.judgement.described.model
+        if decision.effect != "allow":
+            expected = {} if quote is None else quote.expected
+            amounts = [min(expected.get(leg.quantity, leg.amount), leg.amount) for leg in admission.legs]
+            self._books.settle(self._tenant, admission.legs, amounts, at_ns, now_ns=at_ns)
+            return
+        is_other = model != decision.model
+        is_shorter = (admission.output_tokens or 0) < (decision.output_tokens or 0)
+        self._held[decision.call] = _Held(
+            legs=admission.legs,
+            admitted_ns=at_ns,
+            model=model if is_other else None,
+            maximum=admission.maximum if is_other or is_shorter else None,
+        )
+
+    def _cost(self, held: _Held, settlement: RecordedSettlement) -> int:
+        cost = settlement.cost_nano_usd
+        model = None if held.model is None else self.view.registry.models[held.model]
+        if model is not None and model.price is not None and settlement.charges:
+            usage = Usage(units={cast(Kind, line.kind): line.quantity for line in settlement.charges})
+            lines = model_charges(model.price, usage)
+            if lines is not None:
+                cost = sum(line.nano_usd for line in lines)
+        return cost
+
+    def _judgement(self, decision: RecordedDecision, agent: Agent, used: int) -> Judgement[Described]:
+        asked = decision.asked
+        assert asked is not None, "only what was judged is judged anew"
+        circumstances = Circumstances(
+            now_ns=asked.judged_ns,
+            run=decision.run or "",
+            parent=decision.parent,
+            depth=decision.depth,
+            customer=decision.customer,
+            utilisation=used,
+        )
+        describe = partial(self._described, decision)
+        return judgement_of(self.view, agent, describe, circumstances)
+
+    def _described(self, decision: RecordedDecision, _view: TenantView, instead: str | None) -> Described:
+        """A call as its door would describe it, as it was asked or as one of another model."""
+        asked, quote = decision.asked, decision.quote
+        assert asked is not None, "only what was judged is judged anew"
+        assert quote is not None, "what was judged was quoted"
+        model = decision.model if decision.downgrade is None else decision.downgrade.model
+        if instead is not None:
+            model = instead
+        registry = self.view.registry
+        known = (
+            None if model is None else registry.models.get(model) or self.view.unlisted(model, asked.kinds)
+        )
+        declared = self._declared(decision.tool)
+        if model is None:
+            connector = registry.connectors.get(decision.connector)
+        else:
+            connector = None if known is None else registry.connectors[known.connector]
+        quoted: Quote | Reason
+        if connector is None or declared is None:
+            quoted = Reason(
+                code="unknown_tool", subject=model or decision.tool, message="it is not configured"
+            )
+        elif known is not None and asked.kinds and connector.kind not in asked.kinds:
+            quoted = Reason(code="unknown_tool", subject=known.id, message="it is of another API")
+        elif known is not None and asked.shape is not None and self._is_priced_anew(asked, instead):
+            quoted = self._quote(known, asked.shape)
+        else:
+            quoted = asked.quote(quote.expected, quote.maximum, quote.price_source, quote.price_version)
+        return Described(
+            connector="" if connector is None else connector.id,
+            tool=decision.tool,
+            also=asked.also,
+            quote=quoted,
+            arguments=arguments_of(decision, declared or (), self._then),
+            canonical=b"",
+            summary={},
+            model=model,
+            region="" if connector is None else connector.region,
+            shape=asked.shape,
+            kinds=asked.kinds,
+        )
+
+    def _declared(self, tool: str) -> tuple[Argument, ...] | None:
+        """A tool's arguments; None where there is no such tool. Where everything passes, there is any."""
+        declared = self._tools.get(tool)
+        return () if declared is None and self._is_proxied and tool.endswith(UNLISTED_TOOL) else declared
+
+    def _is_priced_anew(self, asked: Asked, instead: str | None) -> bool:
+        """Whether a call's recorded quote is not the one that it would have: another model's, or in another mode."""
+        return instead is not None or asked.proxied != self._is_proxied
+
+    def _quote(self, model: Model, shape: ModelShape) -> Quote | Reason:
+        quote = quote_model(model, shape)
+        if not self._is_proxied:
+            return quote
+        if isinstance(quote, Reason):
+            return unpriced(quote.message)
+        return as_asked(quote, is_limited=shape.output_tokens is not None)
+
+    def _agent(self, decision: RecordedDecision) -> Agent | None:
+        """Whose call it is; a caller without a key is a stranger, where strangers are taken."""
+        registry = self.view.registry
+        agent = registry.agents.get(decision.agent)
+        if agent is None and registry.takes_strangers and decision.agent.startswith(f"{UNREGISTERED}/"):
+            return stranger(self._key(decision))
+        return agent
+
+    def _key(self, decision: RecordedDecision) -> Key:
+        known = self._keys.get(decision.key)
+        return known or Key(id=decision.key, agent=decision.agent, hash=b"", hint="", issued_ns=0)
+
+    def _claims(
+        self, decision: RecordedDecision, agent: Agent, judgement: Judgement[Described] | None
+    ) -> tuple[tuple[RateClaim, ...], tuple[BudgetClaim, ...]]:
+        """The rates and budgets that apply to a call and act; those in shadow change nothing."""
+        rates, budgets = claims_of(
+            self.view,
+            agent,
+            self._key(decision),
+            connector=decision.connector if judgement is None else judgement.described.connector,
+            tool=decision.tool,
+            model=decision.model if judgement is None else judgement.described.model,
+            run=decision.run or "",
+            opens_run=decision.asked is not None and decision.asked.opens_run,
+            customer=decision.customer,
+            throttles=() if judgement is None else judgement.verdict.throttles,
+        )
+        return (
+            tuple(rate for rate in rates if rate.mode == "enforce"),
+            tuple(budget for budget in budgets if budget.mode == "enforce"),
+        )
+
+    def _windows_of(self, budgets: tuple[BudgetClaim, ...], at_ns: int) -> tuple[Window, ...]:
+        return tuple(self._windows.at(budget, at_ns) for budget in budgets)
+
+
+def _same_balances(budget: Budget, other: Budget) -> bool:
+    """Whether two budgets count the same into the same balances, however much they let through."""
+    return _counting(budget) == _counting(other)
+
+
+def _counting(budget: Budget) -> Budget:
+    return msgspec.structs.replace(
+        budget, owner="", deputy=None, limit=0, hard=True, mode="enforce", instances_max=None
+    )
