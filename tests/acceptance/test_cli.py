@@ -674,6 +674,7 @@ def test_the_installed_command() -> None:
         "init",
         "plan",
         "test",
+        "replay",
         "apply",
         "versions",
         "rollback",
