@@ -31,6 +31,7 @@ from aegis_gateway.adapters.faults import (
 )
 from aegis_gateway.adapters.ledger_client import LedgerClient
 from aegis_gateway.adapters.named_calls import StoredNamedCalls
+from aegis_gateway.adapters.reports import Reports
 from aegis_gateway.adapters.sealing import AesSealer
 from aegis_gateway.adapters.secrets import ReferencedSecrets
 from aegis_gateway.adapters.stores import open_store
@@ -41,6 +42,7 @@ from aegis_gateway.application.ports import Clock, Signatures, Store, StoredStat
 from aegis_gateway.application.replay import Replay
 from aegis_gateway.application.rerun import Rerun
 from aegis_gateway.application.versions import verify
+from aegis_gateway.application.watching import Watching
 from aegis_gateway.configuration.load import Configuration, PolicyFile, load
 from aegis_gateway.configuration.prices import NO_PRICES, Prices
 from aegis_gateway.configuration.settings import Settings
@@ -83,6 +85,11 @@ def store(settings: Settings, *, read_only: bool = False) -> Store:
     """
     # Without a clock of ours, each store takes its own: PostgreSQL's is one for all gateways.
     return open_store(settings.store, None, read_only=read_only)
+
+
+def watching(settings: Settings, database: Store) -> Watching:
+    """What takes a version back by itself, on the ledger process's own store."""
+    return Watching(database, Reports(database.query), lambda: signatures(settings))
 
 
 def pepper(settings: Settings) -> bytes:

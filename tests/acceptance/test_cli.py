@@ -678,6 +678,7 @@ def test_the_installed_command() -> None:
         "apply",
         "versions",
         "rollback",
+        "canary",
         "agent",
         "key",
         "people",

@@ -20,6 +20,7 @@ from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.people import Person, Token
 from aegis_gateway.domain.registry import UNREGISTERED, Budget
 from aegis_gateway.domain.rolling import rolled
+from aegis_gateway.domain.watch import Side
 from aegis_gateway.domain.window import Window, window_at
 
 _TENANTS = "select tenant from tenant_head order by tenant"
@@ -154,6 +155,24 @@ select sequence, call, type, at_ns, body from entry
 
 _CONFIGURATION_ENTRIES = "select body from entry where type = 'configuration' order by tenant, sequence"
 """What the records say of configurations. By the index on them."""
+
+_SIDES = """
+select config_version, count(*) as calls,
+       sum(case when effect <> 'allow' then 1 else 0 end) as refused,
+       sum(case when state in ('in_doubt', 'released', 'expired')
+                  or (state = 'settled' and cost_nano_usd = 0 and maximum_nano_usd > 0) then 1 else 0 end) as errors,
+       sum(coalesce(cost_nano_usd, 0)) as cost_nano_usd,
+       count(distinct agent) as agents
+  from (select config_version, effect, state, cost_nano_usd, maximum_nano_usd, agent from call
+         where tenant = ? and decided_ns >= ? and decided_ns < ?
+         order by decided_ns desc
+         limit ?) as recent
+ group by config_version
+"""
+"""How calls fared, by configuration. A range of the index on (tenant, decided_ns), from its end.
+
+What was refused upstream is settled at nothing; of what is free that can't be told.
+"""
 
 _VERSIONS = """
 select version, beside, bundle from config_version
@@ -519,6 +538,25 @@ class Reports:
     def tokens(self) -> list[Token]:
         """Everybody's tokens, by person and age."""
         return [token_row(tuple(row.values())) for row in self._query(TOKENS, ())]
+
+    def newest_version(self) -> int:
+        """The newest configuration's number; 0 where there is none."""
+        return int(
+            self._query("select coalesce(max(version), 0) as version from config_version")[0]["version"]
+        )
+
+    def sides(self, tenant: str, since_ns: int, until_ns: int, limit: int) -> dict[int, Side]:
+        """How the last calls decided in a stretch of time fared, by configuration; at most so many."""
+        return {
+            row["config_version"]: Side(
+                calls=int(row["calls"]),
+                refused=int(row["refused"]),
+                errors=int(row["errors"]),
+                cost_nano_usd=int(row["cost_nano_usd"]),
+                agents=int(row["agents"]),
+            )
+            for row in self._query(_SIDES, (tenant, since_ns, until_ns, limit))
+        }
 
     def last_ns(self) -> int:
         """The newest instant in any tenant's record; 0 where there is none."""

@@ -16,8 +16,8 @@ from aegis_gateway.application.operators import Act, Caller, Operators
 from aegis_gateway.application.people import record_people
 from aegis_gateway.application.ports import Changes, RegistryChange, RegistryStore, Signatures
 from aegis_gateway.application.seeding import Seeding
-from aegis_gateway.application.versions import is_intact, signed
-from aegis_gateway.domain.config_version import ConfigVersion
+from aegis_gateway.application.versions import canary_beside, is_intact, signed
+from aegis_gateway.domain.config_version import Canary, ConfigVersion, Watch
 from aegis_gateway.domain.errors import ConfigurationError
 from aegis_gateway.domain.keys import KeyKind, key_hash, key_hint, key_kind, new_key
 from aegis_gateway.domain.people import Permission
@@ -57,19 +57,33 @@ class Administration:
         note: str = "",
         back_to: int | None = None,
         seeding: Sequence[Seeding] = (),
+        watch: Watch | None = None,
+        canary: Canary | None = None,
+        ends: int | None = None,
     ) -> ConfigVersion:
         """Make a configuration, which must have been checked, the one in force, for all its tenants at once.
 
         `tenants` are those that the configuration names; `back_to` is the version whose files these are, if it is one.
         The same files again change nothing. What is applied is signed. `seeding` is what it changes about budgets'
-        windows.
+        windows; a version that does is not taken back by itself, whatever `watch` says.
+
+        As a `canary` it is in force for some agents only, beside the version that is in force now. While there is one,
+        nothing else is applied but what `ends` it, named by its version.
 
         Raises:
-            ConfigurationError: there is no private key to sign with.
+            ConfigurationError: there is no private key to sign with, or a canary that is under way forbids it.
         """
-        newest = self._store.state().config
-        if newest is not None and newest.files == files and is_intact(newest, self._signatures):
-            return newest
+        if canary is None and ends is None:
+            state = self._store.state()
+            for same in (state.canary, state.config):
+                if same is not None and same.files == files and is_intact(same, self._signatures):
+                    return same
+        reset = _reset(seeding)
+        if canary is not None and reset:
+            raise ConfigurationError(
+                f"budget `{reset[0]}` would count in other windows, and it can't do both at once; "
+                "apply this without a canary, or change the budget first"
+            )
         known = self._store.epochs()
         named = sorted(tenants)
         affected = sorted(set(named) | set(known))
@@ -92,6 +106,8 @@ class Administration:
                     note=note,
                     previous=latest.bundle_digest if latest else "",
                     back_to=back_to,
+                    canary=canary_beside(latest, files, canary, ends),
+                    watch=None if reset else watch,
                 ),
                 self._signatures,
             )
@@ -106,6 +122,10 @@ class Administration:
                 record["note"] = note
             if back_to is not None:
                 record["back_to"] = back_to
+            if version.canary is not None:
+                record["canary"] = msgspec.to_builtins(version.canary)
+            if ends is not None:
+                record["ends_canary"] = ends
             act.record(affected, "configuration", record)
         return version
 
@@ -232,3 +252,8 @@ class Administration:
         if key is None:
             raise ConfigurationError(f"there is no key `{key_id}`; `aegis key list` shows those there are")
         return key
+
+
+def _reset(seeding: Sequence[Seeding]) -> list[str]:
+    """The budgets whose windows change."""
+    return [budget for each in seeding for budget in each.budgets]

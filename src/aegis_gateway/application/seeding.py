@@ -76,6 +76,11 @@ class Seeding:
             self._until = spending.last_sequence(new.tenant)
             self._add(spending.settled(new.tenant, 0, self._until, self._since_ns))
 
+    @property
+    def budgets(self) -> tuple[str, ...]:
+        """The budgets whose windows change, by id."""
+        return tuple(budget.id for budget in self._budgets)
+
     def rows(self, now_ns: int) -> list[StandingRow]:
         """The balances as of now, under the tenant's lock."""
         if not self._budgets:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from aegis_gateway.application.ports import Signatures
-from aegis_gateway.domain.config_version import ConfigVersion
-from aegis_gateway.domain.errors import VersionForged
+from aegis_gateway.domain.config_version import Canary, ConfigVersion
+from aegis_gateway.domain.errors import ConfigurationError, VersionForged
 
 KEY_ID_CHARACTERS = 16
 """How much of a public key people compare."""
@@ -51,6 +51,39 @@ def is_intact(version: ConfigVersion, signatures: Signatures) -> bool:
     except VersionForged:
         return False
     return True
+
+
+def canary_beside(
+    latest: ConfigVersion | None, files: dict[str, str], canary: Canary | None, ends: int | None
+) -> Canary | None:
+    """The canary that a version becomes which follows the latest; None for one that is in force for all.
+
+    Raises:
+        ConfigurationError: what is under way forbids it.
+    """
+    under_way = latest.canary if latest is not None else None
+    if latest is not None and under_way is not None and ends != latest.version:
+        if canary is None or latest.files != files:
+            raise ConfigurationError(
+                f"configuration {latest.version} is a canary that is under way; "
+                "`aegis canary promote` or `aegis canary abort` ends it first"
+            )
+    elif ends is not None and under_way is None:
+        raise ConfigurationError(
+            f"canary {ends} is not under way any more; `aegis versions` says what followed"
+        )
+    if canary is None:
+        return None
+    if latest is None:
+        raise ConfigurationError(
+            "no configuration is in force yet for the others; apply one without --canary"
+        )
+    if under_way is None and latest.files == files:
+        raise ConfigurationError(
+            f"there is nothing to try: configuration {latest.version} is in force and the same"
+        )
+    beside = latest.version if under_way is None else under_way.beside
+    return msgspec.structs.replace(canary, beside=beside)
 
 
 def checked_versions(

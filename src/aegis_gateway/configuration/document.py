@@ -338,12 +338,28 @@ class TenantEntry(Entry):
     rules: Any = None
 
 
+class RollBackEntry(Entry):
+    """When a version is taken back by itself: so many of a hundred calls more are refused, or fail, than before."""
+
+    refusals_up_by: Annotated[int, PlainValidator(values.percent)] | None = None
+    errors_up_by: Annotated[int, PlainValidator(values.percent)] | None = None
+    of_at_least: Annotated[int, PlainValidator(values.whole(1, 1_000_000))] = 200
+    within: Annotated[int, PlainValidator(values.duration)] = 600_000_000_000
+
+
+class ChangesEntry(Entry):
+    """How changes of the configuration are made."""
+
+    roll_back_when: RollBackEntry | None = None
+
+
 class Document(Entry):
     """The whole file."""
 
     version: Annotated[int, PlainValidator(values.whole(1, 1))] = Field(
         description="the version of this format", examples=["1"]
     )
+    changes: ChangesEntry = ChangesEntry()
     tenants: Any = Field(description="who uses this gateway", examples=["{northbank: {name: North Bank}}"])
 
 

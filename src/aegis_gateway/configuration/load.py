@@ -19,6 +19,7 @@ from aegis_gateway.configuration.rules import Rule, compile_rules
 from aegis_gateway.configuration.values import identifier
 from aegis_gateway.configuration.words import instead, listed, shown
 from aegis_gateway.configuration.yaml_source import Path, YamlSource, read_yaml
+from aegis_gateway.domain.config_version import Watch
 from aegis_gateway.domain.errors import ConfigurationError, Problem
 from aegis_gateway.domain.price import CALL_KINDS
 from aegis_gateway.domain.registry import BUILT_IN_QUANTITIES, Registry
@@ -51,11 +52,15 @@ class PolicyFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
-    """All tenants' registries, the policies that hold for each, and the rules that some of them were written as."""
+    """All tenants' registries, the policies that hold for each, and the rules that some of them were written as.
+
+    `watch` says when a version of it is taken back by itself.
+    """
 
     registries: dict[str, Registry]
     policies: dict[str, tuple[PolicyFile, ...]]
     rules: dict[str, tuple[Rule, ...]] = {}
+    watch: Watch | None = None
 
 
 def load(files: Mapping[str, str], prices: Prices) -> Configuration:
@@ -67,61 +72,67 @@ def load(files: Mapping[str, str], prices: Prices) -> Configuration:
         ConfigurationError: something is wrong; `problems` has all of it.
     """
     problems: list[Problem] = []
-    registries: dict[str, Registry] = {}
-    rules: dict[str, tuple[Rule, ...]] = {}
-    tenants: frozenset[str] | None = None
+    read = _Read()
     if MAIN_FILE in files:
         try:
             source = read_yaml(MAIN_FILE, files[MAIN_FILE])
         except ConfigurationError as fault:
             problems += fault.problems
         else:
-            tenants, registries, rules = _load_document(source, prices, problems)
+            read = _load_document(source, prices, problems)
     else:
         message = f"there is no {MAIN_FILE}; write one, or run `aegis init DIR` for an example"
         problems.append(Problem(file=MAIN_FILE, message=message))
-    policies = _load_policies(files, tenants, problems)
+    policies = _load_policies(files, frozenset(read.registries) or None, problems)
     if problems:
         problems.sort(key=lambda problem: (problem.file != MAIN_FILE, problem.file, problem.line or 0))
         raise ConfigurationError(problems=tuple(problems))
     shared = policies.get(None, ())
     return Configuration(
-        registries=registries,
+        registries=read.registries,
         policies={
             tenant: tuple(
                 sorted(
-                    (*shared, *policies.get(tenant, ()), *_written_as(tenant, rules)),
+                    (*shared, *policies.get(tenant, ()), *_written_as(tenant, read.rules[tenant])),
                     key=lambda file: file.path,
                 )
             )
-            for tenant in registries
+            for tenant in read.registries
         },
-        rules=rules,
+        rules=read.rules,
+        watch=read.watch,
     )
 
 
-def _written_as(tenant: str, rules: Mapping[str, tuple[Rule, ...]]) -> Iterator[PolicyFile]:
+class _Read(msgspec.Struct, frozen=True, kw_only=True):
+    """What the main file says: nothing, where it can't be told."""
+
+    registries: dict[str, Registry] = {}
+    rules: dict[str, tuple[Rule, ...]] = {}
+    watch: Watch | None = None
+
+
+def _written_as(tenant: str, rules: tuple[Rule, ...]) -> Iterator[PolicyFile]:
     """The policies of a tenant's rules, if it has some."""
-    if rules[tenant]:
+    if rules:
         yield PolicyFile(
             path=f"{MAIN_FILE}#{tenant}",
-            text="".join(rule.cedar for rule in rules[tenant]),
-            lines=tuple(line for rule in rules[tenant] for line in rule.lines),
+            text="".join(rule.cedar for rule in rules),
+            lines=tuple(line for rule in rules for line in rule.lines),
         )
 
 
-def _load_document(
-    source: YamlSource, prices: Prices, found: list[Problem]
-) -> tuple[frozenset[str] | None, dict[str, Registry], dict[str, tuple[Rule, ...]]]:
-    """The tenants that the file names, None where that can't be told, their registries, and their rules."""
+def _load_document(source: YamlSource, prices: Prices, found: list[Problem]) -> _Read:
+    """The tenants that the file names, and what holds for them."""
     problems = Problems(source)
     registries, rules = {}, {}
+    document = None
     if source.data is None:
         problems.add((), "is empty; run `aegis init DIR` for an example")
     elif not isinstance(source.data, dict):
         problems.add((), f"is {shown(source.data)}; write settings, as in version: 1")
     else:
-        problems.check(Document, source.data, ())
+        document = problems.check(Document, source.data, ())
         for tenant, data in _entries(source.data, ("tenants",), problems):
             registries[tenant], rules[tenant] = _load_tenant(tenant, data, prices, problems)
         if not registries and "tenants" in source.data and not problems.found:
@@ -129,7 +140,20 @@ def _load_document(
                 ("tenants",), "is empty; name who uses this gateway, as in northbank: {name: North Bank}"
             )
     found += problems.found
-    return frozenset(registries) or None, registries, rules
+    return _Read(registries=registries, rules=rules, watch=_watch(document))
+
+
+def _watch(document: Document | None) -> Watch | None:
+    """When a version is taken back by itself, if ever."""
+    entry = document.changes.roll_back_when if document is not None else None
+    if entry is None:
+        return None
+    return Watch(
+        refusals_up_by=entry.refusals_up_by,
+        errors_up_by=entry.errors_up_by,
+        of_at_least=entry.of_at_least,
+        within_ns=entry.within,
+    )
 
 
 def _load_tenant(

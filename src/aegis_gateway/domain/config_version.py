@@ -15,7 +15,7 @@ _CONTEXT = b"aegis configuration v1\n"
 """Stands before what is signed, so that a signature of a version is none of anything else."""
 
 WHOLE = 10_000
-"""All agents, as a canary's share."""
+"""All agents, or all calls, as a share."""
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 
@@ -42,6 +42,19 @@ class Canary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return int.from_bytes(hmac.digest(key, about, "sha256")[:8], "big") % WHOLE < self.share
 
 
+class Watch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """When a version is taken back by itself: in the time after it was applied, or while it is a canary, so many more
+    of its calls are refused, or fail, than were before, or than are beside it.
+
+    Shares are in ten-thousandths of calls, and count from `of_at_least` calls on.
+    """
+
+    refusals_up_by: int | None = None
+    errors_up_by: int | None = None
+    of_at_least: int = 200
+    within_ns: int = 600_000_000_000
+
+
 class ConfigVersion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One applied configuration: the files' texts by relative path, who applied it, when, and why.
 
@@ -59,6 +72,7 @@ class ConfigVersion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     back_to: int | None = None
     risk: str = ""
     canary: Canary | None = None
+    watch: Watch | None = None
     signed_by: str = ""
     signature: bytes = b""
 

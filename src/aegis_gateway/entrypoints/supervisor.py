@@ -43,7 +43,8 @@ class Supervisor:
         self._folder = tempfile.TemporaryDirectory(prefix="aegis-")
         self._socket = Path(self._folder.name) / "ledger.sock"
         try:
-            self._writer = Writer(bootstrap.ledger_store(settings), self._socket)
+            store = bootstrap.ledger_store(settings)
+            self._writer = Writer(store, self._socket, bootstrap.watching(settings, store))
         except BaseException:
             self._folder.cleanup()
             raise

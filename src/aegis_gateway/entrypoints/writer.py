@@ -22,10 +22,12 @@ from aegis_gateway.adapters.frames import FrameReader, commands_decoder, encode_
 from aegis_gateway.application.commands import Admit, Admitted, Command, Lose, Moved, Reply, Running
 from aegis_gateway.application.ledger import Ledger
 from aegis_gateway.application.ports import GatewayRow, Store
+from aegis_gateway.application.watching import Watching
 from aegis_gateway.domain.errors import LedgerUnavailable
 
 SWEEP_INTERVAL_S = 1.0
 TELL_INTERVAL_S = 5.0
+WATCH_INTERVAL_S = 2.0
 BATCH_MAX = 512
 
 _READ_BYTES = 256 * 1024
@@ -51,8 +53,8 @@ class _Worker:
 class Writer:
     """Serves one store's ledger on a Unix socket."""
 
-    def __init__(self, store: Store, socket_path: Path) -> None:
-        """Keep the store's ledger and listen.
+    def __init__(self, store: Store, socket_path: Path, watching: Watching) -> None:
+        """Keep the store's ledger and listen; `watching` looks after the newest version now and then.
 
         Raises:
             StoreError: another process keeps it.
@@ -67,6 +69,8 @@ class Writer:
         self._read_buffer = memoryview(bytearray(_READ_BYTES))
         self._told: tuple[Running, ...] = ()
         self._told_at = 0.0
+        self._watching = watching
+        self._watched_at = 0.0
         self._path = socket_path
         with contextlib.suppress(FileNotFoundError):
             socket_path.unlink()
@@ -95,6 +99,9 @@ class Writer:
         try:
             self._ledger.sweep()
             self._tell_of_gateways()
+            if time.monotonic() - self._watched_at >= WATCH_INTERVAL_S:
+                self._watched_at = time.monotonic()
+                self._watching.look(self._store.clock_ns())
         except LedgerUnavailable as fault:
             _log.warning("housekeeping has to wait: %s", fault)
 

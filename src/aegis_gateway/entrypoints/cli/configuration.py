@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from aegis_gateway.application.agents import left_without
-from aegis_gateway.domain.config_version import ConfigVersion
+from aegis_gateway.domain.config_version import Canary, ConfigVersion
 from aegis_gateway.domain.errors import ConfigurationError, StoreNotMade
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, one_line
 from aegis_gateway.entrypoints.cli.output import DIM, GOOD, STRONG, WARNING, out, print_json, say
@@ -128,12 +128,26 @@ def apply(
     note: NoteOption = "",
     store: StoreOption = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before applying.")] = False,
+    canary: Annotated[
+        str | None,
+        typer.Option(metavar="SHARE", help="Only for a share of agents, as in 10%.", show_default=False),
+    ] = None,
+    agents: Annotated[
+        str | None,
+        typer.Option(metavar="ID,ID", help="Only for these agents, as a canary.", show_default=False),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Put a configuration in force: all of it as one version, or nothing.
 
     The very next call is decided by it, on every replica. Applying what is in force already changes nothing.
+
+    As a canary it decides for some agents only, on the same balances, each side by its own limits. `aegis canary`
+    compares the two; the same directory with a greater share widens it.
     """
+    from aegis_gateway.entrypoints.cli.canary import share, wanted
+
+    trial = wanted(share(canary), agents)
     found = checked(directory)  # before a store is made for it
     refused_by_tests(found)
     with opened(store, writable=True) as session:
@@ -145,12 +159,13 @@ def apply(
                 f"apply {found.directory}?",
                 "`aegis plan` shows what would change, --yes applies it without a question",
             )
-        version = put_in_force(session, found, note)
+        version = put_in_force(session, found, note, canary=trial)
     if as_json:
         print_json({**plan_record(found), "version": version.version})
     elif found.is_new:
         say("")
-        say(Text(f"configuration {version.version} is in force", style=STRONG))
+        how = "is in force" if trial is None else "is a canary; `aegis canary` says how it fares"
+        say(Text(f"configuration {version.version} {how}", style=STRONG))
 
 
 def checked(directory: Path) -> Plan:
@@ -212,13 +227,24 @@ def against(session: Session, found: Plan) -> Plan:
     return _compared(found, session.configuration, session.state.config)
 
 
-def put_in_force(session: Session, found: Plan, note: str = "", back_to: int | None = None) -> ConfigVersion:
-    """Apply a plan; one that changes nothing leaves the version as it is."""
+def put_in_force(
+    session: Session,
+    found: Plan,
+    note: str = "",
+    back_to: int | None = None,
+    *,
+    canary: Canary | None = None,
+    ends: int | None = None,
+) -> ConfigVersion:
+    """Apply a plan; one that changes nothing leaves the version as it is. `ends` is the canary that it ends."""
     return session.administration().apply(
         found.files,
         found.new.registries,
         note=note,
         back_to=back_to,
+        watch=found.new.watch or session.watch,
+        canary=canary,
+        ends=ends,
         seeding=session.seeding(found.new.registries),
     )
 

@@ -24,6 +24,7 @@ from aegis_gateway.entrypoints.cli import (
     budget,
     call,
     calls,
+    canary,
     configuration,
     doctor,
     entries,
@@ -43,7 +44,7 @@ from aegis_gateway.entrypoints.cli.output import WARNING, say
 FAULT, REFUSED = 1, 3
 PLUGINS = "aegis.commands"
 BUILT_IN = (
-    *("up", "init", "plan", "test", "replay", "apply", "versions", "rollback"),
+    *("up", "init", "plan", "test", "replay", "apply", "versions", "rollback", "canary"),
     *("agent", "key", "people", "policy"),
     *("estimate", "budget", "calls", "call", "shadow", "top", "entries", "doctor"),
 )
@@ -108,6 +109,7 @@ def build(plugins: Iterable[EntryPoint] = ()) -> typer.Typer:
     app.command(rich_help_panel=_RUN, short_help="Put an earlier configuration in force again.")(
         versions.rollback
     )
+    app.add_typer(canary.app, rich_help_panel=_RUN)
     app.add_typer(agent.app, rich_help_panel=_WHO)
     app.add_typer(key.app, rich_help_panel=_WHO)
     app.add_typer(people.app, rich_help_panel=_WHO)

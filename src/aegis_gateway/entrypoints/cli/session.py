@@ -24,6 +24,7 @@ from aegis_gateway.application.ports import Signatures, StoredState
 from aegis_gateway.application.seeding import Seeding
 from aegis_gateway.application.versions import verify
 from aegis_gateway.configuration.settings import Settings, read_settings
+from aegis_gateway.domain.config_version import Watch
 from aegis_gateway.domain.errors import ConfigurationError, VersionForged
 from aegis_gateway.domain.people import Permission
 from aegis_gateway.domain.registry import Agent, Registry
@@ -144,6 +145,14 @@ class Session:
 
         self.configured(tenant)
         return bootstrap.tenant_view(self.configuration, self.state, tenant, b"")
+
+    @property
+    def watch(self) -> Watch | None:
+        """When what is in force says that a version is taken back by itself. So it says of the one that drops this."""
+        try:
+            return self.configuration.watch if self.state.config is not None else None
+        except VersionForged:
+            return None
 
     def seeding(self, new: Mapping[str, Registry]) -> list[Seeding]:
         """What a configuration changes about the windows of budgets, read as of now."""

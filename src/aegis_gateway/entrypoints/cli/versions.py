@@ -154,7 +154,13 @@ def rollback(
             show_plan(found)
         if found.is_new and not yes:
             ask(f"go back to configuration {target.version}?", "--yes goes back without a question")
-        applied = put_in_force(session, found, note, target.version)
+        applied = put_in_force(
+            session,
+            found,
+            note,
+            target.version,
+            ends=session.state.canary.version if session.state.canary is not None else None,
+        )
     if as_json:
         print_json({**plan_record(found), "version": applied.version, "back_to": target.version})
     elif found.is_new:
@@ -171,7 +177,9 @@ def _target(session: Session, version: int | None) -> ConfigVersion:
     current = session.state.config
     if current is None:
         raise ConfigurationError("no configuration is in force yet, so there is none to go back to")
-    wanted = current.version - 1 if version is None else version
+    # While a canary is under way, going back means to leave it.
+    last = current.version - 1 if session.state.canary is None else current.version
+    wanted = last if version is None else version
     found = session.reports.versions(until=wanted, limit=1)
     if not found or found[0].version != wanted:
         raise ConfigurationError(
