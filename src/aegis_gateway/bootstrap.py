@@ -424,6 +424,7 @@ def _view(
         policies=CedarPolicies(whole, policies),
         unlisted=unlisted_models(whole, prices),
         arguments_key=hmac.digest(key, f"arguments:{registry.tenant}".encode(), "sha256"),
+        redaction_key=hmac.digest(key, f"redaction:{registry.tenant}".encode(), "sha256"),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import given
@@ -11,6 +12,13 @@ from hypothesis import strategies as st
 
 from aegis_gateway.adapters.redaction import Detectors, TextRedactor
 from aegis_gateway.domain.redaction import KINDS, Redaction
+from aegis_gateway.entrypoints.data_plane.events import event_data, split
+from aegis_gateway.entrypoints.data_plane.models.chat import ChatDialect
+from aegis_gateway.entrypoints.data_plane.models.dialect import Dialect
+from aegis_gateway.entrypoints.data_plane.models.gemini import GeminiDialect
+from aegis_gateway.entrypoints.data_plane.models.messages import MessagesDialect
+from aegis_gateway.entrypoints.data_plane.models.redacted_stream import RedactedEvents
+from aegis_gateway.entrypoints.data_plane.models.responses import ResponsesDialect
 from aegis_gateway.entrypoints.data_plane.redacting import redacted_json
 from tests import redaction_corpus as corpus
 
@@ -172,3 +180,47 @@ def _form(value: Any) -> Any:
     if isinstance(value, list):
         return [_form(inner) for inner in value]
     return "" if isinstance(value, str) else value
+
+
+def _chat(text: str) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]}
+
+
+def _message(text: str) -> dict[str, Any]:
+    return {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
+
+
+def _response(text: str) -> dict[str, Any]:
+    return {"type": "response.output_text.delta", "output_index": 0, "content_index": 0, "delta": text}
+
+
+def _gemini(text: str) -> dict[str, Any]:
+    return {"candidates": [{"index": 0, "content": {"parts": [{"text": text}], "role": "model"}}]}
+
+
+STREAMS: tuple[tuple[Dialect, Callable[[str], dict[str, Any]], dict[str, Any]], ...] = (
+    (ChatDialect(), _chat, {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}),
+    (MessagesDialect(), _message, {"type": "content_block_stop", "index": 0}),
+    (ResponsesDialect(), _response, {"type": "response.completed", "response": {"output": []}}),
+    (GeminiDialect("streamGenerateContent"), _gemini, {"candidates": [{"index": 0, "finishReason": "STOP"}]}),
+)
+
+
+@given(texts(), st.data(), st.sampled_from(STREAMS))
+def test_a_streams_events_are_a_text_whole(text: str, data: st.DataObject, stream: Any) -> None:
+    """In each API's events, wherever its text is cut: what the events say is the whole, redacted."""
+    dialect, event_of, end = stream
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
+    pieces = [text[begin:stop] for begin, stop in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    events = RedactedEvents(dialect, TextRedactor(EVERYTHING, KEY, DETECTORS))
+    shown = b"".join(events.feed(_event(event_of(piece))) for piece in pieces)
+    shown += events.end(_event(end))
+    told = [json.loads(event_data(event)) for event in split(shown)]
+    assert end == told[-1]
+    assert TextRedactor(EVERYTHING, KEY, DETECTORS).whole(text) == "".join(
+        part.holder[part.name] for fields in told for part in dialect.streamed(fields)
+    )
+
+
+def _event(fields: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(fields).encode() + b"\n\n"

@@ -17,12 +17,14 @@ from aegis_gateway.domain.duration import duration_ns
 from aegis_gateway.domain.errors import MoneyError
 from aegis_gateway.domain.judge import Policy, PolicyEffect
 from aegis_gateway.domain.money import nano_usd
+from aegis_gateway.domain.redaction import KINDS, SIDES
 
 MODES = ("enforce", "shadow")
 PER = ("agent", "team", "project", "tenant", "key", "connector", "tool", "model")
 """What a throttle may be for each of."""
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,7}")
+_FIELD = re.compile(r"[A-Za-z0-9_-]*[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 class _Annotation(msgspec.Struct, frozen=True):
@@ -49,6 +51,13 @@ def _dollars(text: str) -> int | None:
     return amount if amount > 0 else None
 
 
+def _listed(text: str, choice: Container[str] | None = None) -> tuple[str, ...] | None:
+    """Words with spaces or commas between them, each once, of a closed list or names of fields."""
+    words = tuple(dict.fromkeys(text.replace(",", " ").split()))
+    fit = all(word in choice if choice is not None else _FIELD.fullmatch(word) for word in words)
+    return words if words and fit else None
+
+
 _OWN = {
     "model": _Annotation(
         "downgrade", "model", lambda text: text or None, "model", "the-model-to-call-instead"
@@ -60,13 +69,20 @@ _OWN = {
     "per": _Annotation(
         "throttle", "per", lambda text: text if text in PER else None, "kind of caller", "agent"
     ),
+    "kinds": _Annotation(
+        "redact", "kinds", lambda text: _listed(text, KINDS), "list of kinds of values", "ssn email"
+    ),
+    "fields": _Annotation("redact", "fields", _listed, "list of fields' names", "patient_name"),
+    "in": _Annotation("redact", "sides", lambda text: _listed(text, SIDES), "part of a call", "arguments"),
 }
 _NEEDED: dict[str, tuple[tuple[str, ...], ...]] = {
     "downgrade": (("model",),),
     "cap": (("max_output_tokens", "max_cost_usd"),),
     "throttle": (("limit",), ("every",)),
+    "redact": (("kinds", "fields"),),
 }
 """What an effect can't do without; of each group one is enough."""
+_CHOICES: dict[str, tuple[str, ...]] = {"per": PER, "kinds": KINDS, "in": SIDES}
 
 ANNOTATIONS = ("id", "reason", "effect", "mode", *_OWN)
 EFFECTS: tuple[PolicyEffect, ...] = tuple(each for each in get_args(PolicyEffect) if each != "permit")
@@ -127,7 +143,7 @@ def _own_problem(annotations: Mapping[str, str]) -> str | None:
         if own.effect != effect:
             return f'@{name} belongs to @effect("{own.effect}"); write it beside, or leave @{name} out'
         if own.read(annotations[name]) is None:
-            choice = f" (one of {', '.join(PER)})" if name == "per" else ""
+            choice = f" (of {', '.join(_CHOICES[name])})" if name in _CHOICES else ""
             return f"`{annotations[name]}` is no {own.what}; write {_written(name)}{choice}"
     return None
 

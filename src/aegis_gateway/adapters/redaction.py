@@ -18,7 +18,7 @@ import re2  # type: ignore[import-untyped]  # it has no stubs
 
 from aegis_gateway.adapters.redaction_checks import Candidate, holds_token, is_in_token, plain_value
 from aegis_gateway.adapters.redaction_patterns import MATCH_BYTES_MAX, Pattern, patterns_of
-from aegis_gateway.domain.redaction import Counts, Redaction, token
+from aegis_gateway.domain.redaction import Counts, Redaction, is_token, token
 
 CONTEXT_BYTES = 20
 """How much of what stands before a value, and of what stands after it, its check is given."""
@@ -111,6 +111,13 @@ class TextRedactor:
     def stream(self) -> RedactedStream:
         """Begin a text that comes in pieces."""
         return RedactedStream(self, self._detectors, self._match_bytes_max)
+
+    def field(self, name: str, text: str) -> str:
+        """The text of a field without what is to be redacted: all of it, if it is for the field's name."""
+        kind = self.redaction.kind_of(name)
+        if kind is None:
+            return self.whole(text)
+        return text if not text or is_token(text) else self.token(kind, text.encode())
 
     def token(self, kind: str, value: bytes) -> str:
         """What stands in place of a value, which is counted."""

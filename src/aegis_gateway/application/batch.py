@@ -50,7 +50,7 @@ from aegis_gateway.domain.admit import (
     instances_key,
     utilisation,
 )
-from aegis_gateway.domain.decision import Reason
+from aegis_gateway.domain.decision import Reason, Shadow
 from aegis_gateway.domain.entry import ENTRY_VERSION, canonical, time_text
 from aegis_gateway.domain.errors import IllegalTransition
 from aegis_gateway.domain.ledger import Evidence, Leg, Standing, State, settlement, transition
@@ -256,10 +256,7 @@ class Batch:
         shadow = (*command.verdict.shadow, *admission.shadow)
         if shadow and not allowed:
             shadow = tuple(each for each in shadow if each.would in ("allow", "error"))  # refused anyway
-        self._changes.shadows += [
-            ShadowRow(tenant=row.tenant, decided_ns=now_ns, rule=each.rule, call=row.call, would=each.would)
-            for each in shadow[:SHADOWS_MAX]
-        ]
+        self._note_shadow(row, shadow[:SHADOWS_MAX])
         self._enter(row, "decision", decision_record(command, admission, shadow[:SHADOWS_MAX]))
         return Admitted(
             call=row.call,
@@ -276,6 +273,14 @@ class Batch:
     def _standings_for(self, command: Admit, windows: tuple[Window, ...]) -> Standings:
         now_ns = self._now[command.tenant]
         return self._books.standings_for(command.tenant, command.rates, command.budgets, windows, now_ns)
+
+    def _note_shadow(self, row: CallRow, shadow: tuple[Shadow, ...]) -> None:
+        self._changes.shadows += [
+            ShadowRow(
+                tenant=row.tenant, decided_ns=row.decided_ns, rule=each.rule, call=row.call, would=each.would
+            )
+            for each in shadow
+        ]
 
     def _dispatch(self, row: CallRow) -> Reply:
         if self._has_expired(row):
@@ -295,6 +300,7 @@ class Batch:
         self._books.settle(
             row.tenant, row.legs, outcome.amounts, row.decided_ns, now_ns=self._now[row.tenant]
         )
+        self._note_shadow(row, evidence.shadow)
         if evidence.lines:
             self._changes.charges.append((row.tenant, row.call, evidence.lines))
         return self._move(

@@ -47,6 +47,7 @@ from aegis_gateway.domain.ledger import Evidence, Standing
 from aegis_gateway.domain.moment import moment
 from aegis_gateway.domain.money import usd_rounded_up, usd_text
 from aegis_gateway.domain.quote import USD, ModelShape, Quote, capped, capped_cost
+from aegis_gateway.domain.redaction import NO_REDACTIONS, Counts, Redaction, Redactions, all_of, told
 from aegis_gateway.domain.registry import Agent, Connector, ConnectorKind, Key, credential_key, stranger
 
 D_co = TypeVar("D_co", bound="Described", covariant=True)
@@ -109,7 +110,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     of; `summary` what the record shows. `quote` may be the reason why there is none. `also` are further tools that
     the call would use on the way (a web search that the provider makes): each is judged like the call itself.
     `stays_in_regions`: its tenant says where its data may be. A call of a model has the `shape` that it is priced
-    by, and the `kinds` of connectors whose models could be called instead.
+    by, and the `kinds` of connectors whose models could be called instead. `redacted` is what was taken out of it.
     """
 
     connector: str
@@ -124,13 +125,27 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     stays_in_regions: bool = False
     shape: ModelShape | None = None
     kinds: tuple[ConnectorKind, ...] = ()
+    redacted: Counts = {}
+
+
+class AnswerRedaction(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be redacted in a call's answer, under the tenant's `key`; what redactions in shadow are watched."""
+
+    redaction: Redaction = Redaction()
+    watched: tuple[Shadow, ...] = ()
+    key: bytes = b""
+
+    def __bool__(self) -> bool:
+        """Whether the answer has to be looked into."""
+        return bool(self.redaction or self.watched)
 
 
 class Decided(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):
     """A decision that is on disk, with what the door needs to carry it out and to settle it.
 
     `name` is what the upstream may know of the caller's name for the call. `own_credential`: the caller brought the
-    upstream's credential itself.
+    upstream's credential itself. `answer` is what is to be redacted in the answer; once that was done, `redacted` is
+    what was, and `shadow` what redactions in shadow would have.
     """
 
     call: str
@@ -143,6 +158,9 @@ class Decided(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):
     name: str | None = None
     downgraded_from: str | None = None
     own_credential: bool = False
+    answer: AnswerRedaction = AnswerRedaction()
+    redacted: Counts = {}
+    shadow: tuple[Shadow, ...] = ()
 
     @property
     def allows(self) -> bool:
@@ -150,8 +168,10 @@ class Decided(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):
         return self.admitted.effect == "allow"
 
 
-Describe: TypeAlias = Callable[[TenantView, str | None], D]
-"""How a door describes a call under a registry: as it was asked, or as one of another model."""
+Describe: TypeAlias = Callable[[TenantView, str | None, Redactions], D]
+"""How a door describes a call under a registry: as it was asked, or as one of another model; whole, or without what is
+to be redacted. Its quote is the reason if that can't be done.
+"""
 
 
 class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,6 +200,7 @@ class Judgement(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):
     quote: Quote | None = None
     downgraded_from: str | None = None
     saved_nano_usd: int = 0
+    watched: tuple[Shadow, ...] = ()
 
 
 class Calls:
@@ -337,6 +358,11 @@ class Calls:
                     run=run,
                     name=command.name.name if command.name is not None else None,
                     downgraded_from=judgement.downgraded_from,
+                    answer=AnswerRedaction(
+                        redaction=judgement.verdict.redactions.response,
+                        watched=judgement.watched,
+                        key=view.redaction_key,
+                    ),
                     own_credential=known.key.is_own_credential,
                 )
             if isinstance(reply, Known):
@@ -519,6 +545,7 @@ class Calls:
             config_version=view.config_version,
             beside_version=view.beside_version,
             quote=judgement.quote,
+            redacted=described.redacted,
             rates=rates,
             budgets=budgets,
             name=_call_name(context, view, agent.id, described),
@@ -603,30 +630,36 @@ def connector_of(view: TenantView, described: Described) -> Connector:
 def judgement_of(
     view: TenantView, agent: Agent, describe: Describe[D], circumstances: Circumstances
 ) -> Judgement[D]:
-    """Describe a call, judge it, and lower it as the policies ask. One that becomes another model's is judged again.
+    """Describe a call, judge it, and make of it what policies ask: lowered, another model's, without what they redact.
 
     Raises:
         CallError: the call cannot be understood.
     """
-    described = describe(view, None)
+    lowered = _lowered_judgement(view, agent, describe, circumstances)
+    return _in_shadow_redacted(view, describe, _redacted(view, describe, lowered))
+
+
+def _lowered_judgement(
+    view: TenantView, agent: Agent, describe: Describe[D], circumstances: Circumstances
+) -> Judgement[D]:
+    """A call as it is to be sent, but for what is to be redacted. One that becomes another model's is judged again."""
+    described = describe(view, None, NO_REDACTIONS)
     if isinstance(described.quote, Reason):
         return Judgement(asked=described, described=described, verdict=refusal(described.quote))
     first, quote = judged(agent, described, described.quote, view, circumstances)
     model = first.model
     if model is None or model == described.model:
         return Judgement(asked=described, described=described, verdict=first, quote=quote)
-    lower = describe(view, model)
+    lower = describe(view, model, NO_REDACTIONS)
     if lower.model != model or isinstance(lower.quote, Reason):
         why = lower.quote.message if isinstance(lower.quote, Reason) else f"`{described.tool}` is of no model"
-        refused = _unfulfilled(
-            described, f"a policy has model `{model}` called instead, and that can't be: {why}"
-        )
+        words = f"a policy has model `{model}` called instead, and that can't be: {why}"
+        refused = _unfulfilled(described, words, first.redactions)
         return Judgement(asked=described, described=described, verdict=refused, quote=quote)
     second, lower_quote = judged(agent, lower, lower.quote, view, circumstances)
     if second.model not in (None, model):
-        refused = _unfulfilled(
-            described, f"policies ask for `{model}`, and then for `{second.model}` instead"
-        )
+        words = f"policies ask for `{model}`, and then for `{second.model}` instead"
+        refused = _unfulfilled(described, words, first.redactions)
         return Judgement(asked=described, described=described, verdict=refused, quote=quote)
     if second.permits:
         asked = tuple(reason for reason in first.reasons if reason.code == "downgraded")
@@ -640,15 +673,68 @@ def judgement_of(
     return Judgement(
         asked=described,
         described=lower,
-        verdict=second,
+        verdict=msgspec.structs.replace(second, redactions=all_of((first.redactions, second.redactions))),
         quote=lower_quote,
         downgraded_from=described.model,
         saved_nano_usd=quote.expected.get(USD, 0) - lower_quote.expected.get(USD, 0),
     )
 
 
-def _unfulfilled(described: Described, message: str) -> Verdict:
-    return refusal(Reason(code="obligation_unfulfilled", subject=described.tool, message=message))
+def _redacted(view: TenantView, describe: Describe[D], judgement: Judgement[D]) -> Judgement[D]:
+    """The call without what policies redact, quoted again. A refused one is redacted too: its record shows of it."""
+    verdict, whole = judgement.verdict, judgement.described
+    if not verdict.redactions:
+        return judgement
+    sent = describe(view, _model_instead(judgement), verdict.redactions)
+    if isinstance(sent.quote, Reason):
+        if verdict.permits:
+            verdict = _unfulfilled(whole, sent.quote.message)
+        shown = msgspec.structs.replace(whole, summary={})
+        return msgspec.structs.replace(judgement, described=shown, verdict=verdict)
+    new_quote = sent.quote
+    # What tells a call from others is what was asked.
+    sent = msgspec.structs.replace(sent, canonical=whole.canonical)
+    if not verdict.permits:
+        return msgspec.structs.replace(judgement, described=sent)
+    quote = _lowered(sent, new_quote, verdict.output_tokens_max, verdict.cost_max_nano_usd)
+    if isinstance(quote, str):
+        return msgspec.structs.replace(judgement, described=sent, verdict=_unfulfilled(sent, quote))
+    if sent.redacted:
+        what = f"redacted in the arguments: {told(sent.redacted)}"
+        reason = Reason(code="redacted", subject="arguments", message=what)
+        verdict = msgspec.structs.replace(verdict, reasons=(*verdict.reasons, reason))
+    return msgspec.structs.replace(judgement, described=sent, verdict=verdict, quote=quote)
+
+
+def _in_shadow_redacted(view: TenantView, describe: Describe[D], judgement: Judgement[D]) -> Judgement[D]:
+    """What redactions in shadow would have found, each alone. What they would find in the response is seen later."""
+    verdict = judgement.verdict
+    if not any(each.would == "redact" for each in verdict.shadow):
+        return judgement
+    kept: list[Shadow] = []
+    watched: list[Shadow] = []
+    for each in verdict.shadow:
+        if each.would != "redact":
+            kept.append(each)
+            continue
+        alone = describe(view, _model_instead(judgement), each.redactions)
+        if isinstance(alone.quote, Reason):
+            kept.append(Shadow(rule=each.rule, would="deny", message=alone.quote.message))
+        elif alone.redacted:
+            kept.append(Shadow(rule=each.rule, would="redact", message=told(alone.redacted)))
+        elif each.redactions.response:
+            watched.append(each)
+    verdict = msgspec.structs.replace(verdict, shadow=tuple(kept))
+    return msgspec.structs.replace(judgement, verdict=verdict, watched=tuple(watched))
+
+
+def _model_instead(judgement: Judgement[Described]) -> str | None:
+    return judgement.described.model if judgement.downgraded_from is not None else None
+
+
+def _unfulfilled(described: Described, message: str, redactions: Redactions = NO_REDACTIONS) -> Verdict:
+    refused = refusal(Reason(code="obligation_unfulfilled", subject=described.tool, message=message))
+    return msgspec.structs.replace(refused, redactions=redactions) if redactions else refused
 
 
 def judged(
@@ -666,7 +752,7 @@ def judged(
     verdict = _judged(agent, described, context, view)
     lower = _lowered(described, quote, verdict.output_tokens_max, verdict.cost_max_nano_usd)
     if isinstance(lower, str):
-        return _unfulfilled(described, lower), quote
+        return _unfulfilled(described, lower, verdict.redactions), quote
     if verdict.shadow:
         shadow = tuple(
             each for each in verdict.shadow if each.would != "cap" or _lowers(described, lower, each)
@@ -711,15 +797,21 @@ def _judged(agent: Agent, described: Described, context: dict[str, object], view
     shadow: dict[tuple[str, str], Shadow] = {}
     permitted: list[Verdict] = []
     models: set[str] = set()
+    redactions = NO_REDACTIONS
     for tool in tools:
         verdict = judge(_policy_request(agent, described, tool, context), policies, proxied=proxied)
         # Another permit helps only if nothing is left that may want one, anything else only if nothing denies.
+        redactions = all_of((redactions, verdict.redactions))
         found = {(each.rule, each.would): each for each in verdict.shadow}
         shadow |= {key: each for key, each in found.items() if each.would != "allow" or tool == tools[-1]}
         if not verdict.permits:
             left = tuple(each for each in shadow.values() if each.would in ("allow", "error"))
             return Verdict(
-                effect=verdict.effect, reasons=verdict.reasons, shadow=left, undecided=verdict.undecided
+                effect=verdict.effect,
+                reasons=verdict.reasons,
+                shadow=left,
+                undecided=verdict.undecided,
+                redactions=redactions,
             )
         reasons += verdict.reasons
         permitted.append(verdict)
@@ -727,7 +819,9 @@ def _judged(agent: Agent, described: Described, context: dict[str, object], view
             models.add(verdict.model)
     if len(models) > 1:
         asked = " and ".join(f"`{model}`" for model in sorted(models))
-        return _unfulfilled(described, f"policies ask for {asked} instead; only one can be called")
+        return _unfulfilled(
+            described, f"policies ask for {asked} instead; only one can be called", redactions
+        )
     return Verdict(
         effect="allow",
         reasons=reasons,
@@ -739,6 +833,7 @@ def _judged(agent: Agent, described: Described, context: dict[str, object], view
         asks=tuple(dict.fromkeys(reason for each in permitted for reason in each.asks)),
         saw_utilisation=any(each.saw_utilisation for each in permitted),
         undecided=tuple(dict.fromkeys(each for verdict in permitted for each in verdict.undecided)),
+        redactions=redactions,
     )
 
 

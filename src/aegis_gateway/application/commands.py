@@ -72,6 +72,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True
     `epoch` is the tenant's epoch that the call was judged under; another one in the ledger sends it back.
     `utilisation` is what the policies took for used of its budgets, where they looked; another one sends it back too.
     `asked` is what else they saw of it, for the record.
+    `redacted` is how many values were taken out of its arguments, by kind.
     `beside_version` decides for other agents, while one of the two is a canary.
     An immediate call is committed as `dispatched`; one that will wait (`reserve_for_ns`) as `reserved`.
     """
@@ -92,6 +93,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True
     utilisation: int | None = None
     asked: dict[str, object] | None = None
     beside_version: int | None = None
+    redacted: dict[str, int] = {}
 
 
 class Dispatch(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):

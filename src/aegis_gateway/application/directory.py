@@ -59,6 +59,7 @@ class TenantView(msgspec.Struct, frozen=True, kw_only=True):
     registry: Registry
     policies: Policies
     arguments_key: bytes
+    redaction_key: bytes = b""
     claims: dict[Combination, Claims] = {}
     unlisted: Callable[[str, tuple[str, ...]], Model | None] = no_model
 

@@ -58,6 +58,8 @@ def decision_record(
         record["depth"] = who.depth
     if command.utilisation is not None:
         record["utilisation"] = command.utilisation
+    if command.redacted:
+        record["redacted"] = command.redacted
     if command.asked is not None:
         record["asked"] = command.asked
     if who.retry:
@@ -76,7 +78,7 @@ def decision_record(
 
 def settlement_record(legs: tuple[Leg, ...], evidence: Evidence, outcome: Settlement) -> dict[str, object]:
     """What a call came to, on whose word, line by line and leg by leg."""
-    return ({"actor": evidence.actor} if evidence.actor else {}) | {
+    record: dict[str, object] = ({"actor": evidence.actor} if evidence.actor else {}) | {
         "evidence": evidence.source,
         "note": evidence.note,
         "cost_nano_usd": str(outcome.cost_nano_usd),
@@ -106,6 +108,11 @@ def settlement_record(legs: tuple[Leg, ...], evidence: Evidence, outcome: Settle
             for line in evidence.lines
         ],
     }
+    if evidence.redacted:
+        record["redacted"] = evidence.redacted
+    if evidence.shadow:
+        record["shadow"] = shadow_record(evidence.shadow)
+    return record
 
 
 def _legs_record(legs: tuple[Leg, ...]) -> list[dict[str, str]]:

@@ -44,6 +44,7 @@ from aegis_gateway.domain.ledger import Leg, settled_amounts
 from aegis_gateway.domain.price import Kind, Usage, model_charges
 from aegis_gateway.domain.quote import USD, ModelShape, Quote, as_asked, quote_model, unpriced
 from aegis_gateway.domain.rate import RateClaim, take
+from aegis_gateway.domain.redaction import Redactions
 from aegis_gateway.domain.registry import (
     ON_THE_FLY,
     UNREGISTERED,
@@ -341,8 +342,13 @@ class Rerun:
         describe = partial(self._described, decision)
         return judgement_of(self.view, agent, describe, circumstances)
 
-    def _described(self, decision: RecordedDecision, _view: TenantView, instead: str | None) -> Described:
-        """A call as its door would describe it, as it was asked or as one of another model."""
+    def _described(
+        self, decision: RecordedDecision, _view: TenantView, instead: str | None, _redactions: Redactions
+    ) -> Described:
+        """A call as its door would describe it, as it was asked or as one of another model.
+
+        What would be redacted of it isn't recorded; its price is taken for the same without it.
+        """
         asked, quote = decision.asked, decision.quote
         assert asked is not None, "only what was judged is judged anew"
         assert quote is not None, "what was judged was quoted"

@@ -13,6 +13,7 @@ from pydantic import Field, PlainValidator, ValidationInfo
 from aegis_gateway.configuration import references, values
 from aegis_gateway.configuration.document import Entry, LimitMode, ModelId, PositiveAmount, Text, Tokens
 from aegis_gateway.configuration.words import unfit
+from aegis_gateway.domain.redaction import KINDS, SIDES
 from aegis_gateway.domain.registry import CONNECTOR_KINDS
 
 EFFECTS: dict[str, tuple[str, ...]] = {
@@ -22,12 +23,14 @@ EFFECTS: dict[str, tuple[str, ...]] = {
     "downgrade": ("model",),
     "cap": ("max_output_tokens", "max_cost_usd"),
     "throttle": ("limit", "every", "per"),
+    "redact": ("kinds", "fields", "in"),
 }
 """What rules do, and the settings that each effect may have. In Cedar each is an annotation of the same name."""
 NEEDED: dict[str, tuple[tuple[str, ...], ...]] = {
     "downgrade": (("model",),),
     "cap": (("max_output_tokens", "max_cost_usd"),),
     "throttle": (("limit",), ("every",)),
+    "redact": (("kinds", "fields"),),
 }
 """The settings that an effect can't do without; of each group one is enough."""
 
@@ -102,3 +105,12 @@ class RuleEntry(Entry):
     limit: Annotated[int, PlainValidator(values.whole(1, 1_000_000))] | None = None
     every: Annotated[str, PlainValidator(_duration_text)] | None = None
     per: Text | None = None
+    kinds: Annotated[tuple[str, ...], PlainValidator(_some(values.choice(*KINDS)))] | None = None
+    fields: Annotated[tuple[str, ...], PlainValidator(_some(values.argument_name))] | None = None
+    sides: Annotated[tuple[str, ...], PlainValidator(_some(values.choice(*SIDES)))] | None = Field(
+        default=None, alias="in"
+    )
+
+    def setting(self, name: str) -> Any:
+        """A setting of the effect's, by its name in the file."""
+        return getattr(self, "sides" if name == "in" else name)

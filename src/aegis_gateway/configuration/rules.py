@@ -119,8 +119,10 @@ def _head(name: str, entry: RuleEntry, path: Path) -> Iterator[Line]:
 def _settings(entry: RuleEntry) -> Iterator[tuple[str, str]]:
     """What the effect's settings are, as they are written."""
     for setting in EFFECTS[entry.effect]:
-        value = getattr(entry, setting)
-        if value is not None:
+        value = entry.setting(setting)
+        if isinstance(value, tuple):
+            yield setting, " ".join(value)
+        elif value is not None:
             yield setting, f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
@@ -230,11 +232,11 @@ def _tools_there(
 
 def _tell_of_settings(entry: RuleEntry, path: Path, problems: Problems) -> None:
     for group in NEEDED.get(entry.effect, ()):
-        if all(getattr(entry, setting) is None for setting in group):
+        if all(entry.setting(setting) is None for setting in group):
             wanted = " or ".join(f"`{setting}`" for setting in group)
             problems.add(path, f"has no {wanted}, and `effect: {entry.effect}` needs it")
     for setting in EFFECT_SETTINGS:
-        if getattr(entry, setting) is not None and setting not in EFFECTS[entry.effect]:
+        if entry.setting(setting) is not None and setting not in EFFECTS[entry.effect]:
             whose = " or ".join(
                 f"`effect: {name}`" for name, settings in EFFECTS.items() if setting in settings
             )

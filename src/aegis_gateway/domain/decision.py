@@ -9,6 +9,8 @@ from typing import Literal
 
 import msgspec
 
+from aegis_gateway.domain.redaction import NO_REDACTIONS, Redactions
+
 Effect = Literal["allow", "deny", "throttle", "require_approval"]
 
 ReasonCode = Literal[
@@ -28,6 +30,7 @@ ReasonCode = Literal[
     "capped",
     "downgraded",
     "throttled",
+    "redacted",
     "approval_required",
     "obligation_unfulfilled",
 ]
@@ -50,14 +53,15 @@ class Shadow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """What a rule in shadow would have changed about a call, had it alone been enforced beside the enforced ones.
 
     `rule` is a policy's id, or `budget:ID` or `rate:ID`. `error`: it could not be evaluated, and would have refused.
-    A `cap` is at `output_tokens_max`, `cost_max_nano_usd` or both.
+    A `cap` is at `output_tokens_max`, `cost_max_nano_usd` or both; a `redact` takes out `redactions`.
     """
 
     rule: str
-    would: Literal["deny", "throttle", "require_approval", "cap", "downgrade", "allow", "error"]
+    would: Literal["deny", "throttle", "require_approval", "cap", "downgrade", "redact", "allow", "error"]
     message: str = ""
     output_tokens_max: int | None = None
     cost_max_nano_usd: int | None = None
+    redactions: Redactions = NO_REDACTIONS
 
 
 class Throttle(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -84,6 +88,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     `cost_max_nano_usd`, to another `model`. `throttles` hold for it beside the configured rates, those in shadow
     too, and where there are `asks`, a person has to agree before. `saw_utilisation`: it may depend on how much of its
     budgets is used. Of a call that is judged from the record, `undecided` are those that could make it another verdict.
+    What `redactions` take out is not in the record of a refused call either.
     """
 
     effect: Effect
@@ -96,6 +101,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     asks: tuple[Reason, ...] = ()
     saw_utilisation: bool = False
     undecided: tuple[Undecided, ...] = ()
+    redactions: Redactions = NO_REDACTIONS
 
     @property
     def permits(self) -> bool:

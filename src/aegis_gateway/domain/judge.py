@@ -27,8 +27,9 @@ from aegis_gateway.domain.decision import (
 )
 from aegis_gateway.domain.duration import duration_text
 from aegis_gateway.domain.money import usd_text
+from aegis_gateway.domain.redaction import SIDES, Redaction, RedactionKind, Redactions, Side, all_of
 
-PolicyEffect = Literal["permit", "deny", "cap", "downgrade", "throttle", "require_approval"]
+PolicyEffect = Literal["permit", "deny", "cap", "downgrade", "throttle", "redact", "require_approval"]
 
 
 NO_PERMIT = "no_permit"
@@ -39,7 +40,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """One policy as the combination sees it: its effect, the words its author gave it, and whether it acts.
 
     A `cap` has `output_tokens_max`, `cost_max_nano_usd` or both, a `downgrade` the `model` to call instead, a
-    `throttle` the `limit` on how often in `period_ns`, for each `per`.
+    `throttle` the `limit` on how often in `period_ns`, for each `per`, a `redact` the `kinds` and `fields` that it
+    takes out, and on which `sides`.
     """
 
     id: str
@@ -52,6 +54,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 0
     period_ns: int = 0
     per: str = "agent"
+    kinds: tuple[RedactionKind, ...] = ()
+    fields: tuple[str, ...] = ()
+    sides: tuple[Side, ...] = SIDES
 
 
 class PolicyFault(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,22 +114,28 @@ class Policies(Protocol):
 def judge(request: PolicyRequest, policies: Policies, *, proxied: bool = False) -> Verdict:
     """Combine what the policies say: errors refuse, then denials, then the want of a permit.
 
-    Downgrades to different models can't both be fulfilled, and refuse. The lowest caps hold, and every throttle; where
-    one policy asks for a person's agreement, all that do have to be answered. Where everything is `proxied`, all
-    policies are in shadow, and so is the want of a permit.
+    Downgrades to different models can't both be fulfilled, and refuse. The lowest caps hold, and every throttle; what
+    any policy redacts is redacted, and where one asks for a person's agreement, all that do have to be answered. Where
+    everything is `proxied`, all policies are in shadow, and so is the want of a permit.
     """
     evaluation = policies.evaluate(request)
     if proxied:
         return _proxied(request, evaluation)
     verdict = _enforced(request, evaluation)
     shadow = _shadow(request, evaluation, verdict)
-    if not shadow and not evaluation.saw_utilisation and not evaluation.undecided:
+    redactions = all_of(
+        _redactions(policy)
+        for policy in evaluation.matched
+        if policy.effect == "redact" and policy.mode == "enforce"
+    )
+    if not (shadow or evaluation.saw_utilisation or evaluation.undecided or redactions):
         return verdict
     return msgspec.structs.replace(
         verdict,
         shadow=shadow,
         saw_utilisation=evaluation.saw_utilisation,
         undecided=_undecided(evaluation, verdict),
+        redactions=redactions,
     )
 
 
@@ -166,6 +177,7 @@ def _enforced(request: PolicyRequest, evaluation: Evaluation) -> Verdict:
         return Verdict(effect="deny", reasons=(_conflict(downgrades),))
     caps = [policy for policy in matched if policy.effect == "cap"]
     throttles = [policy for policy in evaluation.matched if policy.effect == "throttle"]
+    redacts = [policy for policy in matched if policy.effect == "redact"]
     return Verdict(
         effect="allow",
         reasons=(
@@ -173,6 +185,7 @@ def _enforced(request: PolicyRequest, evaluation: Evaluation) -> Verdict:
             *(_cap(policy) for policy in caps),
             *(_throttled(policy) for policy in throttles if policy.mode == "enforce"),
             *(_downgrade(policy) for policy in downgrades),
+            *(_redacted(policy) for policy in redacts),
         ),
         model=next(iter(targets), None),
         output_tokens_max=least(policy.output_tokens_max for policy in caps),
@@ -225,6 +238,8 @@ def _shadow(request: PolicyRequest, evaluation: Evaluation, verdict: Verdict) ->
             elif policy.effect == "downgrade" and verdict.permits:
                 if policy.model not in (verdict.model, request.resource):
                     found.append(Shadow(rule=policy.id, would="downgrade"))
+            elif policy.effect == "redact" and verdict.permits:
+                found.append(Shadow(rule=policy.id, would="redact", redactions=_redactions(policy)))
             elif policy.effect == "permit" and verdict.reasons[0].code == "no_permit":
                 found.append(Shadow(rule=policy.id, would="allow"))
     return tuple(sorted(found, key=lambda each: each.rule))
@@ -278,6 +293,16 @@ def _asks(policy: Policy) -> Reason:
 
 def _downgrade(policy: Policy) -> Reason:
     return _by(policy, "downgraded", f"has model `{policy.model}` called instead")
+
+
+def _redactions(policy: Policy) -> Redactions:
+    taken = Redaction(kinds=tuple(sorted(set(policy.kinds))), fields=tuple(sorted(set(policy.fields))))
+    return Redactions(**dict.fromkeys(policy.sides, taken))
+
+
+def _redacted(policy: Policy) -> Reason:
+    what = ", ".join((*policy.kinds, *(f"`{field}`" for field in policy.fields)))
+    return _by(policy, "redacted", f"redacts {what} in the {' and the '.join(policy.sides)}")
 
 
 def _conflict(downgrades: list[Policy]) -> Reason:

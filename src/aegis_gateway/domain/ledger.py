@@ -16,6 +16,7 @@ from typing import Literal
 
 import msgspec
 
+from aegis_gateway.domain.decision import Shadow
 from aegis_gateway.domain.errors import IllegalTransition
 from aegis_gateway.domain.price import ChargeLine
 
@@ -100,7 +101,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     `source` says whose word it is; `lines` are the charge; `actual` is what the call really carried of each
     quantity other than money, in smallest units. A quantity that the evidence is silent about settles at what
-    was reserved of it. `actor` is the person whose word it is, where it is one's.
+    was reserved of it. `actor` is the person whose word it is, where it is one's. `redacted` is how many values were
+    taken out of the answer, `shadow` what rules in shadow would have changed about it.
     """
 
     source: Literal["usage", "response", "not_sent", "estimate", "person", "sdk"]
@@ -108,6 +110,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     actual: dict[str, int] = {}
     note: str = ""
     actor: str = ""
+    redacted: dict[str, int] = {}
+    shadow: tuple[Shadow, ...] = ()
 
     @property
     def cost_nano_usd(self) -> int:

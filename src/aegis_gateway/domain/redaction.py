@@ -21,7 +21,8 @@ Counts = dict[str, int]
 
 KINDS: tuple[RedactionKind, ...] = get_args(RedactionKind)
 FIELD = "field"
-SIDES = ("arguments", "response")
+Side = Literal["arguments", "response"]
+SIDES: tuple[Side, ...] = get_args(Side)
 
 _DIGITS_OF_TOKEN = 12
 _TOKEN = re.compile(
@@ -69,6 +70,28 @@ class Redaction(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         if name in map(plain_name, self.fields):
             return kind or FIELD
         return kind if kind in self.kinds else None
+
+
+class Redactions(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What is to be redacted of a call: in its arguments, and in its response."""
+
+    arguments: Redaction = Redaction()
+    response: Redaction = Redaction()
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to redact."""
+        return bool(self.arguments or self.response)
+
+
+NO_REDACTIONS = Redactions()
+
+
+def all_of(redactions: Iterable[Redactions]) -> Redactions:
+    """All that any of some redactions takes out, on each side."""
+    every = tuple(redactions)
+    return Redactions(
+        arguments=union(each.arguments for each in every), response=union(each.response for each in every)
+    )
 
 
 def union(redactions: Iterable[Redaction]) -> Redaction:

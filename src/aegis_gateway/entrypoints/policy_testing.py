@@ -106,13 +106,15 @@ def _describing(test: PolicyTest, view: TenantView) -> Describe[Described]:
     if found is not None:
         connector, operation = found
         segments, query, body = _asked(operation, test.args)
-        return lambda view, _model: connect.describe(view, connector, operation.method, segments, query, body)
+        return lambda view, _model, redactions: connect.describe(
+            view, connector, operation.method, segments, query, body, redactions
+        )
     assert test.model is not None, "a test of a model names it"
     api = test.api or _api(test, view)
     dialect = DIALECTS[api]
     fields = {"model": test.model, **_REQUESTS[api], **test.request}
     request = dialect.parse(Address(model=test.model), _encode(fields))
-    return lambda view, model: describe(view, dialect, request, model)
+    return lambda view, model, redactions: describe(view, dialect, request, model, redactions)
 
 
 def _api(test: PolicyTest, view: TenantView) -> str:

@@ -37,6 +37,14 @@ def template(annotations: str, effect: str = "forbid") -> cedarpy.pst.Template:
             Policy(id="p", effect="throttle", limit=5, period_ns=60 * 10**9, per="team"),
         ),
         ('@effect("require_approval")', Policy(id="p", effect="require_approval")),
+        (
+            '@effect("redact") @kinds("ssn, email") @fields("patient_name")',
+            Policy(id="p", effect="redact", kinds=("ssn", "email"), fields=("patient_name",)),
+        ),
+        (
+            '@effect("redact") @fields("a b-c") @in("response")',
+            Policy(id="p", effect="redact", fields=("a", "b-c"), sides=("response",)),
+        ),
     ],
 )
 def test_what_annotations_say(annotations: str, policy: Policy) -> None:
@@ -68,8 +76,14 @@ def test_what_annotations_say(annotations: str, policy: Policy) -> None:
         ('@effect("throttle") @limit("5") @every("second")', "`second` is no length of time"),
         (
             '@effect("throttle") @limit("5") @every("1s") @per("world")',
-            "`world` is no kind of caller; write @per(\"agent\") (one of agent, team, ",
+            "`world` is no kind of caller; write @per(\"agent\") (of agent, team, ",
         ),
+        ('@effect("redact")', '@effect("redact") needs @kinds("ssn email") or @fields("patient_name") beside it'),
+        ('@effect("redact") @kinds("sin")', '`sin` is no list of kinds of values; write @kinds("ssn email") (of ssn'),
+        ('@effect("redact") @kinds("")', "`` is no list of kinds of values"),
+        ('@effect("redact") @fields("a.b")', "`a.b` is no list of fields' names"),
+        ('@effect("redact") @kinds("ssn") @in("header")', '`header` is no part of a call; write @in("arguments")'),
+        ('@kinds("ssn")', '@kinds belongs to @effect("redact")'),
         ('@limit("5")', '@limit belongs to @effect("throttle")'),
         ('@effect("require_approval") @limit("5")', '@limit belongs to @effect("throttle")'),
     ],

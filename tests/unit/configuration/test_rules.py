@@ -127,6 +127,10 @@ def test_what_may_be_missing_is_asked_for() -> None:
             "effect: throttle\nlimit: 5\nevery: 1s\nper: agent",
             '@effect("throttle")\n@limit("5")\n@every("1s")\n@per("agent")\n',
         ),
+        (
+            "effect: redact\nkinds: [ssn, dob]\nfields: patient_name\nin: response",
+            '@effect("redact")\n@kinds("ssn dob")\n@fields("patient_name")\n@in("response")\n',
+        ),
     ],
 )
 def test_an_effect(effect: str, expected: str) -> None:
@@ -185,6 +189,11 @@ def test_an_effect(effect: str, expected: str) -> None:
         ),
         (("when: {}",), "0: it has no `effect`; write what is done to such a call, as in effect: deny"),
         (("effect: refuse",), "1: it.effect is `refuse`; write allow, deny"),
+        (
+            ("effect: redact", "in: response"),
+            "0: it has no `kinds` or `fields`, and `effect: redact` needs it",
+        ),
+        (("effect: redact", "kinds: sin"), "2: it.kinds is `sin`; did you mean `ssn`?"),
         (("effect: downgrade",), "0: it has no `model`, and `effect: downgrade` needs it"),
         (
             ("effect: deny", "limit: 5"),

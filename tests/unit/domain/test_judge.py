@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import itertools
 
+import msgspec
 import pytest
 
+from aegis_gateway.domain.decision import Shadow
 from aegis_gateway.domain.judge import Evaluation, Policy, PolicyFault, PolicyRequest, judge
+from aegis_gateway.domain.redaction import Redaction, Redactions
 
 REQUEST = PolicyRequest(agent="bot", action="chat", resource_type="Model", resource="m", context={})
 
@@ -205,3 +208,34 @@ def test_the_lowest_of_each_cap_holds() -> None:
     assert "policy `cheaper` caps the answer at 70 tokens and the cost at $0.0000004" == (
         verdict.reasons[2].message
     )
+
+
+def redact(name: str, *kinds: str, **rest: object) -> Policy:
+    """A policy that redacts some kinds."""
+    return msgspec.convert({"id": name, "effect": "redact", "kinds": kinds, **rest}, Policy)
+
+
+def test_what_any_policy_redacts_is_redacted() -> None:
+    """The union on each side, with a reason for each; nothing permits by redacting, and a denial's record is too."""
+    both = redact("a", "ssn", "dob")
+    one = redact("b", "ssn", "email", fields=("x",), sides=("response",))
+    verdict = judge(REQUEST, Answers(both, one, MAY))
+    assert Redaction(kinds=("dob", "ssn")) == verdict.redactions.arguments
+    assert Redaction(kinds=("dob", "email", "ssn"), fields=("x",)) == verdict.redactions.response
+    assert ["may", "a", "b"] == [reason.subject for reason in verdict.reasons]
+    assert "policy `b` redacts ssn, email, `x` in the response" == verdict.reasons[-1].message
+    assert "no_permit" == judge(REQUEST, Answers(both)).reasons[0].code
+    denied = judge(REQUEST, Answers(both, NEVER, MAY))
+    assert ("deny", ("dob", "ssn")) == (denied.effect, denied.redactions.arguments.kinds)
+
+
+def test_redacting_in_shadow() -> None:
+    """It takes nothing out, and says what it would look for; not of calls that are refused anyway."""
+    quiet = redact("q", "ssn", mode="shadow")
+    verdict = judge(REQUEST, Answers(MAY, quiet))
+    assert not verdict.redactions
+    taken = Redaction(kinds=("ssn",))
+    assert (
+        Shadow(rule="q", would="redact", redactions=Redactions(arguments=taken, response=taken)),
+    ) == verdict.shadow
+    assert () == judge(REQUEST, Answers(MAY, NEVER, quiet)).shadow

@@ -48,6 +48,8 @@ class Directives(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Rows that a search finds, still cut at the caller's limit."""
     usage: Literal["reported", "missing", "zero"] = "reported"
     """``missing``: billed, not reported. ``zero``: reported as zero and billed as zero; no tool is called."""
+    leak: bool = False
+    """Say personal data, made up, in tokens of three characters; as many as ``tokens`` says, over and over."""
     fail: Annotated[int, msgspec.Meta(ge=400, le=599)] | None = None
     """Answer with this status; nothing is billed."""
     retry_after: _Count | None = None

@@ -57,5 +57,11 @@ def draw(
             thought = spent
         total += spent
         reasoned += thought
-        choices.append(Choice(prose.opening(chance >> 8), spent - thought, "length" if cut else "stop"))
+        choices.append(
+            Choice(
+                prose.LEAK if directives.leak else prose.opening(chance >> 8),
+                spent - thought,
+                "length" if cut else "stop",
+            )
+        )
     return Draw(total + over, reasoned, choices)

@@ -18,13 +18,32 @@ _PASSAGE = (
     "Please confirm the account number before the transfer is released. "
 )
 
-_PIECES = [word + " " for word in _PASSAGE.split()]
-_BYTES = [piece.encode() for piece in _PIECES]
-_WORDS = len(_PIECES)
-_TWICE = "".join(_PIECES) * 2
-# Where each word begins, twice round, so that a slice may run over the passage's end.
-_OFFSETS = [0, *accumulate(map(len, _PIECES * 2))]
-_SENTENCES = [0] + [at + 1 for at, piece in enumerate(_PIECES[:-1]) if piece.endswith(". ")]
+_LEAKED = "Her SSN is 123-45-6789 and her DOB: 1980-02-01. Call (415) 555-2671 or write to ann.lee@example.com today. "
+LEAK = -1
+"""The index that stands for personal data, made up; its tokens are three characters each."""
+
+
+class _Passage:
+    """A passage in pieces, said round and round."""
+
+    def __init__(self, pieces: list[str]) -> None:
+        self.pieces = pieces
+        self.bytes = [piece.encode() for piece in pieces]
+        self._twice = "".join(pieces) * 2
+        # Where each piece begins, twice round, so that a slice may run over the passage's end.
+        self._offsets = [0, *accumulate(map(len, pieces * 2))]
+
+    def text(self, start: int, tokens: int) -> str:
+        rounds, rest = divmod(tokens, len(self.pieces))
+        begin = self._offsets[start]
+        tail = self._twice[begin : self._offsets[start + rest]]
+        whole = self._twice[begin : self._offsets[start + len(self.pieces)]]
+        return whole * rounds + tail if rounds else tail
+
+
+_PLAIN = _Passage([word + " " for word in _PASSAGE.split()])
+_LEAK = _Passage([_LEAKED[place : place + 3] for place in range(0, len(_LEAKED), 3)])
+_SENTENCES = [0] + [at + 1 for at, piece in enumerate(_PLAIN.pieces[:-1]) if piece.endswith(". ")]
 
 
 def opening(number: int) -> int:
@@ -34,12 +53,10 @@ def opening(number: int) -> int:
 
 def text(start: int, tokens: int) -> str:
     """``tokens`` words from word ``start`` on, round and round the passage."""
-    rounds, rest = divmod(tokens, _WORDS)
-    begin = _OFFSETS[start]
-    tail = _TWICE[begin : _OFFSETS[start + rest]]
-    return _TWICE[begin : _OFFSETS[start + _WORDS]] * rounds + tail if rounds else tail
+    return _LEAK.text(0, tokens) if start == LEAK else _PLAIN.text(start, tokens)
 
 
 def pieces(start: int, tokens: int) -> list[bytes]:
     """The same words one by one, as a stream sends them."""
-    return [_BYTES[at % _WORDS] for at in range(start, start + tokens)]
+    passage, first = (_LEAK, 0) if start == LEAK else (_PLAIN, start)
+    return [passage.bytes[at % len(passage.bytes)] for at in range(first, first + tokens)]

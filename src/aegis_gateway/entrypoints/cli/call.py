@@ -14,6 +14,7 @@ from aegis_gateway.adapters.reports import CallReport, EntryReport
 from aegis_gateway.domain.errors import ConfigurationError
 from aegis_gateway.domain.money import usd_text
 from aegis_gateway.domain.quote import USD
+from aegis_gateway.domain.redaction import told
 from aegis_gateway.entrypoints.cli.calls import call_record
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption
 from aegis_gateway.entrypoints.cli.output import (
@@ -84,7 +85,7 @@ def call(
         Text.assemble((found.call, STRONG), "  ", effect_text(found.effect), "  ", state_text(found.state)),
         *_reasons(decision),
         Text(""),
-        *_facts(found, decision),
+        *_facts(found, decision, settlement),
         Text(""),
         *_money(found, decision, settlement),
         *_timeline(records, now_ns),
@@ -99,7 +100,7 @@ def _reasons(decision: Record) -> Iterator[Text]:
         yield Text(f"because {reason['message']}{subject}")
 
 
-def _facts(found: CallReport, decision: Record) -> Iterator[Text]:
+def _facts(found: CallReport, decision: Record, settlement: Record | None) -> Iterator[Text]:
     arguments = decision.get("arguments", {})
     asked = ", ".join(f"{name} {value}" for name, value in arguments.get("summary", {}).items())
     what = f"{found.tool} on {found.model or found.connector or 'nothing that is configured'}"
@@ -116,6 +117,7 @@ def _facts(found: CallReport, decision: Record) -> Iterator[Text]:
         "attempt": f"{decision['retry'] + 1}, by the client itself" if decision.get("retry") else "",
         "in shadow": "; ".join(_would(each) for each in decision.get("shadow", ())),
         "downgraded": _downgraded(decision.get("downgrade")),
+        "redacted": _redacted(decision, settlement or {}),
         "policies": f"version {found.policy_version}, configuration {found.config_version}",
     }
     for title, text in facts.items():
@@ -128,6 +130,13 @@ def _downgraded(downgrade: Record | None) -> str:
         return ""
     saved = usd_text(int(downgrade["saved_nano_usd"]))
     return f"asked of {downgrade['from']}, which was expected to cost {saved} more"
+
+
+def _redacted(decision: Record, settlement: Record) -> str:
+    sides = (("arguments", decision), ("answer", settlement))
+    return "; ".join(
+        f"{told(entry['redacted'])} in the {side}" for side, entry in sides if entry.get("redacted")
+    )
 
 
 def _would(finding: Record) -> str:

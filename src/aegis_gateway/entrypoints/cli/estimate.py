@@ -84,7 +84,7 @@ def _estimated(
     judgement = judgement_of(
         view,
         agent,
-        lambda view, model: describe(view, dialect, request, model),
+        lambda view, model, redactions: describe(view, dialect, request, model, redactions),
         Circumstances(now_ns=session.clock.now_ns()),
     )
     described, verdict, quote = judgement.described, judgement.verdict, judgement.quote

@@ -24,6 +24,7 @@ WOULD = {
     "require_approval": "would have asked a person about",
     "cap": "would have capped",
     "downgrade": "would have downgraded",
+    "redact": "would have redacted something of",
     "allow": "would have allowed",
     "error": "could not be evaluated and so would have refused",
 }

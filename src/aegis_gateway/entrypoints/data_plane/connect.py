@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from urllib.parse import parse_qsl, quote, urlencode
+
+import msgspec
+
+from aegis_gateway.adapters.redaction import TextRedactor
 from aegis_gateway.application.calls import Calls, Decided, Described
 from aegis_gateway.application.commands import Moved
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.application.ports import Secrets, Upstream, UpstreamRequest
 from aegis_gateway.domain.decision import Reason
-from aegis_gateway.domain.errors import CallError
+from aegis_gateway.domain.errors import CallError, NotRedactable
 from aegis_gateway.domain.ledger import Evidence
 from aegis_gateway.domain.money import NANO_USD_MAX
 from aegis_gateway.domain.quote import (
@@ -19,8 +24,10 @@ from aegis_gateway.domain.quote import (
     quote_operation,
     unpriced,
 )
+from aegis_gateway.domain.redaction import NO_REDACTIONS, Counts, Redactions
 from aegis_gateway.domain.registry import Connector, Operation
 from aegis_gateway.domain.tools import UNLISTED_TOOL
+from aegis_gateway.entrypoints.data_plane.answers import redacted_answer
 from aegis_gateway.entrypoints.data_plane.exchange import (
     HttpProtocol,
     Scope,
@@ -42,7 +49,8 @@ from aegis_gateway.entrypoints.data_plane.forwarding import (
     settle,
     upstream_request,
 )
-from aegis_gateway.entrypoints.data_plane.refusals import led_away
+from aegis_gateway.entrypoints.data_plane.redacting import redacted_json
+from aegis_gateway.entrypoints.data_plane.refusals import led_away, withheld
 from aegis_gateway.entrypoints.data_plane.wire import (
     OperationRequest,
     json_type,
@@ -54,11 +62,20 @@ from aegis_gateway.entrypoints.data_plane.wire import (
 PREFIX = "/connect/"
 
 
+class SentParts(msgspec.Struct, frozen=True, kw_only=True):
+    """Path, query and body of a request, where something was redacted in them."""
+
+    path: str
+    query: str
+    body: bytes
+
+
 class OperationCall(Described, frozen=True, kw_only=True):
     """A connector call as it was described, with the operation and connector of that moment."""
 
     request: OperationRequest | None = None
     upstream: Connector | None = None
+    sent: SentParts | None = None
 
 
 class ConnectDoor:
@@ -80,7 +97,9 @@ class ConnectDoor:
             json_type(scope.headers)
         decided = await self._calls.decide(
             key,
-            lambda view, _model: describe(view, connector, scope.method, segments, scope.query_string, raw),
+            lambda view, _model, redactions: describe(
+                view, connector, scope.method, segments, scope.query_string, raw, redactions
+            ),
             call_context(scope),
         )
         if not decided.allows:
@@ -88,18 +107,31 @@ class ConnectDoor:
             return
         async with accounted_for(self._calls, decided, protocol):
             answer = await self._upstream.fetch(self._upstream_request(scope, decided, raw))
+            why_not = None
+            shown = answer
+            if decided.answer:
+                try:
+                    shown, decided = redacted_answer(answer, decided)
+                except NotRedactable as fault:
+                    why_not = str(fault)
             moved = await self._settle(decided, answer.status, answer.body)
             ours = decision_headers(decided) + settlement_headers(decided, moved)
             if leads_away(decided, answer.status):
                 send_error(protocol, led_away(ours))
                 return
-            protocol.response_bytes(answer.status, returned_headers(answer.headers, ours), answer.body)
+            if why_not is not None:
+                send_error(protocol, withheld(why_not, ours))
+                return
+            protocol.response_bytes(shown.status, returned_headers(shown.headers, ours), shown.body)
 
     def _upstream_request(self, scope: Scope, decided: Decided[OperationCall], raw: bytes) -> UpstreamRequest:
         connector = decided.described.upstream
         assert connector is not None, "an allowed call has a connector"
         _, _, path = scope.path.removeprefix(PREFIX).partition("/")
-        query = f"?{scope.query_string}" if scope.query_string else ""
+        query_string, body, sent = scope.query_string, raw, decided.described.sent
+        if sent is not None:
+            path, query_string, body = sent.path, sent.query, sent.body
+        query = f"?{query_string}" if query_string else ""
         content_type = json_type(scope.headers) if raw else None
         return upstream_request(
             scope,
@@ -108,7 +140,7 @@ class ConnectDoor:
             method=scope.method,
             url=f"{connector.base_url}/{path}{query}",
             content_type=content_type,
-            body=raw,
+            body=body,
             name=decided.name,
             own_credential=decided.own_credential,
         )
@@ -149,9 +181,17 @@ class ConnectDoor:
 
 
 def describe(
-    view: TenantView, connector_id: str, method: str, segments: list[str], query_string: str, raw: bytes
+    view: TenantView,
+    connector_id: str,
+    method: str,
+    segments: list[str],
+    query_string: str,
+    raw: bytes,
+    redactions: Redactions = NO_REDACTIONS,
 ) -> OperationCall:
     """Describe a connector call under a registry: its operation, its typed arguments, its quote.
+
+    What is redacted in it has to fit the operation all the same.
 
     Raises:
         CallError: the body or an argument is not what the operation declares.
@@ -169,7 +209,21 @@ def describe(
             f"connector `{connector_id}` has no operation {method[:16]} /{'/'.join(segments)[:256]}; there are {known}",
         )
     operation, path_values = found
-    request = parse_operation(operation, path_values, query_string, raw)
+    sent: SentParts | None = None
+    redacted: Counts = {}
+    if redactions.arguments:
+        redactor = TextRedactor(redactions.arguments, view.redaction_key)
+        try:
+            raw = redacted_json(raw, redactor) if raw else raw
+            query_string = redacted_query(query_string, redactor)
+            path_values, path = redacted_path(operation, path_values, redactor)
+            request = parse_operation(operation, path_values, query_string, raw)
+        except (NotRedactable, CallError) as fault:
+            return _not_redactable(connector, operation, str(fault))
+        redacted = redactor.counts
+        sent = SentParts(path=path, query=query_string, body=raw) if redacted else None
+    else:
+        request = parse_operation(operation, path_values, query_string, raw)
     return OperationCall(
         connector=connector.id,
         tool=f"{connector.id}.{operation.id}",
@@ -181,7 +235,47 @@ def describe(
         summary={"operation": operation.id, **request.summary},
         request=request,
         upstream=connector,
+        sent=sent,
+        redacted=redacted,
     )
+
+
+def _not_redactable(connector: Connector, operation: Operation, why: str) -> OperationCall:
+    tool = f"{connector.id}.{operation.id}"
+    words = f"a policy redacts what is sent, and this can't be redacted: {why}"
+    return OperationCall(
+        connector=connector.id,
+        tool=tool,
+        quote=Reason(code="obligation_unfulfilled", subject=tool, message=words),
+        arguments={},
+        canonical=b"",
+        summary={},
+    )
+
+
+def redacted_query(query_string: str, redactor: TextRedactor) -> str:
+    """A query without what is to be redacted, written anew if there was any.
+
+    Raises:
+        NotRedactable: it is a parameter's name that would have to be.
+    """
+    pairs = parse_qsl(query_string, keep_blank_values=True)
+    redacted = [(name, redactor.field(name, value)) for name, value in pairs]
+    if any(redactor.whole(name) != name for name, _ in pairs):
+        raise NotRedactable("the name of a parameter would have to be redacted")
+    return query_string if redacted == pairs else urlencode(redacted)
+
+
+def redacted_path(
+    operation: Operation, values: dict[str, str], redactor: TextRedactor
+) -> tuple[dict[str, str], str]:
+    """An operation's path without what is to be redacted of its values, and those."""
+    redacted = {name: redactor.field(name, value) for name, value in values.items()}
+    parts = [
+        redacted[part[1:-1]] if part.startswith("{") and part.endswith("}") else part
+        for part in operation.path.strip("/").split("/")
+    ]
+    return redacted, "/".join(quote(part, safe="") for part in parts)
 
 
 def _unlisted(

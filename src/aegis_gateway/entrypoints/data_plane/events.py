@@ -61,6 +61,12 @@ def _end_of_last_event(buffer: bytes) -> int:
     return max((end.end() for end in _END_OF_EVENT.finditer(buffer)), default=0)
 
 
+def with_data(event: bytes, data: bytes) -> bytes:
+    """An event with other data, its other lines as they are."""
+    lines = [line for line in event.splitlines() if line and not line.startswith(b"data:")]
+    return b"\n".join((*lines, b"data: " + data, b"", b""))
+
+
 def event_data(event: bytes) -> bytes:
     """The data of an event: its `data:` lines, joined."""
     lines = [line[5:].removeprefix(b" ") for line in event.splitlines() if line.startswith(b"data:")]

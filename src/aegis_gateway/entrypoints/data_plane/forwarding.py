@@ -7,6 +7,8 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import msgspec
+
 from aegis_gateway.application.calls import Calls, Decided, Described
 from aegis_gateway.application.commands import Moved
 from aegis_gateway.application.ports import Secrets, UpstreamRequest
@@ -140,6 +142,8 @@ async def _after_fault(calls: Calls, decided: Decided[Described], fault: Upstrea
 
 async def settle(calls: Calls, decided: Decided[Described], evidence: Evidence) -> Moved | None:
     """Settle; None where the ledger did not: the call stays at its maximum, or at what a person settled it at."""
+    if decided.redacted or decided.shadow:
+        evidence = msgspec.structs.replace(evidence, redacted=decided.redacted, shadow=decided.shadow)
     quantities = (evidence.cost_nano_usd, *(line.quantity for line in evidence.lines))
     if max(quantities) > NANO_USD_MAX:
         return await put_in_doubt(calls, decided, "the upstream reported more than can be counted")

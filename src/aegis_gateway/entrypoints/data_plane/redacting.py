@@ -32,13 +32,16 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
 
     The texts of `structural` members are no content (a model's name, roles, ids); within `schemas` only descriptions
     are; and all is, within objects that are members named in `opaque` (a tool's arguments). Members named in `typed`
-    hold JSON in a text whose types matter.
+    hold JSON in a text whose types matter. What members named in `unreadable` hold is no text (an image), unless it is
+    empty; of those in `unreadable_objects` that is so of objects and lists.
     """
 
     structural: Container[str] = ()
     schemas: Container[str] = ()
     opaque: Container[str] = ()
     typed: Container[str] = ()
+    unreadable: Container[str] = ()
+    unreadable_objects: Container[str] = ()
 
 
 ALL = Content()
@@ -61,7 +64,16 @@ def redacted_json(raw: bytes, redactor: TextRedactor, content: Content = ALL) ->
 class _Frame:
     """An object or array that is being walked through."""
 
-    __slots__ = ("expects_key", "in_schema", "is_object", "is_opaque", "key", "kind", "number")
+    __slots__ = (
+        "expects_key",
+        "in_schema",
+        "is_object",
+        "is_opaque",
+        "is_unreadable",
+        "key",
+        "kind",
+        "number",
+    )
 
     def __init__(self, outer: _Frame | None, *, is_object: bool) -> None:
         self.is_object = self.expects_key = is_object
@@ -69,11 +81,8 @@ class _Frame:
         self.kind: str | None = outer.kind if outer is not None else None
         self.in_schema: bool = outer is not None and outer.in_schema
         self.is_opaque: bool = outer is not None and outer.is_opaque
+        self.is_unreadable = False
         self.number = 0
-
-    @property
-    def place(self) -> str:
-        return self.key if self.is_object else f"[{self.number}]"
 
 
 class _Walk:
@@ -102,6 +111,8 @@ class _Walk:
                 assert frame is not None, "a comma stands in something"
                 frame.expects_key = frame.is_object
                 frame.number += 1
+            elif frame is not None and frame.is_unreadable:
+                raise NotRedactable(f"what stands at {_path(frames[:-1])} is no text that could be redacted")
             elif sign == ord('"') and frame is not None and frame.expects_key:
                 frame.expects_key = False
                 frame.key = self._key(match.group(), frames)
@@ -119,6 +130,9 @@ class _Walk:
             frame.kind = frame.kind or self._kind_of(outer.key)
             frame.in_schema = frame.in_schema or (not frame.is_opaque and outer.key in self._content.schemas)
             frame.is_opaque = frame.is_opaque or (is_object and outer.key in self._content.opaque)
+            content = self._content
+            is_unreadable = outer.key in content.unreadable or outer.key in content.unreadable_objects
+            frame.is_unreadable = is_unreadable and not (frame.is_opaque or frame.in_schema)
         return frame
 
     def _kind_of(self, key: str) -> str | None:
@@ -144,11 +158,16 @@ class _Walk:
         if frame is not None and not self._is_content(frame):
             return raw
         text = _decode_text(raw)
+        if text and frame is not None and self._is_unreadable(frame):
+            raise NotRedactable(f"`{frame.key}` is no text that could be redacted")
         kind = self._kind_at(frame)
         if kind is not None:
             return raw if not text or is_token(text) else _encode(self._redactor.token(kind, text.encode()))
         new = self._nested(text, frame) or self._redactor.whole(text)
         return raw if new == text else _encode(new)
+
+    def _is_unreadable(self, frame: _Frame) -> bool:
+        return not frame.is_opaque and not frame.in_schema and frame.key in self._content.unreadable
 
     def _kind_at(self, frame: _Frame | None) -> str | None:
         if frame is None:
@@ -179,7 +198,7 @@ class _Walk:
             return raw
         if self._is_typed:
             raise NotRedactable(
-                f"the number at {_path(frames)} would have to be redacted, and a number can't be; send it as a text"
+                f"the number at {_path(frames)} would have to be redacted, and only a text can be"
             )
         return _encode(self._redactor.token(kind, raw))
 

@@ -18,6 +18,9 @@ Headers = list[tuple[str, str]]
 
 RETRY_AFTER_S_MAX = 120
 
+WITHHELD = "response_withheld"
+"""The code of an answer that had to be redacted and could not be."""
+
 _STATUS: dict[ReasonCode, int] = {
     "denied_by_policy": 403,
     "no_permit": 403,
@@ -111,6 +114,22 @@ def led_away(headers: Headers, form: ErrorForm = OPENAI) -> ErrorAnswer:
     return error_answer(
         502, "upstream_redirected", message, form, headers=[*headers, ("x-should-retry", "false")]
     )
+
+
+def withheld(why: str, headers: Headers, form: ErrorForm = OPENAI) -> ErrorAnswer:
+    """The upstream answered, and a policy redacts what can't be: its answer is not given. Asking again costs again."""
+    return error_answer(
+        403,
+        WITHHELD,
+        withheld_words(why),
+        form,
+        headers=[*headers, ("x-should-retry", "false")],
+    )
+
+
+def withheld_words(why: str) -> str:
+    """Why an answer is not given."""
+    return f"a policy redacts answers, and this one could not be redacted: {why}; it was charged, and is withheld"
 
 
 def _retry_headers(reason: Reason) -> Headers:

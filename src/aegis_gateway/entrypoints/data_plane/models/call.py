@@ -7,9 +7,12 @@ import msgspec
 from aegis_gateway.application.calls import Described
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.domain.decision import Reason
+from aegis_gateway.domain.errors import NotRedactable
 from aegis_gateway.domain.quote import CALLS, TOKENS, USD, Quote, as_asked, quote_model, unpriced
+from aegis_gateway.domain.redaction import NO_REDACTIONS, Counts, Redactions
 from aegis_gateway.domain.registry import Connector, Model
 from aegis_gateway.entrypoints.data_plane.models.dialect import Dialect, ModelRequest
+from aegis_gateway.entrypoints.data_plane.models.redacted_request import redacted_request
 
 _NAME_CHARACTERS_MAX = 128
 
@@ -31,14 +34,25 @@ class ModelCall(Described, frozen=True, kw_only=True):
 
 
 def describe(
-    view: TenantView, dialect: Dialect, request: ModelRequest, instead: str | None = None
+    view: TenantView,
+    dialect: Dialect,
+    request: ModelRequest,
+    instead: str | None = None,
+    redactions: Redactions = NO_REDACTIONS,
 ) -> ModelCall:
-    """Describe a request under a registry, as it is or as one of another model.
+    """Describe a request under a registry, as it is or as one of another model, whole or without what is redacted.
 
     The tools that the provider would run are judged beside it. What tells the request from others is what was asked.
     """
     registry = view.registry
     asked = request.model[:_NAME_CHARACTERS_MAX]
+    redacted: Counts = {}
+    not_redactable: Reason | None = None
+    if redactions:
+        try:
+            request, redacted = redacted_request(dialect, request, redactions, view.redaction_key)
+        except NotRedactable as fault:
+            not_redactable = _not_redactable(dialect, fault)
     if instead is not None:
         request = msgspec.structs.replace(request, model=instead)
     name = request.model[:_NAME_CHARACTERS_MAX]
@@ -67,7 +81,7 @@ def describe(
         model=model.id,
         region=connector.region,
         stays_in_regions=registry.keeps_regions,
-        quote=FREE if dialect.is_free else _quote(model, request, proxied=registry.proxy is not None),
+        quote=not_redactable or _quote(dialect, model, request, proxied=registry.proxy is not None),
         arguments=request.arguments,
         canonical=canonical,
         summary=request.summary,
@@ -76,10 +90,18 @@ def describe(
         request=request,
         target=model,
         upstream=connector,
+        redacted=redacted,
     )
 
 
-def _quote(model: Model, request: ModelRequest, *, proxied: bool) -> Quote | Reason:
+def _not_redactable(dialect: Dialect, fault: NotRedactable) -> Reason:
+    words = f"a policy redacts this call, and that can't be done: {fault}"
+    return Reason(code="obligation_unfulfilled", subject=dialect.action, message=words)
+
+
+def _quote(dialect: Dialect, model: Model, request: ModelRequest, *, proxied: bool) -> Quote | Reason:
+    if dialect.is_free:
+        return FREE
     quote = quote_model(model, request.shape)
     if not proxied:
         return quote

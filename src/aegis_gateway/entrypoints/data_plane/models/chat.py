@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aegis_gateway.domain.errors import CallError
@@ -14,8 +14,11 @@ from aegis_gateway.entrypoints.data_plane.error_forms import OPENAI
 from aegis_gateway.entrypoints.data_plane.models.body import read_body_json
 from aegis_gateway.entrypoints.data_plane.models.dialect import (
     CHAT,
+    STRUCTURAL,
     Address,
+    Channel,
     ModelRequest,
+    StreamedText,
     StreamWatch,
     azure_url,
     with_model,
@@ -34,6 +37,7 @@ from aegis_gateway.entrypoints.data_plane.models.reading import (
     usage_of,
 )
 from aegis_gateway.entrypoints.data_plane.models.streams import EventWatch, Passing
+from aegis_gateway.entrypoints.data_plane.redacting import Content
 
 _LIMITS = ("max_tokens", "max_completion_tokens")
 _OWN_TOOLS = ("function", "custom")
@@ -50,6 +54,16 @@ _NULL_USAGE = re.compile(rb',"usage"\s*:\s*null')
 quotation mark within one has a backslash before it."""
 
 
+CONTENT = Content(
+    structural=STRUCTURAL,
+    schemas=frozenset(("tools", "functions", "response_format", "tool_choice")),
+    opaque=frozenset(("metadata",)),
+    typed=frozenset(("arguments",)),
+    unreadable=frozenset(("image_url",)),
+    unreadable_objects=frozenset(("input_audio", "file", "audio", "logprobs")),
+)
+
+
 class ChatDialect:
     """`POST /v1/chat/completions`."""
 
@@ -58,6 +72,7 @@ class ChatDialect:
     kinds: tuple[ConnectorKind, ...] = ("openai", "azure")
     errors = OPENAI
     is_free = False
+    content = CONTENT
 
     def parse(self, address: Address, raw: bytes) -> ModelRequest:
         """Read a request; at Azure the model may stand in the address alone."""
@@ -126,6 +141,36 @@ class ChatDialect:
     def watch(self, request: ModelRequest) -> StreamWatch:
         """What reads a stream."""
         return ChatWatch(hides_usage=request.hides_usage)
+
+    def streamed(self, event: dict[str, Any]) -> Iterator[StreamedText]:
+        """All texts of each choice's delta."""
+        for choice in _choices(event):
+            yield from _texts_of(choice.get("delta"), (choice.get("index", 0),))
+
+    def ended(self, event: dict[str, Any]) -> Iterator[Channel]:
+        """A choice ends where it says why."""
+        for choice in _choices(event):
+            if choice.get("finish_reason"):
+                yield (choice.get("index", 0),)
+
+
+def _choices(event: dict[str, Any]) -> list[dict[str, Any]]:
+    choices = event.get("choices")
+    return [each for each in choices if isinstance(each, dict)] if isinstance(choices, list) else []
+
+
+def _texts_of(holder: object, channel: Channel) -> Iterator[StreamedText]:
+    if not isinstance(holder, dict):
+        return
+    for name, value in holder.items():
+        if isinstance(value, str) and name not in STRUCTURAL:
+            yield StreamedText((*channel, name), holder, name, is_json=name == "arguments")
+        elif isinstance(value, dict):
+            yield from _texts_of(value, (*channel, name))
+        elif isinstance(value, list):
+            for place, item in enumerate(value):
+                number = item.get("index", place) if isinstance(item, dict) else place
+                yield from _texts_of(item, (*channel, name, number))
 
 
 class ChatWatch(EventWatch):

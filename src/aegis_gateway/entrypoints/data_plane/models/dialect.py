@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -11,6 +12,7 @@ from aegis_gateway.domain.quote import ModelShape
 from aegis_gateway.domain.registry import Connector, ConnectorKind, Model
 from aegis_gateway.entrypoints.data_plane.error_forms import ErrorForm
 from aegis_gateway.entrypoints.data_plane.models.body import JsonBody
+from aegis_gateway.entrypoints.data_plane.redacting import Content
 
 CHAT = "chat"
 EMBED = "embed"
@@ -41,6 +43,19 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool = False
     hides_usage: bool = False
     query: str = ""
+
+
+Channel = tuple[str | int, ...]
+"""Which of a stream's texts something is a part of: a choice's content, a block's, a tool call's arguments."""
+
+
+class StreamedText(NamedTuple):
+    """A part of a text that comes in several events: where it stands. `is_json`: the whole of it is JSON."""
+
+    channel: Channel
+    holder: dict[str, Any]
+    name: str
+    is_json: bool = False
 
 
 class StreamWatch(Protocol):
@@ -81,6 +96,8 @@ class Dialect(Protocol):
     errors: ErrorForm
     is_free: bool
     """Whether the providers charge nothing for it."""
+    content: Content
+    """Where in its requests and answers the content is, for redaction."""
 
     def parse(self, address: Address, raw: bytes) -> ModelRequest:
         """Read a request.
@@ -102,6 +119,22 @@ class Dialect(Protocol):
 
     def watch(self, request: ModelRequest) -> StreamWatch:
         """What reads the answer to a request that asked for a stream."""
+
+    def streamed(self, event: dict[str, Any]) -> Iterable[StreamedText]:
+        """The texts of an event of a stream that go on in other events."""
+
+    def ended(self, event: dict[str, Any]) -> Iterable[Channel]:
+        """The channels, or beginnings of them, whose texts end with an event."""
+
+
+STRUCTURAL = frozenset(
+    (
+        "model", "role", "type", "id", "name", "object", "status", "call_id", "tool_call_id", "tool_use_id", "item_id",
+        "previous_response_id", "conversation", "finish_reason", "stop_reason", "service_tier", "system_fingerprint",
+        "signature", "encrypted_content", "obfuscation", "detail", "media_type",
+    )
+)  # fmt: skip
+"""Members whose texts are no content in any API: what a body is built of, and what only its provider reads."""
 
 
 def azure_url(connector: Connector, deployment: str, operation: str) -> str:

@@ -12,7 +12,8 @@ import contextlib
 
 from aegis_gateway.application.calls import Calls, Decided
 from aegis_gateway.application.ports import Secrets, Upstream, UpstreamAnswer, UpstreamRequest, UpstreamStream
-from aegis_gateway.domain.errors import UpstreamFault
+from aegis_gateway.domain.errors import NotRedactable, UpstreamFault
+from aegis_gateway.entrypoints.data_plane.answers import redacted_answer
 from aegis_gateway.entrypoints.data_plane.exchange import (
     Caller,
     HttpProtocol,
@@ -33,6 +34,7 @@ from aegis_gateway.entrypoints.data_plane.forwarding import (
 )
 from aegis_gateway.entrypoints.data_plane.models.call import ModelCall, describe
 from aegis_gateway.entrypoints.data_plane.models.dialect import NO_ADDRESS, Address, Dialect, StreamWatch
+from aegis_gateway.entrypoints.data_plane.models.redacted_stream import ShownStream
 from aegis_gateway.entrypoints.data_plane.models.settling import (
     settle_broken,
     settle_error,
@@ -40,7 +42,7 @@ from aegis_gateway.entrypoints.data_plane.models.settling import (
     settle_high,
     settle_usage,
 )
-from aegis_gateway.entrypoints.data_plane.refusals import led_away
+from aegis_gateway.entrypoints.data_plane.refusals import led_away, withheld
 from aegis_gateway.entrypoints.data_plane.wire import JSON
 
 READ_OFF_S = 0.5
@@ -69,7 +71,9 @@ class ModelDoor:
         await self._calls.identify(key)
         request = dialect.parse(address, await read_body(scope, protocol))
         decided = await self._calls.decide(
-            key, lambda view, model: describe(view, dialect, request, model), call_context(scope)
+            key,
+            lambda view, model, redactions: describe(view, dialect, request, model, redactions),
+            call_context(scope),
         )
         if not decided.allows:
             send_refusal(protocol, decided, self.errors)
@@ -102,6 +106,13 @@ class ModelDoor:
     async def _answer(
         self, protocol: HttpProtocol, decided: Decided[ModelCall], answer: UpstreamAnswer
     ) -> None:
+        why_not = None
+        shown = answer
+        if decided.answer:
+            try:
+                shown, decided = redacted_answer(answer, decided, self._dialect.content)
+            except NotRedactable as fault:
+                why_not = str(fault)
         if answer.status != 200:
             moved = await settle_error(self._calls, decided, answer.status, answer.body)
         elif self._dialect.is_free:
@@ -113,7 +124,10 @@ class ModelDoor:
         if leads_away(decided, answer.status):
             send_error(protocol, led_away(ours, self.errors))
             return
-        protocol.response_bytes(answer.status, returned_headers(answer.headers, ours), answer.body)
+        if why_not is not None:
+            send_error(protocol, withheld(why_not, ours, self.errors))
+            return
+        protocol.response_bytes(shown.status, returned_headers(shown.headers, ours), shown.body)
 
     async def _stream(
         self, protocol: HttpProtocol, decided: Decided[ModelCall], answer: UpstreamStream
@@ -122,30 +136,32 @@ class ModelDoor:
         if answer.status != 200:
             await self._answer(protocol, decided, await answer.rest())
             return
-        headers = returned_headers(
-            answer.headers, decision_headers(decided) + settlement_headers(decided, None)
-        )
+        shown = ShownStream(answer.headers, decided, self._dialect)
+        ours = decision_headers(decided) + settlement_headers(decided, None)
+        headers = returned_headers(shown.headers(answer.headers), ours)
         caller = Caller(protocol.response_stream(answer.status, headers))
         watch = self._dialect.watch(decided.described.request)
         why = "the upstream's stream ended before its end"
         try:
-            await _pass_on(answer, caller, watch)
+            await _pass_on(answer, caller, watch, shown)
             watch.end()
         except TimeoutError:
-            await settle_high(self._calls, decided, _LEFT)
+            await settle_high(self._calls, shown.told(decided), _LEFT)
             return
         except (UpstreamFault, ValueError) as fault:
             why = str(fault)
         if not watch.is_done:
-            await settle_broken(self._calls, decided, watch.usage, why)
+            await caller.send(shown.end(b""))
+            await settle_broken(self._calls, shown.told(decided), watch.usage, why)
             await caller.send(self.errors.event(502, "upstream_failed", why))
             return
         await _read_off(answer)
-        await settle_usage(self._calls, decided, watch.usage, "the stream has no usage")
-        await caller.finish(watch.last)
+        last = shown.end(watch.last)
+        await settle_usage(self._calls, shown.told(decided), watch.usage, "the stream has no usage")
+        await caller.finish(last)
 
 
-async def _pass_on(answer: UpstreamStream, caller: Caller, watch: StreamWatch) -> None:
+async def _pass_on(answer: UpstreamStream, caller: Caller, watch: StreamWatch, shown: ShownStream) -> None:
     """Pass pieces on until the stream's end, or read on for the bill's sake once the caller has left.
 
     Raises:
@@ -154,17 +170,17 @@ async def _pass_on(answer: UpstreamStream, caller: Caller, watch: StreamWatch) -
         ValueError: an event is longer than any may be.
     """
     while not watch.is_done and (piece := await answer.next_piece()) is not None:
-        await caller.send(watch.feed(piece))
+        await caller.send(shown.feed(watch.feed(piece)))
         if not caller.is_there:
             async with asyncio.timeout(DRAIN_S):
-                await _drain(answer, watch)
+                await _drain(answer, watch, shown)
             return
 
 
-async def _drain(answer: UpstreamStream, watch: StreamWatch) -> None:
+async def _drain(answer: UpstreamStream, watch: StreamWatch, shown: ShownStream) -> None:
     size = 0
     while not watch.is_done and (piece := await answer.next_piece()) is not None:
-        watch.feed(piece)
+        shown.feed(watch.feed(piece))
         size += len(piece)
         if size > DRAIN_BYTES_MAX:
             raise TimeoutError

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from aegis_gateway.domain.errors import CallError
 from aegis_gateway.domain.price import Usage
 from aegis_gateway.domain.quote import ModelShape
@@ -11,13 +14,17 @@ from aegis_gateway.entrypoints.data_plane.models.body import read_body_json
 from aegis_gateway.entrypoints.data_plane.models.chat import chat_usage
 from aegis_gateway.entrypoints.data_plane.models.dialect import (
     EMBED,
+    STRUCTURAL,
     Address,
+    Channel,
     ModelRequest,
+    StreamedText,
     StreamWatch,
     azure_url,
     with_model,
 )
 from aegis_gateway.entrypoints.data_plane.models.reading import model_name, parsed_object
+from aegis_gateway.entrypoints.data_plane.redacting import Content
 
 
 class EmbeddingsDialect:
@@ -28,6 +35,7 @@ class EmbeddingsDialect:
     kinds: tuple[ConnectorKind, ...] = ("openai", "azure")
     errors = OPENAI
     is_free = False
+    content = Content(structural=STRUCTURAL | {"embedding", "encoding_format"})
 
     def parse(self, address: Address, raw: bytes) -> ModelRequest:
         """Read a request. A token given as a number takes a byte at least, so bytes bound those too."""
@@ -65,6 +73,14 @@ class EmbeddingsDialect:
     def watch(self, request: ModelRequest) -> StreamWatch:
         """Embeddings are not streamed."""
         raise AssertionError("no request for embeddings asks for a stream")
+
+    def streamed(self, event: dict[str, Any]) -> Iterable[StreamedText]:
+        """Nor is any part of them."""
+        return ()
+
+    def ended(self, event: dict[str, Any]) -> Iterable[Channel]:
+        """So nothing ends."""
+        return ()
 
 
 def _first_odd(given: list[object]) -> str | None:

@@ -20,8 +20,11 @@ from aegis_gateway.entrypoints.data_plane.models.body import read_body_json
 from aegis_gateway.entrypoints.data_plane.models.dialect import (
     CHAT,
     COUNT_TOKENS,
+    STRUCTURAL,
     Address,
+    Channel,
     ModelRequest,
+    StreamedText,
     StreamWatch,
 )
 from aegis_gateway.entrypoints.data_plane.models.reading import (
@@ -37,6 +40,7 @@ from aegis_gateway.entrypoints.data_plane.models.reading import (
     usage_of,
 )
 from aegis_gateway.entrypoints.data_plane.models.streams import EventWatch, Passing
+from aegis_gateway.entrypoints.data_plane.redacting import Content
 
 _CONFIG, _LIMIT, _CHOICES = "generationConfig", "maxOutputTokens", "candidateCount"
 _OWN_TOOLS = ("functionDeclarations", "computerUse")
@@ -62,6 +66,23 @@ _MEDIA: dict[str, Kind] = {"audio": "input_audio", "image": "input_image", "vide
 _UNDERSCORE = re.compile(r"_([a-z])")
 
 
+CONTENT = Content(
+    structural=STRUCTURAL
+    | {
+        "mimeType",
+        "mime_type",
+        "thoughtSignature",
+        "thought_signature",
+        "finishReason",
+        "modelVersion",
+        "responseId",
+    },
+    schemas=frozenset(("tools", "toolConfig", "tool_config", _CONFIG, "generation_config", "safetySettings")),
+    opaque=frozenset(("args", "response")),
+    unreadable_objects=frozenset(("inlineData", "inline_data", "fileData", "file_data", "logprobsResult")),
+)
+
+
 class GeminiDialect:
     """`POST /v1beta/models/{model}:generateContent`, and streamed as server-sent events or as a JSON array."""
 
@@ -70,6 +91,7 @@ class GeminiDialect:
     kinds: tuple[ConnectorKind, ...] = ("gemini",)
     errors = GEMINI
     is_free = False
+    content = CONTENT
 
     def __init__(self, verb: str) -> None:
         """Speak for one verb: `generateContent`, `streamGenerateContent`."""
@@ -148,6 +170,22 @@ class GeminiDialect:
     def watch(self, request: ModelRequest) -> StreamWatch:
         """What reads a stream."""
         return GeminiWatch()
+
+    def streamed(self, event: dict[str, Any]) -> Iterator[StreamedText]:
+        """The texts of each candidate's parts, what it thinks apart from what it says."""
+        for candidate in _candidates(event):
+            content = candidate.get("content")
+            parts = content.get("parts") if isinstance(content, dict) else None
+            for part in parts if isinstance(parts, list) else ():
+                if isinstance(part, dict) and isinstance(part.get("text"), str):
+                    channel = (candidate.get("index", 0), "thought" if part.get("thought") else "text")
+                    yield StreamedText(channel, part, "text")
+
+    def ended(self, event: dict[str, Any]) -> Iterator[Channel]:
+        """A candidate ends where it says why."""
+        for candidate in _candidates(event):
+            if candidate.get("finishReason"):
+                yield (candidate.get("index", 0),)
 
 
 class CountTokensDialect(GeminiDialect):

@@ -5,7 +5,7 @@ A stream tells usage twice: what the prompt came to at its start, and cumulative
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aegis_gateway.domain.errors import CallError
@@ -17,8 +17,11 @@ from aegis_gateway.entrypoints.data_plane.models.body import read_body_json
 from aegis_gateway.entrypoints.data_plane.models.dialect import (
     CHAT,
     COUNT_TOKENS,
+    STRUCTURAL,
     Address,
+    Channel,
     ModelRequest,
+    StreamedText,
     StreamWatch,
     with_model_and_limit,
 )
@@ -35,6 +38,7 @@ from aegis_gateway.entrypoints.data_plane.models.reading import (
     usage_of,
 )
 from aegis_gateway.entrypoints.data_plane.models.streams import EventWatch, Passing
+from aegis_gateway.entrypoints.data_plane.redacting import Content
 
 TOOLS_PROMPT_TOKENS = 1_024
 """Where a request has tools the provider adds a prompt of its own, of at most some hundred tokens, and bills it."""
@@ -53,12 +57,21 @@ _TEXT_BLOCKS = (
     "search_result",
 )
 _ELSEWHERE = ("container", "context_management")
+_STREAMED = ("text", "thinking", "partial_json")
 _PLAIN = {
     "service_tier": (None, "auto", "standard_only"),
     "speed": (None, "standard"),
     "inference_geo": (None, "global"),
 }
 """Settings with other prices, and the values at which the plain ones hold."""
+
+
+CONTENT = Content(
+    structural=STRUCTURAL,
+    schemas=frozenset(("tools", "tool_choice", "output_format", "output_config")),
+    opaque=frozenset(("input", "metadata")),
+    unreadable_objects=frozenset(("source",)),
+)
 
 
 class MessagesDialect:
@@ -69,6 +82,7 @@ class MessagesDialect:
     kinds: tuple[ConnectorKind, ...] = ("anthropic",)
     errors = ANTHROPIC
     is_free = False
+    content = CONTENT
     path = "messages"
 
     def parse(self, address: Address, raw: bytes) -> ModelRequest:
@@ -122,6 +136,23 @@ class MessagesDialect:
     def watch(self, request: ModelRequest) -> StreamWatch:
         """What reads a stream."""
         return MessagesWatch()
+
+    def streamed(self, event: dict[str, Any]) -> Iterator[StreamedText]:
+        """The texts of a block: what it begins with, and its deltas."""
+        block = event.get("delta" if event.get("type") == "content_block_delta" else "content_block")
+        if not isinstance(block, dict):
+            return
+        for name, value in block.items():
+            if isinstance(value, str) and name in _STREAMED:
+                yield StreamedText((event.get("index", 0), name), block, name, is_json=name == "partial_json")
+
+    def ended(self, event: dict[str, Any]) -> Iterator[Channel]:
+        """A block ends where that is said; all do with the message."""
+        match event.get("type"):
+            case "content_block_stop":
+                yield (event.get("index", 0),)
+            case "message_delta" | "message_stop":
+                yield ()
 
 
 class CountTokensDialect(MessagesDialect):

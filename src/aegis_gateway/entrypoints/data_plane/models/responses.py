@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aegis_gateway.domain.errors import CallError
@@ -14,8 +14,11 @@ from aegis_gateway.entrypoints.data_plane.models.body import read_body_json
 from aegis_gateway.entrypoints.data_plane.models.chat import PLAIN_TIERS
 from aegis_gateway.entrypoints.data_plane.models.dialect import (
     CHAT,
+    STRUCTURAL,
     Address,
+    Channel,
     ModelRequest,
+    StreamedText,
     StreamWatch,
     with_model_and_limit,
 )
@@ -32,6 +35,7 @@ from aegis_gateway.entrypoints.data_plane.models.reading import (
     usage_of,
 )
 from aegis_gateway.entrypoints.data_plane.models.streams import EventWatch, Passing
+from aegis_gateway.entrypoints.data_plane.redacting import Content
 
 _LIMIT = "max_output_tokens"
 _TOOL_CALLS_MAX = 1_000
@@ -56,6 +60,16 @@ _ELSEWHERE = ("previous_response_id", "conversation", "prompt")
 TERMINAL = ("response.completed", "response.incomplete", "response.failed")
 
 
+CONTENT = Content(
+    structural=STRUCTURAL,
+    schemas=frozenset(("tools", "tool_choice", "format")),
+    opaque=frozenset(("metadata",)),
+    typed=frozenset(("arguments",)),
+    unreadable=frozenset(("image_url", "file_data", "file_id", "file_url", "result", "partial_image_b64")),
+    unreadable_objects=frozenset(("input_audio", "logprobs")),
+)
+
+
 class ResponsesDialect:
     """`POST /v1/responses`."""
 
@@ -64,6 +78,7 @@ class ResponsesDialect:
     kinds: tuple[ConnectorKind, ...] = ("openai", "azure")
     errors = OPENAI
     is_free = False
+    content = CONTENT
 
     def parse(self, address: Address, raw: bytes) -> ModelRequest:
         """Read a request."""
@@ -131,6 +146,24 @@ class ResponsesDialect:
     def watch(self, request: ModelRequest) -> StreamWatch:
         """What reads a stream."""
         return ResponsesWatch()
+
+    def streamed(self, event: dict[str, Any]) -> Iterator[StreamedText]:
+        """The delta of an event that has one."""
+        kind, _, is_delta = str(event.get("type")).rpartition(".")
+        if is_delta == "delta" and isinstance(event.get("delta"), str):
+            yield StreamedText(_channel(kind, event), event, "delta", is_json="arguments" in kind)
+
+    def ended(self, event: dict[str, Any]) -> Iterator[Channel]:
+        """A text ends where that is said; all do with the response."""
+        kind, _, is_done = str(event.get("type")).rpartition(".")
+        if is_done == "done":
+            yield _channel(kind, event)
+        elif event.get("type") in TERMINAL:
+            yield ()
+
+
+def _channel(kind: str, event: dict[str, Any]) -> Channel:
+    return (kind, *(event.get(name, 0) for name in ("output_index", "content_index", "summary_index")))
 
 
 class ResponsesWatch(EventWatch):
