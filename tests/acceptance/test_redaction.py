@@ -13,8 +13,10 @@ import openai
 import pytest
 from anthropic import Anthropic
 from openai import OpenAI
+from typer.testing import CliRunner
 
 from aegis_gateway.demo.upstream.process import UpstreamProcess
+from aegis_gateway.entrypoints.cli.main import build
 from tests.gateways import (
     PAYMENTS,
     PERMIT_ALL,
@@ -181,6 +183,8 @@ def test_arguments_are_redacted_before_anything_else_sees_them() -> None:
             "summary"
         ]
         assert re.fullmatch(r"for \[SSN:[0-9a-f]{12}\]", shown["reference"])
+        again = replayed(gateway)
+        assert ([], []) == (again["changes"], again["in_force"]["differs"])
         for canary in (SSN, EMAIL, "zz-9"):
             found = [path for path in Path(gateway.settings.store.removeprefix("sqlite:")).parent.rglob("*")
                      if path.is_file() and canary.encode() in path.read_bytes()]  # fmt: skip
@@ -198,6 +202,15 @@ def test_a_refused_calls_record_is_redacted_too(upstream: UpstreamProcess) -> No
         assert 403 == ask(gateway, "POST", "/connect/api/v1/payments", body).status
         decision = [entry for entry in gateway.entries() if entry["type"] == "decision"][-1]
         assert decision["arguments"]["summary"]["reference"].startswith("[SSN:")
+
+
+def replayed(gateway: Gateway, *arguments: str) -> dict[str, Any]:
+    """What `aegis replay` says of the one tenant."""
+    command = ["replay", *arguments, "--json", "--store", gateway.settings.store]
+    result = CliRunner().invoke(build(), command)
+    assert 0 == result.exit_code, result.output
+    (report,) = json.loads(result.output)["tenants"]
+    return dict(report)
 
 
 def _events(*events: dict[str, Any] | str) -> bytes:
@@ -385,7 +398,9 @@ def test_one_side_alone(upstream: UpstreamProcess) -> None:
         assert SSN in said
 
 
-def test_redactions_in_shadow_are_noted_where_they_would_find_something(upstream: UpstreamProcess) -> None:
+def test_redactions_in_shadow_are_noted_where_they_would_find_something(
+    upstream: UpstreamProcess, tmp_path: Path
+) -> None:
     """In arguments with the decision, in answers with the settlement; what would find nothing is not noted."""
     policies = PERMIT_ALL + REDACT % ' @mode("shadow")'
     with Gateway(configuration(upstream.base_url, policies=policies)) as gateway:
@@ -404,3 +419,8 @@ def test_redactions_in_shadow_are_noted_where_they_would_find_something(upstream
         assert [("decision", "redact", "1 ssn"), leaked, leaked] == found
         rows = gateway.query("select rule, would from shadow_finding")
         assert [("no-phi", "redact")] * 3 == [(row["rule"], row["would"]) for row in rows]
+        enforced = configuration(upstream.base_url, policies=PERMIT_ALL + REDACT % "")
+        for name, text in enforced.items():
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text(text)
+        assert [] == replayed(gateway, str(tmp_path))["changes"]
