@@ -92,9 +92,10 @@ def files(upstream: UpstreamProcess) -> Files:
 
 
 @pytest.fixture
-def place(files: Files, tmp_path: Path) -> Iterator[Place]:
-    """A gateway on the first version, and a directory that says the same."""
-    with Gateway(files, workers=2) as gateway:
+def place(files: Files, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Place]:
+    """A gateway on the first version, and a directory that says the same; on PostgreSQL where a test asks for it."""
+    store = request.getfixturevalue("postgres_url") if hasattr(request, "param") else None
+    with Gateway(files, workers=2, store=store) as gateway:
         yield Place(gateway, files, tmp_path / "conf")
 
 
@@ -121,6 +122,11 @@ def test_a_canary_by_name(place: Place, files: Files) -> None:
     assert (10, 10, 0, 0) == (other["agents"], other["calls"], other["refused"], other["errors"])
     assert other["cost_nano_usd"] == place.gateway.charged() > 0
     assert "100.00%" in place.aegis("canary").output
+    listed = json.loads(place.aegis("versions", "--json").stdout)["versions"]
+    assert [(2, False, True), (1, True, False)] == [
+        (each["version"], each["in_force"], each["is_canary"]) for each in listed
+    ]
+    assert "is a canary that is under way" in place.apply(code=1).output
     assert {"config_version": 1, "canary_version": 2} == {
         name: value
         for name, value in ask(place.gateway, "GET", "/readyz", key=None).json.items()
@@ -212,6 +218,22 @@ def newest(place: Place) -> dict[str, Any]:
     """The newest version."""
     found: dict[str, Any] = json.loads(place.aegis("versions", "--json").stdout)["versions"][0]
     return found
+
+
+@pytest.mark.xdist_group("postgres")
+@pytest.mark.parametrize("place", ["postgres"], indirect=True)
+def test_on_postgres(place: Place, files: Files) -> None:
+    """A canary, its figures, and its end by itself."""
+    place.write(watched(files))
+    place.apply()
+    place.write(watched(denying(files)))
+    place.apply("--canary", "50%")
+    statuses = Counter(place.statuses().values())
+    trial, other = json.loads(place.aegis("canary", "--json").stdout)["sides"]
+    assert (statuses[403], statuses[200]) == (trial["refused"], other["calls"])
+    assert place.gateway.charged() == other["cost_nano_usd"]
+    until(lambda: bool(chats(place, "hello", 24)) and newest(place)["version"] == 4, "it is not taken back")
+    assert {200} == set(place.statuses().values())
 
 
 @pytest.mark.parametrize("how", [(), ("--agents", "bot-1,bot-2")], ids=["for all", "as a canary"])

@@ -9,6 +9,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from aegis_gateway.configuration.rules import Rule
+from aegis_gateway.domain.config_version import Watch
+from aegis_gateway.domain.duration import duration_text
 from aegis_gateway.domain.moment import OFFICE, BusinessHours
 from aegis_gateway.domain.money import NANO_PER_USD, UnitPrice, usd_text
 from aegis_gateway.domain.price import CALL_KINDS, ModelPrice, ToolPrice
@@ -29,19 +31,13 @@ from aegis_gateway.domain.registry import (
     Registry,
     Team,
 )
+from aegis_gateway.domain.watch import percent
 from aegis_gateway.domain.window import CALENDAR_YEAR, Window
 
 Fields = dict[str, str]
 
 _NANOS = 1_000_000_000
 _MILLION = 1_000_000
-_UNITS_NS = (
-    ("d", 86_400_000_000_000),
-    ("h", 3_600_000_000_000),
-    ("m", 60_000_000_000),
-    ("s", 1_000_000_000),
-    ("ms", 1_000_000),
-)
 
 
 def describe(registry: Registry | None) -> dict[str, Fields]:
@@ -87,6 +83,20 @@ def _proxy(proxy: Proxy) -> str:
 def _business_hours(hours: BusinessHours) -> str:
     weekdays = ", ".join(map(str, hours.weekdays))
     return f"{hours.from_hour} to {hours.to_hour} on [{weekdays}]"
+
+
+def describe_watch(watch: Watch | None) -> dict[str, Fields]:
+    """When a version is taken back by itself, as people write it."""
+    if watch is None:
+        return {}
+    shares = {"refusals up by": watch.refusals_up_by, "errors up by": watch.errors_up_by}
+    return {
+        "roll back when": {
+            **{name: percent(share) for name, share in shares.items() if share is not None},
+            "of at least": f"{watch.of_at_least:,} calls",
+            "within": duration_text(watch.within_ns),
+        }
+    }
 
 
 def describe_rules(rules: Iterable[Rule]) -> dict[str, Fields]:
@@ -236,7 +246,7 @@ def _budget(budget: Budget, registry: Registry) -> Fields:
         "kind": "hard" if budget.hard else "soft",
         "match": _match(budget.match),
         "per": ", ".join(budget.per),
-        "length": _duration(budget.length_ns) if budget.length_ns else "",
+        "length": duration_text(budget.length_ns) if budget.length_ns else "",
         "year starts": ""
         if budget.year_starts == CALENDAR_YEAR
         else "{:02}-{:02}".format(*budget.year_starts),
@@ -249,10 +259,10 @@ def _budget(budget: Budget, registry: Registry) -> Fields:
 
 def _rate(rate: Rate) -> Fields:
     return {
-        "limit": f"{rate.limit} every {_duration(rate.period_ns)}",
+        "limit": f"{rate.limit} every {duration_text(rate.period_ns)}",
         "burst": str(rate.burst),
         "of": "runs" if rate.of_runs else "",
-        "delay": _duration(rate.delay_ns) if rate.delay_ns else "",
+        "delay": duration_text(rate.delay_ns) if rate.delay_ns else "",
         "mode": "" if rate.mode == "enforce" else rate.mode,
         "match": _match(rate.match),
         "per": ", ".join(rate.per),
@@ -272,13 +282,6 @@ def _dollars(price: UnitPrice, units: int) -> str:
     text = f"{dollars.normalize():f}"
     whole, _, decimals = text.partition(".")
     return f"${whole}.{decimals.ljust(2, '0')}"
-
-
-def _duration(nanoseconds: int) -> str:
-    for unit, size in _UNITS_NS:
-        if nanoseconds % size == 0:
-            return f"{nanoseconds // size}{unit}"
-    return f"{nanoseconds}ns"
 
 
 def _days(window: Window, zone: str) -> str:

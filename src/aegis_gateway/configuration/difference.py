@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from aegis_gateway.configuration.describe import Fields, describe, describe_rules
+from aegis_gateway.configuration.describe import Fields, describe, describe_rules, describe_watch
 from aegis_gateway.configuration.load import Configuration
 from aegis_gateway.domain.registry import Budget, Registry
 from aegis_gateway.domain.seed import are_told_apart_otherwise
@@ -49,7 +49,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 def difference(old: Configuration | None, new: Configuration) -> list[Change]:
     """What would change, tenant by tenant, in the order of the file."""
     before = old.registries if old is not None else {}
-    changes = list(_compare_policies(old, new))
+    watch = describe_watch(old.watch if old is not None else None), describe_watch(new.watch)
+    changes = [*_compare(None, *watch), *_compare_policies(old, new)]
     for tenant in sorted(before.keys() | new.registries.keys()):
         changes += _compare(tenant, _described(old, tenant), _described(new, tenant))
     return changes
@@ -162,7 +163,7 @@ def _is_in_the_clear(base_url: str) -> bool:
         return True
 
 
-def _compare(tenant: str, old: Mapping[str, Fields], new: Mapping[str, Fields]) -> Iterator[Change]:
+def _compare(tenant: str | None, old: Mapping[str, Fields], new: Mapping[str, Fields]) -> Iterator[Change]:
     for what in [*new, *(what for what in old if what not in new)]:
         before, after = old.get(what), new.get(what)
         fields = tuple(_compare_fields(before or {}, after or {}))

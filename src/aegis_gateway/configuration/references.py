@@ -25,17 +25,18 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     team_cost_centres: dict[str, object]
 
 
-def reference(kind: str) -> Callable[[object, ValidationInfo], str]:
-    """The id of something that this tenant's file defines."""
+def reference(kind: str, called: str | None = None) -> Callable[[object, ValidationInfo], str]:
+    """The id of something that this tenant's file defines; `called` is what people call it, if otherwise."""
+    noun = called or kind
 
     def check(value: object, info: ValidationInfo) -> str:
         known = _known(info)
         names = known.names[kind]
         if not isinstance(value, str):
-            unfit(f"is {shown(value)}; write the id of one {kind}")
+            unfit(f"is {shown(value)}; write the id of one {noun}")
         if value not in names:
             there = f"{known.tenant} has {listed(sorted(names))}" if names else f"{known.tenant} has none yet"
-            unfit(f"is {shown(value)}, and there is no such {kind}; {instead(value, names, there)}")
+            unfit(f"is {shown(value)}, and there is no such {noun}; {instead(value, names, there)}")
         return value
 
     return check

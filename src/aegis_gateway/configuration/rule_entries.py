@@ -49,8 +49,8 @@ def _some(check: Callable[..., str], *, with_context: bool = False) -> Callable[
     return one_or_more
 
 
-def _reference(kind: str) -> Callable[..., tuple[str, ...]]:
-    return _some(references.reference(kind), with_context=True)
+def _reference(kind: str, called: str | None = None) -> Callable[..., tuple[str, ...]]:
+    return _some(references.reference(kind, called), with_context=True)
 
 
 def _duration_text(value: object) -> str:
@@ -80,7 +80,7 @@ class WhoEntry(Entry):
 class WhatEntry(Entry):
     """Which calls a rule is about: all that is named must agree; of a list, one."""
 
-    tool: Annotated[tuple[str, ...], PlainValidator(_reference("action"))] = ()
+    tool: Annotated[tuple[str, ...], PlainValidator(_reference("action", "tool"))] = ()
     connector: Annotated[tuple[str, ...], PlainValidator(_reference("connector"))] = ()
     model: Annotated[tuple[str, ...], PlainValidator(_reference("model"))] = ()
     region: Texts = ()

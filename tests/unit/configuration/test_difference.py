@@ -23,6 +23,11 @@ def test_nothing_changed() -> None:
     ("right", "other", "expected"),
     [
         ("limit: 20.00", "limit: 25.00", "changed budget lending-day: limit $20.00 → $25.00"),
+        (
+            "version: 1",
+            "version: 1\nchanges: {roll_back_when: {refusals_up_by: 5%, within: 1h}}",
+            "added roll back when: refusals up by 5.00%, of at least 200 calls, within 1h",
+        ),
         ("limit: 500", "limit: 750", "changed budget loan-day: limit 500 rows → 750 rows"),
         (
             "period: daily\n        kind: hard",

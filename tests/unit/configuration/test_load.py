@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from aegis_gateway.configuration.load import PolicyFile, load
 from aegis_gateway.configuration.prices import NoPrices
+from aegis_gateway.domain.config_version import Watch
 from aegis_gateway.domain.errors import ConfigurationError, Problem
 from aegis_gateway.domain.money import UnitPrice
 from aegis_gateway.domain.price import ModelPrice, Tier, ToolPrice
@@ -130,6 +131,25 @@ def test_a_longer_one_off_keeps_its_balance() -> None:
     longer = northbank(("to: 2026-12-31", "to: 2027-01-31")).budgets["pilot"].once
     assert longer is not None
     assert "once-2026-10-01" == longer.label
+
+
+def test_when_a_version_is_taken_back() -> None:
+    """Shares are ten-thousandths of calls; nothing is watched unless it is said."""
+    changes = (
+        "changes: {roll_back_when: {refusals_up_by: 5%, errors_up_by: 0.25%, of_at_least: 10, within: 1m}}"
+    )
+    expected = Watch(refusals_up_by=500, errors_up_by=25, of_at_least=10, within_ns=60 * DOLLAR)
+    assert expected == loaded(written(("version: 1", f"version: 1\n{changes}"))).watch
+    assert loaded().watch is None
+
+
+@pytest.mark.parametrize("share", ["5", "0%", "101%", "0.001%", "five", "-1%"])
+def test_no_share(share: str) -> None:
+    """A share is written in percent, above nothing and at most all."""
+    changed = written(("version: 1", f"version: 1\nchanges: {{roll_back_when: {{errors_up_by: {share}}}}}"))
+    (words,) = told({"aegis.yaml": changed})
+    assert "changes.roll_back_when.errors_up_by" in words
+    assert "write a share above 0% and up to 100%" in words
 
 
 def test_match_has_a_fixed_order() -> None:

@@ -148,7 +148,7 @@ def test_an_effect(effect: str, expected: str) -> None:
         (("who: {tem: lending}", "effect: deny"), "1: it.who has no setting `tem`; did you mean `team`?"),
         (
             ("what: {tool: chta}", "effect: deny"),
-            "1: it.what.tool is `chta`, and there is no such action; did",
+            "1: it.what.tool is `chta`, and there is no such tool; did",
         ),
         (
             ("what: {region: uk}", "effect: deny"),

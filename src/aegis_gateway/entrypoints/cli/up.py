@@ -55,7 +55,11 @@ def up(
     settings = settings_for(store, **{name: str(value) for name, value in given.items() if value is not None})
     _check_port(settings)
     with opened(store, writable=True) as session:
-        if directory is not None:
+        if session.state.canary is not None:
+            session.verify()
+            if directory is not None:
+                say(f"canary {session.state.canary.version} is under way, so `{directory}` is not applied")
+        elif directory is not None:
             _apply(session, directory)
         elif session.state.config is None:
             say("no configuration is in force yet, so every call is refused; `aegis apply DIR` applies one")

@@ -51,8 +51,9 @@ def versions(
         return
     with opened(store) as session:
         found = session.reports.versions(limit=limit)
+        states = _states(session)
     if as_json:
-        print_json({"versions": [_record(each, found[0]) for each in found]})
+        print_json({"versions": [_record(each, states) for each in found]})
         return
     if not found:
         say(NOTHING_IN_FORCE)
@@ -69,7 +70,7 @@ def versions(
         Row(
             cells=(
                 Text(str(each.version), style=STRONG),
-                Text("in force", style=GOOD) if each is found[0] else "",
+                Text(states.get(each.version, ""), style=GOOD),
                 utc(each.applied_ns),
                 each.applied_by,
                 each.digest[:_DIGEST_SHOWN],
@@ -152,18 +153,19 @@ def rollback(
         found = _plan(session, target)
         if not as_json:
             show_plan(found)
-        if found.is_new and not yes:
+        leaves = session.state.canary
+        if (found.is_new or leaves is not None) and not yes:
             ask(f"go back to configuration {target.version}?", "--yes goes back without a question")
         applied = put_in_force(
             session,
             found,
             note,
             target.version,
-            ends=session.state.canary.version if session.state.canary is not None else None,
+            ends=leaves.version if leaves is not None else None,
         )
     if as_json:
         print_json({**plan_record(found), "version": applied.version, "back_to": target.version})
-    elif found.is_new:
+    elif found.is_new or leaves is not None:
         say("")
         say(
             Text(
@@ -208,10 +210,17 @@ def _plan(session: Session, target: ConfigVersion) -> Plan:
         return bare
 
 
-def _record(each: ConfigVersion, newest: ConfigVersion) -> dict[str, object]:
+def _states(session: Session) -> dict[int, str]:
+    """What decides, by version."""
+    named = ((session.state.config, "in force"), (session.state.canary, "canary"))
+    return {version.version: words for version, words in named if version is not None}
+
+
+def _record(each: ConfigVersion, states: dict[int, str]) -> dict[str, object]:
     return {
         "version": each.version,
-        "in_force": each is newest,
+        "in_force": states.get(each.version) == "in force",
+        "is_canary": states.get(each.version) == "canary",
         "applied_by": each.applied_by,
         "applied": utc(each.applied_ns),
         "files_sha256": each.digest,
