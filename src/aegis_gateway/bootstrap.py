@@ -343,10 +343,9 @@ class DirectoryLoader:
         canary: ConfigVersion | None,
     ) -> TenantView | None:
         """The view that an agent's calls are decided under."""
-        chosen = canary is not None and canary.canary is not None
-        if chosen and canary.canary.includes(tenant, agent, self._pepper):  # type: ignore[union-attr]  # just checked
-            return ahead.get(tenant)
-        return views.get(tenant)
+        trial = canary.canary if canary is not None else None
+        is_ahead = trial is not None and trial.includes(tenant, agent, self._pepper)
+        return (ahead if is_ahead else views).get(tenant)
 
 
 def tenant_view(loaded: Configuration, state: StoredState, tenant: str, key: bytes) -> TenantView:

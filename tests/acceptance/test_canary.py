@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from aegis_gateway.adapters.reports import Reports
+from aegis_gateway.application.watching import Watching
 from aegis_gateway.demo.upstream.process import UpstreamProcess
 from aegis_gateway.entrypoints.cli.main import build
 from tests.gateways import (
@@ -263,9 +265,6 @@ def test_a_version_that_refuses(place: Place, files: Files, how: tuple[str, ...]
     # Now it fails all the more, and stays all the same.
     assert Counter({500: 30}) == chats(place, FAILING, 30)
     with place.gateway.store() as store:
-        from aegis_gateway.adapters.reports import Reports
-        from aegis_gateway.application.watching import Watching
-
         watching = Watching(store, Reports(store.query), lambda: pytest.fail("it would be taken back again"))
         assert watching.look(store.clock_ns()) is None
     assert 4 == newest(place)["version"]
@@ -278,6 +277,19 @@ def test_a_version_whose_calls_fail(place: Place, files: Files) -> None:
     assert Counter({500: 24}) == chats(place, FAILING, 24)
     until(lambda: newest(place)["version"] == 3, "the version is not taken back")
     assert (1, "errors") == _taken_back(place)
+
+
+def test_a_version_that_stays(place: Place, files: Files) -> None:
+    """What is refused on purpose is not permitted again by itself."""
+    place.write(watched(files))
+    place.apply()
+    assert Counter({200: 24}) == chats(place, "hello", 24)
+    place.write(watched(denying(files)))
+    assert "taken back by itself" not in place.apply("--no-roll-back").output
+    assert Counter({403: 24}) == chats(place, "hello", 24)
+    with place.gateway.store() as store:
+        watching = Watching(store, Reports(store.query), lambda: pytest.fail("it would be taken back"))
+        assert watching.look(store.clock_ns()) is None
 
 
 def _taken_back(place: Place) -> tuple[int, str]:

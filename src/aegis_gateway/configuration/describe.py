@@ -31,7 +31,7 @@ from aegis_gateway.domain.registry import (
     Registry,
     Team,
 )
-from aegis_gateway.domain.watch import percent
+from aegis_gateway.domain.share import share_text
 from aegis_gateway.domain.window import CALENDAR_YEAR, Window
 
 Fields = dict[str, str]
@@ -92,7 +92,7 @@ def describe_watch(watch: Watch | None) -> dict[str, Fields]:
     shares = {"refusals up by": watch.refusals_up_by, "errors up by": watch.errors_up_by}
     return {
         "roll back when": {
-            **{name: percent(share) for name, share in shares.items() if share is not None},
+            **{name: share_text(found) for name, found in shares.items() if found is not None},
             "of at least": f"{watch.of_at_least:,} calls",
             "within": duration_text(watch.within_ns),
         }

@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from aegis_gateway.configuration.words import CONTROL, instead, shown, unfit
 from aegis_gateway.domain.duration import duration_ns
+from aegis_gateway.domain.share import share
 from aegis_gateway.domain.window import YearStart
 
 ID_CHARACTERS_MAX = 64
@@ -19,7 +20,6 @@ COUNT_MAX = 10**15
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _ARGUMENT_NAME = re.compile(r"(?!__)[A-Za-z_][A-Za-z0-9_]{0,63}")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,2})?)%")
 _MONTH_AND_DAY = re.compile(r"(\d\d)-(\d\d)")
 _YEARS = range(1970, 2200)
 _ZONES_OF_THE_MACHINE = ("localtime", "posixrules", "Factory")
@@ -139,11 +139,10 @@ def duration(value: object) -> int:
 
 def percent(value: object) -> int:
     """A share in percent with up to two decimals, written as `5%`; in ten-thousandths."""
-    match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
-    share = Decimal(match[1]) * 100 if match else Decimal(0)
-    if not 0 < share <= 10_000:
+    found = share(value) if isinstance(value, str) else None
+    if found is None:
         unfit(f"is {shown(value)}; write a share above 0% and up to 100%, as in 5% or 0.5%")
-    return int(share)
+    return found
 
 
 def month_and_day(value: object) -> YearStart:

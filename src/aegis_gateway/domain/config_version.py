@@ -11,11 +11,10 @@ import hmac
 
 import msgspec
 
+from aegis_gateway.domain.share import WHOLE
+
 _CONTEXT = b"aegis configuration v1\n"
 """Stands before what is signed, so that a signature of a version is none of anything else."""
-
-WHOLE = 10_000
-"""All agents, or all calls, as a share."""
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from aegis_gateway.domain.config_version import WHOLE, Watch
+from aegis_gateway.domain.config_version import Watch
+from aegis_gateway.domain.share import WHOLE, share_text
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +47,7 @@ class Jump(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         """`refusals went up from 0.50% to 12.00%`."""
-        return f"{self.of} went up from {percent(self.before)} to {percent(self.after)}"
+        return f"{self.of} went up from {share_text(self.before)} to {share_text(self.after)}"
 
 
 def jump(watch: Watch, tried: Side, other: Side) -> Jump | None:
@@ -60,8 +61,3 @@ def jump(watch: Watch, tried: Side, other: Side) -> Jump | None:
         if limit is not None and after - before > limit:
             return Jump(of=of, before=before, after=after)
     return None
-
-
-def percent(share: int) -> str:
-    """A share in ten-thousandths, in percent."""
-    return f"{share // 100}.{share % 100:02d}%"

@@ -9,9 +9,10 @@ import typer
 from rich.text import Text
 
 from aegis_gateway.application.watching import CALLS_LOOKED_AT_MAX
-from aegis_gateway.domain.config_version import WHOLE, Canary, ConfigVersion
+from aegis_gateway.domain.config_version import Canary, ConfigVersion
 from aegis_gateway.domain.errors import ConfigurationError
-from aegis_gateway.domain.watch import Side, percent
+from aegis_gateway.domain.share import share, share_text
+from aegis_gateway.domain.watch import Side
 from aegis_gateway.entrypoints.cli.configuration import NoteOption, Plan, put_in_force
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption
 from aegis_gateway.entrypoints.cli.output import STRONG, Column, Row, out, print_json, say, table, usd, utc
@@ -23,6 +24,8 @@ app = typer.Typer(
     invoke_without_command=True,
     rich_markup_mode="markdown",
 )
+
+_COLUMNS = ("agents", "calls", "refused", "of all", "errors", "of all", "cost", "a call")
 
 
 @app.callback()
@@ -62,7 +65,7 @@ def canary(context: typer.Context, store: StoreOption = None, as_json: JsonOptio
             STRONG,
         )
     )
-    columns = [Column(name=""), *(Column(name=f"{name}", right=True) for name in _COLUMNS)]
+    columns = [Column(name=""), *(Column(name=name, right=True) for name in _COLUMNS)]
     rows = []
     for words, version in (("canary", trial), ("in force", config)):
         side = sides.get(version.version, Side())
@@ -74,9 +77,9 @@ def canary(context: typer.Context, store: StoreOption = None, as_json: JsonOptio
                     f"{side.agents}",
                     f"{side.calls:,}",
                     f"{side.refused:,}",
-                    percent(side.refused_share),
+                    share_text(side.refused_share),
                     f"{side.errors:,}",
-                    percent(side.errors_share),
+                    share_text(side.errors_share),
                     usd(side.cost_nano_usd),
                     usd(each),
                 )
@@ -84,9 +87,6 @@ def canary(context: typer.Context, store: StoreOption = None, as_json: JsonOptio
         )
     console.print(table(columns, rows, console))
     say("`aegis canary promote` puts it in force for all, `aegis canary abort` for none")
-
-
-_COLUMNS = ("agents", "calls", "refused", "of all", "errors", "of calls", "cost", "a call")
 
 
 @app.command()
@@ -101,18 +101,12 @@ def abort(note: NoteOption = "", store: StoreOption = None, as_json: JsonOption 
     _end(store, note, as_json, promotes=False)
 
 
-def share(text: str | None) -> int | None:
-    """A share of agents, written as `10%`; in ten-thousandths."""
-    from pydantic_core import PydanticCustomError
-
-    from aegis_gateway.configuration.values import percent as written
-
-    if text is None:
-        return None
-    try:
-        return written(text)
-    except PydanticCustomError as fault:
-        raise typer.BadParameter(f"it {fault.message()}") from fault
+def share_given(text: str | None) -> int | None:
+    """A share of agents, as it was written on the command line."""
+    found = share(text) if text is not None else None
+    if text is not None and found is None:
+        raise typer.BadParameter(f"`{text}` is no share; write one above 0% and up to 100%, as in 10%")
+    return found
 
 
 def wanted(part: int | None, agents: str | None) -> Canary | None:
@@ -146,7 +140,8 @@ def _end(store: str | None, note: str, as_json: bool, *, promotes: bool) -> None
             warnings=(),
         )
         back_to = None if promotes else config.version
-        version = put_in_force(session, found, note, back_to, ends=trial.version)
+        stays = trial.watch is None  # what was tried with --no-roll-back is put in force with it
+        version = put_in_force(session, found, note, back_to, ends=trial.version, stays=stays)
     if as_json:
         print_json({"version": version.version, "ends_canary": trial.version, "back_to": back_to})
     else:
@@ -183,8 +178,4 @@ def _sides(session: Session, trial: ConfigVersion) -> dict[int, Side]:
 
 def _for(canary: Canary | None) -> str:
     assert canary is not None, "it is one"
-    return (
-        f"agents {', '.join(canary.agents)}"
-        if canary.agents
-        else f"{canary.share * 100 / WHOLE:g}% of agents"
-    )
+    return f"agents {', '.join(canary.agents)}" if canary.agents else f"{share_text(canary.share)} of agents"

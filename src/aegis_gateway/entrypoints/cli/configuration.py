@@ -136,6 +136,10 @@ def apply(
         str | None,
         typer.Option(metavar="ID,ID", help="Only for these agents, as a canary.", show_default=False),
     ] = None,
+    stays: Annotated[
+        bool,
+        typer.Option("--no-roll-back", help="What it refuses is meant: never take it back by itself."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Put a configuration in force: all of it as one version, or nothing.
@@ -145,9 +149,9 @@ def apply(
     As a canary it decides for some agents only, on the same balances, each side by its own limits. `aegis canary`
     compares the two; the same directory with a greater share widens it.
     """
-    from aegis_gateway.entrypoints.cli.canary import share, wanted
+    from aegis_gateway.entrypoints.cli.canary import share_given, wanted
 
-    trial = wanted(share(canary), agents)
+    trial = wanted(share_given(canary), agents)
     found = checked(directory)  # before a store is made for it
     refused_by_tests(found)
     with opened(store, writable=True) as session:
@@ -159,13 +163,15 @@ def apply(
                 f"apply {found.directory}?",
                 "`aegis plan` shows what would change, --yes applies it without a question",
             )
-        version = put_in_force(session, found, note, canary=trial)
+        version = put_in_force(session, found, note, canary=trial, stays=stays)
     if as_json:
         print_json({**plan_record(found), "version": version.version})
     elif found.is_new:
         say("")
         how = "is in force" if trial is None else "is a canary; `aegis canary` says how it fares"
         say(Text(f"configuration {version.version} {how}", style=STRONG))
+        if version.watch is not None:
+            say("it is taken back by itself if refusals or errors go up too far; --no-roll-back keeps it")
 
 
 def checked(directory: Path) -> Plan:
@@ -235,14 +241,18 @@ def put_in_force(
     *,
     canary: Canary | None = None,
     ends: int | None = None,
+    stays: bool = False,
 ) -> ConfigVersion:
-    """Apply a plan; one that changes nothing leaves the version as it is. `ends` is the canary that it ends."""
+    """Apply a plan; one that changes nothing leaves the version as it is.
+
+    `ends` is the canary that it ends; if it `stays` it is not taken back by itself.
+    """
     return session.administration().apply(
         found.files,
         found.new.registries,
         note=note,
         back_to=back_to,
-        watch=found.new.watch or session.watch,
+        watch=None if stays else found.new.watch or session.watch,
         canary=canary,
         ends=ends,
         seeding=session.seeding(found.new.registries),
