@@ -16,6 +16,7 @@ from typing import cast
 
 import msgspec
 
+from aegis_gateway.adapters.call_reader import CallReader
 from aegis_gateway.adapters.catalogue import CataloguePrices
 from aegis_gateway.adapters.cedar import CedarPolicies, CompiledPolicies, Files, PolicyCompiler
 from aegis_gateway.adapters.cedar_lint import lint as lint_policies
@@ -438,6 +439,11 @@ def calls(settings: Settings, ledger: LedgerClient) -> Calls:
 def named_calls(settings: Settings) -> StoredNamedCalls:
     """What is known of calls that their callers named."""
     return StoredNamedCalls(lambda: store(settings, read_only=True))
+
+
+def call_reader(settings: Settings) -> CallReader:
+    """What reads single calls."""
+    return CallReader(lambda: store(settings, read_only=True))
 
 
 def sealer(settings: Settings) -> AesSealer:

@@ -36,5 +36,5 @@ class AesSealer:
         """
         try:
             return self._cipher(tenant).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], about)
-        except InvalidTag as fault:
+        except (InvalidTag, ValueError) as fault:  # the latter where it is too short to be any
             raise StoreError("a kept answer cannot be opened; was the pepper changed?") from fault

@@ -382,7 +382,16 @@ class Calls:
         Raises:
             LedgerUnavailable: it is not on disk yet; until it is, the call stays at its maximum.
         """
-        return await self._moved(Settle(call=decided.call, tenant=decided.tenant, evidence=evidence))
+        return await self.settle_call(decided.tenant, decided.call, evidence)
+
+    async def settle_call(self, tenant: str, call: str, evidence: Evidence) -> Moved:
+        """The same, of a call that was decided earlier.
+
+        Raises:
+            LedgerUnavailable: it is not on disk yet; until it is, the call stays at its maximum.
+            IllegalTransition: it was settled at another cost before, or was never allowed.
+        """
+        return await self._moved(Settle(call=call, tenant=tenant, evidence=evidence))
 
     async def lose(self, decided: Decided[Described], reason: str) -> Moved:
         """Put a call in doubt that was sent and whose cost nobody knows; it stays at its maximum.

@@ -43,6 +43,7 @@ from aegis_gateway.domain.registry import (
     DIMENSIONS,
     ON_THE_FLY,
     TAG,
+    TOOL_KINDS,
     Agent,
     Budget,
     Connector,
@@ -147,7 +148,7 @@ def compile_tenant(
 def _proxy(entry: ProxyEntry | None, entries: Entries, path: Path, problems: Problems) -> Proxy | None:
     if entry is None:
         return None
-    known = sorted(name for name, connector in entries.connectors.items() if connector.kind != "http")
+    known = sorted(name for name, connector in entries.connectors.items() if connector.kind not in TOOL_KINDS)
     for name in entry.unlisted_models:
         if name not in known:
             problems.add(
@@ -213,8 +214,12 @@ def _deadlines(entry: ConnectorEntry) -> Deadlines:
 def _connector(
     name: str, entry: ConnectorEntry, quantities: Mapping[str, Quantity], path: Path, problems: Problems
 ) -> Connector:
-    if entry.kind != "http" and entry.operations:
-        words = f"are for connectors of kind `http`; this one is of kind `{entry.kind}` and is called through `models`"
+    if entry.kind == "local":
+        _tell_of_an_address(entry, path, problems)
+    elif not entry.base_url and "base_url" not in entry.model_fields_set:
+        problems.add_missing(ConnectorEntry, "base_url", path)
+    if entry.kind not in TOOL_KINDS and entry.operations:
+        words = f"are for kinds `http` and `local`; this one is of kind `{entry.kind}` and is called through `models`"
         problems.add((*path, "operations"), words)
     if entry.kind == "azure" and entry.api_version is None:
         problems.add(
@@ -222,7 +227,7 @@ def _connector(
         )
     if entry.kind != "azure" and entry.api_version is not None:
         problems.add((*path, "api_version"), "is for connectors of kind `azure`; leave it out")
-    if entry.kind == "http" and entry.provider is not None:
+    if entry.kind in TOOL_KINDS and entry.provider is not None:
         words = "says whose list prices hold for models, and this connector has none; leave it out"
         problems.add((*path, "provider"), words)
     header = entry.credential_header or _CREDENTIAL_HEADERS.get(entry.kind, "authorization")
@@ -230,10 +235,13 @@ def _connector(
     if prefix is None:
         prefix = "Bearer " if header == "authorization" else ""
     operations = tuple(
-        compile_operation(key, operation, quantities, (*path, "operations", key), problems)
+        compile_operation(
+            key, operation, quantities, (*path, "operations", key), problems, is_local=entry.kind == "local"
+        )
         for key, operation in entry.operations.items()
     )
-    tell_of_clashing_operations(operations, (*path, "operations"), problems)
+    if entry.kind == "http":
+        tell_of_clashing_operations(operations, (*path, "operations"), problems)
     return Connector(
         id=name,
         kind=entry.kind,
@@ -249,6 +257,28 @@ def _connector(
         provider=entry.provider or PROVIDERS.get(entry.kind, ""),
         api_version=entry.api_version or "",
     )
+
+
+_OF_AN_ADDRESS = (
+    "base_url",
+    "credential",
+    "credential_header",
+    "credential_prefix",
+    "timeout_seconds",
+    "connect_seconds",
+    "first_byte_seconds",
+    "idle_seconds",
+    "network",
+)
+
+
+def _tell_of_an_address(entry: ConnectorEntry, path: Path, problems: Problems) -> None:
+    for setting in _OF_AN_ADDRESS:
+        if setting in entry.model_fields_set:
+            problems.add(
+                (*path, setting),
+                "is for what is called over the network; a local connector's tools run in the agents",
+            )
 
 
 def _budget(

@@ -20,9 +20,22 @@ from aegis_gateway.domain.registry import Argument, ArgumentType, Connector, Cou
 
 
 def compile_operation(
-    name: str, entry: OperationEntry, quantities: Mapping[str, Quantity], path: Path, problems: Problems
+    name: str,
+    entry: OperationEntry,
+    quantities: Mapping[str, Quantity],
+    path: Path,
+    problems: Problems,
+    *,
+    is_local: bool = False,
 ) -> Operation:
-    """One operation of an HTTP connector."""
+    """One operation of an HTTP connector, or of a local one, whose arguments are what HTTP ones have in their body."""
+    for setting in ("method", "path"):
+        if is_local and setting in entry.model_fields_set:
+            problems.add(
+                (*path, setting), "is for operations over HTTP; a local connector's tools run in the agents"
+            )
+        elif not is_local and setting not in entry.model_fields_set:
+            problems.add_missing(OperationEntry, setting, path)
     sources: list[tuple[Path, FieldPath]] = [
         *(((*path, "arguments", key, "from"), argument.source) for key, argument in entry.arguments.items()),
         *(((*path, "counts", key), count.source) for key, count in entry.counts.items()),

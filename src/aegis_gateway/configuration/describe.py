@@ -172,7 +172,10 @@ def _credential_header(connector: Connector) -> str:
 
 
 def _operation(operation: Operation, registry: Registry) -> Fields:
-    fields = {"request": f"{operation.method} {operation.path}", "price": _tool_price(operation.price)}
+    fields = {
+        "request": f"{operation.method} {operation.path}".strip(),
+        "price": _tool_price(operation.price),
+    }
     if operation.body_schema:
         fields["schema"] = operation.body_schema.decode()
     fields |= {f"argument {argument.name}": _argument(argument) for argument in operation.arguments}

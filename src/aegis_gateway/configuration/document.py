@@ -146,13 +146,13 @@ class CountEntry(Entry):
 
 
 class OperationEntry(Entry):
-    """One operation of an HTTP connector."""
+    """One operation of an HTTP connector; a local one has neither method nor path."""
 
     method: Annotated[str, PlainValidator(http_values.method)] = Field(
-        description="its HTTP method", examples=["POST"]
+        default="", description="its HTTP method", examples=["POST"]
     )
     path: Annotated[str, PlainValidator(http_values.path_template)] = Field(
-        description="its path", examples=["/v1/payments/{id}"]
+        default="", description="its path", examples=["/v1/payments/{id}"]
     )
     body_schema: Annotated[bytes, PlainValidator(schema_text)] | None = Field(default=None, alias="schema")
     arguments: dict[ArgumentName, ArgumentEntry] = {}
@@ -169,7 +169,7 @@ class ConnectorEntry(Entry):
         description=f"what it speaks ({', '.join(CONNECTOR_KINDS)})", examples=["openai"]
     )
     base_url: Annotated[str, PlainValidator(http_values.base_url)] = Field(
-        description="where it is", examples=["https://api.example.com/v1"]
+        default="", description="where it is", examples=["https://api.example.com/v1"]
     )
     credential: Annotated[str, PlainValidator(http_values.credential)] | None = None
     credential_header: Annotated[str, PlainValidator(http_values.header)] | None = None

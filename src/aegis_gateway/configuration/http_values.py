@@ -13,6 +13,9 @@ ALL_ROOTS = (*REQUEST_ROOTS, "response")
 
 FieldPath = tuple[str, ...]
 
+_OTHERWISE = {"args": "body", "result": "response"}
+"""What request and response are called where a tool runs in the agent: its arguments and its result."""
+
 _VARIABLE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 _CONNECTION_HEADERS = (
@@ -32,7 +35,8 @@ def field_path(*roots: str) -> Callable[[object], FieldPath]:
         advice = f"write where the value stands, beginning with {listed(roots)}, as in body.amount"
         if not isinstance(value, str):
             unfit(f"is {shown(value)}; {advice}")
-        segments = tuple(value.split("."))
+        root, dot, rest = value.partition(".")
+        segments = tuple(f"{_OTHERWISE.get(root, root)}{dot}{rest}".split("."))
         if segments[0] not in roots or len(segments) < 2 or len(segments) > 16 or not all(segments):
             unfit(f"is {shown(value)}; {advice}")
         if re.search(r"[\s\x00-\x1f\x7f]", value) or len(value) > 200:

@@ -66,6 +66,12 @@ class Problems:
                 self.add((*path, *parent), f"has no setting `{name}`; {advice}", at=(*path, *parent, name))
         return guessed
 
+    def add_missing(self, model: type[BaseModel], name: str, path: Path) -> None:
+        """Tell that an entry of a model lacks a setting."""
+        field = _settings(model)[name]
+        example = (field.examples or ["…"])[0]
+        self.add(path, f"has no `{name}`; write {field.description}, as in {name}: {example}")
+
     def _add_error(self, model: type[BaseModel], error: ErrorDetails, path: Path, guessed: set[Path]) -> None:
         inner = _path(error)
         match error["type"]:
@@ -78,11 +84,7 @@ class Problems:
             case "missing" if inner in guessed:
                 pass  # it is there, misspelt
             case "missing":
-                name = inner[-1]
-                field = _settings(_model_at(model, inner[:-1]))[str(name)]
-                example = (field.examples or ["…"])[0]
-                words = f"has no `{name}`; write {field.description}, as in {name}: {example}"
-                self.add((*path, *inner[:-1]), words)
+                self.add_missing(_model_at(model, inner[:-1]), str(inner[-1]), (*path, *inner[:-1]))
             case "model_type" | "model_attributes_type" | "dict_type":
                 self.add(
                     (*path, *inner),

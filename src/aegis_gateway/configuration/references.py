@@ -9,7 +9,7 @@ from pydantic import ValidationInfo
 
 from aegis_gateway.configuration.values import choice, text
 from aegis_gateway.configuration.words import instead, lacking, listed, shown, unfit
-from aegis_gateway.domain.registry import DIMENSIONS, TAG, Dimension
+from aegis_gateway.domain.registry import DIMENSIONS, TAG, TOOL_KINDS, Dimension
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,9 +74,9 @@ def model_connector(value: object, info: ValidationInfo) -> str:
     """The id of a connector that speaks a model API."""
     name = reference("connector")(value, info)
     kind = _known(info).connector_kinds.get(name)
-    if kind == "http":
+    if kind in TOOL_KINDS:
         unfit(
-            f"is `{name}`, a connector of kind `http`; models need one that speaks a model API: "
+            f"is `{name}`, a connector of kind `{kind}`; models need one that speaks a model API: "
             "`openai`, `azure`, `anthropic` or `gemini`"
         )
     return name

@@ -24,7 +24,7 @@ from aegis_gateway.configuration.rule_entries import (
 from aegis_gateway.configuration.words import instead, listed
 from aegis_gateway.configuration.yaml_source import Path
 from aegis_gateway.domain.decision import Mode
-from aegis_gateway.domain.registry import Argument, Registry
+from aegis_gateway.domain.registry import TOOL_KINDS, Argument, Registry
 from aegis_gateway.domain.tools import MODEL_TOOLS, tools_of
 
 Line = tuple[str, Path]
@@ -221,7 +221,7 @@ def _tools_there(
         return tools
     if not registry.connectors.keys() >= set(what.connector):
         return {}
-    of_models = what.model or any(registry.connectors[name].kind != "http" for name in what.connector)
+    of_models = what.model or any(registry.connectors[name].kind not in TOOL_KINDS for name in what.connector)
     own = {f"{name}.{each.id}" for name in what.connector for each in registry.connectors[name].operations}
     return {
         name: arguments

@@ -27,8 +27,10 @@ ON_THE_FLY: tuple[Dimension, ...] = ("run", "customer")
 TAG = "tag:"
 
 Match = tuple[tuple[Dimension, str], ...]
-ConnectorKind = Literal["openai", "azure", "anthropic", "gemini", "http"]
-CONNECTOR_KINDS: tuple[ConnectorKind, ...] = ("openai", "azure", "anthropic", "gemini", "http")
+ConnectorKind = Literal["openai", "azure", "anthropic", "gemini", "http", "local"]
+CONNECTOR_KINDS: tuple[ConnectorKind, ...] = ("openai", "azure", "anthropic", "gemini", "http", "local")
+TOOL_KINDS: tuple[ConnectorKind, ...] = ("http", "local")
+"""The kinds whose operations are declared. `local` ones are run by the agents themselves, who ask before."""
 ArgumentType = Literal["integer", "number", "string", "boolean"]
 
 
@@ -148,9 +150,10 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Connector(msgspec.Struct, frozen=True, kw_only=True):
-    """One upstream. `credential` is a reference (`env:NAME`, `file:PATH`), never a value.
+    """One upstream, or what agents run themselves (`local`), which has no address.
 
-    `api_version` is Azure's, which wants one in each address. `provider` is whose list prices hold for its models.
+    `credential` is a reference (`env:NAME`, `file:PATH`), never a value. `api_version` is Azure's, which wants one in
+    each address. `provider` is whose list prices hold for its models.
     """
 
     id: str

@@ -29,6 +29,7 @@ from aegis_gateway.configuration.settings import read_settings
 from aegis_gateway.domain.errors import AegisError
 from aegis_gateway.entrypoints.collector import calm_collector
 from aegis_gateway.entrypoints.data_plane.app import DataPlane
+from aegis_gateway.entrypoints.data_plane.decisions import DecisionsDoor
 from aegis_gateway.entrypoints.data_plane.idempotency import Idempotency
 
 BACKLOG = 2_048
@@ -47,7 +48,8 @@ async def serve(socket_path: Path) -> None:
     idempotency = Idempotency(
         calls, bootstrap.named_calls(settings), bootstrap.sealer(settings), bootstrap.system_clock()
     )
-    data_plane = DataPlane(calls, bootstrap.upstream(), bootstrap.reference_secrets(), idempotency)
+    decisions = DecisionsDoor(calls, bootstrap.sealer(settings), bootstrap.call_reader(settings).find)
+    data_plane = DataPlane(calls, bootstrap.upstream(), bootstrap.reference_secrets(), idempotency, decisions)
     server = Server(
         data_plane,
         address=settings.host,

@@ -448,3 +448,51 @@ def test_what_is_wrong_with_a_schema(change: tuple[str, str], words: str) -> Non
     text = written(change) if change[1] == "{from: body.amount" else written(with_schema).replace(*change)
     (problem,) = told({"aegis.yaml": text})
     assert words in problem
+
+
+LOCAL = """      desk:
+        kind: local
+        region: eu-west
+        operations:
+          rank:
+            arguments:
+              limit: {type: integer, from: args.limit}
+            price: {per_unit: 0.01, unit: row, units: result.rows, max_units: 5}
+"""
+
+
+def test_tools_that_run_in_the_agents() -> None:
+    """A local connector has tools without addresses; their arguments and results are what bodies are elsewhere."""
+    connector = northbank(("    connectors:\n", f"    connectors:\n{LOCAL}")).connectors["desk"]
+    (operation,) = connector.operations
+    assert ("local", "", "eu-west") == (connector.kind, connector.base_url, connector.region)
+    assert (("body", "limit"), ("response", "rows")) == (
+        operation.arguments[0].source,
+        operation.price.units_from,
+    )
+
+
+@pytest.mark.parametrize(
+    ("written_as", "instead", "words"),
+    [
+        (
+            "kind: local",
+            "kind: local\n        base_url: https://x.example",
+            "desk.base_url is for what is called",
+        ),
+        ("kind: local", "kind: local\n        credential: env:X", "desk.credential is for what is called"),
+        (
+            "          rank:\n",
+            "          rank:\n            method: GET\n",
+            "rank.method is for operations over",
+        ),
+        ("kind: local", "kind: http\n        base_url: https://x.example", "rank has no `method`; write its"),
+        ("kind: local", "kind: http", "desk has no `base_url`; write where it is"),
+        ("kind: local", "kind: openai\n        base_url: https://x.example", "for kinds `http` and `local`"),
+    ],
+)
+def test_what_a_local_connector_is_not(written_as: str, instead: str, words: str) -> None:
+    """It has no address, and what is called over the network has one."""
+    local = LOCAL.replace(written_as, instead)
+    found = told(written(("    connectors:\n", f"    connectors:\n{local}")))
+    assert any(words in problem for problem in found), found

@@ -8,6 +8,7 @@ import logging
 from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.ports import Secrets, Upstream
 from aegis_gateway.domain.errors import AegisError, CallError
+from aegis_gateway.entrypoints.data_plane.decisions import DecisionsDoor
 from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol, Scope, send_error
 from aegis_gateway.entrypoints.data_plane.idempotency import HEADER as IDEMPOTENCY_KEY
 from aegis_gateway.entrypoints.data_plane.idempotency import Idempotency
@@ -34,11 +35,12 @@ class DataPlane:
         upstream: Upstream,
         secrets: Secrets,
         idempotency: Idempotency,
+        decisions: DecisionsDoor,
         *,
         in_flight_max: int = CALLS_IN_FLIGHT_MAX,
     ) -> None:
         """Build the doors."""
-        self._routes = Routes(calls, upstream, secrets)
+        self._routes = Routes(calls, upstream, secrets, decisions)
         self._idempotency = idempotency
         self._in_flight_max = in_flight_max
         self.pressure = Pressure()

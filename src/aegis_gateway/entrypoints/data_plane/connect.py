@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Literal
 from urllib.parse import parse_qsl, quote, urlencode
 
 import msgspec
@@ -19,6 +20,7 @@ from aegis_gateway.domain.quote import (
     CALLS,
     USD,
     Quote,
+    Read,
     counted,
     operation_charges,
     quote_operation,
@@ -164,14 +166,7 @@ class ConnectDoor:
             return await put_in_doubt(self._calls, decided, call.quote.unbounded[USD])
         read = response_reader(call.request, body)
         try:
-            evidence = Evidence(
-                source="response",
-                lines=operation_charges(call.request.operation, read),
-                actual={
-                    CALLS: 1,
-                    **{count.quantity: counted(count, read) for count in call.request.operation.counts},
-                },
-            )
+            evidence = tool_evidence(call.request.operation, read, "response")
         except CallError as fault:
             estimate = at_maximum(call.quote, decided.admitted.maximum, f"{fault}; counted at the maximum")
             if estimate is None:
@@ -224,6 +219,22 @@ def describe(
         sent = SentParts(path=path, query=query_string, body=raw) if redacted else None
     else:
         request = parse_operation(operation, path_values, query_string, raw)
+    return operation_call(view, connector, request, sent, redacted)
+
+
+def operation_call(
+    view: TenantView,
+    connector: Connector,
+    request: OperationRequest,
+    sent: SentParts | None = None,
+    redacted: Counts | None = None,
+) -> OperationCall:
+    """A request to an operation as policies and prices see it; `sent` is what is sent of it if some was `redacted`.
+
+    Raises:
+        CallError: a number that its price needs is not there, or an amount is beyond what can be counted.
+    """
+    operation = request.operation
     return OperationCall(
         connector=connector.id,
         tool=f"{connector.id}.{operation.id}",
@@ -236,7 +247,7 @@ def describe(
         request=request,
         upstream=connector,
         sent=sent,
-        redacted=redacted,
+        redacted=redacted or {},
     )
 
 
@@ -276,6 +287,19 @@ def redacted_path(
         for part in operation.path.strip("/").split("/")
     ]
     return redacted, "/".join(quote(part, safe="") for part in parts)
+
+
+def tool_evidence(operation: Operation, read: Read, source: Literal["response", "sdk"]) -> Evidence:
+    """What an operation that was done comes to, by the numbers of its request and of what came back.
+
+    Raises:
+        CallError: a number is not there, or makes no sense.
+    """
+    return Evidence(
+        source=source,
+        lines=operation_charges(operation, read),
+        actual={CALLS: 1, **{count.quantity: counted(count, read) for count in operation.counts}},
+    )
 
 
 def _unlisted(

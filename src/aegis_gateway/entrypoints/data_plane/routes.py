@@ -12,6 +12,7 @@ from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.ports import Secrets, Upstream
 from aegis_gateway.entrypoints.data_plane.connect import PREFIX as CONNECT
 from aegis_gateway.entrypoints.data_plane.connect import ConnectDoor
+from aegis_gateway.entrypoints.data_plane.decisions import DECISIONS, DecisionsDoor
 from aegis_gateway.entrypoints.data_plane.error_forms import OPENAI, ErrorForm
 from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol, Scope, send_error
 from aegis_gateway.entrypoints.data_plane.models import gemini, messages
@@ -47,13 +48,14 @@ class Route(NamedTuple):
 class Routes:
     """All doors, by where they are found."""
 
-    def __init__(self, calls: Calls, upstream: Upstream, secrets: Secrets) -> None:
+    def __init__(self, calls: Calls, upstream: Upstream, secrets: Secrets, decisions: DecisionsDoor) -> None:
         """Build the doors."""
 
         def model_door(dialect: Dialect) -> ModelDoor:
             return ModelDoor(dialect, calls, upstream, secrets)
 
         self._connect = Route(ConnectDoor(calls, upstream, secrets))
+        self._decisions = Route(decisions)
         self._at_azure: dict[str, ModelDoor] = {
             "chat/completions": model_door(ChatDialect()),
             "embeddings": model_door(EmbeddingsDialect()),
@@ -89,6 +91,8 @@ class Routes:
             return found
         if path.startswith(CONNECT):
             return self._connect
+        if path == DECISIONS or path.startswith(f"{DECISIONS}/"):
+            return self._decisions
         if scope.method == "POST":
             return self._posted(scope)
         if scope.method == "GET" and path.startswith((*_GEMINI, f"{_AZURE_V1}models")):

@@ -78,7 +78,7 @@ def parse_operation(
             missing or of another type.
     """
     query = _query(query_string)
-    body = _strict_json(raw) if raw else None
+    body = strict_json(raw) if raw else None
     _fit_schema(operation, body, is_there=bool(raw))
     sources: dict[str, object] = {"body": body, "query": query, "path": dict(path_values)}
     values: dict[str, object] = {}
@@ -118,7 +118,7 @@ def _fit_schema(operation: Operation, body: object, *, is_there: bool) -> None:
 def response_reader(request: OperationRequest, raw: bytes) -> Read:
     """Reads numbers out of a request and, under `response`, out of its answer."""
     try:
-        answer = _strict_json(raw) if raw else None
+        answer = strict_json(raw) if raw else None
     except CallError:
         answer = None
     return _either(request.read, number_reader({"response": answer}))
@@ -183,7 +183,12 @@ def _query(query_string: str) -> dict[str, str]:
     return query
 
 
-def _strict_json(raw: bytes) -> object:
+def strict_json(raw: bytes) -> object:
+    """Read JSON that can't mean one thing here and another elsewhere; numbers with decimals are `Decimal`.
+
+    Raises:
+        CallError: it is none.
+    """
     try:
         return json.loads(
             raw.decode(),  # of bytes, `loads` would also take UTF-16 and UTF-32

@@ -1,0 +1,274 @@
+"""The decision API: tools that agents run themselves are decided, reserved and settled as all others are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.gateways import PERMIT_ALL, Answer, Files, Gateway, ask, assert_books_balance, configuration
+
+pytestmark = pytest.mark.xdist_group("packs")
+
+LOCAL = """\
+      desk:
+        kind: local
+        region: eu-west
+        operations:
+          rank:
+            arguments:
+              limit: {type: integer, from: args.limit, required: false}
+            price: {per_call: 0.10}
+          crawl:
+            arguments:
+              pages: {type: integer, from: args.pages}
+            price: {per_unit: 0.01, unit: page, units: result.pages, max_units: 50}
+            counts:
+              rows: {from: result.rows, max: 1000}
+          wire:
+            arguments:
+              amount: {type: number, from: args.amount}
+            price: {per_call: 0}
+            counts: {paid_out: args.amount}
+          copy:
+            arguments:
+              files: {type: integer, from: args.files}
+            price: {per_unit: 0.001, unit: file, units: args.files}
+"""
+CEILING = """
+@id("ceiling")
+@reason("not that much")
+forbid(principal, action == Action::"desk.wire", resource)
+when { context.args.amount.greaterThan(decimal("100.0")) };
+"""
+BUDGETS = {
+    "money": "limit: 1.00, period: daily, match: {tenant: acme}",
+    "rows": "counts: rows, limit: 1500, period: daily, match: {tenant: acme}",
+    "out": "counts: paid_out, limit: 500.00, period: daily, match: {tenant: acme}",
+}
+
+
+def files(budgets: dict[str, str] = BUDGETS) -> Files:
+    """A tenant with tools that run in its agents."""
+    made = configuration(
+        "http://127.0.0.1:9", agents=("bot", "other"), budgets=budgets, policies=PERMIT_ALL + CEILING
+    )
+    text = made["aegis.yaml"].replace("    models:\n", f"{LOCAL}    models:\n")
+    return {**made, "aegis.yaml": text}
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    """A gateway; nothing that is tested here goes over a network."""
+    with Gateway(files()) as gateway:
+        yield gateway
+
+
+def decide(gateway: Gateway, tool: str, agent: str = "bot", **more: Any) -> Answer:
+    """Ask for one decision."""
+    return ask(gateway, "POST", "/v1/decisions", {"tool": tool, **more}, key=gateway.key(agent))
+
+
+def settle(gateway: Gateway, decided: Answer, agent: str = "bot", **result: Any) -> Answer:
+    """Say that it was run."""
+    return ask(
+        gateway,
+        "POST",
+        f"/v1/decisions/{decided.json['id']}/settlement",
+        {"token": decided.json["token"], "result": result},
+        key=gateway.key(agent),
+    )
+
+
+def release(gateway: Gateway, decided: Answer) -> Answer:
+    """Say that it was not run."""
+    path = f"/v1/decisions/{decided.json['id']}"
+    return ask(gateway, "DELETE", path, {"token": decided.json["token"]})
+
+
+def test_decided_run_settled(gateway: Gateway) -> None:
+    """Its maximum is held until it is settled, by what came out; the record says whose word that is."""
+    decided = decide(gateway, "desk.crawl", arguments={"pages": 9})
+    assert (200, "allow", "0.5", "0.5") == (
+        decided.status,
+        decided.json["effect"],
+        decided.json["maximum_usd"],
+        decided.headers["aegis-budget-remaining-usd"],
+    )
+    assert (500_000_000, 0) == gateway.standing("money")
+    assert (1_000, 0) == gateway.standing("rows")
+    done = settle(gateway, decided, pages=9, rows=120)
+    assert (200, "settled", "0.09") == (done.status, done.json["state"], done.json["cost_usd"])
+    assert (0, 90_000_000) == gateway.standing("money")
+    assert (0, 120) == gateway.standing("rows")
+    entry = [entry for entry in gateway.entries() if entry["type"] == "settlement"][-1]
+    assert ("sdk", decided.json["id"]) == (entry["evidence"], entry["call"])
+    again = settle(gateway, decided, pages=9, rows=120)
+    assert (200, "0.09") == (again.status, again.json["cost_usd"])
+    other = settle(gateway, decided, pages=10)
+    assert 422 == other.status
+    assert_books_balance(gateway)
+
+
+def test_not_run(gateway: Gateway) -> None:
+    """What was not run costs nothing and counts nothing."""
+    decided = decide(gateway, "desk.wire", arguments={"amount": "99.50"})
+    assert (99_500_000_000, 0) == gateway.standing("out")
+    done = release(gateway, decided)
+    assert (200, "settled", "0") == (done.status, done.json["state"], done.json["cost_usd"])
+    assert (0, 0) == gateway.standing("out")
+    assert_books_balance(gateway)
+
+
+def test_refusals_are_answers(gateway: Gateway) -> None:
+    """By policy, for want of money, of an unknown tool: 200 with the decision, and no token to settle by."""
+    denied = decide(gateway, "desk.wire", arguments={"amount": 101})
+    assert (200, "deny", "ceiling", "not that much") == (
+        denied.status,
+        denied.json["effect"],
+        denied.json["reasons"][0]["subject"],
+        denied.json["reasons"][0]["message"],
+    )
+    unknown = decide(gateway, "desk.nothing")
+    assert (200, "deny", "unknown_tool") == (
+        unknown.status,
+        unknown.json["effect"],
+        unknown.json["reasons"][0]["code"],
+    )
+    for _ in range(5):
+        assert "allow" == decide(gateway, "desk.wire", arguments={"amount": 100}).json["effect"]
+    poor = decide(gateway, "desk.wire", arguments={"amount": "0.01"})
+    assert ("deny", "budget_exhausted") == (poor.json["effect"], poor.json["reasons"][0]["code"])
+    assert not {"token"} & set().union(denied.json, unknown.json, poor.json)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"tool": "desk.wire", "arguments": {}}, "arguments.amount"),
+        ({"tool": "desk.wire", "arguments": {"amount": None}}, "arguments.amount"),
+        ({"tool": "desk.wire", "arguments": {"amount": -1}}, "arguments.amount"),
+        ({"tool": "desk.wire", "arguments": {"amount": "much"}}, "arguments.amount"),
+        ({"tool": "desk.crawl", "arguments": {"pages": 1.5}}, "arguments.pages"),
+        ({"tool": "desk.rank", "argument": {}}, "body"),
+        ({"arguments": {}}, "body"),
+        ({"tool": 5}, "body"),
+        ([], "body"),
+        (b"{", "body"),
+        ({"tool": "desk.rank", "run": "run_x"}, "aegis-run-id"),
+        ({"tool": "desk.rank", "parent": "call_x"}, "aegis-parent-id"),
+        ({"tool": "desk.rank", "customer": "nobody"}, "aegis-customer"),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense(gateway: Gateway, body: Any, field: str) -> None:
+    """It is refused by the field that is wrong, and nothing is recorded."""
+    answer = ask(gateway, "POST", "/v1/decisions", body)
+    assert (400, field) == (answer.status, answer.json["error"]["param"])
+    assert 0 == gateway.count()
+
+
+def test_a_token_is_its_agents_and_its_calls(gateway: Gateway) -> None:
+    """Nobody settles another's call, or one call by another's token, or by a made-up one."""
+    mine = decide(gateway, "desk.rank")
+    theirs = decide(gateway, "desk.rank", "other")
+    assert 403 == settle(gateway, mine, "other").status
+    swapped = ask(
+        gateway, "POST", f"/v1/decisions/{theirs.json['id']}/settlement", {"token": mine.json["token"]}
+    )
+    assert 403 == swapped.status
+    for token in ("", "x", "AAAA", mine.json["token"][:-8], "é"):
+        answer = ask(gateway, "DELETE", f"/v1/decisions/{mine.json['id']}", {"token": token})
+        assert (403, "token") == (answer.status, answer.json["error"]["param"])
+    assert 404 == ask(gateway, "GET", f"/v1/decisions/{theirs.json['id']}").status
+    assert 404 == ask(gateway, "GET", "/v1/decisions/call_" + "0" * 32).status
+    assert (200_000_000, 0) == gateway.standing("money")
+
+
+@pytest.mark.parametrize(
+    "result", [{}, {"pages": None}, {"pages": "many"}, {"pages": -3}, {"rows": 2}, {"pages": 2}]
+)
+def test_what_came_out_is_not_said(gateway: Gateway, result: dict[str, Any]) -> None:
+    """A result without the numbers that price and count it is counted at the maximum, never at nothing."""
+    done = settle(gateway, decide(gateway, "desk.crawl", arguments={"pages": 1}), **result)
+    assert (200, "0.5") == (done.status, done.json["cost_usd"])
+    assert (0, 500_000_000) == gateway.standing("money")
+    assert (0, 1_000) == gateway.standing("rows")
+
+
+def test_a_price_of_the_arguments(gateway: Gateway) -> None:
+    """It is that of the arguments that were decided on, whatever is said later."""
+    decided = decide(gateway, "desk.copy", arguments={"files": 7})
+    assert ("0.007", "0.007") == (decided.json["expected_usd"], decided.json["maximum_usd"])
+    assert "0.007" == settle(gateway, decided, files=1).json["cost_usd"]
+
+
+def test_a_name_is_one_decision(gateway: Gateway) -> None:
+    """The same again is the same call, with a token to settle it by; another request under its name is refused."""
+    first = decide(gateway, "desk.rank", name="thread-1/tool-7", arguments={"limit": 3})
+    again = decide(gateway, "desk.rank", name="thread-1/tool-7", arguments={"limit": 3})
+    assert first.json["id"] == again.json["id"]
+    assert (100_000_000, 0) == gateway.standing("money")
+    other = decide(gateway, "desk.rank", name="thread-1/tool-7", arguments={"limit": 4})
+    assert (422, "name") == (other.status, other.json["error"]["param"])
+    assert "0.1" == settle(gateway, again).json["cost_usd"]
+    last = decide(gateway, "desk.rank", name="thread-1/tool-7", arguments={"limit": 3})
+    assert ("settled", "0.1", False) == (last.json["state"], last.json["cost_usd"], "token" in last.json)
+    assert 1 == gateway.count()
+
+
+def test_how_it_stands(gateway: Gateway) -> None:
+    """Under way, then settled; a refused one with its reason."""
+    decided = decide(gateway, "desk.rank")
+    path = f"/v1/decisions/{decided.json['id']}"
+    assert ("allow", "dispatched") == tuple(
+        ask(gateway, "GET", path).json[name] for name in ("effect", "state")
+    )
+    settle(gateway, decided)
+    assert ("settled", "0.1") == tuple(ask(gateway, "GET", path).json[name] for name in ("state", "cost_usd"))
+    denied = decide(gateway, "desk.wire", arguments={"amount": 101})
+    shown = ask(gateway, "GET", f"/v1/decisions/{denied.json['id']}").json
+    assert ("deny", "denied_by_policy") == (shown["effect"], shown["reasons"][0]["code"])
+
+
+def test_a_batch(gateway: Gateway) -> None:
+    """Each is decided by itself; what makes no sense among them is told in its place."""
+    asked = [
+        {"tool": "desk.rank"},
+        {"tool": "desk.wire", "arguments": {}},
+        {"tool": "desk.wire", "arguments": {"amount": 101}},
+    ]
+    answer = ask(gateway, "POST", "/v1/decisions/batch", {"decisions": asked})
+    first, second, third = answer.json["decisions"]
+    assert ("allow", "arguments.amount", "deny") == (
+        first["effect"],
+        second["error"]["param"],
+        third["effect"],
+    )
+    for wrong in ([], [{"tool": "desk.rank"}] * 101):
+        assert 400 == ask(gateway, "POST", "/v1/decisions/batch", {"decisions": wrong}).status
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_budget_for_ten_lets_ten_through(workers: int) -> None:
+    """However many ask at once; whichever worker is asked settles them."""
+    with Gateway(files(), workers=workers) as gateway:
+        with ThreadPoolExecutor(16) as pool:
+            answers = list(pool.map(lambda _: decide(gateway, "desk.rank"), range(60)))
+            assert {"allow": 10, "deny": 50} == Counter(answer.json["effect"] for answer in answers)
+            allowed = [answer for answer in answers if answer.json["effect"] == "allow"]
+            assert {200} == {each.status for each in pool.map(lambda each: settle(gateway, each), allowed)}
+        assert (0, 1_000_000_000) == gateway.standing("money")
+        assert_books_balance(gateway)
+
+
+def test_a_gateway_that_was_killed(gateway: Gateway) -> None:
+    """What was decided before counts at its maximum after, and is settled by the token it had."""
+    decided = decide(gateway, "desk.crawl", arguments={"pages": 1})
+    gateway.kill()
+    gateway.start()
+    assert (500_000_000, 0) == gateway.standing("money")
+    assert "0.02" == settle(gateway, decided, pages=2, rows=1).json["cost_usd"]
+    assert (0, 20_000_000) == gateway.standing("money")
