@@ -33,6 +33,10 @@ LOCAL = """\
               amount: {type: number, from: args.amount}
             price: {per_call: 0}
             counts: {paid_out: args.amount}
+          note:
+            arguments:
+              text: {type: string, from: args.text}
+            price: {per_call: 0}
           copy:
             arguments:
               files: {type: integer, from: args.files}
@@ -44,6 +48,13 @@ CEILING = """
 forbid(principal, action == Action::"desk.wire", resource)
 when { context.args.amount.greaterThan(decimal("100.0")) };
 """
+REDACT = """
+@id("no-numbers")
+@effect("redact")
+@kinds("ssn")
+%s
+forbid(principal, action == Action::"desk.note", resource);
+"""
 BUDGETS = {
     "money": "limit: 1.00, period: daily, match: {tenant: acme}",
     "rows": "counts: rows, limit: 1500, period: daily, match: {tenant: acme}",
@@ -51,11 +62,10 @@ BUDGETS = {
 }
 
 
-def files(budgets: dict[str, str] = BUDGETS) -> Files:
+def files(more_policies: str = "") -> Files:
     """A tenant with tools that run in its agents."""
-    made = configuration(
-        "http://127.0.0.1:9", agents=("bot", "other"), budgets=budgets, policies=PERMIT_ALL + CEILING
-    )
+    policies = PERMIT_ALL + CEILING + more_policies
+    made = configuration("http://127.0.0.1:9", agents=("bot", "other"), budgets=BUDGETS, policies=policies)
     text = made["aegis.yaml"].replace("    models:\n", f"{LOCAL}    models:\n")
     return {**made, "aegis.yaml": text}
 
@@ -262,6 +272,23 @@ def test_a_budget_for_ten_lets_ten_through(workers: int) -> None:
             assert {200} == {each.status for each in pool.map(lambda each: settle(gateway, each), allowed)}
         assert (0, 1_000_000_000) == gateway.standing("money")
         assert_books_balance(gateway)
+
+
+def test_what_is_redacted_is_told() -> None:
+    """The agent is told what to run with; a result that stays in the agent can't be redacted, and so is refused."""
+    with Gateway(files(REDACT % '@in("arguments")')) as gateway:
+        told = decide(gateway, "desk.note", arguments={"text": "of 536-90-4399", "other": 1.50})
+        assert "allow" == told.json["effect"]
+        assert told.json["arguments"]["text"].startswith("of [SSN:")
+        assert "536-90-4399" not in told.body.decode()
+        assert 1.5 == told.json["arguments"]["other"]
+        assert "arguments" not in decide(gateway, "desk.note", arguments={"text": "nothing"}).json
+        gateway.apply(files(REDACT % '@in("response")'))
+        refused = decide(gateway, "desk.note", arguments={"text": "nothing"})
+        assert ("deny", "obligation_unfulfilled") == (
+            refused.json["effect"],
+            refused.json["reasons"][0]["code"],
+        )
 
 
 def test_a_gateway_that_was_killed(gateway: Gateway) -> None:

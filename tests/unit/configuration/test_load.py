@@ -494,5 +494,5 @@ def test_tools_that_run_in_the_agents() -> None:
 def test_what_a_local_connector_is_not(written_as: str, instead: str, words: str) -> None:
     """It has no address, and what is called over the network has one."""
     local = LOCAL.replace(written_as, instead)
-    found = told(written(("    connectors:\n", f"    connectors:\n{local}")))
+    found = told({"aegis.yaml": written(("    connectors:\n", f"    connectors:\n{local}"))})
     assert any(words in problem for problem in found), found

@@ -204,6 +204,23 @@ def describe(
             f"connector `{connector_id}` has no operation {method[:16]} /{'/'.join(segments)[:256]}; there are {known}",
         )
     operation, path_values = found
+    return described_operation(view, connector, operation, path_values, query_string, raw, redactions)
+
+
+def described_operation(
+    view: TenantView,
+    connector: Connector,
+    operation: Operation,
+    path_values: dict[str, str],
+    query_string: str,
+    raw: bytes,
+    redactions: Redactions,
+) -> OperationCall:
+    """Describe a call of an operation, without what is to be redacted in its arguments.
+
+    Raises:
+        CallError: the body or an argument is not what the operation declares.
+    """
     sent: SentParts | None = None
     redacted: Counts = {}
     if redactions.arguments:
@@ -214,27 +231,11 @@ def describe(
             path_values, path = redacted_path(operation, path_values, redactor)
             request = parse_operation(operation, path_values, query_string, raw)
         except (NotRedactable, CallError) as fault:
-            return _not_redactable(connector, operation, str(fault))
+            return not_redactable(connector, operation, str(fault))
         redacted = redactor.counts
         sent = SentParts(path=path, query=query_string, body=raw) if redacted else None
     else:
         request = parse_operation(operation, path_values, query_string, raw)
-    return operation_call(view, connector, request, sent, redacted)
-
-
-def operation_call(
-    view: TenantView,
-    connector: Connector,
-    request: OperationRequest,
-    sent: SentParts | None = None,
-    redacted: Counts | None = None,
-) -> OperationCall:
-    """A request to an operation as policies and prices see it; `sent` is what is sent of it if some was `redacted`.
-
-    Raises:
-        CallError: a number that its price needs is not there, or an amount is beyond what can be counted.
-    """
-    operation = request.operation
     return OperationCall(
         connector=connector.id,
         tool=f"{connector.id}.{operation.id}",
@@ -247,11 +248,12 @@ def operation_call(
         request=request,
         upstream=connector,
         sent=sent,
-        redacted=redacted or {},
+        redacted=redacted,
     )
 
 
-def _not_redactable(connector: Connector, operation: Operation, why: str) -> OperationCall:
+def not_redactable(connector: Connector, operation: Operation, why: str) -> OperationCall:
+    """A call that can't be made, because a policy redacts what can't be redacted."""
     tool = f"{connector.id}.{operation.id}"
     words = f"a policy redacts what is sent, and this can't be redacted: {why}"
     return OperationCall(

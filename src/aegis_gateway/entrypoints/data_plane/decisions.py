@@ -40,8 +40,14 @@ from aegis_gateway.domain.errors import (
 from aegis_gateway.domain.ledger import Evidence
 from aegis_gateway.domain.money import usd_decimal_text
 from aegis_gateway.domain.quote import CALLS, TOKENS, USD, Quote, Read
+from aegis_gateway.domain.redaction import NO_REDACTIONS, Redactions
 from aegis_gateway.domain.registry import TOOL_KINDS, Operation
-from aegis_gateway.entrypoints.data_plane.connect import OperationCall, operation_call, tool_evidence
+from aegis_gateway.entrypoints.data_plane.connect import (
+    OperationCall,
+    described_operation,
+    not_redactable,
+    tool_evidence,
+)
 from aegis_gateway.entrypoints.data_plane.exchange import (
     HttpProtocol,
     Scope,
@@ -55,7 +61,6 @@ from aegis_gateway.entrypoints.data_plane.wire import (
     decoder_words,
     json_type,
     number_reader,
-    parse_operation,
     strict_json,
 )
 
@@ -158,7 +163,9 @@ class DecisionsDoor:
         arguments = bytes(asked.arguments)
         try:
             decided = await self._calls.decide(
-                key, lambda view, _model: _described(view, asked.tool, arguments), context
+                key,
+                lambda view, _model, redactions: _described(view, asked.tool, arguments, redactions),
+                context,
             )
         except CallRepeated as fault:
             if not fault.is_same:
@@ -205,6 +212,8 @@ class DecisionsDoor:
             written["expected_usd"] = usd_decimal_text(quote.expected.get(USD, 0))
             if USD in quote.maximum:
                 written["maximum_usd"] = usd_decimal_text(quote.maximum[USD])
+        if decided.allows and decided.described.sent is not None:
+            written["arguments"] = msgspec.Raw(decided.described.sent.body)
         if decided.allows:
             written["token"] = self._token(tenant, agent, decided)
         return written
@@ -306,7 +315,7 @@ class DecisionsDoor:
         shown = await self._show(key, call)
         if shown["effect"] == "allow" and "cost_usd" not in shown:
             known = await self._calls.identify(key)
-            described = _described(known.view, asked.tool, bytes(asked.arguments))
+            described = _described(known.view, asked.tool, bytes(asked.arguments), NO_REDACTIONS)
             if described.request is not None and isinstance(described.quote, Quote):
                 facts = Facts(
                     agent=known.key.agent,
@@ -329,13 +338,17 @@ def _read(kind: type[T], raw: bytes) -> T:
         raise CallError(f"the body is not what it should be: {decoder_words(fault)}", field="body") from fault
 
 
-def _described(view: TenantView, tool: str, arguments: bytes) -> OperationCall:
+def _described(view: TenantView, tool: str, arguments: bytes, redactions: Redactions) -> OperationCall:
     """A tool's call as policies and prices see it; its arguments stand where an HTTP operation's body does."""
     for connector in view.registry.connectors.values():
         for operation in connector.operations if connector.kind in TOOL_KINDS else ():
             if f"{connector.id}.{operation.id}" == tool:
+                if redactions.response:
+                    return not_redactable(
+                        connector, operation, "the agent runs this, so its result stays there"
+                    )
                 try:
-                    return operation_call(view, connector, parse_operation(operation, {}, "", arguments))
+                    return described_operation(view, connector, operation, {}, "", arguments, redactions)
                 except CallError as fault:
                     raise _of_arguments(fault) from fault
     return OperationCall(
