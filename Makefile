@@ -17,7 +17,7 @@ DOCS := $(wildcard README.md ARCHITECTURE.md docs)
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench bench-policies bench-redaction fuzz chaos fmt lock clean
+.PHONY: help setup run test check bench bench-policies bench-replay bench-redaction fuzz chaos fmt lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -43,6 +43,9 @@ bench: $(INSTALLED) ## measure the gateway against a bare relay on this machine
 
 bench-policies: $(INSTALLED) ## measure what a verdict costs, by how many policies there are
 	@$(BIN)/python -m bench.policies $(ARGS)
+
+bench-replay: $(INSTALLED) ## measure how fast recorded calls are replayed
+	@$(BIN)/python -m bench.replay $(ARGS)
 
 bench-redaction: $(INSTALLED) ## measure what redacting a text costs
 	@$(BIN)/python -m bench.redaction $(ARGS)

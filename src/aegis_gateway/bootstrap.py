@@ -40,6 +40,7 @@ from aegis_gateway.adapters.upstream import PyreqwestUpstream
 from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.directory import Directory, DirectoryCopy, KnownKey, TenantView
 from aegis_gateway.application.ports import Clock, Signatures, Store, StoredState, TenantState, Upstream
+from aegis_gateway.application.rejudging import Rejudging
 from aegis_gateway.application.replay import Replay
 from aegis_gateway.application.rerun import Rerun
 from aegis_gateway.application.versions import verify
@@ -391,8 +392,7 @@ def replay(
         compiled = compiled_policies(loaded, tenant)
         policies = RecordedPolicies(view.registry, compiled)
         throttle_ns = max((policy.period_ns for policy in compiled.rules.values()), default=0)
-        view = msgspec.structs.replace(view, policies=policies, claims={})
-        return Rerun(view, keys, declared, budgets, throttle_ns)
+        return Rerun(Rejudging(view, policies, keys, declared), budgets, throttle_ns)
 
     is_changed = changed is not in_force
     return Replay(rerun(changed), rerun(in_force) if is_changed else None)

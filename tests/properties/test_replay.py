@@ -168,14 +168,14 @@ class Traffic:
                 fields["max_tokens"] = chance.choice((10, 100, 2_000))
             dialect = DIALECTS["chat"]
             request = dialect.parse(NO_ADDRESS, msgspec.json.encode(fields))
-            return lambda view, model: describe(view, dialect, request, model)
+            return lambda view, model, _: describe(view, dialect, request, model)
         if kind == "pay":
             raw = msgspec.json.encode(
                 {"amount": chance.choice((1, 9.99, 30, 45, 51)), "currency": chance.choice(("USD", "EUR"))}
             )
-            return lambda view, _: connect.describe(view, "api", "POST", ["v1", "payments"], "", raw)
+            return lambda view, _model, _: connect.describe(view, "api", "POST", ["v1", "payments"], "", raw)
         path = ["v1", "payments", "p1"] if kind == "show" else ["v1", "fx", "EURUSD"]
-        return lambda view, _: connect.describe(view, "api", "GET", path, "", b"")
+        return lambda view, _model, _: connect.describe(view, "api", "GET", path, "", b"")
 
     async def end(self, decided: Decided[Described]) -> None:
         if decided.admitted.state == "reserved":
@@ -197,7 +197,7 @@ class Traffic:
         """What the version in force would have done to calls since an instant."""
         state = self.store.state()
         run = bootstrap.replay(self.loaded, self.loaded, state, "acme", Reports(self.store.query).version)
-        return run.over(StoredTraffic(self.store.query, "acme"), since_ns, 2**63 - 1)
+        return run.over(StoredTraffic(self.store.rows, "acme"), since_ns, 2**63 - 1)
 
 
 def check(database: Database, directory: Path, seed: int) -> None:

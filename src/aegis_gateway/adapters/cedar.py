@@ -20,6 +20,7 @@ from cedarpy import pst
 from aegis_gateway.adapters.cedar_annotations import annotation_problem, policy_of
 from aegis_gateway.adapters.cedar_entities import Entities, uid
 from aegis_gateway.adapters.cedar_lint import line_of
+from aegis_gateway.adapters.cedar_sight import Key
 from aegis_gateway.adapters.cedar_slices import Slice, Slices, mentioned_part
 from aegis_gateway.adapters.cedar_values import cedar_record
 from aegis_gateway.domain.errors import ConfigurationError, Problem
@@ -89,7 +90,7 @@ class CedarPolicies:
         self._compiled = compiled
         self._entities = Entities(registry)
         self._asked: dict[Question, tuple[Slice, cedarpy.Entities] | None] = {}
-        self._answers: dict[tuple[Question, bytes], Evaluation] = {}
+        self._answers: dict[tuple[Question, Key | None], Evaluation] = {}
 
     @property
     def version(self) -> str:
@@ -103,23 +104,20 @@ class CedarPolicies:
         if prepared is None:
             return _NOTHING
         policies, entities = prepared
-        context = self._context(request, policies)
-        answer = self._answers.get((question, context))
+        key = (question, policies.sight.of(request.context))
+        answer = self._answers.get(key)
         if answer is None:
-            if len(self._answers) >= ANSWERS_REMEMBERED_MAX:
-                self._answers.clear()
-            answer = self._answers[question, context] = self._ask(request, context, policies, entities)
+            answer = self._ask(request, policies, policies.policies, entities)
+            if key[1] is not None:
+                if len(self._answers) >= ANSWERS_REMEMBERED_MAX:
+                    self._answers.clear()
+                self._answers[key] = answer
         return answer
 
     @property
     def rules(self) -> Mapping[str, Policy]:
         """The policies, by id."""
         return self._compiled.rules
-
-    @staticmethod
-    def _context(request: PolicyRequest, policies: Slice) -> bytes:
-        """What policies can see of a call's context, as Cedar takes it."""
-        return _encode(cedar_record(mentioned_part(request.context, policies.mentioned), "context"))
 
     def _prepared_for(self, question: Question) -> tuple[Slice, cedarpy.Entities] | None:
         """What a question needs to be answered, made once; None where no policy can match it."""
@@ -140,16 +138,18 @@ class CedarPolicies:
         return policies, self._entities.handle((principal, called, *policies.named))
 
     def _ask(
-        self, request: PolicyRequest, context: bytes, policies: Slice, entities: cedarpy.Entities
+        self, request: PolicyRequest, whole: Slice, policies: cedarpy.PolicySet, entities: cedarpy.Entities
     ) -> Evaluation:
+        """Ask Cedar about all that a slice's policies see of a call."""
+        context = cedar_record(mentioned_part(request.context, whole.mentioned), "context")
         answer = cedarpy.is_authorized(
             {
                 "principal": {"type": "Agent", "id": request.agent},
                 "action": {"type": "Action", "id": request.action},
                 "resource": {"type": request.resource_type, "id": request.resource},
-                "context": context.decode(),
+                "context": _encode(context).decode(),
             },
-            policies.policies,
+            policies,
             entities,
         )
         if answer.decision is cedarpy.Decision.NoDecision:
@@ -157,7 +157,7 @@ class CedarPolicies:
                 PolicyFault(policy="", message=message) for message in answer.diagnostics.errors
             ) or (PolicyFault(policy="", message="the policies gave no decision"),)
             return Evaluation(faults=faults)
-        mentioned = policies.mentioned
+        mentioned = whole.mentioned
         return Evaluation(
             saw_utilisation=mentioned is None or "budget" in mentioned,
             matched=tuple(self._compiled.rules[name] for name in sorted(answer.diagnostics.reasons)),

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import TypeAlias, cast
+from typing import Literal, TypeAlias, cast
 
+import cedarpy
 import msgspec
 from cedarpy import pst
 
 from aegis_gateway.adapters.cedar import ANSWERS_REMEMBERED_MAX, CedarPolicies, CompiledPolicies, Question
+from aegis_gateway.adapters.cedar_sight import Key, Sight
 from aegis_gateway.adapters.cedar_slices import Slice, policy_set
 from aegis_gateway.adapters.cedar_tree import children, path_of
 from aegis_gateway.domain.decision import Undecided
@@ -26,14 +28,15 @@ Missing: TypeAlias = "tuple[tuple[str, Unrecorded], ...]"
 """Names of arguments, and what is known of each."""
 
 _ARGUMENTS = "args"
+_NOTHING = Sight(())
 
 
 class _Doubt(msgspec.Struct, frozen=True, kw_only=True):
-    """A slice for calls that lack some arguments: which of them its policies mention; `never` are those that nothing
-    can be said of.
+    """A slice's policies for calls that lack some arguments, and which of them they mention; `never` are those that
+    nothing can be said of.
     """
 
-    slice: Slice
+    policies: cedarpy.PolicySet
     mentions: dict[str, tuple[str, ...]]
     never: frozenset[str]
 
@@ -45,7 +48,14 @@ class RecordedPolicies(CedarPolicies):
         """Judge the agents of a registry by policies."""
         super().__init__(registry, compiled)
         self._doubts: dict[tuple[Question, Missing], _Doubt | None] = {}
-        self._doubtful: dict[tuple[Question, Missing, bytes], Evaluation] = {}
+        self._doubtful: dict[tuple[Question, Missing, Key | None], Evaluation] = {}
+
+    def looks_of(
+        self, agent: str, action: str, resource_type: Literal["Model", "Connector"], resource: str
+    ) -> Sight:
+        """What those policies look at that can match a question."""
+        prepared = self._prepared_for((agent, action, resource_type, resource))
+        return _NOTHING if prepared is None else prepared[0].sight
 
     def evaluate(self, request: PolicyRequest) -> Evaluation:
         """Evaluate every policy that can match; those that the record can't decide are told apart."""
@@ -65,14 +75,14 @@ class RecordedPolicies(CedarPolicies):
         doubt = self._doubts[question, missing]
         if doubt is None:
             return super().evaluate(request)
-        context = self._context(request, whole)
-        key = (question, missing, context)
+        key = (question, missing, whole.sight.of(request.context))
         answer = self._doubtful.get(key)
         if answer is None:
-            if len(self._doubtful) >= ANSWERS_REMEMBERED_MAX:
-                self._doubtful.clear()
-            answer = self._told(self._ask(request, context, doubt.slice, entities), doubt)
-            self._doubtful[key] = answer
+            answer = self._told(self._ask(request, whole, doubt.policies, entities), doubt)
+            if key[2] is not None:
+                if len(self._doubtful) >= ANSWERS_REMEMBERED_MAX:
+                    self._doubtful.clear()
+                self._doubtful[key] = answer
         return answer
 
     def _told(self, answer: Evaluation, doubt: _Doubt) -> Evaluation:
@@ -109,7 +119,7 @@ def _doubt(whole: Slice, missing: Missing) -> _Doubt | None:
     there = frozenset(argument for argument, known in missing if known is Unrecorded.VALUE)
     templates = {name: cast(pst.Template, _granted(each, there)) for name, each in whole.templates.items()}
     return _Doubt(
-        slice=msgspec.structs.replace(whole, policies=policy_set(templates)),
+        policies=policy_set(templates),
         mentions=mentions,
         never=frozenset(never),
     )

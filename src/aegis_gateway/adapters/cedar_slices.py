@@ -17,6 +17,7 @@ import cedarpy
 import msgspec
 from cedarpy import pst
 
+from aegis_gateway.adapters.cedar_sight import Sight
 from aegis_gateway.adapters.cedar_tree import children, nodes, path_of
 
 Mentioned: TypeAlias = "dict[str, Mentioned] | None"
@@ -30,11 +31,14 @@ Line = tuple[pst.EntityUid, ...]
 
 
 class Slice(msgspec.Struct, frozen=True, kw_only=True):
-    """Policies, compiled together; what they mention of the context, and the entities that they name."""
+    """Policies, compiled together; what they mention of the context, what their answers depend on of it, and the
+    entities that they name.
+    """
 
     templates: Mapping[str, pst.Template]
     policies: cedarpy.PolicySet
     mentioned: Mentioned
+    sight: Sight
     named: tuple[pst.EntityUid, ...]
 
 
@@ -76,6 +80,7 @@ def _slice(templates: Mapping[str, pst.Template]) -> Slice:
     return Slice(
         templates=templates,
         policies=policy_set(templates),
+        sight=Sight(clauses),
         mentioned=_tree({path for clause in clauses for path in _context_paths(clause)}),
         named=tuple(
             dict.fromkeys(

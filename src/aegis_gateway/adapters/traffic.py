@@ -6,8 +6,8 @@ Rule: reading only, a stretch at a time by the record's primary key; a gateway g
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, Protocol
 
-from aegis_gateway.adapters.reports import Query
 from aegis_gateway.application.replay import RecordedEntry
 
 _FIRST = """
@@ -28,22 +28,28 @@ select sequence, at_ns, type, call, body from entry
 _STRETCH = 4_096
 
 
+class Rows(Protocol):
+    """A store's way to read many rows."""
+
+    def __call__(self, sql: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        """Read rows as they are; `?` stands for a value."""
+
+
 class StoredTraffic:
     """One tenant's record in a store."""
 
-    def __init__(self, query: Query, tenant: str) -> None:
+    def __init__(self, rows: Rows, tenant: str) -> None:
         """Read through a store."""
-        self._query = query
+        self._rows = rows
         self._tenant = tenant
 
     def first_since(self, instant_ns: int) -> tuple[int, int] | None:
         """Place and time of the first call that was decided at an instant or later."""
-        rows = self._query(_FIRST, (self._tenant, max(instant_ns, 0)))
-        return (rows[0]["sequence"], rows[0]["decided_ns"]) if rows else None
+        rows = self._rows(_FIRST, (self._tenant, max(instant_ns, 0)))
+        return (rows[0][0], rows[0][1]) if rows else None
 
     def entries(self, first: int) -> Iterator[RecordedEntry]:
         """All entries about calls from a place on, up to where the record ended when it was begun to be read."""
-        end = self._query(_LAST, (self._tenant,))[0]["sequence"] + 1
+        end = self._rows(_LAST, (self._tenant,))[0][0] + 1
         for place in range(first, end, _STRETCH):
-            for row in self._query(_ENTRIES, (self._tenant, place, min(place + _STRETCH, end))):
-                yield row["sequence"], row["at_ns"], row["type"], row["call"], bytes(row["body"])
+            yield from self._rows(_ENTRIES, (self._tenant, place, min(place + _STRETCH, end)))

@@ -16,7 +16,7 @@ from aegis_gateway.domain.admit import (
     Standings,
     instances_key,
 )
-from aegis_gateway.domain.ledger import Leg, Standing
+from aegis_gateway.domain.ledger import NOTHING, Leg, Standing
 from aegis_gateway.domain.rate import RateClaim
 from aegis_gateway.domain.rolling import length_of, rolled, settle_rolling
 from aegis_gateway.domain.window import Period, Window, YearStart, window_at
@@ -70,16 +70,18 @@ class Books:
         now_ns: int,
     ) -> Standings:
         """What stands for a call's claims, in their windows."""
-        keys: list[StandingKey] = []
+        balances: dict[StandingKey, Standing] = {}
         for claim, window in zip(budgets, windows, strict=True):
             key = (claim.budget, claim.scope, window.label)
-            keys.append(key)
-            if claim.length_ns and (tenant, key) in self.standings:
-                standing = self.standings[tenant, key]
-                self.standings[tenant, key] = rolled(standing, claim.length_ns, now_ns)
+            standing = self.standings.get((tenant, key))
+            if standing is not None:
+                if claim.length_ns:
+                    standing = self.standings[tenant, key] = rolled(standing, claim.length_ns, now_ns)
+                balances[key] = standing
             if claim.instances_max is not None:
-                keys.append(instances_key(claim, now_ns))
-        balances = {key: self.standings[tenant, key] for key in keys if (tenant, key) in self.standings}
+                counter = instances_key(claim, now_ns)
+                if (tenant, counter) in self.standings:
+                    balances[counter] = self.standings[tenant, counter]
         arrivals = {
             rate: self.arrivals[tenant, rate]
             for claim in rates
@@ -95,44 +97,43 @@ class Books:
         windows: tuple[Window, ...],
     ) -> None:
         """Take a call in that was admitted: its legs, the balances that it opens, its turns."""
+        standings, touched = self.standings, self.touched
         window_of = {
             (claim.budget, claim.scope): window for claim, window in zip(budgets, windows, strict=True)
         }
         for leg in admission.legs:
-            balance = self.standing(tenant, leg)
-            self._stand(tenant, leg, balance.reserve(leg.amount), window_of[leg.budget, leg.scope])
+            key = (tenant, (leg.budget, leg.scope, leg.window))
+            standings[key] = standings.get(key, NOTHING).reserve(leg.amount)
+            touched[key] = (leg.quantity, window_of[leg.budget, leg.scope])
         for counter in admission.opened:
-            opened = self.standings.get((tenant, counter), Standing())
+            opened = self.standings.get((tenant, counter), NOTHING)
             self.standings[tenant, counter] = Standing(posted=opened.posted + 1)
             self.touched[tenant, counter] = ("instances", None)
-        for key, arrival in admission.arrivals.items():
-            self.arrivals[tenant, key] = arrival
-            self.taken[tenant, key] = None
+        for rate, arrival in admission.arrivals.items():
+            self.arrivals[tenant, rate] = arrival
+            self.taken[tenant, rate] = None
 
     def settle(
         self, tenant: str, legs: tuple[Leg, ...], amounts: Iterable[int], admitted_ns: int, *, now_ns: int
     ) -> None:
         """Replace what a call holds by what was spent."""
+        standings, touched = self.standings, self.touched
         for leg, amount in zip(legs, amounts, strict=True):
-            standing, length_ns = self.standing(tenant, leg), length_of(leg.window)
+            key = (tenant, (leg.budget, leg.scope, leg.window))
+            standing, length_ns = standings.get(key, NOTHING), length_of(leg.window)
             if length_ns is None:
-                settled = standing.settle(leg.amount, amount)
+                standings[key] = standing.settle(leg.amount, amount)
             else:
-                settled = settle_rolling(standing, leg.amount, amount, length_ns, admitted_ns, now_ns)
-            self._stand(tenant, leg, settled)
+                standings[key] = settle_rolling(standing, leg.amount, amount, length_ns, admitted_ns, now_ns)
+            touched.setdefault(key, (leg.quantity, None))
 
     def release(self, tenant: str, legs: tuple[Leg, ...]) -> None:
         """Give back what a call holds."""
         for leg in legs:
-            self._stand(tenant, leg, self.standing(tenant, leg).release(leg.amount))
+            key = (tenant, (leg.budget, leg.scope, leg.window))
+            self.standings[key] = self.standings.get(key, NOTHING).release(leg.amount)
+            self.touched.setdefault(key, (leg.quantity, None))
 
     def standing(self, tenant: str, leg: Leg) -> Standing:
         """The balance that a leg is of."""
-        return self.standings.get((tenant, (leg.budget, leg.scope, leg.window)), Standing())
-
-    def _stand(self, tenant: str, leg: Leg, standing: Standing, window: Window | None = None) -> None:
-        """Change a balance. Whoever may be opening it says in which window; the bounds count only then."""
-        key = (tenant, (leg.budget, leg.scope, leg.window))
-        self.standings[key] = standing
-        if window is not None or key not in self.touched:
-            self.touched[key] = (leg.quantity, window)
+        return self.standings.get((tenant, (leg.budget, leg.scope, leg.window)), NOTHING)

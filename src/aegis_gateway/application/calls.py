@@ -48,7 +48,15 @@ from aegis_gateway.domain.moment import moment
 from aegis_gateway.domain.money import usd_rounded_up, usd_text
 from aegis_gateway.domain.quote import USD, ModelShape, Quote, capped, capped_cost
 from aegis_gateway.domain.redaction import NO_REDACTIONS, Counts, Redaction, Redactions, all_of, told
-from aegis_gateway.domain.registry import Agent, Connector, ConnectorKind, Key, credential_key, stranger
+from aegis_gateway.domain.registry import (
+    Agent,
+    Connector,
+    ConnectorKind,
+    Key,
+    Registry,
+    credential_key,
+    stranger,
+)
 
 D_co = TypeVar("D_co", bound="Described", covariant=True)
 D = TypeVar("D", bound="Described")
@@ -757,7 +765,7 @@ def judged(
 
     What cannot be lowered as they ask is refused.
     """
-    context = _policy_context(agent, described, quote, view, circumstances)
+    context = policy_context(agent, described.arguments, quote, view.registry, circumstances)
     verdict = _judged(agent, described, context, view)
     lower = _lowered(described, quote, verdict.output_tokens_max, verdict.cost_max_nano_usd)
     if isinstance(lower, str):
@@ -846,17 +854,22 @@ def _judged(agent: Agent, described: Described, context: dict[str, object], view
     )
 
 
-def _policy_context(
-    agent: Agent, described: Described, quote: Quote, view: TenantView, circumstances: Circumstances
+def policy_context(
+    agent: Agent,
+    arguments: dict[str, object],
+    quote: Quote,
+    registry: Registry,
+    circumstances: Circumstances,
 ) -> dict[str, object]:
+    """All that policies may look at of a call, beside who calls what."""
     cost: dict[str, object] = {"expected_usd": usd_rounded_up(quote.expected.get(USD, 0), POLICY_DECIMALS)}
     if USD in quote.maximum:
         cost["maximum_usd"] = usd_rounded_up(quote.maximum[USD], POLICY_DECIMALS)
     context: dict[str, object] = {
-        "args": described.arguments,
+        "args": arguments,
         "environment": agent.environment,
         "cost": cost,
-        "time": moment(view.registry.zone, circumstances.now_ns, view.registry.business_hours),
+        "time": moment(registry.zone, circumstances.now_ns, registry.business_hours),
         "run": circumstances.run,
         "depth": circumstances.depth,
         "budget": {"utilisation": circumstances.utilisation},

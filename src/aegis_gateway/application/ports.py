@@ -335,6 +335,9 @@ class Store(LedgerStore, RegistryStore, Protocol):
     def query(self, sql: str, values: tuple[object, ...] = ()) -> list[dict[str, Any]]:
         """Read rows as dictionaries; `?` stands for a value."""
 
+    def rows(self, sql: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        """Read many rows, as they are; `?` stands for a value."""
+
     def close(self) -> None:
         """Close the database."""
 

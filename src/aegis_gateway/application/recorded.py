@@ -72,15 +72,13 @@ class RecordedDecision(msgspec.Struct, frozen=True, kw_only=True):
 
     call: str
     effect: Effect
-    reasons: list[RecordedReason]
-    policy_version: str
+    reasons: msgspec.Raw
     config_version: int
     agent: str
     key: str
     connector: str
     tool: str
     arguments: RecordedArguments
-    legs: list[RecordedLeg] = []
     model: str | None = None
     run: str | None = None
     parent: str | None = None
@@ -90,6 +88,18 @@ class RecordedDecision(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int | None = None
     downgrade: RecordedDowngrade | None = None
     asked: Asked | None = None
+    redacted: dict[str, int] = {}
+
+    @property
+    def reason(self) -> RecordedReason:
+        """The first reason, which the decision is put down to."""
+        return _reasons_of(self.reasons)[0]
+
+
+class RecordedLegs(msgspec.Struct, frozen=True, kw_only=True):
+    """What a call held of balances."""
+
+    legs: list[RecordedLeg] = []
 
 
 class RecordedLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,14 +115,27 @@ class RecordedSettlement(msgspec.Struct, frozen=True, kw_only=True):
     evidence: str
     cost_nano_usd: int
     actual: dict[str, int] = {}
+
+
+class RecordedCharges(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of everything a call was charged for."""
+
     charges: list[RecordedLine] = []
 
 
 decision_of = msgspec.json.Decoder(RecordedDecision, strict=False).decode
 """Reads a decision's entry; amounts, which are strings there, become integers."""
 
+legs_of = msgspec.json.Decoder(RecordedLegs, strict=False).decode
+"""Reads what a decision's entry says of balances, which is seldom needed."""
+
+_reasons_of = msgspec.json.Decoder(list[RecordedReason]).decode
+
 settlement_of = msgspec.json.Decoder(RecordedSettlement, strict=False).decode
 """Reads a settlement's entry."""
+
+charges_of = msgspec.json.Decoder(RecordedCharges, strict=False).decode
+"""Reads the lines of a settlement's entry, which are seldom needed."""
 
 
 def arguments_of(
@@ -129,26 +152,26 @@ def arguments_of(
         if name == _OPERATION or (found is None and not _was_left_out(decision, name, then)):
             values[name] = Unrecorded.PRESENCE
         elif found is not None:
-            values[name] = _typed(argument, found)
+            values[name] = _typed(argument, found, is_redacted=bool(decision.redacted))
     return values
 
 
 def _was_left_out(decision: RecordedDecision, name: str, then: DeclaredThen) -> bool:
     """Whether a call was made without an argument that there was; one that there wasn't may have been in its body."""
-    if "omitted_bytes" in decision.arguments.summary:
+    if _OPERATION not in decision.arguments.summary:  # nothing of the arguments is shown
         return False
     return name in then(decision.config_version, decision.tool)
 
 
-def _typed(argument: Argument, found: object) -> object:
-    """A value of an argument's type from what the record shows of it."""
+def _typed(argument: Argument, found: object, *, is_redacted: bool) -> object:
+    """A value of an argument's type from what the record shows of it; a text may be what is left of it."""
     if argument.type == "boolean":
         return found if isinstance(found, bool) else Unrecorded.VALUE
     if not isinstance(found, str) or _HIDDEN.fullmatch(found):
         return Unrecorded.VALUE
     match argument.type:
         case "string":
-            return found
+            return Unrecorded.VALUE if is_redacted else found
         case "integer":
             return int(found) if _INTEGER.fullmatch(found) else Unrecorded.VALUE
         case "number":

@@ -140,8 +140,9 @@ class _Tally:
 
     def cost(self, call: str, nano_usd: int) -> None:
         """Note what a call came to."""
-        if call in self._waiting:
-            self._waiting.pop(call)[0].nano_usd += nano_usd
+        waiting = self._waiting.pop(call, None)
+        if waiting is not None:
+            waiting[0].nano_usd += nano_usd
 
     def changes(self) -> tuple[Change, ...]:
         """All that was found, the dearest first. What is still open counts at its maximum."""
@@ -221,10 +222,10 @@ class Replay:
             elif at_ns < until_ns:
                 decision = decision_of(body)
                 if sequence < first:
-                    self._open(decision, at_ns)
+                    self._open(decision, body, at_ns)
                 else:
                     calls, last, last_ns = calls + 1, sequence, at_ns
-                    self._decide(decision, at_ns)
+                    self._decide(decision, body, at_ns)
             if number % _FORGET_EVERY == 0:
                 for rerun in self._reruns:
                     rerun.forget(at_ns)
@@ -245,19 +246,21 @@ class Replay:
             as_recorded=tuple(sorted(self._as_recorded.items())),
         )
 
-    def _open(self, decision: RecordedDecision, at_ns: int) -> None:
+    def _open(self, decision: RecordedDecision, body: bytes, at_ns: int) -> None:
         for rerun in self._reruns:
-            rerun.open(decision, at_ns)
+            rerun.open(decision, body, at_ns)
 
-    def _decide(self, decision: RecordedDecision, at_ns: int) -> None:
+    def _decide(self, decision: RecordedDecision, body: bytes, at_ns: int) -> None:
         reason = _why_as_recorded(decision)
         if reason is not None:
             self._as_recorded[reason] += 1
-            self._open(decision, at_ns)
+            self._open(decision, body, at_ns)
             return
         was = _recorded(decision)
         now = self._changed.decide(decision, at_ns)
         before = now if self._in_force is None else self._in_force.decide(decision, at_ns)
+        if before is now and not now.undecided and _difference(was, now) is None:
+            return
         if before.undecided:
             self._undecided_in_force.add(decision, before)
         else:
@@ -270,7 +273,7 @@ class Replay:
             return
         kind = _difference(was, now)
         if kind is not None:
-            is_new = before.undecided or _difference(before, now) is not None
+            is_new = now is not before and (before.undecided or _difference(before, now) is not None)
             (self._changes if is_new else self._already).add(decision, was, now, kind)
 
     def _follow(self, kind: str, call: str, body: bytes, at_ns: int) -> None:
@@ -278,7 +281,7 @@ class Replay:
         if kind == "settlement":
             settlement = settlement_of(body)
             for rerun in self._reruns:
-                rerun.settle(call, settlement, at_ns)
+                rerun.settle(call, settlement, body, at_ns)
             self._cost(call, settlement)
         elif kind in ("release", "expire"):
             for rerun in self._reruns:
@@ -293,10 +296,11 @@ class Replay:
 
 def _why_as_recorded(decision: RecordedDecision) -> str | None:
     """Why a call can't be decided anew: it was refused before any policy saw it, or its entry doesn't say enough."""
-    code = decision.reasons[0].code if decision.reasons else ""
-    if decision.asked is None or decision.quote is None:
-        return "not_recorded" if decision.effect == "allow" else code
-    return code if code == "clock_fell_back" else None
+    is_recorded = decision.asked is not None and decision.quote is not None
+    if decision.effect == "allow":
+        return None if is_recorded else "not_recorded"
+    code = decision.reason.code
+    return code if code == "clock_fell_back" or not is_recorded else None
 
 
 def _recorded(decision: RecordedDecision) -> Outcome:
@@ -307,7 +311,7 @@ def _recorded(decision: RecordedDecision) -> Outcome:
         if asked is not None and asked.proxied and asked.shape is not None:
             tokens = asked.shape.output_tokens  # what was sent is what was asked for
         return Outcome(effect="allow", model=decision.model, output_tokens=tokens)
-    first = decision.reasons[0]
+    first = decision.reason
     return Outcome(
         effect=decision.effect, code=first.code, rule=rule_of(first.code, first.subject, first.message)
     )

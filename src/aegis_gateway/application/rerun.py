@@ -1,7 +1,6 @@
 """A rerun: recorded calls decided anew under one configuration, in the order in which they were.
 
-Rule 1: what decides is what decides live calls: `judgement_of`, `claims_of`, `admitted`, `Books`. What is made up here
-        is only what stands in for a caller: a call as the record tells of it.
+Rule 1: what decides is what decides live calls: `judgement_of` (in `rejudging.py`), `claims_of`, `admitted`, `Books`.
 Rule 2: what the record says of a call afterwards holds for the rerun too: it is settled when it was, at what it cost.
         What was refused and would now pass is taken to cost what was expected of it, at once.
 """
@@ -9,54 +8,39 @@ Rule 2: what the record says of a call afterwards holds for the rerun too: it is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
-from itertools import count
 from typing import cast
 from zoneinfo import ZoneInfo
 
 import msgspec
 
-from aegis_gateway.application.asked import Asked
 from aegis_gateway.application.books import Books, Windows
-from aegis_gateway.application.calls import Circumstances, Described, Judgement, judgement_of
 from aegis_gateway.application.claims import claims_of
-from aegis_gateway.application.directory import TenantView
-from aegis_gateway.application.recorded import (
-    DeclaredThen,
-    RecordedDecision,
-    RecordedSettlement,
-    arguments_of,
-)
+from aegis_gateway.application.recorded import RecordedDecision, RecordedSettlement, charges_of, legs_of
+from aegis_gateway.application.rejudging import Rejudged, Rejudging
 from aegis_gateway.domain.admit import (
     Admission,
     BudgetClaim,
     Standings,
     admit,
     admitted,
+    all_act,
     instances_key,
     leg_of,
     needed_of,
     utilisation,
 )
-from aegis_gateway.domain.decision import Effect, Reason, Undecided
+from aegis_gateway.domain.decision import Effect, Undecided
 from aegis_gateway.domain.errors import CallError
 from aegis_gateway.domain.ledger import Leg, settled_amounts
 from aegis_gateway.domain.price import Kind, Usage, model_charges
-from aegis_gateway.domain.quote import USD, ModelShape, Quote, as_asked, quote_model, unpriced
+from aegis_gateway.domain.quote import USD, Quote
 from aegis_gateway.domain.rate import RateClaim, take
-from aegis_gateway.domain.redaction import Redactions
 from aegis_gateway.domain.registry import (
     ON_THE_FLY,
-    UNREGISTERED,
     Agent,
-    Argument,
     Budget,
-    Key,
-    Model,
-    stranger,
 )
 from aegis_gateway.domain.rolling import bucket_ns
-from aegis_gateway.domain.tools import UNLISTED_TOOL, tools_of
 from aegis_gateway.domain.window import Window, window_at
 
 _JUDGED_AGAIN_MAX = 8
@@ -64,6 +48,7 @@ _DAY_NS = 24 * 3_600 * 1_000_000_000
 _FAR_AWAY_NS = 2**63 - 1
 _PERIODS_BEFORE = 2
 """How many periods of a rate before the first call are looked at to know when it expects its next one."""
+_WINDOWS_REMEMBERED_MAX = 65_536
 _NOT_SENT = "not_sent"
 
 
@@ -90,7 +75,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 class _Case(msgspec.Struct, frozen=True, kw_only=True):
     """A call judged, and the rates and budgets that it is admitted by as they stand."""
 
-    judgement: Judgement[Described]
+    judged: Rejudged
     rates: tuple[RateClaim, ...]
     budgets: tuple[BudgetClaim, ...]
     standings: Standings
@@ -119,28 +104,21 @@ class Rerun:
 
     def __init__(
         self,
-        view: TenantView,
-        keys: Mapping[str, Key],
-        then: DeclaredThen,
+        rejudging: Rejudging,
         before: Mapping[str, Budget],
         throttle_ns: int = 0,
     ) -> None:
-        """`then` says what was declared when a call was made; `before` are the budgets that are in force.
-
-        `throttle_ns` is the longest period that a policy throttles in.
-        """
-        self.view = view
+        """`before` are the budgets in force; `throttle_ns` is the longest period that a policy throttles in."""
+        self.view = view = rejudging.view
+        self._rejudging = rejudging
         self._throttle_ns = throttle_ns
         self._throttles_from_ns = _FAR_AWAY_NS
-        self._is_proxied = view.registry.proxy is not None
-        self._keys = keys
-        self._then = then
         self._tenant = view.registry.tenant
         self._books = Books({}, {})
         self._windows = Windows()
+        self._windows_known: dict[int, tuple[tuple[BudgetClaim, ...], tuple[Window, ...], int, int]] = {}
         self._held: dict[str, _Held] = {}
         self._used: dict[str, int] = {}
-        self._tools = tools_of(view.registry)
         self._kept = {
             name
             for name, budget in view.registry.budgets.items()
@@ -173,20 +151,20 @@ class Rerun:
                 back.append(start_ns - start_ns % _DAY_NS)  # balances that are opened are counted by days
         return min(back)
 
-    def open(self, decision: RecordedDecision, at_ns: int) -> None:
-        """Take a call as it was decided: one from before, or one that can't be decided anew.
+    def open(self, decision: RecordedDecision, body: bytes, at_ns: int) -> None:
+        """Take a call as it was decided: one from before, or one that can't be decided anew. `body` is its entry.
 
         Budgets that are in force as they are hold what the record says; others what they would have.
         """
         quote = decision.quote
-        agent = self._agent(decision)
+        agent = self._rejudging.agent(decision)
         if decision.effect != "allow" or quote is None or agent is None:
             return
-        judgement = None
+        judged = None
         if decision.asked is not None and at_ns >= self._throttles_from_ns:
-            judgement = self._judgement(decision, agent, self._used.get(agent.id, 0))
-        rates, budgets = self._claims(decision, agent, judgement)
-        recorded = {(leg.budget, leg.scope, leg.window): leg.amount for leg in decision.legs}
+            judged = self._rejudging.judge(decision, agent, self._used.get(agent.id, 0))
+        rates, budgets = self._claims(decision, agent, judged)
+        recorded = {(leg.budget, leg.scope, leg.window): leg.amount for leg in legs_of(body).legs}
         windows = self._windows_of(budgets, at_ns)
         legs, opened = [], []
         for budget, window in zip(budgets, windows, strict=True):
@@ -215,7 +193,7 @@ class Rerun:
 
     def decide(self, decision: RecordedDecision, at_ns: int) -> Outcome:
         """Decide a call anew."""
-        agent = self._agent(decision)
+        agent = self._rejudging.agent(decision)
         if agent is None:
             return Outcome(effect="deny", code="unknown_agent", rule=f"agent:{decision.agent}")
         try:
@@ -225,7 +203,7 @@ class Rerun:
 
     def _decide(self, decision: RecordedDecision, agent: Agent, at_ns: int) -> Outcome:
         case = self._case(decision, agent, at_ns)
-        judgement, verdict, quote = case.judgement, case.judgement.verdict, case.judgement.quote
+        verdict, quote = case.judged.verdict, case.judged.quote
         if verdict.undecided:
             if decision.effect == "allow" and quote is not None:
                 # As it was decided, as far as rates and budgets let it.
@@ -243,7 +221,7 @@ class Rerun:
         self._take(decision, case, admission, at_ns)
         return Outcome(
             effect="allow",
-            model=judgement.described.model,
+            model=case.judged.model,
             output_tokens=self._output_tokens(decision, admission),
             expected_nano_usd=0 if quote is None else quote.expected.get(USD, 0),
         )
@@ -251,35 +229,45 @@ class Rerun:
     def _output_tokens(self, decision: RecordedDecision, admission: Admission) -> int | None:
         """The output limit that is sent: the caller's own, where everything passes as it was asked."""
         shape = decision.asked.shape if decision.asked is not None else None
-        return shape.output_tokens if self._is_proxied and shape is not None else admission.output_tokens
+        return (
+            shape.output_tokens
+            if self._rejudging.is_proxied and shape is not None
+            else admission.output_tokens
+        )
 
     def _case(self, decision: RecordedDecision, agent: Agent, at_ns: int) -> _Case:
         """A call judged with what of its budgets is used, and what it is admitted by."""
         used = self._used.get(agent.id, 0)
-        for attempt in count(1):
-            judgement = self._judgement(decision, agent, used)
-            rates, budgets = self._claims(decision, agent, judgement)
-            standings = self._books.standings_for(
-                self._tenant, rates, budgets, self._windows_of(budgets, at_ns), at_ns
-            )
-            case = _Case(judgement=judgement, rates=rates, budgets=budgets, standings=standings)
-            if not judgement.verdict.saw_utilisation or attempt == _JUDGED_AGAIN_MAX:
-                return case
-            now_used = utilisation(budgets, standings)
+        case = self._case_at(decision, agent, used, at_ns)
+        for _ in range(_JUDGED_AGAIN_MAX):
+            if not case.judged.verdict.saw_utilisation:
+                break
+            now_used = utilisation(case.budgets, case.standings)
             if now_used == used:
-                return case
+                break
             used = self._used[agent.id] = now_used
-        raise AssertionError("counting has no end")
+            case = self._case_at(decision, agent, used, at_ns)
+        return case
 
-    def settle(self, call: str, settlement: RecordedSettlement, now_ns: int) -> None:
-        """Settle a call as it was; one of another model, or of a shorter answer, at what that comes to."""
+    def _case_at(self, decision: RecordedDecision, agent: Agent, used: int, at_ns: int) -> _Case:
+        judged = self._rejudging.judge(decision, agent, used)
+        rates, budgets = self._claims(decision, agent, judged)
+        windows = self._windows_of(budgets, at_ns)
+        standings = self._books.standings_for(self._tenant, rates, budgets, windows, at_ns)
+        return _Case(judged=judged, rates=rates, budgets=budgets, standings=standings)
+
+    def settle(self, call: str, settlement: RecordedSettlement, body: bytes, now_ns: int) -> None:
+        """Settle a call as it was; one of another model, or of a shorter answer, at what that comes to.
+
+        `body` is the entry, whose lines are read where they are needed.
+        """
         held = self._held.pop(call, None)
         if held is None:
             return
         actual = settlement.actual
         if settlement.evidence == _NOT_SENT:
             actual = {leg.quantity: 0 for leg in held.legs}
-        amounts = settled_amounts(held.legs, self._cost(held, settlement), actual)
+        amounts = settled_amounts(held.legs, self._cost(held, settlement, body), actual)
         if held.maximum is not None:
             amounts = tuple(
                 min(amount, held.maximum.get(leg.quantity, amount))
@@ -303,7 +291,7 @@ class Rerun:
         if admission.effect != "allow":
             return
         self._books.take(self._tenant, admission, case.budgets, case.standings.windows)
-        quote, model = case.judgement.quote, case.judgement.described.model
+        quote, model = case.judged.quote, case.judged.model
         if decision.effect != "allow":
             expected = {} if quote is None else quote.expected
             amounts = [min(expected.get(leg.quantity, leg.amount), leg.amount) for leg in admission.legs]
@@ -318,129 +306,49 @@ class Rerun:
             maximum=admission.maximum if is_other or is_shorter else None,
         )
 
-    def _cost(self, held: _Held, settlement: RecordedSettlement) -> int:
-        cost = settlement.cost_nano_usd
+    def _cost(self, held: _Held, settlement: RecordedSettlement, body: bytes) -> int:
         model = None if held.model is None else self.view.registry.models[held.model]
-        if model is not None and model.price is not None and settlement.charges:
-            usage = Usage(units={cast(Kind, line.kind): line.quantity for line in settlement.charges})
-            lines = model_charges(model.price, usage)
-            if lines is not None:
-                cost = sum(line.nano_usd for line in lines)
-        return cost
-
-    def _judgement(self, decision: RecordedDecision, agent: Agent, used: int) -> Judgement[Described]:
-        asked = decision.asked
-        assert asked is not None, "only what was judged is judged anew"
-        circumstances = Circumstances(
-            now_ns=asked.judged_ns,
-            run=decision.run or "",
-            parent=decision.parent,
-            depth=decision.depth,
-            customer=decision.customer,
-            utilisation=used,
-        )
-        describe = partial(self._described, decision)
-        return judgement_of(self.view, agent, describe, circumstances)
-
-    def _described(
-        self, decision: RecordedDecision, _view: TenantView, instead: str | None, _redactions: Redactions
-    ) -> Described:
-        """A call as its door would describe it, as it was asked or as one of another model.
-
-        What would be redacted of it isn't recorded; its price is taken for the same without it.
-        """
-        asked, quote = decision.asked, decision.quote
-        assert asked is not None, "only what was judged is judged anew"
-        assert quote is not None, "what was judged was quoted"
-        model = decision.model if decision.downgrade is None else decision.downgrade.model
-        if instead is not None:
-            model = instead
-        registry = self.view.registry
-        known = (
-            None if model is None else registry.models.get(model) or self.view.unlisted(model, asked.kinds)
-        )
-        declared = self._declared(decision.tool)
-        if model is None:
-            connector = registry.connectors.get(decision.connector)
-        else:
-            connector = None if known is None else registry.connectors[known.connector]
-        quoted: Quote | Reason
-        if connector is None or declared is None:
-            quoted = Reason(
-                code="unknown_tool", subject=model or decision.tool, message="it is not configured"
-            )
-        elif known is not None and asked.kinds and connector.kind not in asked.kinds:
-            quoted = Reason(code="unknown_tool", subject=known.id, message="it is of another API")
-        elif known is not None and asked.shape is not None and self._is_priced_anew(asked, instead):
-            quoted = self._quote(known, asked.shape)
-        else:
-            quoted = asked.quote(quote.expected, quote.maximum, quote.price_source, quote.price_version)
-        return Described(
-            connector="" if connector is None else connector.id,
-            tool=decision.tool,
-            also=asked.also,
-            quote=quoted,
-            arguments=arguments_of(decision, declared or (), self._then),
-            canonical=b"",
-            summary={},
-            model=model,
-            region="" if connector is None else connector.region,
-            shape=asked.shape,
-            kinds=asked.kinds,
-        )
-
-    def _declared(self, tool: str) -> tuple[Argument, ...] | None:
-        """A tool's arguments; None where there is no such tool. Where everything passes, there is any."""
-        declared = self._tools.get(tool)
-        return () if declared is None and self._is_proxied and tool.endswith(UNLISTED_TOOL) else declared
-
-    def _is_priced_anew(self, asked: Asked, instead: str | None) -> bool:
-        """Whether a call's recorded quote is not the one that it would have: another model's, or in another mode."""
-        return instead is not None or asked.proxied != self._is_proxied
-
-    def _quote(self, model: Model, shape: ModelShape) -> Quote | Reason:
-        quote = quote_model(model, shape)
-        if not self._is_proxied:
-            return quote
-        if isinstance(quote, Reason):
-            return unpriced(quote.message)
-        return as_asked(quote, is_limited=shape.output_tokens is not None)
-
-    def _agent(self, decision: RecordedDecision) -> Agent | None:
-        """Whose call it is; a caller without a key is a stranger, where strangers are taken."""
-        registry = self.view.registry
-        agent = registry.agents.get(decision.agent)
-        if agent is None and registry.takes_strangers and decision.agent.startswith(f"{UNREGISTERED}/"):
-            return stranger(self._key(decision))
-        return agent
-
-    def _key(self, decision: RecordedDecision) -> Key:
-        known = self._keys.get(decision.key)
-        return known or Key(id=decision.key, agent=decision.agent, hash=b"", hint="", issued_ns=0)
+        if model is None or model.price is None:
+            return settlement.cost_nano_usd
+        used = Usage(units={cast(Kind, line.kind): line.quantity for line in charges_of(body).charges})
+        lines = model_charges(model.price, used)
+        return settlement.cost_nano_usd if not lines else sum(line.nano_usd for line in lines)
 
     def _claims(
-        self, decision: RecordedDecision, agent: Agent, judgement: Judgement[Described] | None
+        self, decision: RecordedDecision, agent: Agent, judged: Rejudged | None
     ) -> tuple[tuple[RateClaim, ...], tuple[BudgetClaim, ...]]:
         """The rates and budgets that apply to a call and act; those in shadow change nothing."""
         rates, budgets = claims_of(
             self.view,
             agent,
-            self._key(decision),
-            connector=decision.connector if judgement is None else judgement.described.connector,
+            self._rejudging.key(decision),
+            connector=decision.connector if judged is None else judged.connector,
             tool=decision.tool,
-            model=decision.model if judgement is None else judgement.described.model,
+            model=decision.model if judged is None else judged.model,
             run=decision.run or "",
             opens_run=decision.asked is not None and decision.asked.opens_run,
             customer=decision.customer,
-            throttles=() if judgement is None else judgement.verdict.throttles,
+            throttles=() if judged is None else judged.verdict.throttles,
         )
+        if all_act(rates, budgets):
+            return rates, budgets
         return (
             tuple(rate for rate in rates if rate.mode == "enforce"),
             tuple(budget for budget in budgets if budget.mode == "enforce"),
         )
 
     def _windows_of(self, budgets: tuple[BudgetClaim, ...], at_ns: int) -> tuple[Window, ...]:
-        return tuple(self._windows.at(budget, at_ns) for budget in budgets)
+        """The windows of claims; those of the same claims as before are remembered while they last."""
+        known = self._windows_known.get(id(budgets))
+        if known is not None and known[0] is budgets and known[2] <= at_ns < known[3]:
+            return known[1]
+        windows = tuple(self._windows.at(budget, at_ns) for budget in budgets)
+        if len(self._windows_known) >= _WINDOWS_REMEMBERED_MAX:
+            self._windows_known.clear()
+        since_ns = max((window.starts_ns for window in windows), default=0)
+        until_ns = min((window.ends_ns for window in windows), default=_FAR_AWAY_NS)
+        self._windows_known[id(budgets)] = (budgets, windows, since_ns, until_ns)
+        return windows
 
 
 def _same_balances(budget: Budget, other: Budget) -> bool:

@@ -15,7 +15,7 @@ from decimal import Decimal
 import msgspec
 
 from aegis_gateway.domain.decision import Effect, Mode, Reason, Shadow, Verdict
-from aegis_gateway.domain.ledger import Leg, Standing
+from aegis_gateway.domain.ledger import NOTHING, Leg, Standing
 from aegis_gateway.domain.money import usd_text
 from aegis_gateway.domain.quote import USD, Quote
 from aegis_gateway.domain.rate import RateClaim, take, wait_ns
@@ -98,7 +98,7 @@ def utilisation(budgets: tuple[BudgetClaim, ...], standings: Standings) -> int:
     passed = 0
     for budget, window in zip(budgets, standings.windows, strict=True):
         if budget.mode == "enforce":
-            standing = standings.balances.get((budget.budget, budget.scope, window.label), Standing())
+            standing = standings.balances.get((budget.budget, budget.scope, window.label), NOTHING)
             used = budget.limit - standing.available(budget.limit)
             passed = max(passed, *(each for each in (0, *THRESHOLDS) if 100 * used >= each * budget.limit))
     return passed
@@ -134,7 +134,7 @@ def admit(
     now_ns: int,
 ) -> Admission:
     """Take a call into every enforced rate and budget that applies to it, or into none; then into those in shadow."""
-    if all(budget.mode == "enforce" for budget in budgets) and all(rate.mode == "enforce" for rate in rates):
+    if all_act(rates, budgets):
         return _admit_enforced(quote, rates, budgets, standings, now_ns)
     enforced_rates = tuple(rate for rate in rates if rate.mode == "enforce")
     claims = tuple(zip(budgets, standings.windows, strict=True))
@@ -175,6 +175,17 @@ def admit(
     )
 
 
+def all_act(rates: tuple[RateClaim, ...], budgets: tuple[BudgetClaim, ...]) -> bool:
+    """Whether none of them is in shadow."""
+    for rate in rates:
+        if rate.mode != "enforce":
+            return False
+    for budget in budgets:  # noqa: SIM110 - a generator costs more than what it looks at
+        if budget.mode != "enforce":
+            return False
+    return True
+
+
 def _admit_enforced(
     quote: Quote,
     rates: tuple[RateClaim, ...],
@@ -183,11 +194,12 @@ def _admit_enforced(
     now_ns: int,
 ) -> Admission:
     arrivals = {(rate.rate, rate.scope): standings.arrivals.get((rate.rate, rate.scope), 0) for rate in rates}
-    waits = [(wait_ns(rate, arrivals[rate.rate, rate.scope], now_ns), rate) for rate in rates]
-    slowest = max(waits, key=lambda wait: wait[0], default=None)
-    wait = slowest[0] if slowest is not None else 0
-    if slowest is not None and any(0 < needed > rate.delay_ns for needed, rate in waits):
-        return Admission(effect="throttle", reasons=(_rate_limited(slowest[1], wait),))
+    wait = 0
+    if rates:
+        waits = [(wait_ns(rate, arrivals[rate.rate, rate.scope], now_ns), rate) for rate in rates]
+        wait, slowest = max(waits, key=lambda each: each[0])
+        if wait and any(0 < needed > rate.delay_ns for needed, rate in waits):
+            return Admission(effect="throttle", reasons=(_rate_limited(slowest, wait),))
 
     for budget, window in zip(budgets, standings.windows, strict=True):
         if not window.holds(now_ns):
@@ -195,22 +207,28 @@ def _admit_enforced(
         if budget.hard and budget.quantity in quote.unbounded:
             return Admission(effect="deny", reasons=(_unbounded(budget, quote),))
 
-    output_tokens = _output_tokens_that_fit(quote, budgets, standings)
+    balances = standings.balances
+    keys = [
+        (budget.budget, budget.scope, window.label)
+        for budget, window in zip(budgets, standings.windows, strict=True)
+    ]
+    left = [
+        balances.get(key, NOTHING).available(budget.limit) for key, budget in zip(keys, budgets, strict=True)
+    ]
+    output_tokens = _output_tokens_that_fit(quote, budgets, left)
     maximum = quote.maximum
     if quote.output is not None and output_tokens is not None:
         maximum = {**maximum, **quote.output.maximum(output_tokens)}
 
     legs = []
     opened = []
-    for budget, window in zip(budgets, standings.windows, strict=True):
+    for budget, window, key, available in zip(budgets, standings.windows, keys, left, strict=True):
         needed = needed_of(budget, quote, maximum)
-        key = (budget.budget, budget.scope, window.label)
-        if budget.instances_max is not None and key not in standings.balances:
+        if budget.instances_max is not None and key not in balances:
             counter = instances_key(budget, now_ns)
-            if standings.balances.get(counter, Standing()).posted >= budget.instances_max:
+            if balances.get(counter, NOTHING).posted >= budget.instances_max:
                 return Admission(effect="deny", reasons=(_too_many_instances(budget),))
             opened.append(counter)
-        available = standings.balances.get(key, Standing()).available(budget.limit)
         if needed > available:
             return Admission(effect="deny", reasons=(_exhausted(budget, window, available, needed),))
         legs.append(leg_of(budget, window, needed))
@@ -238,18 +256,14 @@ def leg_of(budget: BudgetClaim, window: Window, amount: int) -> Leg:
     )
 
 
-def _output_tokens_that_fit(
-    quote: Quote, budgets: tuple[BudgetClaim, ...], standings: Standings
-) -> int | None:
-    """The highest output limit that every hard budget bears, not below the model's minimum."""
+def _output_tokens_that_fit(quote: Quote, budgets: tuple[BudgetClaim, ...], left: list[int]) -> int | None:
+    """The highest output limit that every hard budget bears with what is left of it, not below the model's minimum."""
     output = quote.output
     if output is None:
         return None
     tokens = output.tokens
-    for budget, window in zip(budgets, standings.windows, strict=True):
+    for budget, available in zip(budgets, left, strict=True):
         if budget.hard:
-            key = (budget.budget, budget.scope, window.label)
-            available = standings.balances.get(key, Standing()).available(budget.limit)
             tokens = min(tokens, output.tokens_within(budget.quantity, available))
     return max(tokens, output.min_tokens)
 
@@ -259,9 +273,9 @@ def needed_of(budget: BudgetClaim, quote: Quote, maximum: Mapping[str, int]) -> 
 
     A call that carries nothing of the quantity needs nothing of it.
     """
-    expected = quote.expected.get(budget.quantity, 0)
     if budget.hard:
         return maximum.get(budget.quantity, 0)
+    expected = quote.expected.get(budget.quantity, 0)
     return min(expected, maximum.get(budget.quantity, expected))
 
 

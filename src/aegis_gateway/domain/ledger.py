@@ -92,8 +92,13 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         Raises:
             IllegalTransition: more would be given back than is pending; the ledger would be wrong.
         """
-        released = self.release(reserved)
-        return Standing(pending=released.pending, posted=released.posted + actual, buckets=released.buckets)
+        if reserved > self.pending:
+            raise IllegalTransition(f"{reserved} cannot be released where {self.pending} is pending")
+        return Standing(pending=self.pending - reserved, posted=self.posted + actual, buckets=self.buckets)
+
+
+NOTHING = Standing()
+"""The balance that nobody opened yet."""
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, array_like=True):

@@ -195,6 +195,10 @@ class PostgresStore:
 
         return self._read(read)
 
+    def rows(self, sql: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        """Read rows as they are; `?` stands for a value."""
+        return self._read(lambda connection: connection.execute(_percent(sql), values).fetchall())
+
     # -- the session ---------------------------------------------------------------------------------------
 
     def _connected(self) -> Connection:

@@ -191,6 +191,10 @@ class SqliteStore:
         except apsw.Error as fault:
             raise LedgerUnavailable(f"the database cannot be read: {fault}") from fault
 
+    def rows(self, sql: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        """Read rows as they are; `?` stands for a value."""
+        return self._read(sql, values)
+
     def _read(self, sql: str, values: tuple[object, ...] = ()) -> list[Any]:
         try:
             return self._connection.execute(sql, values).fetchall()

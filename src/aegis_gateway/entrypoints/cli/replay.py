@@ -146,7 +146,7 @@ def replayed(
     reports = []
     for name in names:
         run = bootstrap.replay(changed, in_force, session.state, name, session.reports.version)
-        report = run.over(StoredTraffic(session.store.query, name), since_ns, until_ns)
+        report = run.over(StoredTraffic(session.store.rows, name), since_ns, until_ns)
         if report is not None:
             reports.append(report)
     return reports
