@@ -19,7 +19,7 @@ from aegis_gateway.entrypoints.data_plane.models.gemini import GeminiDialect
 from aegis_gateway.entrypoints.data_plane.models.messages import MessagesDialect
 from aegis_gateway.entrypoints.data_plane.models.redacted_stream import RedactedEvents
 from aegis_gateway.entrypoints.data_plane.models.responses import ResponsesDialect
-from aegis_gateway.entrypoints.data_plane.redacting import redacted_json
+from aegis_gateway.entrypoints.data_plane.redacting import redacted_json, redacted_text
 from tests import redaction_corpus as corpus
 
 EVERYTHING = Redaction(kinds=tuple(sorted(KINDS)), fields=("account_code",))
@@ -206,9 +206,9 @@ STREAMS: tuple[tuple[Dialect, Callable[[str], dict[str, Any]], dict[str, Any]], 
 )
 
 
-@given(texts(), st.data(), st.sampled_from(STREAMS))
+@given(texts() | _json().map(json.dumps), st.data(), st.sampled_from(STREAMS))
 def test_a_streams_events_are_a_text_whole(text: str, data: st.DataObject, stream: Any) -> None:
-    """In each API's events, wherever its text is cut: what the events say is the whole, redacted."""
+    """In each API's events, wherever its text is cut, be it JSON: what the events say is the whole, redacted."""
     dialect, event_of, end = stream
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
     pieces = [text[begin:stop] for begin, stop in zip([0, *cuts], [*cuts, len(text)], strict=True)]
@@ -217,7 +217,7 @@ def test_a_streams_events_are_a_text_whole(text: str, data: st.DataObject, strea
     shown += events.end(_event(end))
     told = [json.loads(event_data(event)) for event in split(shown)]
     assert end == told[-1]
-    assert TextRedactor(EVERYTHING, KEY, DETECTORS).whole(text) == "".join(
+    assert redacted_text(text, TextRedactor(EVERYTHING, KEY, DETECTORS)) == "".join(
         part.holder[part.name] for fields in told for part in dialect.streamed(fields)
     )
 

@@ -23,11 +23,15 @@ from aegis_gateway.domain.redaction import Counts, Redaction, is_token, token
 CONTEXT_BYTES = 20
 """How much of what stands before a value, and of what stands after it, its check is given."""
 
+_STARTS = re.compile(rb"(?<![0-9A-Za-z_])[0-9A-Za-z_]|(?<![0-9A-Za-z_\x80-\xff])[\x80-\xff]|[+(:\\\"-]")
+"""Where a pattern may begin: at a word, or at one of a few signs. (What begins elsewhere, no check accepts.)"""
 _ESCAPE = re.compile(rb"\\[nrtbf]$")
 _NUMBER = re.compile(rb"-?[0-9]+(?:\.[0-9]+)?")
 _MEMBER = re.compile(rb"\"\s*:\s*$")
 
-_MEMORY_BYTES_MAX = 64 * 1024 * 1024
+_MEMORY_BYTES_MAX = 4 * 1024 * 1024
+_MEMORY_OF_ALL_BYTES_MAX = 32 * 1024 * 1024
+"""What a pattern may remember of how it runs; beyond that it forgets, and goes on."""
 _REMEMBERED_MAX = 64
 
 
@@ -36,6 +40,12 @@ class Compiled(Protocol):
 
     def search(self, text: bytes, position: int) -> Any:
         """The first match from a position on, or None."""
+
+    def match(self, text: bytes, position: int) -> Any:
+        """The match that begins at a position, or None."""
+
+    def fullmatch(self, text: bytes, position: int) -> Any:
+        """The match from a position up to the end, or None."""
 
 
 class Detector:
@@ -50,7 +60,8 @@ class Detector:
 class Detectors:
     """All that is to be looked for, compiled once and for all texts.
 
-    Most pieces of most texts have nothing, which two searches tell: `any_full` and `any_begun` are all at once.
+    Most pieces of most texts have nothing, which `any_full` and `any_begun` tell, all patterns at once. They are asked
+    from a place on and run forward only: backward, so many patterns would be in play at once that new texts are slow.
     """
 
     def __init__(self, redaction: Redaction) -> None:
@@ -60,20 +71,21 @@ class Detectors:
             Detector(
                 pattern,
                 _compiled(pattern.part.full, captures=True),
-                _compiled(_at_end(pattern.part.begun)),
+                _compiled(pattern.part.begun),
             )
             for pattern in patterns
         ]
-        self.any_full: Compiled = _compiled("|".join(pattern.part.full for pattern in patterns))
-        self.any_begun: Compiled = _compiled(_at_end("|".join(pattern.part.begun for pattern in patterns)))
-        self._which = re2.Set.SearchSet(_options())
+        most = _MEMORY_OF_ALL_BYTES_MAX
+        self.any_full = _compiled(rf"(?s:.*?)(?:{'|'.join(each.part.full for each in patterns)})", most)
+        self.any_begun = _compiled("|".join(each.part.begun for each in patterns), most)
+        self._which = re2.Set.SearchSet(_options(most))
         for pattern in patterns:
             self._which.Add(pattern.part.full.encode("latin-1"))
         self._which.Compile()
 
     def found_in(self, text: bytes, begin: int) -> Iterable[int]:
         """Which detectors find something in a text, from a place on; more may be named than do."""
-        if self.any_full.search(text, begin) is None:
+        if self.any_full.match(text, begin) is None:
             return ()
         # A set tells nothing where it runs out of memory; then each has to look for itself.
         found: list[int] | None = self._which.Match(text)
@@ -95,16 +107,15 @@ class TextRedactor:
         match_bytes_max: int = MATCH_BYTES_MAX,
     ) -> None:
         """`key` is the tenant's, under which tokens are made."""
-        self.redaction = redaction
+        self.redaction, self.key = redaction, key
         self.counts: Counts = {}
-        self._key = key
         self._detectors = detectors or detectors_of(redaction)
         self._match_bytes_max = match_bytes_max
 
     def whole(self, text: str) -> str:
         """A text without what is to be redacted."""
         encoded = text.encode()
-        if self._detectors.any_full.search(encoded, 0) is None:
+        if self._detectors.any_full.match(encoded, 0) is None:
             return text
         return RedactedStream(self, self._detectors, self._match_bytes_max, encoded).end()
 
@@ -122,7 +133,7 @@ class TextRedactor:
     def token(self, kind: str, value: bytes) -> str:
         """What stands in place of a value, which is counted."""
         self.counts[kind] = self.counts.get(kind, 0) + 1
-        return token(kind, plain_value(kind, value), self._key)
+        return token(kind, plain_value(kind, value), self.key)
 
 
 class _Found:
@@ -171,17 +182,24 @@ class RedactedStream:
 
     def _certain(self) -> int:
         """Up to where nothing can begin that the text so far doesn't show; what has become too long is let go."""
-        certain: int = self._detectors.any_begun.search(self._buffer, self._decided).start()
+        certain = self._begins(self._detectors.any_begun, self._decided)
         if len(self._buffer) - certain <= self._match_bytes_max:
             return _character(self._buffer, certain)
         certain = len(self._buffer)
         for number, detector in enumerate(self._detectors.each):
-            begun = detector.begun.search(self._buffer, self._goes_on(number)).start()
+            begun = self._begins(detector.begun, self._goes_on(number))
             if len(self._buffer) - begun > self._match_bytes_max:
                 self._next[number] = self._begin + self._too_long(number, detector, begun)
-                begun = detector.begun.search(self._buffer, self._goes_on(number)).start()
+                begun = self._begins(detector.begun, self._goes_on(number))
             certain = min(certain, begun)
         return _character(self._buffer, certain)
+
+    def _begins(self, begun: Compiled, position: int) -> int:
+        """Where something begins that the buffer's end may cut off; its end, if nothing does."""
+        for start in _STARTS.finditer(self._buffer, position):
+            if begun.fullmatch(self._buffer, start.start()) is not None:
+                return start.start()
+        return len(self._buffer)
 
     def _too_long(self, number: int, detector: Detector, begun: int) -> int:
         """Decide on a value that goes on for longer than any may: the beginning of it, if that is one."""
@@ -266,23 +284,19 @@ def _is_number(found: bytes, before: bytes) -> bool:
     return _NUMBER.fullmatch(found) is not None and _MEMBER.search(before) is not None
 
 
-def _compiled(pattern: str, *, captures: bool = False) -> Compiled:
-    options = _options()
+def _compiled(pattern: str, memory_bytes_max: int = _MEMORY_BYTES_MAX, *, captures: bool = False) -> Compiled:
+    options = _options(memory_bytes_max)
     options.never_capture = not captures
     compiled: Compiled = re2.compile(pattern.encode("latin-1"), options)
     return compiled
 
 
-def _options() -> Any:
+def _options(memory_bytes_max: int) -> Any:
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
     options.log_errors = False
-    options.max_mem = _MEMORY_BYTES_MAX
+    options.max_mem = memory_bytes_max
     return options
-
-
-def _at_end(begun: str) -> str:
-    return rf"(?:{begun})\z"
 
 
 def _character(buffer: bytes, place: int, *, forward: bool = False) -> int:

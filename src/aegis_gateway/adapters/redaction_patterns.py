@@ -272,7 +272,9 @@ def _credential() -> list[Pattern]:
         _BEGIN, _names("credential", "password~is"), _ASSIGNED, value(some(r"[^\s\"'\\,;`]", 4, 128))
     )
     header = sequence(_BEGIN, scheme, value(some("[A-Za-z0-9._~+/=-]", 12)))
-    storage = sequence(literal("AccountKey="), value(sequence(exactly(base64, 80), some(base64, 0, 10))))
+    storage = sequence(
+        _BEGIN, literal("AccountKey="), value(sequence(exactly(base64, 80), some(base64, 0, 10)))
+    )
     return [
         _pattern("credential", sequence(_BEGIN, value(either(forms, jwt)))),
         _pattern("credential", header, checks.is_token_of_headers),

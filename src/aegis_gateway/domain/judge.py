@@ -27,7 +27,15 @@ from aegis_gateway.domain.decision import (
 )
 from aegis_gateway.domain.duration import duration_text
 from aegis_gateway.domain.money import usd_text
-from aegis_gateway.domain.redaction import SIDES, Redaction, RedactionKind, Redactions, Side, all_of
+from aegis_gateway.domain.redaction import (
+    NO_REDACTIONS,
+    SIDES,
+    Redaction,
+    RedactionKind,
+    Redactions,
+    Side,
+    all_of,
+)
 
 PolicyEffect = Literal["permit", "deny", "cap", "downgrade", "throttle", "redact", "require_approval"]
 
@@ -123,11 +131,8 @@ def judge(request: PolicyRequest, policies: Policies, *, proxied: bool = False) 
         return _proxied(request, evaluation)
     verdict = _enforced(request, evaluation)
     shadow = _shadow(request, evaluation, verdict)
-    redactions = all_of(
-        _redactions(policy)
-        for policy in evaluation.matched
-        if policy.effect == "redact" and policy.mode == "enforce"
-    )
+    redacts = [each for each in evaluation.matched if each.effect == "redact" and each.mode == "enforce"]
+    redactions = all_of(map(_redactions, redacts)) if redacts else NO_REDACTIONS
     if not (shadow or evaluation.saw_utilisation or evaluation.undecided or redactions):
         return verdict
     return msgspec.structs.replace(

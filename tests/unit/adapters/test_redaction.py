@@ -133,6 +133,16 @@ class Counting:
         self._read[0] += (match.end() if match is not None else len(text)) - position
         return match
 
+    def match(self, text: bytes, position: int) -> Any:
+        match = self._compiled.match(text, position)
+        self._read[0] += (match.end() if match is not None else len(text)) - position
+        return match
+
+    def fullmatch(self, text: bytes, position: int) -> Any:
+        match = self._compiled.fullmatch(text, position)
+        self._read[0] += len(text) - position if match is not None else 1
+        return match
+
 
 def bytes_read(text: str, piece: int) -> int:
     """How many bytes all detectors read of a text that comes in pieces."""

@@ -12,7 +12,7 @@ from aegis_gateway.application.calls import D, Decided
 from aegis_gateway.application.ports import UpstreamAnswer
 from aegis_gateway.domain.decision import Shadow
 from aegis_gateway.domain.errors import NotRedactable
-from aegis_gateway.domain.redaction import told
+from aegis_gateway.domain.redaction import Counts, told
 from aegis_gateway.entrypoints.data_plane.redacting import ALL, Content, redacted_json
 from aegis_gateway.entrypoints.data_plane.refusals import Headers
 
@@ -62,13 +62,11 @@ def check_encoding(headers: Headers) -> None:
         raise NotRedactable("it is compressed")
 
 
-def finding(shadow: Shadow, redactor: TextRedactor, fault: NotRedactable | None) -> Shadow | None:
+def finding(shadow: Shadow, counts: Counts, fault: NotRedactable | None) -> Shadow | None:
     """What a redaction in shadow would have done to an answer, if anything."""
     if fault is not None:
         return Shadow(rule=shadow.rule, would="deny", message=f"the answer could not be redacted: {fault}")
-    if not redactor.counts:
-        return None
-    return Shadow(rule=shadow.rule, would="redact", message=told(redactor.counts))
+    return Shadow(rule=shadow.rule, would="redact", message=told(counts)) if counts else None
 
 
 def _watched(
@@ -77,8 +75,8 @@ def _watched(
     try:
         _redacted_body(answer, redactor, content)
     except NotRedactable as fault:
-        return finding(shadow, redactor, fault)
-    return finding(shadow, redactor, None)
+        return finding(shadow, redactor.counts, fault)
+    return finding(shadow, redactor.counts, None)
 
 
 def _redacted_body(answer: UpstreamAnswer, redactor: TextRedactor, content: Content) -> bytes:

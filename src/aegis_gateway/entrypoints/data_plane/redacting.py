@@ -27,6 +27,11 @@ _decode_text = msgspec.json.Decoder(str).decode
 _encode = msgspec.json.Encoder().encode
 
 
+def looks_like_json(text: str) -> bool:
+    """Whether a text begins as an object of JSON does, or a list of some."""
+    return text.lstrip().removeprefix("[").lstrip().startswith("{")
+
+
 class Content(msgspec.Struct, frozen=True, kw_only=True):
     """Where the content of a body is, as opposed to what it is built of.
 
@@ -59,6 +64,15 @@ def redacted_json(raw: bytes, redactor: TextRedactor, content: Content = ALL) ->
     except UNREADABLE as fault:
         raise NotRedactable("it is not valid JSON") from fault
     return _Walk(redactor, content, is_typed=True).redacted(raw)
+
+
+def redacted_text(text: str, redactor: TextRedactor, *, is_typed: bool = False) -> str:
+    """A text without what is to be redacted, one that is JSON by its fields too; its types matter if `is_typed`.
+
+    Raises:
+        NotRedactable: it has something in it that has to be redacted and can't be replaced by a token.
+    """
+    return _Walk(redactor, ALL, is_typed=True).nested(text, is_typed=is_typed) or redactor.whole(text)
 
 
 class _Frame:
@@ -163,7 +177,8 @@ class _Walk:
         kind = self._kind_at(frame)
         if kind is not None:
             return raw if not text or is_token(text) else _encode(self._redactor.token(kind, text.encode()))
-        new = self._nested(text, frame) or self._redactor.whole(text)
+        is_typed = self._is_typed and frame is not None and frame.key in self._content.typed
+        new = self.nested(text, is_typed=is_typed) or self._redactor.whole(text)
         return raw if new == text else _encode(new)
 
     def _is_unreadable(self, frame: _Frame) -> bool:
@@ -174,16 +189,15 @@ class _Walk:
             return None
         return frame.kind or (self._kind_of(frame.key) if frame.is_object else None)
 
-    def _nested(self, text: str, frame: _Frame | None) -> str | None:
+    def nested(self, text: str, *, is_typed: bool) -> str | None:
         """A text that is JSON itself, redacted as such; None where it is none."""
-        if text[:1] not in ("{", "[") or self._depth == _NESTED_MAX:
+        if not looks_like_json(text) or self._depth == _NESTED_MAX:
             return None
         raw = text.encode()
         try:
             _decode(raw)
         except UNREADABLE:
             return None
-        is_typed = self._is_typed and frame is not None and frame.key in self._content.typed
         return _Walk(self._redactor, ALL, is_typed=is_typed, depth=self._depth + 1).redacted(raw).decode()
 
     def _number(self, raw: bytes, frame: _Frame | None, frames: list[_Frame]) -> bytes:

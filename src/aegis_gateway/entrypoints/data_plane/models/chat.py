@@ -168,9 +168,10 @@ def _texts_of(holder: object, channel: Channel) -> Iterator[StreamedText]:
         elif isinstance(value, dict):
             yield from _texts_of(value, (*channel, name))
         elif isinstance(value, list):
-            for place, item in enumerate(value):
-                number = item.get("index", place) if isinstance(item, dict) else place
-                yield from _texts_of(item, (*channel, name, number))
+            # What has no number of its own doesn't go on in other events.
+            for item in value:
+                if isinstance(item, dict) and isinstance(item.get("index"), int):
+                    yield from _texts_of(item, (*channel, name, item["index"]))
 
 
 class ChatWatch(EventWatch):

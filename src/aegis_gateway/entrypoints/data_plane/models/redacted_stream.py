@@ -2,7 +2,7 @@
 
 Rule 1: each text is redacted as one, over all the events that it comes in; what may still become a match waits for the
         next of them, or for the event that ends the text.
-Rule 2: a tool call's arguments are one JSON text, and are given when they are whole.
+Rule 2: a text that is JSON, as a tool call's arguments are, is redacted by its fields, and given when it is whole.
 Rule 3: events stay events: what waited comes in an event made after the last one that had a part of its text.
 """
 
@@ -16,15 +16,16 @@ from aegis_gateway.adapters.redaction import RedactedStream, TextRedactor
 from aegis_gateway.application.calls import Decided
 from aegis_gateway.domain.decision import Shadow
 from aegis_gateway.domain.errors import NotRedactable
+from aegis_gateway.domain.redaction import Counts
 from aegis_gateway.entrypoints.data_plane.answers import check_encoding, finding, redacted_headers
 from aegis_gateway.entrypoints.data_plane.events import event_data, split, with_data
 from aegis_gateway.entrypoints.data_plane.models.call import ModelCall
 from aegis_gateway.entrypoints.data_plane.models.dialect import Channel, Dialect, StreamedText
-from aegis_gateway.entrypoints.data_plane.redacting import redacted_json
+from aegis_gateway.entrypoints.data_plane.redacting import looks_like_json, redacted_json, redacted_text
 from aegis_gateway.entrypoints.data_plane.refusals import WITHHELD, Headers, withheld_words
 from aegis_gateway.entrypoints.data_plane.wire import UNREADABLE
 
-ARGUMENTS_CHARACTERS_MAX = 4 * 1024 * 1024
+JSON_CHARACTERS_MAX = 4 * 1024 * 1024
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -65,7 +66,7 @@ class ShownStream:
     def told(self, decided: Decided[ModelCall]) -> Decided[ModelCall]:
         """The decision with what was redacted in its answer."""
         found = tuple(found for each in self._watched if (found := each.found()) is not None)
-        redacted = self._redactor.counts if self._redactor is not None else {}
+        redacted = self._events.counts if self._events is not None else {}
         return msgspec.structs.replace(decided, redacted=redacted, shadow=found)
 
     def _shown(self, block: bytes, *, is_last: bool) -> bytes:
@@ -89,7 +90,6 @@ class _Watched:
 
     def __init__(self, shadow: Shadow, dialect: Dialect, redactor: TextRedactor) -> None:
         self._shadow = shadow
-        self._redactor = redactor
         self._events = RedactedEvents(dialect, redactor)
         self._fault: NotRedactable | None = None
 
@@ -101,39 +101,44 @@ class _Watched:
                 self._fault = fault
 
     def found(self) -> Shadow | None:
-        return finding(self._shadow, self._redactor, self._fault)
+        return finding(self._shadow, self._events.counts, self._fault)
 
 
 class _Text:
     """One text of a stream: redacted as it comes, or once it is whole where it is JSON."""
 
-    def __init__(self, dialect: Dialect, redactor: TextRedactor, *, is_json: bool) -> None:
-        self._dialect = dialect
+    def __init__(self, redactor: TextRedactor, *, is_typed: bool) -> None:
         self._redactor = redactor
-        self._stream: RedactedStream | None = None if is_json else redactor.stream()
+        self._is_typed = is_typed
+        self._is_json = is_typed
         self._pieces: list[str] = []
         self._characters = 0
+        self._stream: RedactedStream | None = None
         self.event = b""
-        self.fields: bytes = b""
+        self.fields = b""
 
     def feed(self, piece: str) -> str:
+        """Take a piece, give what may be shown now."""
         if self._stream is not None:
             return self._stream.feed(piece)
         self._pieces.append(piece)
         self._characters += len(piece)
-        if self._characters > ARGUMENTS_CHARACTERS_MAX:
-            raise NotRedactable("a tool call's arguments are too long")
-        return ""
+        if self._characters > JSON_CHARACTERS_MAX:
+            raise NotRedactable("a text that is JSON is too long to be looked into")
+        if self._is_json:
+            return ""
+        begun = "".join(self._pieces)
+        self._is_json = looks_like_json(begun)
+        if self._is_json or not begun.lstrip().removeprefix("[").lstrip():
+            return ""  # it isn't known yet what it is
+        self._stream = self._redactor.stream()
+        return self._stream.feed(begun)
 
     def end(self) -> str:
+        """Give all that is left."""
         if self._stream is not None:
             return self._stream.end()
-        whole = "".join(self._pieces)
-        try:
-            _decode(whole.encode())
-        except UNREADABLE:
-            return self._redactor.whole(whole)  # it was cut off, and nobody can read it as JSON either
-        return redacted_json(whole.encode(), self._redactor).decode()
+        return redacted_text("".join(self._pieces), self._redactor, is_typed=self._is_typed)
 
 
 class RedactedEvents:
@@ -145,6 +150,14 @@ class RedactedEvents:
         self._redactor = redactor
         self._texts: dict[Channel, _Text] = {}
         self._added = 0
+        self._repeated: Counts = {}
+
+    @property
+    def counts(self) -> Counts:
+        """How many values were redacted. Where a text is told once more when it ends, it counts once."""
+        streamed, repeated = self._redactor.counts, self._repeated
+        kinds = sorted(streamed.keys() | repeated.keys())
+        return {kind: max(streamed.get(kind, 0), repeated.get(kind, 0)) for kind in kinds}
 
     def feed(self, block: bytes) -> bytes:
         """Take whole events, give them as they may be shown now.
@@ -182,7 +195,14 @@ class RedactedEvents:
             pieces.append(text.holder[text.name])
             text.holder[text.name] = ""
         rest = _encode(fields)
-        redacted = redacted_json(rest, self._redactor, self._dialect.content)
+        ended = list(self._dialect.ended(fields))
+        redactor = TextRedactor(self._redactor.redaction, self._redactor.key) if ended else self._redactor
+        redacted = redacted_json(rest, redactor, self._dialect.content)
+        if ended:
+            seen = self._repeated
+            self._repeated = {kind: max(seen.get(kind, 0), n) for kind, n in redactor.counts.items()} | {
+                kind: n for kind, n in seen.items() if kind not in redactor.counts
+            }
         is_changed = redacted is not rest
         if is_changed:
             fields = _decode(redacted)
@@ -191,7 +211,7 @@ class RedactedEvents:
             text.holder[text.name] = shown = self._text(text, event, redacted).feed(piece)
             is_changed = is_changed or shown != piece
         number = fields.get("sequence_number")
-        before = self._rests(list(self._dialect.ended(fields)), texts, number)
+        before = self._rests(ended, texts, number)
         if isinstance(number, int) and self._added:
             fields["sequence_number"] = number + self._added
             is_changed = True
@@ -202,7 +222,7 @@ class RedactedEvents:
     def _text(self, text: StreamedText, event: bytes, fields: bytes) -> _Text:
         known = self._texts.get(text.channel)
         if known is None:
-            known = _Text(self._dialect, self._redactor, is_json=text.is_json)
+            known = _Text(self._redactor, is_typed=text.is_json)
             self._texts[text.channel] = known
         known.event, known.fields = event, fields
         return known
