@@ -233,6 +233,38 @@ def test_the_healthcare_pack() -> None:
         assert sent == len(upstream.requests)
 
 
+def test_who_a_patient_is_stays_in_the_clinic() -> None:
+    """The model's host sees tokens in place of number, birth, record, name, phone and mail; so does the record."""
+    said = {
+        "choices": [
+            {"index": 0, "message": {"role": "assistant", "content": "noted"}, "finish_reason": "stop"}
+        ],
+        "usage": {"prompt_tokens": 40, "completion_tokens": 2},
+    }
+    who = {
+        "patient_name": "Maria Quispe",
+        "dob": "1974-03-09",
+        "mrn": "MRN 00482913",
+        "text": "SSN 536-90-4399, call 212-555-0142 or write to maria.q@mail.example",
+    }
+    values = ("Maria Quispe", "1974-03-09", "00482913", "536-90-4399", "555-0142", "maria.q@mail.example")
+    with (
+        ScriptedUpstream(answer_with(json.dumps(said).encode())) as upstream,
+        Gateway(pack("healthcare", upstream.base_url)) as gateway,
+    ):
+        answer = ask(gateway, "POST", CHAT, chat_body(json.dumps(who)), key=gateway.key("discharge-bot"))
+        assert 200 == answer.status, answer.body
+        (sent,) = upstream.requests
+        kept = json.dumps(gateway.entries())
+        for value in values:
+            assert value.encode() not in sent
+            assert value not in kept
+        for kind in (b"[NAME:", b"[DOB:", b"[MRN:", b"[SSN:", b"[PHONE:", b"[EMAIL:"):
+            assert kind in sent
+        decision = [entry for entry in gateway.entries() if entry["type"] == "decision"][-1]
+        assert {"phi-is-redacted", "arguments"} <= {reason["subject"] for reason in decision["reasons"]}
+
+
 def test_a_redirect_out_of_the_regions() -> None:
     """Where a redirect leads nobody said, so the caller doesn't learn it; the call is accounted for all the same."""
     elsewhere = "location: https://abroad.example/patients\r\n"
