@@ -40,6 +40,7 @@ from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.domain.ledger import Evidence
 from aegis_gateway.domain.price import Usage, model_charges
 from aegis_gateway.domain.quote import CALLS, TOKENS
+from aegis_gateway.domain.risk import Appraisal
 from aegis_gateway.entrypoints.data_plane import connect
 from aegis_gateway.entrypoints.data_plane.models.call import describe
 from aegis_gateway.entrypoints.data_plane.models.dialect import NO_ADDRESS, Dialect, ModelRequest
@@ -152,7 +153,7 @@ class Record:
         pepper = bootstrap.pepper(settings)
         signatures = bootstrap.signatures(settings, make=True)
         administration = Administration(store, pepper, signatures, os.urandom, Caller(local_name="bench"))
-        administration.apply(files(changed=False), list(self.in_force.registries))
+        administration.apply(files(changed=False), list(self.in_force.registries), appraisal=Appraisal())
         self._keys = [administration.issue_key(TENANT, f"agent-{n}").secret for n in range(AGENTS)]
         state = store.state()
         view = bootstrap.tenant_view(self.in_force, state, TENANT, pepper)

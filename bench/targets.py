@@ -21,6 +21,7 @@ from aegis_gateway.application.operators import Caller
 from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.demo.upstream.bill import masked
 from aegis_gateway.demo.upstream.process import UpstreamProcess
+from aegis_gateway.domain.risk import Appraisal
 from aegis_gateway.entrypoints import worker
 from bench.processes import NotReady, answers, children, free_port, listeners, wait_until
 
@@ -195,7 +196,7 @@ def _set_up(settings: Settings, upstream: UpstreamProcess) -> str:
             os.urandom,
             Caller(local_name="bench"),
         )
-        administration.apply(files, loaded.registries)
+        administration.apply(files, loaded.registries, appraisal=Appraisal())
         return administration.issue_key(TENANT, AGENT).secret
     finally:
         store.close()

@@ -45,6 +45,7 @@ from aegis_gateway.application.ports import Store
 from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.demo.upstream.process import KEY as UPSTREAM_KEY
 from aegis_gateway.demo.upstream.process import UpstreamProcess
+from aegis_gateway.domain.risk import Appraisal
 
 HOST = "127.0.0.1"
 TENANT = "acme"
@@ -380,8 +381,11 @@ class Gateway:
     def apply(self, files: Files) -> None:
         """Put a configuration in force, as `aegis apply` does."""
         loaded = bootstrap.configuration(files)
+        with contextlib.closing(bootstrap.store(self.settings)) as store:
+            newest = store.state().config
+        appraisal = Appraisal(based_on=newest.version if newest else 0)
         with self.administration() as administration:
-            administration.apply(files, list(loaded.registries))
+            administration.apply(files, list(loaded.registries), appraisal=appraisal)
 
     @contextlib.contextmanager
     def administration(self) -> Iterator[Administration]:

@@ -18,7 +18,7 @@ import msgspec
 
 from aegis_gateway.adapters.call_reader import CallReader
 from aegis_gateway.adapters.catalogue import CataloguePrices
-from aegis_gateway.adapters.cedar import CedarPolicies, CompiledPolicies, Files, PolicyCompiler
+from aegis_gateway.adapters.cedar import CedarPolicies, CompiledPolicies, Files, PolicyCompiler, policy_bodies
 from aegis_gateway.adapters.cedar_lint import lint as lint_policies
 from aegis_gateway.adapters.cedar_listing import policy_texts
 from aegis_gateway.adapters.cedar_recorded import RecordedPolicies
@@ -53,6 +53,8 @@ from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.decision import Mode
 from aegis_gateway.domain.errors import ConfigurationError, Problem, VersionForged
 from aegis_gateway.domain.registry import Argument, Registry
+from aegis_gateway.domain.risk import Appraisal, PolicyBody, Stance
+from aegis_gateway.domain.risk_of_changes import risk_of
 from aegis_gateway.domain.tools import tools_of
 
 _PEPPER_BYTES = 32
@@ -158,6 +160,46 @@ def configuration(files: dict[str, str]) -> Configuration:
         placed = (written[each.file].placed(each) for each in fault.problems)
         raise ConfigurationError(problems=tuple(placed)) from None
     return loaded
+
+
+def appraisal(old: Configuration | None, new: Configuration, state: StoredState) -> Appraisal:
+    """What a configuration would widen or narrow in place of what is in force, with the agents that are stored.
+
+    Where what is in force can't be loaded (`old` is None, and there is some), everything may widen, and two people are
+    needed where the new one says so.
+    """
+    newest = state.canary or state.config
+    if newest is None:
+        return Appraisal()
+    before = _stances(old, state) if old is not None else {}
+    asked = before or _stances(new, state)
+    return Appraisal(
+        based_on=newest.version,
+        risk=risk_of(before, _stances(new, state)),
+        four_eyes=tuple(sorted(tenant for tenant, stance in asked.items() if stance.registry.four_eyes)),
+    )
+
+
+def _stances(loaded: Configuration, state: StoredState) -> dict[str, Stance]:
+    bodies: dict[Files, dict[str, PolicyBody]] = {}
+    stances = {}
+    for tenant, files in _policy_files(loaded).items():
+        if files not in bodies:
+            bodies[files] = policy_bodies(files)
+        stored = state.tenants.get(tenant)
+        keys = stored.keys if stored else ()
+        stances[tenant] = Stance(
+            registry=_whole(loaded.registries[tenant], stored),
+            policies=bodies[files],
+            keyed=frozenset(key.agent for key in keys if key.revoked_ns is None),
+        )
+    return stances
+
+
+def _whole(registry: Registry, stored: TenantState | None) -> Registry:
+    """A registry with the agents that were imported; the file's go before them."""
+    imported = {agent.id: agent for agent in stored.agents} if stored else {}
+    return msgspec.structs.replace(registry, agents={**imported, **registry.agents})
 
 
 def lint(loaded: Configuration) -> tuple[Problem, ...]:
@@ -414,8 +456,7 @@ def _view(
     prices: Prices = NO_PRICES,
     beside: ConfigVersion | None = None,
 ) -> TenantView:
-    imported = {agent.id: agent for agent in stored.agents}
-    whole = msgspec.structs.replace(registry, agents={**imported, **registry.agents})
+    whole = _whole(registry, stored)
     return TenantView(
         epoch=stored.epoch,
         config_version=config.version,

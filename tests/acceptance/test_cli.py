@@ -216,9 +216,9 @@ def test_exit_codes_of_a_plan(aegis: Aegis) -> None:
 def test_a_plan_shows_what_changes(installed: Aegis) -> None:
     """A changed limit, before and after, and nothing is changed by looking."""
     directory = str(installed.write(CONFIGURATION.replace("limit: 20.00", "limit: 25.00")))
-    assert "northbank\n  ~ budget lending-day: limit $20.00 → $25.00\n1 changed\n" == installed.run(
-        "plan", directory
-    )
+    changed = "northbank\n  ~ budget lending-day: limit $20.00 → $25.00\n1 changed\n"
+    risk = "risk: widening\n  ! budget lending-day: limit is higher\n"
+    assert changed + risk == installed.run("plan", directory)
     assert [{"name": "limit", "old": "$20.00", "new": "$25.00"}] == installed.json("plan", directory)[
         "changes"
     ][0]["fields"]
@@ -679,6 +679,7 @@ def test_the_installed_command() -> None:
         "versions",
         "rollback",
         "canary",
+        "proposals",
         "agent",
         "key",
         "people",

@@ -2,56 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from aegis_gateway.configuration.packs import write_pack
-from aegis_gateway.entrypoints.cli.main import build
-
-
-class House:
-    """An installation, worked on by the command."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.conf = directory / "conf"
-        self.tokens: dict[str, str] = {}
-        write_pack(self.conf)
-
-    def aegis(self, *arguments: str, who: str = "", code: int = 0) -> tuple[str, str]:
-        """Run a command as somebody; what it prints on stdout and on stderr."""
-        environment: dict[str, str | None] = {
-            "AEGIS_STORE": f"sqlite:{self.directory / 'aegis.db'}",
-            "AEGIS_ACTOR": "os-user",
-            "AEGIS_TOKEN": self.tokens[who] if who else None,
-            "COLUMNS": "180",
-        }
-        done = CliRunner().invoke(build(), list(arguments), env=environment, catch_exceptions=False)
-        assert code == done.exit_code, done.output
-        return done.stdout, done.stderr
-
-    def json(self, *arguments: str, who: str = "") -> Any:
-        """What a command prints for programs."""
-        return json.loads(self.aegis(*arguments, "--json", who=who)[0])
-
-    def add(self, person: str, *options: str, by: str = "") -> None:
-        """Register somebody, with a token."""
-        self.aegis("people", "add", person, *options, who=by)
-        self.tokens[person] = self.aegis("people", "token", "issue", person, who=by)[0].strip()
-
-    def entries(self) -> list[dict[str, Any]]:
-        """The record."""
-        return [json.loads(line) for line in self.aegis("entries")[0].splitlines()]
+from tests.installations import Installation
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
+def house(tmp_path: Path) -> Installation:
     """The example, applied, with ana, its first admin."""
-    house = House(tmp_path)
+    house = Installation(tmp_path)
     house.aegis("apply", str(house.conf), "--yes")
     house.add("ana", "--role", "admin", "--name", "Ana Alvarez")
     return house
@@ -59,18 +20,17 @@ def house(tmp_path: Path) -> House:
 
 def test_nobody_is_registered(tmp_path: Path) -> None:
     """It says so, and what to do."""
-    house = House(tmp_path)
+    house = Installation(tmp_path)
     house.aegis("apply", str(house.conf), "--yes")
     assert "whoever can open the store may do everything" in house.aegis("people", "list")[1]
     assert {"people": []} == house.json("people", "list")
     assert "local:os-user" == house.json("versions")["versions"][0]["applied_by"]
 
 
-def test_who_did_it_is_in_the_record(house: House) -> None:
+def test_who_did_it_is_in_the_record(house: Installation) -> None:
     """Whoever applies, rolls back, issues keys and changes agents is named by their id, and `versions` shows it."""
     house.add("ben", "--role", "finops", by="ana")
-    file = house.conf / "aegis.yaml"
-    file.write_text(file.read_text().replace("limit: 5.00", "limit: 7.50", 1))
+    house.edit("limit: 5.00", "limit: 7.50")
     house.aegis("apply", str(house.conf), "--yes", who="ben")
     house.aegis("rollback", "--yes", who="ana")
     key = house.json("key", "issue", "loan-bot", who="ben")["key"]
@@ -103,12 +63,11 @@ def test_who_did_it_is_in_the_record(house: House) -> None:
     ],
     ids=lambda command: " ".join(command[:2]),
 )
-def test_commands_that_change_anything_need_a_role(house: House, command: list[str]) -> None:
+def test_commands_that_change_anything_need_a_role(house: Installation, command: list[str]) -> None:
     """Without a token, or with one of a person who lacks the role, nothing is changed: exit code 3, and what to do."""
     if command[:2] == ["agent", "add"]:
         command = [*command, "--environment=production"]
-    file = house.conf / "aegis.yaml"
-    file.write_text(file.read_text().replace("limit: 5.00", "limit: 7.50", 1))
+    house.edit("limit: 5.00", "limit: 7.50")
     if command[0] == "rollback":
         house.aegis("apply", str(house.conf), "--yes", who="ana")
     house.add("ben", "--role", "viewer", by="ana")
@@ -124,7 +83,7 @@ def test_commands_that_change_anything_need_a_role(house: House, command: list[s
     assert before == house.entries()
 
 
-def test_reading_needs_no_token(house: House) -> None:
+def test_reading_needs_no_token(house: Installation) -> None:
     """Whoever may read the database file may read what is in it."""
     for command in (
         ["plan", str(house.conf)],
@@ -137,7 +96,7 @@ def test_reading_needs_no_token(house: House) -> None:
         house.aegis(*command)
 
 
-def test_a_token_in_a_file(house: House) -> None:
+def test_a_token_in_a_file(house: Installation) -> None:
     """A reference does as well as the token itself; what can't be read is told."""
     secret = house.directory / "ana.token"
     secret.write_text(house.tokens["ana"] + "\n")
@@ -149,7 +108,7 @@ def test_a_token_in_a_file(house: House) -> None:
     assert "was it cut or mistyped?" in house.aegis("key", "issue", "loan-bot", who="bad", code=3)[1]
 
 
-def test_a_token_that_nobody_else_sees(house: House) -> None:
+def test_a_token_that_nobody_else_sees(house: Installation) -> None:
     """Its person makes it, and an admin registers its request, from which it can't be told."""
     house.aegis("people", "add", "ben", "--role", "finops", who="ana")
     secret, told = house.aegis("people", "token", "new")
@@ -167,7 +126,7 @@ def test_a_token_that_nobody_else_sees(house: House) -> None:
     assert "no token's request" in house.aegis("people", "token", "issue", "ben", "--request", "x", code=2)[1]
 
 
-def test_people_come_and_go(house: House) -> None:
+def test_people_come_and_go(house: Installation) -> None:
     """Roles are given and taken, people suspended and back, tokens revoked; the list tells."""
     house.add("ben", "--role", "viewer", "--role", "auditor", by="ana")
     house.aegis("people", "grant", "ben", "finops", who="ana")
@@ -191,7 +150,7 @@ def test_people_come_and_go(house: House) -> None:
     assert "never by itself" in house.aegis("people", "token", "revoke", house.tokens["ben"], code=2)[1]
 
 
-def test_what_roles_may(house: House) -> None:
+def test_what_roles_may(house: Installation) -> None:
     """The table, for people and programs."""
     assert "put a configuration in force" in house.aegis("people", "roles")[0]
     assert ["admin", "finops"] == house.json("people", "roles")["permissions"]["apply"]

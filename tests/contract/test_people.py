@@ -2,81 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-
 import apsw
 import psycopg
 import pytest
 
 from aegis_gateway.adapters.reports import Reports
-from aegis_gateway.adapters.signing import Ed25519Signatures, new_private_key
-from aegis_gateway.application.administration import Administration
-from aegis_gateway.application.operators import Caller
-from aegis_gateway.application.people import OwnToken, People
+from aegis_gateway.application.people import OwnToken
 from aegis_gateway.application.ports import Store
-from aegis_gateway.domain.errors import ConfigurationError, NotPermitted
+from aegis_gateway.domain.errors import ConfigurationError
 from aegis_gateway.domain.keys import key_from_random, key_hint, token_digest
-from aegis_gateway.domain.people import ALL_TENANTS, Grant, Role
+from aegis_gateway.domain.people import ALL_TENANTS, Grant
+from tests.houses import ADMIN, House, grant, refused
 from tests.ledgers import HOUR_NS, Database, TurnableClock
-
-PEPPER = b"p" * 32
-ADMIN = Grant(role="admin", tenant=ALL_TENANTS)
-
-
-def grant(role: Role, tenant: str = "acme") -> Grant:
-    """A role in a tenant."""
-    return Grant(role=role, tenant=tenant)
-
-
-class Random:
-    """Bytes that are different each time."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __call__(self, length: int) -> bytes:
-        """The next."""
-        self.count += 1
-        return self.count.to_bytes(length, "big")
-
-
-class House:
-    """An installation, and its people with their tokens."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self.random = Random()
-        self.signatures = Ed25519Signatures(new_private_key(), "tests")
-        self.secrets: dict[str, str | None] = {"": None}
-
-    def people(self, who: str = "") -> People:
-        """The use cases, as somebody."""
-        return People(self.store, PEPPER, self.random, self.caller(who))
-
-    def administration(self, who: str = "") -> Administration:
-        """The other use cases, as somebody."""
-        return Administration(self.store, PEPPER, self.signatures, self.random, self.caller(who))
-
-    def caller(self, who: str) -> Caller:
-        """Somebody, with their newest token."""
-        return Caller(local_name="os-user", token=self.secrets[who])
-
-    def issue(self, person: str, by: str = "", **more: int) -> str:
-        """Issue a token, which they use from now on; its id."""
-        issued = self.people(by).issue_token(person, expires_in_ns=more.get("expires_in_ns"))
-        self.secrets[person] = issued.secret
-        return issued.token.id
-
-    def add(self, person: str, *grants: Grant, by: str = "ana") -> None:
-        """Register somebody, with a token."""
-        self.people(by).add(person, person.title(), grants)
-        self.issue(person, by)
-
-    def entries(self, tenant: str = "acme") -> list[dict[str, object]]:
-        """What the record says of people."""
-        found = [json.loads(entry.body) for entry in Reports(self.store.query).entries(tenant, 0, 1_000)]
-        return [entry for entry in found if entry["type"] == "person"]
 
 
 @pytest.fixture
@@ -85,13 +22,6 @@ def house(store: Store) -> House:
     house = House(store)
     house.add("ana", ADMIN, by="")
     return house
-
-
-def refused(act: Callable[[], object]) -> str:
-    """What is said of an act that is not permitted."""
-    with pytest.raises(NotPermitted) as told:
-        act()
-    return str(told.value)
 
 
 def test_what_is_registered_comes_back(house: House, store: Store, reader: Store) -> None:
@@ -134,7 +64,7 @@ def test_each_act_is_in_the_records_concerned(house: House) -> None:
     assert ["add", "issue_token", "add", "issue_token", "grant", "withdraw"] == [
         entry["act"] for entry in house.entries("acme")
     ]
-    house.administration("ana").apply({"aegis.yaml": "x"}, ["acme", "zeta", "nova"])
+    house.apply("ana", {"aegis.yaml": "x"}, "acme", "zeta", "nova")
     assert [("ana", "found", "ana", [{"in": "*", "role": "admin"}])] == [
         (entry["actor"], entry["act"], entry["person"], entry["roles"]) for entry in house.entries("nova")
     ]
@@ -143,15 +73,15 @@ def test_each_act_is_in_the_records_concerned(house: House) -> None:
 def test_without_people_whoever_is_there_acts(store: Store) -> None:
     """Under their name on the machine; from the first person on, nobody does without a token."""
     house = House(store)
-    version = house.administration().apply({"aegis.yaml": "x"}, ["acme", "zeta"])
-    assert "local:os-user" == version.applied_by
+    version = house.apply("", {"aegis.yaml": "x"}, "acme", "zeta")
+    assert "local:os-user" == version
     house.people().add("ana", "Ana", (ADMIN,))
-    told = refused(lambda: house.administration().apply({"aegis.yaml": "y"}, ["acme", "zeta"]))
+    told = refused(lambda: house.apply("", {"aegis.yaml": "y"}, "acme", "zeta"))
     assert "needs the token of one who is admin or finops" in told
     told = refused(lambda: house.people().add("eve", "Eve", (ADMIN,)))
     assert "needs the token of one who is admin" in told
     house.issue("ana")
-    assert "ana" == house.administration("ana").apply({"aegis.yaml": "y"}, ["acme", "zeta"]).applied_by
+    assert "ana" == house.apply("ana", {"aegis.yaml": "y"}, "acme", "zeta")
     told = refused(lambda: house.issue("ana"))
     assert "needs the token" in told
 
@@ -169,20 +99,20 @@ def test_before_there_is_any_tenant(database: Database, clock: TurnableClock) ->
     """People can be there before anything else is."""
     house = House(database.open(clock))
     house.add("ana", ADMIN, by="")
-    house.administration("ana").apply({"aegis.yaml": "x"}, ["acme"])
+    house.apply("ana", {"aegis.yaml": "x"}, "acme")
     assert ["found"] == [entry["act"] for entry in house.entries()]
 
 
 def test_a_role_is_needed_in_each_tenant(house: House) -> None:
     """Who has it in one of two changes neither; the message says which is missing where, and how to get it."""
     house.add("ben", grant("finops"), grant("auditor", "zeta"))
-    told = refused(lambda: house.administration("ben").apply({"aegis.yaml": "x"}, ["acme", "zeta"]))
+    told = refused(lambda: house.apply("ben", {"aegis.yaml": "x"}, "acme", "zeta"))
     assert (
         "`ben` may not put a configuration in force, or propose it in `zeta`: that needs the role admin or finops; "
         "an admin gives it: `aegis people grant ben finops --tenant zeta`"
     ) == told
     house.people("ana").grant("ben", grant("finops", "zeta"))
-    assert "ben" == house.administration("ben").apply({"aegis.yaml": "x"}, ["acme", "zeta"]).applied_by
+    assert "ben" == house.apply("ben", {"aegis.yaml": "x"}, "acme", "zeta")
 
 
 def test_an_admin_of_one_tenant(house: House) -> None:

@@ -30,6 +30,7 @@ from aegis_gateway.domain.ledger import Evidence
 from aegis_gateway.domain.money import UnitPrice
 from aegis_gateway.domain.price import charge_line
 from aegis_gateway.domain.quote import CALLS, TOKENS
+from aegis_gateway.domain.risk import Appraisal
 from aegis_gateway.entrypoints.data_plane import connect
 from aegis_gateway.entrypoints.data_plane.models.call import describe
 from aegis_gateway.entrypoints.data_plane.models.dialect import NO_ADDRESS
@@ -103,7 +104,7 @@ class Traffic:
         pepper = bootstrap.pepper(self.settings)
         signatures = bootstrap.signatures(self.settings, make=True)
         administration = Administration(self.store, pepper, signatures, os.urandom, Caller(local_name="test"))
-        administration.apply(self.files, list(self.loaded.registries))
+        administration.apply(self.files, list(self.loaded.registries), appraisal=Appraisal())
         self.keys = {agent: administration.issue_key("acme", agent).secret for agent in AGENTS}
         state = self.store.state()
         view = bootstrap.tenant_view(self.loaded, state, "acme", pepper)

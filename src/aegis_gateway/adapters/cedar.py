@@ -26,6 +26,7 @@ from aegis_gateway.adapters.cedar_values import cedar_record
 from aegis_gateway.domain.errors import ConfigurationError, Problem
 from aegis_gateway.domain.judge import Evaluation, Policy, PolicyFault, PolicyRequest
 from aegis_gateway.domain.registry import Registry
+from aegis_gateway.domain.risk import PolicyBody
 
 ANSWERS_REMEMBERED_MAX = 16_384
 QUESTIONS_REMEMBERED_MAX = 16_384
@@ -172,6 +173,19 @@ class CedarPolicies:
         if not found or rule is None:
             return PolicyFault(policy="", message=message)
         return PolicyFault(policy=name, message=what, mode=rule.mode)
+
+
+def policy_bodies(files: Files) -> dict[str, PolicyBody]:
+    """Files' policies by id, each with what it is about; they must compile."""
+    rules, templates = _compile(sorted(files), cedarpy.policies_to_pst)
+    return {
+        name: PolicyBody(policy=rules[name], condition=repr((*_scope(template), template.clauses)))
+        for name, template in templates.items()
+    }
+
+
+def _scope(template: pst.Template) -> tuple[object, object, object]:
+    return template.principal, template.action, template.resource
 
 
 def _compile(

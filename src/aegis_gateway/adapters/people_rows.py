@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
+from aegis_gateway.adapters.statements import Statements
 from aegis_gateway.domain.people import Grant, Person, Token
 
 PEOPLE = "select person, name, grants, added_ns, suspended_ns from person order by person"
@@ -58,16 +57,8 @@ def token_row(row: tuple[Any, ...]) -> Token:
     )
 
 
-class PeopleRows(ABC):
-    """People in a transaction. A store says how a statement is carried out; `?` stands for a value."""
-
-    @abstractmethod
-    def _rows(self, sql: str, values: tuple[object, ...]) -> Iterable[tuple[Any, ...]]:
-        """Read rows."""
-
-    @abstractmethod
-    def _do(self, sql: str, values: tuple[object, ...]) -> None:
-        """Carry out a statement that has no rows to give."""
+class PeopleRows(Statements):
+    """People in a transaction."""
 
     def hold_people(self) -> None:
         """Let nobody else change people until this transaction ends."""

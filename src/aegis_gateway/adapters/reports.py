@@ -14,10 +14,12 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from aegis_gateway.adapters.people_rows import PEOPLE, TOKENS, person_row, token_row
+from aegis_gateway.adapters.proposal_rows import PROPOSAL, PROPOSALS, proposal_row
 from aegis_gateway.adapters.rows import config_row, standing
 from aegis_gateway.application.ports import GatewayRow
 from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.people import Person, Token
+from aegis_gateway.domain.proposal import Proposal
 from aegis_gateway.domain.registry import UNREGISTERED, Budget
 from aegis_gateway.domain.rolling import rolled
 from aegis_gateway.domain.watch import Side
@@ -570,6 +572,15 @@ class Reports:
         """One configuration that was applied."""
         found = self.versions(number, limit=1)
         return found[0] if found and found[0].version == number else None
+
+    def proposal(self, number: int) -> Proposal | None:
+        """A change that wants a second person, with its files and what was answered."""
+        return next((proposal_row(tuple(row.values())) for row in self._query(PROPOSAL, (number,))), None)
+
+    def proposals(self, limit: int, *, only_waiting: bool) -> list[Proposal]:
+        """The newest of them, without their files."""
+        rows = self._query(PROPOSALS, (int(only_waiting), limit))
+        return [proposal_row(tuple(row.values())) for row in rows]
 
     def shadow(self, tenant: str, since_ns: int, examples: int = 3) -> list[ShadowReport]:
         """What rules in shadow would have changed about the calls decided since an instant, by rule."""

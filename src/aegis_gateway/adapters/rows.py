@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from aegis_gateway.adapters.people_rows import PeopleRows
+from aegis_gateway.adapters.proposal_rows import ProposalRows
 from aegis_gateway.application.ports import (
     CallMove,
     CallRow,
@@ -209,11 +210,8 @@ def agent_row(document: str) -> Agent:
     return _agent_decoder.decode(document)
 
 
-class RegistryRows(PeopleRows):
-    """The registry's rows under the locked heads of some tenants: SQL that both stores understand as it is.
-
-    `?` stands for a value. A store says how a statement is carried out; the tables are the same in all.
-    """
+class RegistryRows(PeopleRows, ProposalRows):
+    """The registry's rows under the locked heads of some tenants; the tables are the same in all stores."""
 
     _heads: dict[str, Head]
     now_ns: int

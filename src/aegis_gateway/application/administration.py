@@ -15,13 +15,16 @@ import msgspec
 from aegis_gateway.application.operators import Act, Caller, Operators
 from aegis_gateway.application.people import record_people
 from aegis_gateway.application.ports import Changes, RegistryChange, RegistryStore, Signatures
+from aegis_gateway.application.proposals import approved, proposed
 from aegis_gateway.application.seeding import Seeding
 from aegis_gateway.application.versions import canary_beside, is_intact, signed
 from aegis_gateway.domain.config_version import Canary, ConfigVersion, Watch
 from aegis_gateway.domain.errors import ConfigurationError
 from aegis_gateway.domain.keys import KeyKind, key_hash, key_hint, key_kind, new_key
 from aegis_gateway.domain.people import Permission
+from aegis_gateway.domain.proposal import Manner, Proposal
 from aegis_gateway.domain.registry import Agent, Key, Throttle, credential_key
+from aegis_gateway.domain.risk import Appraisal
 
 
 class IssuedKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +32,17 @@ class IssuedKey(msgspec.Struct, frozen=True, kw_only=True):
 
     key: Key
     secret: str
+
+
+def _needed(
+    appraisal: Appraisal, back_to: int | None, *, is_emergency: bool, approves: int | None
+) -> Permission:
+    """What whoever puts a configuration in force must be permitted."""
+    if approves is not None:
+        return "approve"
+    if is_emergency and appraisal.asking:
+        return "emergency"
+    return "apply" if back_to is None else "roll_back"
 
 
 class Administration:
@@ -54,13 +68,16 @@ class Administration:
         files: dict[str, str],
         tenants: Iterable[str],
         *,
+        appraisal: Appraisal,
         note: str = "",
         back_to: int | None = None,
         seeding: Sequence[Seeding] = (),
         watch: Watch | None = None,
         canary: Canary | None = None,
         ends: int | None = None,
-    ) -> ConfigVersion:
+        is_emergency: bool = False,
+        approves: int | None = None,
+    ) -> ConfigVersion | Proposal:
         """Make a configuration, which must have been checked, the one in force, for all its tenants at once.
 
         `tenants` are those that the configuration names; `back_to` is the version whose files these are, if it is one.
@@ -70,10 +87,15 @@ class Administration:
         As a `canary` it is in force for some agents only, beside the version that is in force now. While there is one,
         nothing else is applied but what `ends` it, named by its version.
 
+        `appraisal` says what it widens: where that wants two people it is only proposed, unless it `approves` a
+        proposal, which must be just this, or is an emergency, which another person reviews later.
+
         Raises:
-            ConfigurationError: there is no private key to sign with, or a canary that is under way forbids it.
+            ConfigurationError: there is no private key to sign with, or a canary that is under way forbids it, or it
+                was not appraised on what is in force.
+            NotPermitted: who applies may not, or is not certainly somebody else than who proposed it.
         """
-        if canary is None and ends is None:
+        if canary is None and ends is None and approves is None:
             newest = self._store.state().config
             if newest is not None and newest.files == files and is_intact(newest, self._signatures):
                 return newest
@@ -86,26 +108,42 @@ class Administration:
         known = self._store.epochs()
         named = sorted(tenants)
         affected = sorted(set(named) | set(known))
-        permission: Permission = "apply" if back_to is None else "roll_back"
+        asking = appraisal.asking
+        manner = Manner(back_to=back_to, canary=canary, ends=ends, stays=watch is None)
+        permission = _needed(appraisal, back_to, is_emergency=is_emergency, approves=approves)
         with self._operators.act(permission, affected) as act:
-            act.require(affected)
             change = act.change
+            # Read again under the lock: two that apply at once make two versions, one after the other.
+            latest = change.latest_config()
+            if (latest.version if latest else 0) != appraisal.based_on:
+                raise ConfigurationError(
+                    "another configuration was put in force meanwhile; look at it and plan again"
+                )
+            beside = canary_beside(latest, files, canary, ends)
+            author = ""
+            if approves is not None:
+                proposal = approved(act, approves, files, appraisal, manner, note=note)
+                author, note = proposal.author, proposal.note
+            else:
+                act.require(appraisal.risk.tenants or affected)
+                if asking and not is_emergency:
+                    return proposed(act, files, appraisal, manner, note=note)
             new = [tenant for tenant in named if tenant not in known]
             for tenant in new:
                 change.create_tenant(tenant)
             record_people(act, new)
-            # Read again under the lock: two that apply at once make two versions, one after the other.
-            latest = change.latest_config()
             version = signed(
                 ConfigVersion(
                     version=latest.version + 1 if latest else 1,
                     files=files,
-                    applied_by=act.operator.name,
+                    applied_by=author or act.operator.name,
+                    approved_by=act.operator.name if author else "",
+                    risk=appraisal.risk.level,
                     applied_ns=change.now_ns,
                     note=note,
                     previous=latest.bundle_digest if latest else "",
                     back_to=back_to,
-                    canary=canary_beside(latest, files, canary, ends),
+                    canary=beside,
                     watch=None if reset else watch,
                 ),
                 self._signatures,
@@ -125,6 +163,11 @@ class Administration:
                 record["canary"] = msgspec.to_builtins(version.canary)
             if ends is not None:
                 record["ends_canary"] = ends
+            if approves is not None:
+                record |= {"proposal": approves, "author": author}
+            elif asking:
+                emergency = proposed(act, files, appraisal, manner, note=note, emergency=version.version)
+                record |= {"proposal": emergency.number, "emergency": True}
             act.record(affected, "configuration", record)
         return version
 

@@ -14,6 +14,7 @@ from aegis_gateway.domain.ledger import Leg, Standing, State
 from aegis_gateway.domain.network import Network
 from aegis_gateway.domain.people import Person, Token
 from aegis_gateway.domain.price import ChargeLine
+from aegis_gateway.domain.proposal import Answer, Proposal
 from aegis_gateway.domain.registry import Agent, Deadlines, Key
 from aegis_gateway.domain.window import Window
 
@@ -263,6 +264,21 @@ class RegistryChange(LockedTenants, Protocol):
 
     def save_token(self, token: Token) -> None:
         """Write a token, or that it is revoked; nothing else of one changes."""
+
+    def next_proposal(self) -> int:
+        """The number of the next change that wants a second person."""
+
+    def waiting_proposals(self) -> list[Proposal]:
+        """Those that nobody answered, the newest first, without their files."""
+
+    def proposal(self, number: int) -> Proposal | None:
+        """One of them, with its files and what was answered."""
+
+    def save_proposal(self, proposal: Proposal) -> None:
+        """Write a new one; it is never changed."""
+
+    def save_answer(self, number: int, answer: Answer) -> None:
+        """Write the one answer to it."""
 
     def save_gateways(self, boot: str, gateways: Iterable[GatewayRow]) -> None:
         """Write the gateway processes of one opening of the store in place of those that were written of it before."""

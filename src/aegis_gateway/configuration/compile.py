@@ -103,6 +103,7 @@ def compile_tenant(
         name=settings.name or tenant,
         zone=settings.timezone,
         regions=settings.regions,
+        four_eyes=settings.changes.four_eyes,
         proxy=_proxy(settings.proxy, entries, (*path, "proxy", "unlisted_models"), problems),
         business_hours=BusinessHours(
             from_hour=hours.from_hour, to_hour=hours.to_hour, weekdays=hours.weekdays

@@ -317,6 +317,12 @@ class ProxyEntry(Entry):
     unlisted_models: Annotated[tuple[str, ...], PlainValidator(values.texts)] = ()
 
 
+class TenantChangesEntry(Entry):
+    """How a tenant's configuration is changed: whether what widens needs the word of two people."""
+
+    four_eyes: Flag = False
+
+
 class TenantEntry(Entry):
     """A tenant. Its sections are taken as they stand; their entries are checked one by one."""
 
@@ -325,6 +331,7 @@ class TenantEntry(Entry):
     business_hours: BusinessHoursEntry = BusinessHoursEntry()
     regions: Annotated[tuple[str, ...], PlainValidator(values.texts)] = ()
     proxy: ProxyEntry | None = None
+    changes: TenantChangesEntry = TenantChangesEntry()
     fiscal_year_starts: Annotated[YearStart, PlainValidator(values.month_and_day)] = CALENDAR_YEAR
     quantities: Any = None
     customers: Any = None

@@ -37,6 +37,7 @@ from aegis_gateway.demo.upstream.process import KEY as UPSTREAM_KEY
 from aegis_gateway.demo.upstream.process import UpstreamProcess
 from aegis_gateway.domain.errors import AegisError
 from aegis_gateway.domain.registry import Registry
+from aegis_gateway.domain.risk import Appraisal
 
 HOST = "127.0.0.1"
 PORT = 8700
@@ -200,7 +201,7 @@ class Stage:
         files = read_directory(self.bank)
         loaded = bootstrap.configuration(files)
         self._store = bootstrap.store(self.settings)
-        self.administration().apply(files, loaded.registries)
+        self.administration().apply(files, loaded.registries, appraisal=Appraisal())
         for agent in loaded.registries[TENANT].agents:
             self.issue_key(agent)
 

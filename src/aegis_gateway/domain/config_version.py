@@ -58,8 +58,8 @@ class ConfigVersion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """One applied configuration: the files' texts by relative path, who applied it, when, and why.
 
     `previous` is the bundle digest of the version before, `back_to` the version whose files these are, if it goes back
-    to one. `risk` is what applying it was found to widen or narrow, where that is known. `signed_by` is the public key,
-    in hexadecimal.
+    to one. `approved_by` is the second person, where two were needed, `risk` whether applying it was found to widen or
+    to narrow. `signed_by` is the public key, in hexadecimal.
     """
 
     version: int
@@ -67,6 +67,7 @@ class ConfigVersion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     applied_by: str
     applied_ns: int
     note: str = ""
+    approved_by: str = ""
     previous: str = ""
     back_to: int | None = None
     risk: str = ""

@@ -298,7 +298,7 @@ def credential_key(digest: bytes, agent: str = "", issued_ns: int = 0) -> Key:
 class Registry(msgspec.Struct, frozen=True, kw_only=True):
     """All of one tenant that deciding a call needs, apart from policies and balances.
 
-    `regions` are those where its data may be.
+    `regions` are those where its data may be. `four_eyes`: what widens in it needs the word of two people.
     """
 
     tenant: str
@@ -316,6 +316,7 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
     business_hours: BusinessHours = OFFICE
     regions: tuple[str, ...] = ()
     proxy: Proxy | None = None
+    four_eyes: bool = False
 
     @property
     def keeps_regions(self) -> bool:

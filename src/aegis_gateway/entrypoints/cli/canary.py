@@ -11,9 +11,10 @@ from rich.text import Text
 from aegis_gateway.application.watching import CALLS_LOOKED_AT_MAX
 from aegis_gateway.domain.config_version import Canary, ConfigVersion
 from aegis_gateway.domain.errors import ConfigurationError
+from aegis_gateway.domain.proposal import Proposal
 from aegis_gateway.domain.share import share, share_text
 from aegis_gateway.domain.watch import Side
-from aegis_gateway.entrypoints.cli.configuration import NoteOption, Plan, put_in_force
+from aegis_gateway.entrypoints.cli.configuration import NoteOption, Plan, put_in_force, tell_proposed
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption
 from aegis_gateway.entrypoints.cli.output import STRONG, Column, Row, out, print_json, say, table, usd, utc
 from aegis_gateway.entrypoints.cli.session import Session, opened
@@ -131,18 +132,22 @@ def _end(store: str | None, note: str, as_json: bool, *, promotes: bool) -> None
     with opened(store, writable=True) as session:
         config, trial = _under_way(session)
         files = (trial if promotes else config).files
+        new = bootstrap.configuration(files)
         found = Plan(
             directory=Path(),
             files=files,
-            new=bootstrap.configuration(files),
+            new=new,
             current=config,
             changes=(),
             warnings=(),
+            appraisal=session.appraisal(new),
         )
         back_to = None if promotes else config.version
         stays = trial.watch is None  # what was tried with --no-roll-back is put in force with it
         version = put_in_force(session, found, note, back_to, ends=trial.version, stays=stays)
-    if as_json:
+    if isinstance(version, Proposal):
+        tell_proposed(version, found, as_json=as_json)
+    elif as_json:
         print_json({"version": version.version, "ends_canary": trial.version, "back_to": back_to})
     else:
         whose = (

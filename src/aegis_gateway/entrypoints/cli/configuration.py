@@ -15,6 +15,8 @@ from rich.text import Text
 from aegis_gateway.application.agents import left_without
 from aegis_gateway.domain.config_version import Canary, ConfigVersion
 from aegis_gateway.domain.errors import ConfigurationError, StoreNotMade
+from aegis_gateway.domain.proposal import Proposal
+from aegis_gateway.domain.risk import Appraisal
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, one_line
 from aegis_gateway.entrypoints.cli.output import DIM, GOOD, STRONG, WARNING, out, print_json, say
 from aegis_gateway.entrypoints.cli.session import Session, opened
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from aegis_gateway.configuration.difference import Change
     from aegis_gateway.configuration.load import Configuration
 
-NO_CHANGES, CHANGES = 0, 2
+NO_CHANGES, CHANGES, PROPOSED = 0, 2, 4
 
 DirArgument = Annotated[
     Path,
@@ -39,6 +41,13 @@ NoteOption = Annotated[
     ),
 ]
 
+EmergencyOption = Annotated[
+    bool,
+    typer.Option(
+        "--emergency", help="At once, though two people are needed; another reviews it later. Needs --note."
+    ),
+]
+
 _SIGNS = {"added": ("+", GOOD), "changed": ("~", WARNING), "removed": ("-", "red")}
 
 
@@ -51,6 +60,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     current: ConfigVersion | None
     changes: tuple[Change, ...]
     warnings: tuple[str, ...]
+    appraisal: Appraisal = Appraisal()
 
     @property
     def is_new(self) -> bool:
@@ -140,17 +150,20 @@ def apply(
         bool,
         typer.Option("--no-roll-back", help="What it refuses is meant: never take it back by itself."),
     ] = False,
+    emergency: EmergencyOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Put a configuration in force: all of it as one version, or nothing.
 
-    The very next call is decided by it, on every replica. Applying what is in force already changes nothing.
+    The very next call is decided by it, on every replica. Applying what is in force already changes nothing. What
+    widens where `changes: {four_eyes: true}` is set is proposed, and put in force when a second person approves it.
 
     As a canary it decides for some agents only, on the same balances, each side by its own limits. `aegis canary`
     compares the two; the same directory with a greater share widens it.
     """
     from aegis_gateway.entrypoints.cli.canary import share_given, wanted
 
+    check_emergency(emergency, note)
     trial = wanted(share_given(canary), agents)
     found = checked(directory)  # before a store is made for it
     refused_by_tests(found)
@@ -163,15 +176,17 @@ def apply(
                 f"apply {found.directory}?",
                 "`aegis plan` shows what would change, --yes applies it without a question",
             )
-        version = put_in_force(session, found, note, canary=trial, stays=stays)
-    if as_json:
-        print_json({**plan_record(found), "version": version.version})
-    elif found.is_new:
-        say("")
-        how = "is in force" if trial is None else "is a canary; `aegis canary` says how it fares"
-        say(Text(f"configuration {version.version} {how}", style=STRONG))
-        if version.watch is not None:
-            say("it is taken back by itself if refusals or errors go up too far; --no-roll-back keeps it")
+        done = put_in_force(session, found, note, canary=trial, stays=stays, is_emergency=emergency)
+    how = "is in force" if trial is None else "is a canary; `aegis canary` says how it fares"
+    tell_applied(done, found, as_json=as_json, words=how)
+
+
+def check_emergency(emergency: bool, note: str) -> None:
+    """Refuse an emergency without a reason."""
+    if emergency and not note:
+        raise typer.BadParameter(
+            "an emergency needs its reason; write it with --note", param_hint="--emergency"
+        )
 
 
 def checked(directory: Path) -> Plan:
@@ -228,6 +243,7 @@ def against(session: Session, found: Plan) -> Plan:
         ConfigurationError: imported agents would be left without their team, project or budget.
     """
     _check_imported(session, found)
+    found = msgspec.structs.replace(found, appraisal=session.appraisal(found.new))
     if session.state.config is None:
         return found
     return _compared(found, session.configuration, session.state.config)
@@ -242,21 +258,54 @@ def put_in_force(
     canary: Canary | None = None,
     ends: int | None = None,
     stays: bool = False,
-) -> ConfigVersion:
-    """Apply a plan; one that changes nothing leaves the version as it is.
+    is_emergency: bool = False,
+    approves: int | None = None,
+) -> ConfigVersion | Proposal:
+    """Apply a plan, or propose it; one that changes nothing leaves the version as it is.
 
     `ends` is the canary that it ends; if it `stays` it is not taken back by itself.
     """
     return session.administration().apply(
         found.files,
         found.new.registries,
+        appraisal=found.appraisal,
         note=note,
         back_to=back_to,
         watch=None if stays else found.new.watch or session.watch,
         canary=canary,
         ends=ends,
         seeding=session.seeding(found.new.registries),
+        is_emergency=is_emergency,
+        approves=approves,
     )
+
+
+def tell_applied(done: ConfigVersion | Proposal, found: Plan, *, as_json: bool, words: str) -> None:
+    """Say what became of a plan; `words` go on after the version."""
+    if isinstance(done, Proposal):
+        tell_proposed(done, found, as_json=as_json)
+    elif as_json:
+        print_json({**plan_record(found), "version": done.version, "back_to": done.back_to, "proposal": None})
+    elif found.current is None or done.version != found.current.version:
+        say("")
+        say(Text(f"configuration {done.version} {words}", style=STRONG))
+        if done.watch is not None:
+            say("it is taken back by itself if refusals or errors go up too far; --no-roll-back keeps it")
+
+
+def tell_proposed(done: Proposal, found: Plan, *, as_json: bool) -> None:
+    """Say that a second person is needed, and end with an exit code that tells it from what is in force.
+
+    Raises:
+        typer.Exit: always.
+    """
+    if as_json:
+        print_json({**plan_record(found), "version": None, "proposal": done.number})
+    else:
+        say("")
+        say(Text(f"proposal {done.number} is made; nothing is changed yet", style=STRONG))
+        say(f"it wants a second person's word: `aegis proposals approve {done.number}`")
+    raise typer.Exit(PROPOSED)
 
 
 def show_plan(found: Plan) -> None:
@@ -275,7 +324,23 @@ def show_plan(found: Plan) -> None:
     else:
         version = found.current.version if found.current else 0
         console.print(f"nothing to do: configuration {version} is in force and the same")
+    show_risk(found.appraisal)
     show_warnings(found)
+
+
+def show_risk(appraisal: Appraisal) -> None:
+    """Say what widens, and where that wants a second person."""
+    risk = appraisal.risk
+    console = out()
+    if risk.level != "neutral":
+        console.print(Text(f"risk: {risk.level}", style=WARNING if risk.level == "widening" else GOOD))
+    several = len(risk.tenants) > 1
+    for finding in risk.findings:
+        if finding.direction == "widening":
+            where = f"{finding.tenant}: " if several else ""
+            console.print(Text.assemble(("  ! ", WARNING), f"{where}{finding}"))
+    if appraisal.asking:
+        say(f"four eyes: this wants a second person's word in {', '.join(appraisal.asking)}")
 
 
 def show_warnings(found: Plan) -> None:
@@ -352,5 +417,18 @@ def plan_record(found: Plan) -> dict[str, object]:
             }
             for change in found.changes
         ],
+        "risk": risk_record(found.appraisal),
         "warnings": list(found.warnings),
+    }
+
+
+def risk_record(appraisal: Appraisal) -> dict[str, object]:
+    """What a change widens and narrows, for programs."""
+    return {
+        "level": appraisal.risk.level,
+        "needs_two": list(appraisal.asking),
+        "findings": [
+            {"tenant": each.tenant, "what": each.what, "direction": each.direction, "reason": each.reason}
+            for each in appraisal.risk.findings
+        ],
     }

@@ -1,7 +1,8 @@
 """The `aegis` command: wires the commands, and turns faults into one clear line.
 
 Rule 1: exit codes mean something: 0 done; 1 a fault, told on stderr; 2 the command was used wrongly (and
-        `plan --detailed-exitcode`: something would change); 3 understood and refused, told on stderr.
+        `plan --detailed-exitcode`: something would change); 3 understood and refused, told on stderr; 4 proposed,
+        and waiting for a second person.
 Rule 2: a traceback is for what nobody foresaw; whatever Aegis raises itself is words.
 """
 
@@ -33,6 +34,7 @@ from aegis_gateway.entrypoints.cli import (
     people,
     policy,
     policy_test,
+    proposals,
     replay,
     shadow,
     top,
@@ -44,7 +46,7 @@ from aegis_gateway.entrypoints.cli.output import WARNING, say
 FAULT, REFUSED = 1, 3
 PLUGINS = "aegis.commands"
 BUILT_IN = (
-    *("up", "init", "plan", "test", "replay", "apply", "versions", "rollback", "canary"),
+    *("up", "init", "plan", "test", "replay", "apply", "versions", "rollback", "canary", "proposals"),
     *("agent", "key", "people", "policy"),
     *("estimate", "budget", "calls", "call", "shadow", "top", "entries", "doctor"),
 )
@@ -55,7 +57,8 @@ _EPILOG = (
     "Exit codes: 0 done; 1 a fault, told on stderr; 2 used wrongly, and with `plan --detailed-exitcode` "
     "something would change; 3 understood and refused (a role or a tag that is missing, a faulty row, a call "
     "that is not in doubt, `budget --check` with a budget that did not hold, what `doctor` or `versions verify` "
-    "found wrong, a policy test that failed, more new denials than `replay` may find)."
+    "found wrong, a policy test that failed, more new denials than `replay` may find); 4 proposed: it "
+    "waits for a second person."
 )
 
 
@@ -110,6 +113,7 @@ def build(plugins: Iterable[EntryPoint] = ()) -> typer.Typer:
         versions.rollback
     )
     app.add_typer(canary.app, rich_help_panel=_RUN)
+    app.add_typer(proposals.app, rich_help_panel=_RUN)
     app.add_typer(agent.app, rich_help_panel=_WHO)
     app.add_typer(key.app, rich_help_panel=_WHO)
     app.add_typer(people.app, rich_help_panel=_WHO)

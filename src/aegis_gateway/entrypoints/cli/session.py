@@ -21,6 +21,7 @@ from aegis_gateway.application.directory import TenantView
 from aegis_gateway.application.operators import Caller, Operator, Operators
 from aegis_gateway.application.people import People
 from aegis_gateway.application.ports import Signatures, StoredState
+from aegis_gateway.application.proposals import Proposals
 from aegis_gateway.application.seeding import Seeding
 from aegis_gateway.application.versions import verify
 from aegis_gateway.configuration.settings import Settings, read_settings
@@ -28,6 +29,7 @@ from aegis_gateway.domain.config_version import Watch
 from aegis_gateway.domain.errors import ConfigurationError, VersionForged
 from aegis_gateway.domain.people import Permission
 from aegis_gateway.domain.registry import Agent, Registry
+from aegis_gateway.domain.risk import Appraisal
 from aegis_gateway.domain.spelling import did_you_mean
 
 if TYPE_CHECKING:
@@ -169,6 +171,16 @@ class Session:
             if name in self.state.tenants
         ]
 
+    def appraisal(self, new: Configuration) -> Appraisal:
+        """What a configuration would widen or narrow in place of what is in force."""
+        from aegis_gateway import bootstrap
+
+        try:
+            old = self.configuration if self.state.config is not None else None
+        except VersionForged:
+            old = None
+        return bootstrap.appraisal(old, new, self.state)
+
     def administration(self) -> Administration:
         """The operators' use cases, in the name of whoever runs the command.
 
@@ -176,6 +188,14 @@ class Session:
             ConfigurationError: keys were issued under a pepper that is not there any more.
         """
         return Administration(self.store, self._pepper(), self.signatures, os.urandom, caller())
+
+    def proposals(self) -> Proposals:
+        """What is answered where two people are needed, in the name of whoever runs the command.
+
+        Raises:
+            ConfigurationError: keys were issued under a pepper that is not there any more.
+        """
+        return Proposals(self.store, self._pepper(), caller())
 
     def people(self) -> People:
         """The use cases about people, in the name of whoever runs the command.

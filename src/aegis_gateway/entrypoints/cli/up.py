@@ -15,7 +15,13 @@ from rich.text import Text
 
 from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.domain.errors import ConfigurationError
-from aegis_gateway.entrypoints.cli.configuration import against, checked, put_in_force, show_warnings
+from aegis_gateway.domain.proposal import Proposal
+from aegis_gateway.entrypoints.cli.configuration import (
+    against,
+    checked,
+    put_in_force,
+    show_warnings,
+)
 from aegis_gateway.entrypoints.cli.options import StoreOption
 from aegis_gateway.entrypoints.cli.output import GOOD, STRONG, out, say
 from aegis_gateway.entrypoints.cli.session import Session, check_pepper, opened, settings_for
@@ -80,6 +86,10 @@ def _apply(session: Session, directory: Path) -> None:
     found = against(session, checked(directory))
     version = put_in_force(session, found)
     show_warnings(found)
+    if isinstance(version, Proposal):
+        say(f"proposal {version.number} is made: `{directory}` wants a second person's word")
+        say("what was in force before goes on; `aegis proposals` shows what waits")
+        return
     how = found.summary or "no change in what decides"
     say(f"configuration {version.version} is in force" + (f": {how}" if found.is_new else ", as before"))
 

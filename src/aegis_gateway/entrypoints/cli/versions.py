@@ -12,13 +12,15 @@ from aegis_gateway.application.versions import KEY_ID_CHARACTERS, checked_versio
 from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.errors import ConfigurationError, VersionForged
 from aegis_gateway.entrypoints.cli.configuration import (
+    EmergencyOption,
     NoteOption,
     Plan,
     against,
     ask,
-    plan_record,
+    check_emergency,
     put_in_force,
     show_plan,
+    tell_applied,
 )
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption
 from aegis_gateway.entrypoints.cli.output import GOOD, STRONG, Column, Row, out, print_json, say, table, utc
@@ -72,7 +74,7 @@ def versions(
                 Text(str(each.version), style=STRONG),
                 Text(states.get(each.version, ""), style=GOOD),
                 utc(each.applied_ns),
-                each.applied_by,
+                " + ".join(filter(None, (each.applied_by, each.approved_by))),
                 each.digest[:_DIGEST_SHOWN],
                 each.note,
             )
@@ -141,13 +143,16 @@ def rollback(
     note: NoteOption = "",
     store: StoreOption = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before going back.")] = False,
+    emergency: EmergencyOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Put an earlier configuration in force again, as a new version; nothing of the record is taken back.
 
     Balances, keys and imported agents stay as they are. The very next call is decided by it, on every replica. Its
-    policies are not linted and its tests not run: it was in force before, and this may be an emergency.
+    policies are not linted and its tests not run: it was in force before, and this may be an emergency. What widens
+    where two people are needed is proposed, as with `aegis apply`.
     """
+    check_emergency(emergency, note)
     with opened(store, writable=True) as session:
         target = _target(session, version)
         found = _plan(session, target)
@@ -156,23 +161,15 @@ def rollback(
         leaves = session.state.canary
         if (found.is_new or leaves is not None) and not yes:
             ask(f"go back to configuration {target.version}?", "--yes goes back without a question")
-        applied = put_in_force(
+        done = put_in_force(
             session,
             found,
             note,
             target.version,
             ends=leaves.version if leaves is not None else None,
+            is_emergency=emergency,
         )
-    if as_json:
-        print_json({**plan_record(found), "version": applied.version, "back_to": target.version})
-    elif found.is_new or leaves is not None:
-        say("")
-        say(
-            Text(
-                f"configuration {applied.version} is in force; its files are those of {target.version}",
-                STRONG,
-            )
-        )
+    tell_applied(done, found, as_json=as_json, words=f"is in force; its files are those of {target.version}")
 
 
 def _target(session: Session, version: int | None) -> ConfigVersion:
@@ -202,6 +199,7 @@ def _plan(session: Session, target: ConfigVersion) -> Plan:
         current=None,
         changes=(),
         warnings=(),
+        appraisal=session.appraisal(new),
     )
     try:
         return against(session, bare)
@@ -222,6 +220,8 @@ def _record(each: ConfigVersion, states: dict[int, str]) -> dict[str, object]:
         "in_force": states.get(each.version) == "in force",
         "is_canary": states.get(each.version) == "canary",
         "applied_by": each.applied_by,
+        "approved_by": each.approved_by or None,
+        "risk": each.risk or None,
         "applied": utc(each.applied_ns),
         "files_sha256": each.digest,
         "bundle_sha256": each.bundle_digest,
