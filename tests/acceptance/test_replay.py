@@ -150,3 +150,86 @@ def test_shadow_replay_and_enforcing_agree(upstream: UpstreamProcess, case: str,
     with Gateway(enforced) as gateway:
         refused = [status not in (200, 201) for _, status in traffic(gateway)]
     assert [call in found for call, _ in tried] == refused
+
+
+HIDDEN = """
+@id("euros")
+forbid(principal, action == Action::"api.pay", resource)
+when {
+  context.args.amount.greaterThan(decimal("10.0")) &&
+  context.args has reference && context.args.reference == "salary"
+};
+@id("yens")
+forbid(principal, action == Action::"api.pay", resource) when { context.args.currency == "JPY" };
+"""
+
+
+def test_what_the_record_cannot_tell_is_not_guessed(upstream: UpstreamProcess, tmp_path: Path) -> None:
+    """A text that isn't shown leaves undecided what would look at it, and only that; a shown one decides."""
+    changed = configuration(upstream.base_url, policies=PERMIT_ALL + HIDDEN)
+    with Gateway(configuration(upstream.base_url)) as gateway:
+        calls = []
+        for amount, currency in ((1, "USD"), (20, "EUR"), (20, "JPY"), (30, "USD")):
+            body = {"amount": amount, "currency": currency, "beneficiary": "x", "reference": "salary"}
+            calls.append(ask(gateway, "POST", PAY, body).headers["aegis-decision-id"])
+        report = replay(gateway, str(written(changed, tmp_path)))
+        (undecided,), (change,) = report["undecided"], report["changes"]
+        assert ("euros", [calls[1], calls[3]]) == (undecided["policy"], undecided["examples"])
+        assert [{"tool": "api.pay", "argument": "reference"}] == undecided["missing"]
+        assert (2, "yens", [calls[2]]) == (report["undecided_calls"], change["rule"], change["examples"])
+        words = told(gateway, "replay", str(tmp_path))
+        assert "add `shown: true` to `reference` of api.pay" in words
+        assert "1 call of 1 agent, $0.25, would now be refused" in words
+
+
+def test_plan_replays(upstream: UpstreamProcess, tmp_path: Path) -> None:
+    """`aegis plan` says what the change would have done, and exits as a pipeline wants it."""
+    changed = configuration(upstream.base_url, policies=PERMIT_ALL + CEILING % "")
+    with Gateway(configuration(upstream.base_url)) as gateway:
+        directory = str(written(changed, tmp_path))
+        assert (
+            [] == json.loads(told(gateway, "plan", directory, "--json"))["replay"]
+        )  # nothing was called yet
+        for amount in (1, 20, 30):
+            ask(gateway, "POST", PAY, {"amount": amount, "currency": "USD", "beneficiary": "x"})
+        assert "2 calls of 1 agent, $0.50, would now be refused" in told(gateway, "plan", directory)
+        assert "would now be" not in told(gateway, "plan", directory, "--no-replay")
+        for command in ("plan", "replay"):
+            assert "2 calls would newly be" in told(
+                gateway, command, directory, "--fail-on-new-denials", code=3
+            )
+            assert "at most 1 may be" in told(gateway, command, directory, "--max-new-denials", "1", code=3)
+            told(gateway, command, directory, "--max-new-denials", "2")
+        (report,) = json.loads(told(gateway, "plan", directory, "--json"))["replay"]
+        assert 2 == report["new_denials"]
+        assert [] == json.loads(told(gateway, "plan", directory, "--json", "--since", "2099-01-01"))["replay"]
+        gateway.apply(changed)
+        assert [] == json.loads(told(gateway, "plan", directory, "--json"))["replay"]
+        report = replay(gateway)
+        assert ([], 2) == (report["changes"], report["in_force"]["decided_under_other_versions"])
+
+
+def test_what_is_allowed_lowered_and_sent_elsewhere(upstream: UpstreamProcess, tmp_path: Path) -> None:
+    """A permit lets calls in, and a downgrade is priced as the other model."""
+    only_bot = '@id("bot") permit(principal == Agent::"bot", action, resource);\n'
+    cheap = (
+        PERMIT_ALL + '@id("cheap") @effect("downgrade") @model("gpt-4o-mini")\n'
+        'forbid(principal, action == Action::"chat", resource == Model::"gpt-4.1");\n'
+    )
+    with Gateway(configuration(upstream.base_url, agents=("bot", "other"), policies=only_bot)) as gateway:
+        asked = [
+            ask(gateway, "POST", CHAT, chat_body("hi", model="gpt-4.1"), key=gateway.key(agent))
+            for agent in ("bot", "other", "other")
+        ]
+        assert [200, 403, 403] == [answer.status for answer in asked]
+        changed = configuration(upstream.base_url, agents=("bot", "other"), policies=cheap)
+        report = replay(gateway, str(written(changed, tmp_path)))
+        found = {(each["kind"], each["agent"]): each for each in report["changes"]}
+        assert {("allowed", "other"), ("model", "bot")} == set(found)
+        allowed, lowered = found["allowed", "other"], found["model", "bot"]
+        assert (2, "no_permit") == (allowed["calls"], allowed["was_code"])
+        gateway.apply(changed)
+        before = gateway.calls()[0]["expected_nano_usd"]
+        assert 200 == ask(gateway, "POST", CHAT, chat_body("hi", model="gpt-4.1")).status
+        now = gateway.last_call()["expected_nano_usd"]
+        assert (before - now, 2 * now) == (lowered["nano_usd"], allowed["nano_usd"])

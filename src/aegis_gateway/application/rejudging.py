@@ -106,7 +106,7 @@ class Rejudging:
         verdict = self._verdicts.get(key)
         if verdict is None:
             judged = self._judged(decision, asked, agent, used)
-            if _is_plain(judged.verdict):
+            if judged.model == decision.model and _is_plain(judged.verdict):
                 if len(self._verdicts) >= VERDICTS_REMEMBERED_MAX:
                     self._verdicts.clear()
                 self._verdicts[key] = judged.verdict

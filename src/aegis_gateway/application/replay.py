@@ -59,6 +59,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     rule: str
     code: str
     agent: str
+    was_code: str
     was_rule: str
     calls: int
     nano_usd: int
@@ -120,11 +121,11 @@ class _Tally:
     """Differences, grouped. What calls cost is added when the record says so."""
 
     def __init__(self) -> None:
-        self._groups: dict[tuple[Kind, str, str, str, str], _Group] = {}
+        self._groups: dict[tuple[Kind, str, str, str, str, str], _Group] = {}
         self._waiting: dict[str, tuple[_Group, int]] = {}
 
     def add(self, decision: RecordedDecision, was: Outcome, now: Outcome, kind: Kind) -> None:
-        key = (kind, now.rule, now.code, decision.agent, was.rule)
+        key = (kind, now.rule, now.code, decision.agent, was.code, was.rule)
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = _Group()
@@ -155,15 +156,27 @@ class _Tally:
                 rule=rule,
                 code=code,
                 agent=agent,
+                was_code=was_code,
                 was_rule=was_rule,
                 calls=group.calls,
                 nano_usd=group.nano_usd,
                 examples=tuple(group.examples),
             )
-            for (kind, rule, code, agent, was_rule), group in self._groups.items()
+            for (kind, rule, code, agent, was_code, was_rule), group in self._groups.items()
         ]
         return tuple(
-            sorted(found, key=lambda each: (each.kind, each.rule, -each.nano_usd, each.agent, each.was_rule))
+            sorted(
+                found,
+                key=lambda each: (
+                    each.kind,
+                    each.rule,
+                    -each.nano_usd,
+                    each.agent,
+                    each.code,
+                    each.was_code,
+                    each.was_rule,
+                ),
+            )
         )
 
 

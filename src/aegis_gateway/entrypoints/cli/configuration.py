@@ -22,6 +22,7 @@ from aegis_gateway.entrypoints.cli.output import DIM, GOOD, STRONG, WARNING, out
 from aegis_gateway.entrypoints.cli.session import Session, opened
 
 if TYPE_CHECKING:
+    from aegis_gateway.application.replay import Report
     from aegis_gateway.configuration.difference import Change
     from aegis_gateway.configuration.load import Configuration
 
@@ -110,25 +111,48 @@ def plan(
             help="Exit with 0 if nothing would change, 2 if something would, 1 on errors.",
         ),
     ] = False,
+    since: Annotated[
+        str, typer.Option(metavar="TIME", help="Replay the calls since then: 1h, 7d or 2026-11-23.")
+    ] = "7d",
+    no_replay: Annotated[
+        bool, typer.Option("--no-replay", help="Don't replay the calls that were made.")
+    ] = False,
+    fail_on_new_denials: Annotated[
+        bool,
+        typer.Option("--fail-on-new-denials", help="Exit with 3 if a call that was allowed would not pass."),
+    ] = False,
+    max_new_denials: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Exit with 3 if more such calls would not pass."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check a configuration, run its policy tests and show what applying it would change. Nothing is changed.
 
-    Mistakes are told by file and line, all of them at once, with what to write instead.
+    Mistakes are told by file and line, all of them at once, with what to write instead. Where calls were made, it also
+    says which of them the change would have decided otherwise, as `aegis replay` does.
     """
+    from aegis_gateway.entrypoints.cli import replay
+
     found = checked(directory)
     tests = refused_by_tests(found)
+    reports: list[Report] = []
     with contextlib.suppress(StoreNotMade), opened(store) as session:
         found = against(session, found)
+        if not no_replay:
+            reports = replay.replay_of(session, found, since)
     if as_json:
-        print_json(plan_record(found))
+        replays = [] if no_replay else [replay.report_record(report) for report in reports]
+        print_json({**plan_record(found), "replay": replays})
     else:
         show_plan(found)
+        replay.show_reports(reports)
         if tests:
             say(f"{tests} policy tests passed" if tests > 1 else "1 policy test passed")
         if found.changes:
             say("")
             say(f"apply it with `aegis apply {directory}`")
+    replay.refuse_new_denials(reports, 0 if fail_on_new_denials else max_new_denials)
     if detailed and found.is_new:
         raise typer.Exit(CHANGES)
 

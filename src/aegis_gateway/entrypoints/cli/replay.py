@@ -55,7 +55,22 @@ _MONEY: dict[Kind, str] = {
 }
 
 SinceOption = Annotated[
-    str, typer.Option(metavar="TIME", help="Calls since then: 1h, 7d, 2026-11-23 or 2026-11-23T08:00Z.")
+    str,
+    typer.Option(metavar="TIME", help="Replay calls since then: 1h, 7d, 2026-11-23 or 2026-11-23T08:00Z."),
+]
+FailOption = Annotated[
+    bool,
+    typer.Option("--fail-on-new-denials", help="Exit with 3 if any call that was allowed would not pass."),
+]
+MostOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-new-denials",
+        metavar="N",
+        min=0,
+        help="Exit with 3 if more calls that were allowed would not pass.",
+        show_default=False,
+    ),
 ]
 
 
@@ -72,15 +87,8 @@ def replay(
     until: Annotated[
         str | None, typer.Option(metavar="TIME", help="Only calls before then.", show_default=False)
     ] = None,
-    fail_on_new_denials: Annotated[
-        bool, typer.Option("--fail-on-new-denials", help="Exit with 3 if any allowed call would not pass.")
-    ] = False,
-    max_new_denials: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=0, help="Exit with 3 if more allowed calls would not pass.", show_default=False
-        ),
-    ] = None,
+    fail_on_new_denials: FailOption = False,
+    max_new_denials: MostOption = None,
     store: StoreOption = None,
     tenant: TenantOption = None,
     as_json: JsonOption = False,
@@ -107,16 +115,31 @@ def replay(
     if as_json:
         print_json({"tenants": [report_record(report) for report in reports]})
     else:
-        show_reports(reports, since)
-    most = 0 if fail_on_new_denials else max_new_denials
+        show_reports(reports)
+        if not reports:
+            say(f"there are no calls since {since} to replay")
+    refuse_new_denials(reports, 0 if fail_on_new_denials else max_new_denials)
+
+
+def refuse_new_denials(reports: Sequence[Report], most: int | None) -> None:
+    """Refuse what would not let more calls pass than may be; None is any number.
+
+    Raises:
+        typer.Exit: it would.
+    """
     denials = sum(report.new_denials for report in reports)
     if most is not None and denials > most:
-        say(
-            Text.assemble(
-                ("refused: ", "red"), f"{_calls(denials)} would newly be refused; at most {most} may be"
-            )
-        )
+        allowed = "none may be" if not most else f"at most {most:,} may be"
+        say(Text.assemble(("refused: ", "red"), f"{_calls(denials)} would newly be refused; {allowed}"))
         raise typer.Exit(REFUSED)
+
+
+def replay_of(session: Session, found: Plan, since: str) -> list[Report]:
+    """What a plan that changes anything would have done to the calls since then; nothing where there are none."""
+    since_ns = options.since_ns(since, session.clock.now_ns())
+    if session.state.config is None or is_in_force(session, found):
+        return []
+    return replayed(session, found.new, since_ns, _FAR_AWAY_NS)
 
 
 def is_in_force(session: Session, found: Plan) -> bool:
@@ -152,10 +175,8 @@ def replayed(
     return reports
 
 
-def show_reports(reports: Sequence[Report], since: str) -> None:
+def show_reports(reports: Sequence[Report]) -> None:
     """Say what was found, tenant by tenant."""
-    if not reports:
-        say(f"there are no calls since {since} to replay")
     console = out()
     for report in reports:
         for line in _lines(report, console):
@@ -229,7 +250,7 @@ def _table(changes: Sequence[Change], console: Console) -> Text:
                 change.agent,
                 f"{change.calls:,}",
                 amount,
-                change.was_rule,
+                change.was_rule or change.was_code,
             ),
             note=f"such as {', '.join(change.examples)}",
         )
@@ -288,6 +309,7 @@ def _change_record(change: Change) -> dict[str, object]:
         "rule": change.rule,
         "code": change.code,
         "agent": change.agent,
+        "was_code": change.was_code,
         "was_rule": change.was_rule,
         "calls": change.calls,
         "nano_usd": change.nano_usd,
