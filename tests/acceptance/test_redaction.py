@@ -173,6 +173,9 @@ def test_arguments_are_redacted_before_anything_else_sees_them() -> None:
             len(json.dumps(sent)) != decision["arguments"]["summary"]["bytes"] < len(json.dumps(body)) + 200
         )
         assert {"ssn": 1} == settlement["redacted"]
+        call = gateway.last_call()["call"]
+        told = CliRunner().invoke(build(), ["call", call, "--store", gateway.settings.store]).output
+        assert "3 email, 2 field, 1 ssn in the arguments; 1 ssn in the answer" in told
         paid = ask(gateway, "POST", "/connect/api/v1/payments",
                    {"amount": 5, "currency": "USD", "reference": f"for {SSN}"})  # fmt: skip
         assert 200 == paid.status

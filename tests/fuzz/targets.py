@@ -9,8 +9,11 @@ from typing import Any
 
 import msgspec
 
-from aegis_gateway.domain.errors import CallError
+from aegis_gateway.adapters.redaction import TextRedactor
+from aegis_gateway.domain.errors import CallError, NotRedactable
 from aegis_gateway.domain.price import KINDS, ToolPrice, Usage
+from aegis_gateway.domain.redaction import KINDS as KINDS_REDACTED
+from aegis_gateway.domain.redaction import Redaction
 from aegis_gateway.domain.registry import Argument, Connector, ConnectorKind, Model, Operation
 from aegis_gateway.entrypoints.data_plane.events import EventReader, split
 from aegis_gateway.entrypoints.data_plane.models.body import read_body_json
@@ -19,7 +22,9 @@ from aegis_gateway.entrypoints.data_plane.models.dialect import Address, Dialect
 from aegis_gateway.entrypoints.data_plane.models.embeddings import EmbeddingsDialect
 from aegis_gateway.entrypoints.data_plane.models.gemini import CountTokensDialect, GeminiDialect
 from aegis_gateway.entrypoints.data_plane.models.messages import MessagesDialect
+from aegis_gateway.entrypoints.data_plane.models.redacted_stream import RedactedEvents
 from aegis_gateway.entrypoints.data_plane.models.responses import ResponsesDialect
+from aegis_gateway.entrypoints.data_plane.redacting import redacted_json
 from aegis_gateway.entrypoints.data_plane.wire import parse_operation, path_segments
 
 
@@ -158,6 +163,50 @@ COUNTED = (
 )
 FINISHED = b'data: {"candidates":[{"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":5}}\r\n\r\n'
 
+REDACTED: tuple[tuple[str, Dialect, bytes, bytes], ...] = (
+    (
+        "chat",
+        ChatDialect(),
+        CHAT,
+        b'data: {"choices": [{"index": 0, "delta": {"content": "SSN 123-45-"}}]}\n\n' + DONE,
+    ),
+    ("resp", ResponsesDialect(), RESPONSES, COMPLETED),
+    ("msg", MessagesDialect(), MESSAGES, COUNTED),
+    ("gem", GeminiDialect("streamGenerateContent"), GEMINI, FINISHED),
+)
+EVERYTHING = Redaction(kinds=tuple(sorted(KINDS_REDACTED)), fields=("note",))
+LEAKING = (
+    b'{"a": {"dob": "1980-02-01", "note": [1, "x"]}, "b": "SSN 123-45-6789\\n", "c": "{\\"mrn\\": 123456}"}'
+)
+
+
+def redactions_of(dialect: Dialect) -> Callable[[bytes], None]:
+    """JSON is redacted or refused; what comes out is JSON, of the same numbers, and has nothing left to redact."""
+
+    def check(data: bytes) -> None:
+        try:
+            once = redacted_json(data, TextRedactor(EVERYTHING, b"key"), dialect.content)
+        except NotRedactable:
+            return
+        json.loads(once)
+        redacted_json(once, TextRedactor(EVERYTHING, b"key"), dialect.content)
+
+    return check
+
+
+def redacted_streams_of(dialect: Dialect) -> Callable[[bytes], None]:
+    """A stream is redacted or refused; what comes out are events."""
+
+    def check(data: bytes) -> None:
+        shown = RedactedEvents(dialect, TextRedactor(EVERYTHING, b"key"))
+        with contextlib.suppress(NotRedactable, ValueError):
+            block = EventReader().block(data)
+            for event in split(shown.feed(block) + shown.end(b"")):
+                assert event.endswith((b"\n\n", b"\r\r", b"\r\n\r\n"))
+
+    return check
+
+
 TARGETS: dict[str, Target] = {
     "body": Target(check=body, seeds=(CHAT, b'{"a": {"b": [1.50, "\\u0022"]}}')),
     "chat": Target(check=requests_of(ChatDialect()), seeds=(CHAT,)),
@@ -180,6 +229,14 @@ TARGETS: dict[str, Target] = {
     "resp-stream": Target(check=streams_of(ResponsesDialect(), RESPONSES), seeds=(COMPLETED,)),
     "msg-stream": Target(check=streams_of(MessagesDialect(), MESSAGES), seeds=(COUNTED,)),
     "gem-stream": Target(check=streams_of(GeminiDialect("streamGenerateContent"), GEMINI), seeds=(FINISHED,)),
+    **{
+        f"redact-{name}": Target(check=redactions_of(dialect), seeds=(LEAKING, seed))
+        for name, dialect, seed, _ in REDACTED
+    },
+    **{
+        f"redacted-{name}": Target(check=redacted_streams_of(dialect), seeds=(stream,))
+        for name, dialect, _, stream in REDACTED
+    },
     "events": Target(check=events, seeds=(DONE, FINISHED)),
     "operations": Target(check=operations, seeds=(b'a=1\n{"integer": 1, "number": 1.5, "string": "x"}',)),
 }

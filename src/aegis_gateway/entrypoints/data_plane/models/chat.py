@@ -21,6 +21,7 @@ from aegis_gateway.entrypoints.data_plane.models.dialect import (
     StreamedText,
     StreamWatch,
     azure_url,
+    index_of,
     with_model,
 )
 from aegis_gateway.entrypoints.data_plane.models.reading import (
@@ -145,13 +146,13 @@ class ChatDialect:
     def streamed(self, event: dict[str, Any]) -> Iterator[StreamedText]:
         """All texts of each choice's delta."""
         for choice in _choices(event):
-            yield from _texts_of(choice.get("delta"), (choice.get("index", 0),))
+            yield from _texts_of(choice.get("delta"), (index_of(choice),))
 
     def ended(self, event: dict[str, Any]) -> Iterator[Channel]:
         """A choice ends where it says why."""
         for choice in _choices(event):
             if choice.get("finish_reason"):
-                yield (choice.get("index", 0),)
+                yield (index_of(choice),)
 
 
 def _choices(event: dict[str, Any]) -> list[dict[str, Any]]:

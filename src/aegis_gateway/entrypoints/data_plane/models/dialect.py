@@ -129,12 +129,17 @@ class Dialect(Protocol):
 
 STRUCTURAL = frozenset(
     (
-        "model", "role", "type", "id", "name", "object", "status", "call_id", "tool_call_id", "tool_use_id", "item_id",
-        "previous_response_id", "conversation", "finish_reason", "stop_reason", "service_tier", "system_fingerprint",
-        "signature", "encrypted_content", "obfuscation", "detail", "media_type",
+        "model", "role", "type", "id", "name", "object", "call_id", "tool_call_id", "tool_use_id", "item_id",
+        "previous_response_id", "conversation", "system_fingerprint", "signature", "encrypted_content", "obfuscation",
     )
 )  # fmt: skip
 """Members whose texts are no content in any API: what a body is built of, and what only its provider reads."""
+
+
+def index_of(fields: dict[str, Any], name: str = "index") -> int:
+    """Which of several a part of a stream is of; the first, where that isn't said."""
+    index = fields.get(name)
+    return index if isinstance(index, int) else 0
 
 
 def azure_url(connector: Connector, deployment: str, operation: str) -> str:

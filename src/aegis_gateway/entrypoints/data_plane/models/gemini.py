@@ -26,6 +26,7 @@ from aegis_gateway.entrypoints.data_plane.models.dialect import (
     ModelRequest,
     StreamedText,
     StreamWatch,
+    index_of,
 )
 from aegis_gateway.entrypoints.data_plane.models.reading import (
     CHOICES_MAX,
@@ -178,14 +179,14 @@ class GeminiDialect:
             parts = content.get("parts") if isinstance(content, dict) else None
             for part in parts if isinstance(parts, list) else ():
                 if isinstance(part, dict) and isinstance(part.get("text"), str):
-                    channel = (candidate.get("index", 0), "thought" if part.get("thought") else "text")
+                    channel = (index_of(candidate), "thought" if part.get("thought") else "text")
                     yield StreamedText(channel, part, "text")
 
     def ended(self, event: dict[str, Any]) -> Iterator[Channel]:
         """A candidate ends where it says why."""
         for candidate in _candidates(event):
             if candidate.get("finishReason"):
-                yield (candidate.get("index", 0),)
+                yield (index_of(candidate),)
 
 
 class CountTokensDialect(GeminiDialect):

@@ -23,6 +23,7 @@ from aegis_gateway.entrypoints.data_plane.models.dialect import (
     ModelRequest,
     StreamedText,
     StreamWatch,
+    index_of,
     with_model_and_limit,
 )
 from aegis_gateway.entrypoints.data_plane.models.reading import (
@@ -144,13 +145,13 @@ class MessagesDialect:
             return
         for name, value in block.items():
             if isinstance(value, str) and name in _STREAMED:
-                yield StreamedText((event.get("index", 0), name), block, name, is_json=name == "partial_json")
+                yield StreamedText((index_of(event), name), block, name, is_json=name == "partial_json")
 
     def ended(self, event: dict[str, Any]) -> Iterator[Channel]:
         """A block ends where that is said; all do with the message."""
         match event.get("type"):
             case "content_block_stop":
-                yield (event.get("index", 0),)
+                yield (index_of(event),)
             case "message_delta" | "message_stop":
                 yield ()
 

@@ -20,6 +20,7 @@ from aegis_gateway.entrypoints.data_plane.models.dialect import (
     ModelRequest,
     StreamedText,
     StreamWatch,
+    index_of,
     with_model_and_limit,
 )
 from aegis_gateway.entrypoints.data_plane.models.reading import (
@@ -163,7 +164,7 @@ class ResponsesDialect:
 
 
 def _channel(kind: str, event: dict[str, Any]) -> Channel:
-    return (kind, *(event.get(name, 0) for name in ("output_index", "content_index", "summary_index")))
+    return (kind, *(index_of(event, name) for name in ("output_index", "content_index", "summary_index")))
 
 
 class ResponsesWatch(EventWatch):
