@@ -55,11 +55,12 @@ class House:
         self.store = store
         self.random = Random()
         self.signatures = Ed25519Signatures(new_private_key(), "tests")
+        self.has_four_eyes = False
         self.secrets: dict[str, str | None] = {"": None}
 
     def people(self, who: str = "") -> People:
         """The use cases about people, as somebody."""
-        return People(self.store, PEPPER, self.random, self.caller(who))
+        return People(self.store, PEPPER, self.random, self.caller(who), has_four_eyes=self.has_four_eyes)
 
     def administration(self, who: str = "", store: Store | None = None) -> Administration:
         """The other use cases, as somebody."""

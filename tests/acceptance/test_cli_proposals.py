@@ -18,12 +18,13 @@ PROPOSED = 4
 def house(tmp_path: Path) -> Installation:
     """The example with four eyes set: ana and dee are admins, fin may propose, ben approve."""
     house = Installation(tmp_path)
-    house.edit("    name: North Bank\n", "    name: North Bank\n    changes: {four_eyes: true}\n")
     house.aegis("apply", str(house.conf), "--yes")
     house.add("ana", "--role", "admin")
     house.add_apart("dee", "--role", "admin", "--tenant", "*", by="ana")
     house.add_apart("fin", "--role", "finops", by="ana")
     house.add_apart("ben", "--role", "approver", by="ana")
+    house.edit("    name: North Bank\n", "    name: North Bank\n    changes: {four_eyes: true}\n")
+    house.aegis("apply", str(house.conf), "--yes", who="ana")
     return house
 
 
@@ -49,9 +50,9 @@ def test_from_the_proposal_to_the_version(house: Installation) -> None:
     assert "! budget loan-day: limit is higher" in house.aegis("plan", str(house.conf))[0]
     _, told = apply(house, "fin", "--note", "more loans", code=PROPOSED)
     assert "proposal 1 is made; nothing is changed yet" in told
-    assert (before, 1) == (limit(house), len(house.json("versions")["versions"]))
+    assert (before, 2) == (limit(house), len(house.json("versions")["versions"]))
     (listed,) = house.json("proposals")["proposals"]
-    assert ("open", "fin", "more loans", 1, False) == tuple(
+    assert ("open", "fin", "more loans", 2, False) == tuple(
         listed[name] for name in ("state", "author", "note", "based_on", "overtaken")
     )
     shown, _ = house.aegis("proposals", "show", "1")
@@ -62,7 +63,7 @@ def test_from_the_proposal_to_the_version(house: Installation) -> None:
     # What the author's directory has become since is nobody's matter.
     house.edit("limit: 7.50", "limit: 99.00")
     _, told = house.aegis("proposals", "approve", "1", "--yes", "--note", "seen", who="ben")
-    assert "configuration 2 is in force; it is proposal 1 of fin" in told
+    assert "configuration 3 is in force; it is proposal 1 of fin" in told
     assert 7_500_000_000 == limit(house)
     newest = house.json("versions")["versions"][0]
     assert ("fin", "ben", "more loans", "widening") == tuple(
@@ -83,7 +84,7 @@ def test_programs_are_told_apart(house: Installation) -> None:
     first = house.json("apply", str(house.conf), "--yes", who="fin", code=PROPOSED)
     assert (None, 1) == (first["version"], first["proposal"])
     done = house.json("proposals", "approve", "1", "--yes", who="ben")
-    assert (2, None) == (done["version"], done["proposal"])
+    assert (3, None) == (done["version"], done["proposal"])
 
 
 def test_what_narrows_goes_at_once(house: Installation) -> None:
@@ -94,7 +95,7 @@ def test_what_narrows_goes_at_once(house: Installation) -> None:
     (house.conf / "policies" / "tests" / "payments.yaml").unlink()
     planned, told = house.aegis("plan", str(house.conf))
     assert ("risk: narrowing" in planned, "second person" in told) == (True, False)
-    assert "configuration 2 is in force" in apply(house, "fin")[1]
+    assert "configuration 3 is in force" in apply(house, "fin")[1]
 
 
 def test_the_setting_can_not_be_switched_off_alone(house: Installation) -> None:
@@ -114,7 +115,7 @@ def test_going_back(house: Installation) -> None:
     _, told = house.aegis("rollback", "--yes", "--note", "too low", who="fin", code=PROPOSED)
     assert "proposal 1 is made" in told
     house.aegis("proposals", "approve", "1", "--yes", who="ben")
-    assert 1 == house.entries()[-1]["back_to"]
+    assert 2 == house.entries()[-1]["back_to"]
     assert 5_000_000_000 == limit(house)
 
 
@@ -131,7 +132,7 @@ def test_an_emergency(house: Installation) -> None:
     assert "reviewed" in house.aegis("proposals", "review", "1", "--note", "it burned", who="dee")[0]
     assert "nothing waits" in house.aegis("proposals")[1]
     assert "emergency, reviewed" in house.aegis("proposals", "--all")[0]
-    house.aegis("rollback", "1", "--yes", "--emergency", "--note", "again", who="dee")
+    house.aegis("rollback", "2", "--yes", "--emergency", "--note", "again", who="dee")
 
 
 def test_overtaken(house: Installation) -> None:
@@ -154,3 +155,25 @@ def test_who_is_asked_nothing(house: Installation) -> None:
     assert "nobody to ask" in house.aegis("proposals", "approve", "1", who="ben", code=1)[1]
     assert "no proposal `2`" in house.aegis("proposals", "approve", "2", "--yes", who="ben", code=1)[1]
     assert "needs the token" in house.aegis("proposals", "approve", "1", "--yes", code=3)[1]
+
+
+def test_an_agent_that_is_there(house: Installation) -> None:
+    """It is added by one person; changed, it goes the way of all changes."""
+    add = ("agent", "add", "helper", "--owner", "ann", "--cost-centre", "CC-1001", "--team", "lending")
+    house.aegis(*add, "--purpose", "helps", "--environment", "production", who="fin")
+    rows = house.directory / "agents.csv"
+    rows.write_text(
+        "id,owner,team,cost_centre,purpose,environment\nhelper,ann,lending,CC-1001,pays,production\n"
+    )
+    assert "two people are needed" in house.aegis("agent", "import", str(rows), who="fin", code=3)[1]
+
+
+def test_who_was_made_up_since(house: Installation) -> None:
+    """Whoever is registered now doesn't approve what those propose who registered them."""
+    house.add_apart("ghost", "--role", "approver", by="ana")
+    house.edit("limit: 5.00", "limit: 7.50")
+    apply(house, "ana", code=PROPOSED)
+    assert (
+        "registered by the other" in house.aegis("proposals", "approve", "1", "--yes", who="ghost", code=3)[1]
+    )
+    house.aegis("proposals", "approve", "1", "--yes", who="ben")

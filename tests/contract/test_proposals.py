@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import apsw
+import msgspec
 import psycopg
 import pytest
 
@@ -13,10 +14,21 @@ from aegis_gateway.application.ports import Store
 from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.errors import AegisError, ConfigurationError
 from aegis_gateway.domain.proposal import Proposal
+from aegis_gateway.domain.registry import Agent
 from aegis_gateway.domain.risk import Appraisal, Finding, Risk
 from tests.houses import ADMIN, House, grant, refused
 from tests.ledgers import Database, TurnableClock
 
+AGENT = Agent(
+    id="bot",
+    owner="ann",
+    team="desk",
+    cost_centre="CC-1",
+    purpose="asks",
+    environment="production",
+    budget="day",
+    external_id="ext-1",
+)
 OLD, NEW, OTHER = ({"aegis.yaml": text} for text in ("old", "new", "other"))
 TENANTS = ("acme", "zeta")
 
@@ -31,6 +43,7 @@ class Bank(House):
         self.add_apart("ben", grant("approver"))
         self.add_apart("cy", grant("approver"))
         self.apply("ana", OLD, *TENANTS)
+        self.has_four_eyes = True
 
     def appraisal(self, *, widens: bool = True, tenant: str = "acme") -> Appraisal:
         """What a change is."""
@@ -198,6 +211,7 @@ def test_going_back_may_widen_too(bank: Bank) -> None:
 
 def test_its_own_author(bank: Bank) -> None:
     """With the same token, with another of their own, and after they were suspended and came back."""
+    bank.has_four_eyes = False
     bank.add_apart("dee", ADMIN)
     number = bank.propose("dee")
     assert "is `dee`'s own" in refused(lambda: bank.approve(number, "dee"))
@@ -214,7 +228,7 @@ def test_somebody_whom_the_author_made_up(bank: Bank) -> None:
     """A token that its issuer saw is not another's word, nor is one that was got by it, however often."""
     number = bank.propose("ana")
     bank.add("ghost", grant("approver"))
-    assert "a token of one of the two was seen by the other" in refused(lambda: bank.approve(number, "ghost"))
+    assert "a token of one of the two was seen" in refused(lambda: bank.approve(number, "ghost"))
     bank.issue("ghost", by="ghost")
     assert "a token of one of the two was seen" in refused(lambda: bank.approve(number, "ghost"))
     assert "a token of one of the two was seen" in refused(
@@ -223,11 +237,49 @@ def test_somebody_whom_the_author_made_up(bank: Bank) -> None:
     bank.approve(number, "ben")
 
 
+def test_somebody_whose_token_the_author_never_saw(bank: Bank) -> None:
+    """Since two people are needed, whoever registers a token may have made up its person."""
+    bank.add_apart("ghost", grant("approver"))
+    number = bank.propose("ana")
+    assert "a token of one of the two was seen" in refused(lambda: bank.approve(number, "ghost"))
+    bank.proposals("ben").refuse(number, "who is that?")
+    bank.approve(bank.propose(), "ghost")
+
+
+def test_somebody_made_up_while_it_was_off(bank: Bank) -> None:
+    """An emergency that sets four eyes aside brings nobody into being who could review it."""
+    bank.administration("ana").apply(
+        OTHER, TENANTS, appraisal=bank.appraisal(), note="fire", is_emergency=True
+    )
+    bank.has_four_eyes = False
+    bank.add_apart("ghost", grant("approver"))
+    assert "registered by the other" in refused(lambda: bank.proposals("ghost").review(1, "fine"))
+    bank.issue("ghost", by="ghost")
+    assert "registered by the other" in refused(lambda: bank.proposals("ghost").review(1, "fine"))
+    bank.proposals("cy").review(1, "fine")
+
+
+def test_agents_that_are_not_new(bank: Bank) -> None:
+    """One person adds agents, and changes none that is there or has keys: that goes the way of all changes."""
+    agents = bank.administration("fin")
+    agents.save_agents("acme", [AGENT], four_eyes=True)
+    agents.save_agents("acme", [AGENT], four_eyes=True)
+    other = msgspec.structs.replace(AGENT, budget="year")
+    told = refused(lambda: agents.save_agents("acme", [other], four_eyes=True))
+    assert "agent `bot` is there already, and two people are needed to change it" in told
+    assert "is there already" in refused(lambda: agents.adopt("acme", other, b"d", four_eyes=True))
+    agents.issue_key("acme", "clerk")
+    clerk = msgspec.structs.replace(AGENT, id="clerk", external_id=None)
+    assert "is there already" in refused(lambda: agents.save_agents("acme", [clerk], four_eyes=True))
+    assert (AGENT,) == bank.store.state().tenants["acme"].agents
+    agents.save_agents("acme", [other], four_eyes=False)
+
+
 def test_who_saw_the_authors_token(bank: Bank) -> None:
     """Neither may who handed out the author's token approve what is proposed with it; both may be one."""
     bank.add("puppet", grant("finops"), grant("finops", "zeta"))
     number = bank.propose("puppet")
-    assert "seen by the other" in refused(lambda: bank.approve(number, "ana"))
+    assert "registered by the other" in refused(lambda: bank.approve(number, "ana"))
     bank.add("other", grant("approver"))
     assert "or both by a third" in refused(lambda: bank.approve(number, "other"))
     bank.approve(number, "ben")

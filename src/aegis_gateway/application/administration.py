@@ -19,7 +19,7 @@ from aegis_gateway.application.proposals import approved, proposed
 from aegis_gateway.application.seeding import Seeding
 from aegis_gateway.application.versions import canary_beside, is_intact, signed
 from aegis_gateway.domain.config_version import Canary, ConfigVersion, Watch
-from aegis_gateway.domain.errors import ConfigurationError
+from aegis_gateway.domain.errors import ConfigurationError, NotPermitted
 from aegis_gateway.domain.keys import KeyKind, key_hash, key_hint, key_kind, new_key
 from aegis_gateway.domain.people import Permission
 from aegis_gateway.domain.proposal import Manner, Proposal
@@ -32,6 +32,21 @@ class IssuedKey(msgspec.Struct, frozen=True, kw_only=True):
 
     key: Key
     secret: str
+
+
+def _refuse_changed(change: RegistryChange, tenant: str, agent: Agent) -> None:
+    """Refuse an agent that is another than it was: what it may do now can't be told.
+
+    Raises:
+        NotPermitted: it is.
+    """
+    before = change.agents(tenant).get(agent.id)
+    has_key = any(key.agent == agent.id and key.revoked_ns is None for key in change.keys(tenant).values())
+    if before != agent and (before is not None or has_key):
+        raise NotPermitted(
+            f"agent `{agent.id}` is there already, and two people are needed to change it in `{tenant}`: write it into "
+            "aegis.yaml as it shall be, and `aegis apply` proposes it"
+        )
 
 
 def _needed(
@@ -171,21 +186,30 @@ class Administration:
             act.record(affected, "configuration", record)
         return version
 
-    def save_agents(self, tenant: str, agents: Iterable[Agent]) -> None:
-        """Register agents, new or changed, all or none. They must have been checked."""
+    def save_agents(self, tenant: str, agents: Iterable[Agent], *, four_eyes: bool) -> None:
+        """Register agents, new or changed, all or none. They must have been checked.
+
+        Raises:
+            NotPermitted: one is not new, and where `four_eyes` is set that is not one person's to change.
+        """
         with self._act(tenant, "agents") as act:
             for agent in agents:
+                if four_eyes:
+                    _refuse_changed(act.change, tenant, agent)
                 act.change.save_agent(tenant, agent)
                 act.record([tenant], "agent", {"agent": msgspec.to_builtins(agent)})
 
-    def adopt(self, tenant: str, agent: Agent, digest: bytes) -> None:
+    def adopt(self, tenant: str, agent: Agent, digest: bytes, *, four_eyes: bool) -> None:
         """Register an agent that was a stranger so far: whoever brings the credential with this hash is that agent.
 
         Raises:
             ConfigurationError: the credential is an agent's already.
+            NotPermitted: as with `save_agents`.
         """
         with self._act(tenant, "agents") as act:
             change = act.change
+            if four_eyes:
+                _refuse_changed(change, tenant, agent)
             key = credential_key(digest, agent.id, change.now_ns)
             before = change.keys(tenant).get(key.id)
             if before is not None:

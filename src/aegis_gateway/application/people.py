@@ -5,7 +5,8 @@ Rule 1: each is one transaction that holds all people and all tenants, with an e
 Rule 2: the first person is an admin everywhere, and from the first token on there is always such an admin with a valid
         token; where time has left none, whoever can open the store may issue one to an admin, and nothing else.
 Rule 3: a token is shown once, or never: whoever is to have it may make it and have only its digest registered. That
-        others can have seen a token is kept with it (`domain/people.py`, rule 3).
+        others can have seen a token is kept with it (`domain/people.py`, rule 3); and where two people are, or ever
+        were, needed for a change, also who registered it unseen: they could have made up its person.
 """
 
 from __future__ import annotations
@@ -40,12 +41,19 @@ class People:
     """The use cases about people. Each is done only if the caller may, and recorded in their name."""
 
     def __init__(
-        self, store: RegistryStore, pepper: bytes, random_bytes: Callable[[int], bytes], caller: Caller
+        self,
+        store: RegistryStore,
+        pepper: bytes,
+        random_bytes: Callable[[int], bytes],
+        caller: Caller,
+        *,
+        has_four_eyes: bool,
     ) -> None:
-        """`pepper` is the installation's secret that tokens are hashed under."""
+        """`pepper` is the installation's secret that tokens are hashed under; `has_four_eyes`: in some tenant."""
         self._store = store
         self._pepper = pepper
         self._random_bytes = random_bytes
+        self._has_four_eyes = has_four_eyes
         self._operators = Operators(store, pepper, caller)
 
     def add(self, person_id: str, name: str, grants: Iterable[Grant]) -> Person:
@@ -159,7 +167,9 @@ class People:
                 act.require(_scopes(person))
             secret = None if own is not None else new_key(self._random_bytes, "person")
             token = self._token(act, person_id, expires_in_ns, own or _seen(secret or ""))
-            if secret is None and act.operator.name != person_id:
+            # Once there were proposals it stays so: nobody is made up while four eyes is off for a moment.
+            counts = self._has_four_eyes or act.change.next_proposal() > 1
+            if secret is None and act.operator.name != person_id and not counts:
                 token = msgspec.structs.replace(token, seen_by=())
             if any(each.hash == token.hash for each in act.change.tokens().values()):
                 raise ConfigurationError(

@@ -163,8 +163,8 @@ def _same(proposal: Proposal, name: str) -> str:
     if name == proposal.author:
         return f"proposal {proposal.number} is `{name}`'s own; it wants somebody else's word"
     return (
-        f"proposal {proposal.number} is `{proposal.author}`'s, and a token of one of the two was seen by the other, or "
-        f"both by a third; `{name}` needs one that nobody else has seen: `aegis people token new`"
+        f"proposal {proposal.number} is `{proposal.author}`'s, and a token of one of the two was seen or registered by "
+        f"the other, or both by a third; it wants somebody other than `{name}`"
     )
 
 

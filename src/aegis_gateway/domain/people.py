@@ -3,8 +3,8 @@
 Rule 1: `PERMISSIONS` is the whole of what roles mean, and `may` alone decides by it.
 Rule 2: a person is never deleted and an id never given twice: who was suspended cannot come back as somebody else
         under the same name.
-Rule 3: a token gives its person's word, and that of everybody who can have seen it (`behind`). Two words are two
-        people's only if nobody stands behind both.
+Rule 3: a token gives its person's word, and that of everybody who can have seen it or made its person up (`behind`).
+        Two words are two people's only if nobody stands behind both.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
-    """A person's API token; `hash` is all that is kept of it. `seen_by` are others who can have seen it."""
+    """A person's API token; `hash` is all that is kept of it. `seen_by` are others whose word it can be."""
 
     id: str
     person: str

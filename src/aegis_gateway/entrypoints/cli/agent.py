@@ -97,9 +97,14 @@ def add(
         if mistakes:
             _refuse(mistakes, as_json=as_json)
         if planned.created and discovered:
-            session.administration().adopt(name, planned.agents[0], _credential_of(session, name, discovered))
+            session.administration().adopt(
+                name,
+                planned.agents[0],
+                _credential_of(session, name, discovered),
+                four_eyes=name in session.four_eyes,
+            )
         elif planned.created:
-            session.administration().save_agents(name, planned.agents)
+            session.administration().save_agents(name, planned.agents, four_eyes=name in session.four_eyes)
         added = (*planned.agents, *planned.unchanged)[0]
     if as_json:
         print_json(_record(name, added, "import"))
@@ -275,7 +280,7 @@ def import_agents(
         if planned.mistakes:
             _refuse(planned.mistakes, as_json=as_json, file=file)
         if planned.agents and not dry_run:
-            session.administration().save_agents(name, planned.agents)
+            session.administration().save_agents(name, planned.agents, four_eyes=name in session.four_eyes)
     if as_json:
         print_json(_import_record(name, planned, dry_run))
         return

@@ -171,6 +171,17 @@ class Session:
             if name in self.state.tenants
         ]
 
+    @cached_property
+    def four_eyes(self) -> frozenset[str]:
+        """The tenants in which two people are needed for what widens: all, where what is in force can't be trusted."""
+        if self.state.config is None:
+            return frozenset()
+        try:
+            registries = self.configuration.registries
+        except VersionForged:
+            return frozenset(self.state.tenants)
+        return frozenset(tenant for tenant, registry in registries.items() if registry.four_eyes)
+
     def appraisal(self, new: Configuration) -> Appraisal:
         """What a configuration would widen or narrow in place of what is in force."""
         from aegis_gateway import bootstrap
@@ -203,7 +214,7 @@ class Session:
         Raises:
             ConfigurationError: keys were issued under a pepper that is not there any more.
         """
-        return People(self.store, self._pepper(), os.urandom, caller())
+        return People(self.store, self._pepper(), os.urandom, caller(), has_four_eyes=bool(self.four_eyes))
 
     def operator(self, permission: Permission, tenant: str) -> Operator:
         """Whoever runs the command, if they may do this in a tenant.
