@@ -31,6 +31,8 @@ DIGIT, WORD = "[0-9]", "[0-9A-Za-z]"
 
 _BEGIN = Part(r"(?:\b|\\[nrtbf])", r"(?:\\[nrtbf]?)?")
 """Where a word begins; in a text that is JSON, also after an escape such as `\\n`."""
+_ESCAPE = Part(r"(?:\\[nrtbf])?", r"(?:\\[nrtbf]?)?")
+"""Such an escape, or nothing: what begins with any sign is not to take a part of it."""
 _END = Part(r"\b", "[.\\-]?")
 """Where a word ends. What a check wants to know of the sign after it has to have come."""
 _SPACE = Part(r"(?:[ \t]|\xc2\xa0|\xe2\x80\xaf)", r"(?:[ \t]|\xc2\xa0?|\xe2(?:\x80\xaf?)?)?")
@@ -156,19 +158,17 @@ def quoted_field(kind: str, names: tuple[str, ...]) -> Pattern:
 
 
 def _email() -> list[Pattern]:
-    begin = Part(r"(?:\\[nrtbf\"/])?", r"(?:\\[nrtbf\"/]?)?")
     local = sequence(some(r"[A-Za-z0-9\x80-\xff_]", 1, 1), some(r"[A-Za-z0-9\x80-\xff._%+'-]", 0))
     host = sequence(
         repeated(sequence(some(r"[A-Za-z0-9\x80-\xff-]", 1), literal(".")), 1, 8), some("[A-Za-z]", 2, 24)
     )
-    part = sequence(begin, value(sequence(local, literal("@"), host)), Part(r"\b", ""))
+    part = sequence(_ESCAPE, value(sequence(local, literal("@"), host)), Part(r"\b", ""))
     return [_pattern("email", part)]
 
 
 def _phone() -> list[Pattern]:
-    area, office, line = exactly(DIGIT, 3), exactly(DIGIT, 3), exactly(DIGIT, 4)
-    area = sequence(some("[2-9]", 1, 1), exactly(DIGIT, 2))
-    office = sequence(some("[2-9]", 1, 1), exactly(DIGIT, 2))
+    area = office = sequence(some("[2-9]", 1, 1), exactly(DIGIT, 2))
+    line = exactly(DIGIT, 4)
     country = sequence(maybe(literal("+")), literal("1"), maybe(_DASH))
     bracketed = sequence(literal("("), area, literal(")"), maybe(_DASH), office, _DASH, line)
     american = either(
@@ -190,9 +190,8 @@ def _phone() -> list[Pattern]:
         "text~me~at",
         "reach~me~at",
     )
-    start = Part(r"(?:\\[nrtbf])?", r"(?:\\[nrtbf]?)?")
     return [
-        _pattern("phone", sequence(start, value(american), _END), checks.is_phone),
+        _pattern("phone", sequence(_ESCAPE, value(american), _END), checks.is_phone),
         _pattern("phone", sequence(value(abroad), _END), checks.is_phone),
         _pattern("phone", _after(said, local), checks.is_phone_in_context),
     ]
@@ -215,11 +214,10 @@ def _ip() -> list[Pattern]:
     four = sequence(octet, repeated(sequence(literal("."), octet), 3, 3))
     group = some("[0-9A-Fa-f]", 0, 4)
     six = sequence(repeated(sequence(group, literal(":")), 2, 7), either(four, group))
-    begin = Part(r"(?:\\[nrtbf])?", r"(?:\\[nrtbf]?)?")
     end = Part("", "[.:]?")
     return [
         _pattern("ip", sequence(_BEGIN, value(four), sequence(_END, end)), checks.is_ip),
-        _pattern("ip", sequence(begin, value(six), end), checks.is_ip),
+        _pattern("ip", sequence(_ESCAPE, value(six), end), checks.is_ip),
     ]
 
 
