@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from importlib.resources import files
 
+_GUARD = re.compile(r"^create trigger (\w+_append_only\w*)", re.MULTILINE)
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
@@ -16,6 +18,17 @@ def named_queries(package: str) -> dict[str, str]:
         name: "\n".join(line for line in text.splitlines() if not line.startswith("--")).strip().rstrip(";")
         for name, text in zip(parts[1::2], parts[2::2], strict=True)
     }
+
+
+def guards(package: str) -> frozenset[str]:
+    """The triggers by which a store's migrations keep rows from being changed."""
+    return frozenset(name for migration in migrations(package) for name in _GUARD.findall(migration.sql))
+
+
+def missing_guards(package: str, there: Iterable[str]) -> str:
+    """`ok`, or which guards are not there."""
+    missing = sorted(guards(package) - set(there))
+    return f"without {', '.join(missing)}" if missing else "ok"
 
 
 class Migration:

@@ -21,7 +21,7 @@ import msgspec
 import psycopg
 
 from aegis_gateway.adapters.postgres.database import PACKAGE, Connection, connect, reason, secrets_of
-from aegis_gateway.adapters.queries import named_queries
+from aegis_gateway.adapters.queries import missing_guards, named_queries
 from aegis_gateway.adapters.rows import (
     STATE_QUERIES,
     RegistryRows,
@@ -41,9 +41,6 @@ from aegis_gateway.application.ports import CallRow, Changes, Clock, Head, Named
 from aegis_gateway.domain.admit import RateKey, StandingKey
 from aegis_gateway.domain.errors import LedgerUnavailable, StoreError
 from aegis_gateway.domain.ledger import Standing
-
-_GUARDS = 3
-"""Triggers that keep what may not be changed from being changed."""
 
 _Q = {name: query.encode() for name, query in named_queries(PACKAGE).items()}
 
@@ -172,11 +169,10 @@ class PostgresStore:
         rows = self.query(f"select {', '.join(f'current_setting({name!r}) as {name}' for name in names)}")
         said = {name: "ok" if value == "on" else f"{value}, not on" for name, value in rows[0].items()}
         guards = self.query(
-            "select count(*) as there from pg_trigger where tgname like '%append_only' and tgenabled = 'A'"
+            "select tgname as name from pg_trigger where tgenabled = 'A'"
             " and tgrelid in (select oid from pg_class where relnamespace = current_schema()::regnamespace)"
         )
-        there = guards[0]["there"]
-        return {**said, "append_only": "ok" if there == _GUARDS else f"{there} of {_GUARDS} guards are there"}
+        return {**said, "append_only": missing_guards(PACKAGE, (row["name"] for row in guards))}
 
     def clock_ns(self) -> int:
         """The server's clock, which all gateways go by."""

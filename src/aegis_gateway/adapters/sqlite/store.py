@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import apsw
 
-from aegis_gateway.adapters.queries import named_queries
+from aegis_gateway.adapters.queries import missing_guards, named_queries
 from aegis_gateway.adapters.rows import (
     STATE_QUERIES,
     RegistryRows,
@@ -49,9 +49,6 @@ from aegis_gateway.domain.errors import DiskFailed, LedgerUnavailable, StoreErro
 from aegis_gateway.domain.ledger import Standing
 
 _Q = named_queries(PACKAGE)
-
-_GUARDS = 6
-"""Triggers that keep what may not be changed from being changed."""
 
 _CHECKPOINT_PAGES = 1_000
 
@@ -166,14 +163,10 @@ class SqliteStore:
     def durability(self) -> dict[str, str]:
         """Whether a commit is on disk, as far as the file says; and whether what may not be changed is guarded."""
         mode = self._read("pragma journal_mode")[0][0]
-        guards = self._read(
-            "select count(*) from sqlite_master where type = 'trigger' and name like '%append_only%'"
-        )
+        guards = self._read("select name from sqlite_master where type = 'trigger'")
         return {
             "journal_mode": "ok" if mode == "wal" else f"{mode}, not wal",
-            "append_only": "ok"
-            if guards[0][0] == _GUARDS
-            else f"{guards[0][0]} of {_GUARDS} guards are there",
+            "append_only": missing_guards(PACKAGE, (name for (name,) in guards)),
         }
 
     def clock_ns(self) -> int:
