@@ -91,6 +91,14 @@ class RecordedDecision(msgspec.Struct, frozen=True, kw_only=True):
     redacted: dict[str, int] = {}
 
     @property
+    def sent_output_tokens(self) -> int | None:
+        """The output limit that an allowed call was sent with: the caller's own, where it was sent as it was asked."""
+        asked = self.asked
+        if asked is not None and asked.proxied:
+            return asked.shape.output_tokens if asked.shape is not None else None
+        return self.output_tokens
+
+    @property
     def reason(self) -> RecordedReason:
         """The first reason, which the decision is put down to."""
         return _reasons_of(self.reasons)[0]

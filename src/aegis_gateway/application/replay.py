@@ -21,7 +21,7 @@ from aegis_gateway.application.recorded import (
     decision_of,
     settlement_of,
 )
-from aegis_gateway.application.rerun import Outcome, Rerun, rule_of
+from aegis_gateway.application.rerun import UNCHANGED, Outcome, Rerun, rule_of
 from aegis_gateway.domain.quote import USD
 
 EXAMPLES_MAX = 3
@@ -269,11 +269,11 @@ class Replay:
             self._as_recorded[reason] += 1
             self._open(decision, body, at_ns)
             return
-        was = _recorded(decision)
         now = self._changed.decide(decision, at_ns)
         before = now if self._in_force is None else self._in_force.decide(decision, at_ns)
-        if before is now and not now.undecided and _difference(was, now) is None:
+        if now is UNCHANGED and before is UNCHANGED:
             return
+        was = _recorded(decision)
         if before.undecided:
             self._undecided_in_force.add(decision, before)
         else:
@@ -318,12 +318,8 @@ def _why_as_recorded(decision: RecordedDecision) -> str | None:
 
 def _recorded(decision: RecordedDecision) -> Outcome:
     """What was decided."""
-    asked = decision.asked
     if decision.effect == "allow":
-        tokens = decision.output_tokens
-        if asked is not None and asked.proxied and asked.shape is not None:
-            tokens = asked.shape.output_tokens  # what was sent is what was asked for
-        return Outcome(effect="allow", model=decision.model, output_tokens=tokens)
+        return Outcome(effect="allow", model=decision.model, output_tokens=decision.sent_output_tokens)
     first = decision.reason
     return Outcome(
         effect=decision.effect, code=first.code, rule=rule_of(first.code, first.subject, first.message)
@@ -332,6 +328,8 @@ def _recorded(decision: RecordedDecision) -> Outcome:
 
 def _difference(was: Outcome, now: Outcome) -> Kind | None:
     """How a decision differs from another."""
+    if now is UNCHANGED and was.allows:
+        return None
     if was.allows and now.allows:
         if was.model != now.model:
             return "model"

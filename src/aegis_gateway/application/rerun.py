@@ -15,6 +15,7 @@ import msgspec
 
 from aegis_gateway.application.books import Books, Windows
 from aegis_gateway.application.claims import claims_of
+from aegis_gateway.application.directory import Combination
 from aegis_gateway.application.recorded import RecordedDecision, RecordedSettlement, charges_of, legs_of
 from aegis_gateway.application.rejudging import Rejudged, Rejudging
 from aegis_gateway.domain.admit import (
@@ -72,6 +73,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         return self.effect == "allow"
 
 
+UNCHANGED = Outcome(effect="allow")
+"""Of an allowed call: it is sent as it was."""
+
+
 class _Case(msgspec.Struct, frozen=True, kw_only=True):
     """A call judged, and the rates and budgets that it is admitted by as they stand."""
 
@@ -116,6 +121,7 @@ class Rerun:
         self._tenant = view.registry.tenant
         self._books = Books({}, {})
         self._windows = Windows()
+        self._fixed_claims: dict[Combination, tuple[tuple[RateClaim, ...], tuple[BudgetClaim, ...]]] = {}
         self._windows_known: dict[int, tuple[tuple[BudgetClaim, ...], tuple[Window, ...], int, int]] = {}
         self._held: dict[str, _Held] = {}
         self._used: dict[str, int] = {}
@@ -219,10 +225,13 @@ class Rerun:
                 rule=rule_of(first.code, first.subject, first.message),
             )
         self._take(decision, case, admission, at_ns)
+        tokens, model = self._output_tokens(decision, admission), case.judged.model
+        if decision.effect == "allow" and tokens == decision.sent_output_tokens and model == decision.model:
+            return UNCHANGED
         return Outcome(
             effect="allow",
-            model=case.judged.model,
-            output_tokens=self._output_tokens(decision, admission),
+            model=model,
+            output_tokens=tokens,
             expected_nano_usd=0 if quote is None else quote.expected.get(USD, 0),
         )
 
@@ -318,24 +327,32 @@ class Rerun:
         self, decision: RecordedDecision, agent: Agent, judged: Rejudged | None
     ) -> tuple[tuple[RateClaim, ...], tuple[BudgetClaim, ...]]:
         """The rates and budgets that apply to a call and act; those in shadow change nothing."""
+        connector = decision.connector if judged is None else judged.connector
+        model = decision.model if judged is None else judged.model
+        throttles = () if judged is None else judged.verdict.throttles
+        combination = (decision.key, connector, decision.tool, model)
+        fixed = None if throttles else self._fixed_claims.get(combination)
+        if fixed is not None:
+            return fixed
         rates, budgets = claims_of(
             self.view,
             agent,
             self._rejudging.key(decision),
-            connector=decision.connector if judged is None else judged.connector,
+            connector=connector,
             tool=decision.tool,
-            model=decision.model if judged is None else judged.model,
+            model=model,
             run=decision.run or "",
             opens_run=decision.asked is not None and decision.asked.opens_run,
             customer=decision.customer,
-            throttles=() if judged is None else judged.verdict.throttles,
+            throttles=throttles,
         )
-        if all_act(rates, budgets):
-            return rates, budgets
-        return (
-            tuple(rate for rate in rates if rate.mode == "enforce"),
-            tuple(budget for budget in budgets if budget.mode == "enforce"),
-        )
+        if not all_act(rates, budgets):
+            rates = tuple(rate for rate in rates if rate.mode == "enforce")
+            budgets = tuple(budget for budget in budgets if budget.mode == "enforce")
+        known = self.view.claims.get(combination)
+        if known is not None and not (throttles or known.later_rates or known.later_budgets):
+            self._fixed_claims[combination] = rates, budgets
+        return rates, budgets
 
     def _windows_of(self, budgets: tuple[BudgetClaim, ...], at_ns: int) -> tuple[Window, ...]:
         """The windows of claims; those of the same claims as before are remembered while they last."""
