@@ -8,7 +8,7 @@ import logging
 import os
 import secrets
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from pathlib import Path
@@ -53,9 +53,10 @@ from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.decision import Mode
 from aegis_gateway.domain.errors import ConfigurationError, Problem, VersionForged
 from aegis_gateway.domain.registry import Argument, Registry
-from aegis_gateway.domain.risk import Appraisal, PolicyBody, Stance
+from aegis_gateway.domain.risk import Appraisal, Finding, PolicyBody, Risk, Stance
 from aegis_gateway.domain.risk_of_changes import risk_of
 from aegis_gateway.domain.tools import tools_of
+from aegis_gateway.domain.trials import Untried, rules_of, untried, wanting_trial
 
 _PEPPER_BYTES = 32
 
@@ -178,6 +179,55 @@ def appraisal(old: Configuration | None, new: Configuration, state: StoredState)
         risk=risk_of(before, _stances(new, state)),
         four_eyes=tuple(sorted(tenant for tenant, stance in asked.items() if stance.registry.four_eyes)),
     )
+
+
+def untried_rules(
+    old: Configuration,
+    new: Configuration,
+    state: StoredState,
+    versions: Callable[[], Iterator[ConfigVersion]],
+    now_ns: int,
+) -> tuple[Untried, ...]:
+    """What a configuration would let act before it has been in shadow for as long as its tenant demands.
+
+    `versions` are all that were ever in force, the newest first.
+    """
+    before, after, risk = _stances(old, state), _stances(new, state), appraisal(old, new, state).risk
+    wanting = {
+        tenant: names
+        for tenant, stance in after.items()
+        if tenant in before and before[tenant].registry.shadow_for_ns
+        if (names := wanting_trial(before[tenant], stance, _findings_of(risk, tenant)))
+    }
+    if not wanting:
+        return ()
+    history: list[tuple[int, dict[str, Stance]]] = []
+    longest_ns = max(before[tenant].registry.shadow_for_ns for tenant in wanting)
+    for version in versions():
+        if version.canary is None:
+            try:
+                stances = _stances(load(version.files, CataloguePrices(_today())), state)
+            except ConfigurationError:  # an older version of Aegis took it; nothing of it can be told
+                stances = {}
+            history.append((version.applied_ns, stances))
+            if version.applied_ns <= now_ns - longest_ns:
+                break
+    return tuple(
+        each
+        for tenant, names in wanting.items()
+        for each in untried(
+            tenant,
+            names,
+            rules_of(after[tenant]),
+            [(at_ns, rules_of(then[tenant]) if tenant in then else {}) for at_ns, then in history],
+            before[tenant].registry.shadow_for_ns,
+            now_ns,
+        )
+    )
+
+
+def _findings_of(risk: Risk, tenant: str) -> Iterator[Finding]:
+    return (finding for finding in risk.findings if finding.tenant == tenant)
 
 
 def _stances(loaded: Configuration, state: StoredState) -> dict[str, Stance]:

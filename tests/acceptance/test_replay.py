@@ -233,3 +233,40 @@ def test_what_is_allowed_lowered_and_sent_elsewhere(upstream: UpstreamProcess, t
         assert 200 == ask(gateway, "POST", CHAT, chat_body("hi", model="gpt-4.1")).status
         now = gateway.last_call()["expected_nano_usd"]
         assert (before - now, 2 * now) == (lowered["nano_usd"], allowed["nano_usd"])
+
+
+def test_what_was_not_in_shadow_long_enough_is_refused(upstream: UpstreamProcess, tmp_path: Path) -> None:
+    """Where a tenant demands it: by plan and apply, until it was in shadow as it is; an emergency goes before."""
+
+    def made(period: str, policies: str) -> Files:
+        plain = configuration(upstream.base_url, policies=PERMIT_ALL + policies)
+        document = plain["aegis.yaml"].replace(
+            "  acme:\n", f"  acme:\n    changes: {{shadow_for: {period}}}\n"
+        )
+        return {**plain, "aegis.yaml": document}
+
+    with Gateway(made("7d", ""), start=False) as gateway:
+        directory = str(written(made("7d", CEILING % ""), tmp_path))
+        assert "it wasn't" in told(gateway, "plan", directory, code=3)
+        assert "policy ceiling would act" in told(gateway, "apply", directory, "--yes", code=3)
+        written(made("7d", CEILING % '@mode("shadow")'), tmp_path)
+        told(gateway, "apply", directory, "--yes")
+        written(made("7d", CEILING % ""), tmp_path)
+        output = told(gateway, "plan", directory, "--json", code=3)
+        (early,) = json.loads(output[output.index("{") :])["untried"]
+        assert "policy ceiling" == early["rule"]
+        assert f"it is since {early['in_shadow_since']}" in output
+        written(made("1ms", CEILING % '@mode("shadow")'), tmp_path)
+        told(gateway, "apply", directory, "--yes")
+        written(made("1ms", (CEILING % "").replace("10.0", "9.0")), tmp_path)
+        told(gateway, "apply", directory, "--yes", code=3)  # it is another one
+        written(made("1ms", CEILING % ""), tmp_path)
+        told(gateway, "apply", directory, "--yes")
+        written(made("1ms", CEILING % "" + EUROS), tmp_path)
+        told(gateway, "apply", directory, "--yes", code=3)
+        told(gateway, "apply", directory, "--yes", "--emergency", "--note", "euros leak")
+
+
+EUROS = """
+@id("euros") forbid(principal, action == Action::"api.pay", resource) when { context.args.currency == "EUR" };
+"""

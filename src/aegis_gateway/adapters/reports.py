@@ -568,6 +568,13 @@ class Reports:
         """The gateway processes, as they were last heard of."""
         return [GatewayRow(**row) for row in self._query("select * from gateway order by boot, process")]
 
+    def newest_versions(self) -> Iterator[ConfigVersion]:
+        """All configurations, from the last one on, one at a time."""
+        found = self.versions(limit=1)
+        while found:
+            yield found[0]
+            found = self.versions(until=found[0].version - 1, limit=1)
+
     def version(self, number: int) -> ConfigVersion | None:
         """One configuration that was applied."""
         found = self.versions(number, limit=1)

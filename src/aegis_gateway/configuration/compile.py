@@ -104,6 +104,7 @@ def compile_tenant(
         zone=settings.timezone,
         regions=settings.regions,
         four_eyes=settings.changes.four_eyes,
+        shadow_for_ns=settings.changes.shadow_for or 0,
         proxy=_proxy(settings.proxy, entries, (*path, "proxy", "unlisted_models"), problems),
         business_hours=BusinessHours(
             from_hour=hours.from_hour, to_hour=hours.to_hour, weekdays=hours.weekdays

@@ -51,6 +51,8 @@ def describe(registry: Registry | None) -> dict[str, Fields]:
         described[f"tenant {registry.tenant}"]["regions"] = ", ".join(registry.regions)
     if registry.four_eyes:
         described[f"tenant {registry.tenant}"]["four eyes"] = "on"
+    if registry.shadow_for_ns:
+        described[f"tenant {registry.tenant}"]["shadow for"] = duration_text(registry.shadow_for_ns)
     if registry.business_hours != OFFICE:
         described[f"tenant {registry.tenant}"]["business_hours"] = _business_hours(registry.business_hours)
 

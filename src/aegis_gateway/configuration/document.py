@@ -318,9 +318,12 @@ class ProxyEntry(Entry):
 
 
 class TenantChangesEntry(Entry):
-    """How a tenant's configuration is changed: whether what widens needs the word of two people."""
+    """How a tenant's configuration is changed: whether what widens needs the word of two people, and how long what
+    begins to hold calls back has to be in shadow before.
+    """
 
     four_eyes: Flag = False
+    shadow_for: Annotated[int, PlainValidator(values.duration)] | None = None
 
 
 class TenantEntry(Entry):

@@ -299,6 +299,7 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
     """All of one tenant that deciding a call needs, apart from policies and balances.
 
     `regions` are those where its data may be. `four_eyes`: what widens in it needs the word of two people.
+    `shadow_for_ns` is how long what begins to hold calls back has to be in shadow before.
     """
 
     tenant: str
@@ -317,6 +318,7 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
     regions: tuple[str, ...] = ()
     proxy: Proxy | None = None
     four_eyes: bool = False
+    shadow_for_ns: int = 0
 
     @property
     def keeps_regions(self) -> bool:

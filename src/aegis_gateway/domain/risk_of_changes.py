@@ -141,9 +141,15 @@ _OPERATIONS = Section(
     settings={"price": _tool_price},
 )
 
+
+def _shadow_for(old: int, new: int) -> Judged:
+    return ("widening", "is shorter") if new < old else ("narrowing", "is longer")
+
+
 _TENANT: dict[str, Compare] = {
     "name": neutral,
     "four_eyes": turned_off_widens,
+    "shadow_for_ns": _shadow_for,
     "proxy": turned_on_widens,
 }
 

@@ -14,11 +14,13 @@ from rich.text import Text
 
 from aegis_gateway.application.agents import left_without
 from aegis_gateway.domain.config_version import Canary, ConfigVersion
+from aegis_gateway.domain.duration import duration_text
 from aegis_gateway.domain.errors import ConfigurationError, StoreNotMade
 from aegis_gateway.domain.proposal import Proposal
 from aegis_gateway.domain.risk import Appraisal
+from aegis_gateway.domain.trials import Untried
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, one_line
-from aegis_gateway.entrypoints.cli.output import DIM, GOOD, STRONG, WARNING, out, print_json, say
+from aegis_gateway.entrypoints.cli.output import DIM, GOOD, STRONG, WARNING, out, print_json, say, utc
 from aegis_gateway.entrypoints.cli.session import Session, opened
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from aegis_gateway.configuration.difference import Change
     from aegis_gateway.configuration.load import Configuration
 
-NO_CHANGES, CHANGES, PROPOSED = 0, 2, 4
+NO_CHANGES, CHANGES, REFUSED, PROPOSED = 0, 2, 3, 4
 
 DirArgument = Annotated[
     Path,
@@ -61,6 +63,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     current: ConfigVersion | None
     changes: tuple[Change, ...]
     warnings: tuple[str, ...]
+    untried: tuple[Untried, ...] = ()
     appraisal: Appraisal = Appraisal()
 
     @property
@@ -153,6 +156,7 @@ def plan(
             say("")
             say(f"apply it with `aegis apply {directory}`")
     replay.refuse_new_denials(reports, 0 if fail_on_new_denials else max_new_denials)
+    refuse_untried(found)
     if detailed and found.is_new:
         raise typer.Exit(CHANGES)
 
@@ -195,6 +199,8 @@ def apply(
         found = against(session, found)
         if not as_json:
             show_plan(found)
+        if not emergency:
+            refuse_untried(found)
         if found.is_new and not yes:
             ask(
                 f"apply {found.directory}?",
@@ -270,7 +276,28 @@ def against(session: Session, found: Plan) -> Plan:
     found = msgspec.structs.replace(found, appraisal=session.appraisal(found.new))
     if session.state.config is None:
         return found
+    found = msgspec.structs.replace(found, untried=session.untried(found.new))
     return _compared(found, session.configuration, session.state.config)
+
+
+def refuse_untried(found: Plan) -> None:
+    """Refuse to let act what hasn't been in shadow for as long as its tenant demands.
+
+    Raises:
+        typer.Exit: it has not.
+    """
+    for each in found.untried:
+        period = duration_text(each.period_ns)
+        been = "it wasn't" if each.since_ns is None else f"it is since {utc(each.since_ns)}"
+        say(
+            Text.assemble(
+                ("refused: ", "red"),
+                f"{each.tenant}: {each.rule} would act, and has to be in shadow for {period} before, as it is; {been}; "
+                "apply it in shadow first, one that changes under another id beside the old one",
+            )
+        )
+    if found.untried:
+        raise typer.Exit(REFUSED)
 
 
 def put_in_force(
@@ -442,6 +469,14 @@ def plan_record(found: Plan) -> dict[str, object]:
             for change in found.changes
         ],
         "risk": risk_record(found.appraisal),
+        "untried": [
+            {
+                "tenant": each.tenant,
+                "rule": each.rule,
+                "in_shadow_since": each.since_ns and utc(each.since_ns),
+            }
+            for each in found.untried
+        ],
         "warnings": list(found.warnings),
     }
 

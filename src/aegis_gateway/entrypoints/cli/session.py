@@ -31,6 +31,7 @@ from aegis_gateway.domain.people import Permission
 from aegis_gateway.domain.registry import Agent, Registry
 from aegis_gateway.domain.risk import Appraisal
 from aegis_gateway.domain.spelling import did_you_mean
+from aegis_gateway.domain.trials import Untried
 
 if TYPE_CHECKING:
     from aegis_gateway.application.ports import Store
@@ -191,6 +192,18 @@ class Session:
         except VersionForged:
             old = None
         return bootstrap.appraisal(old, new, self.state)
+
+    def untried(self, new: Configuration) -> tuple[Untried, ...]:
+        """What would act before it has been in shadow for as long as its tenant demands."""
+        from aegis_gateway import bootstrap
+
+        try:
+            old = self.configuration
+        except VersionForged:
+            return ()
+        return bootstrap.untried_rules(
+            old, new, self.state, self.reports.newest_versions, self.clock.now_ns()
+        )
 
     def administration(self) -> Administration:
         """The operators' use cases, in the name of whoever runs the command.
