@@ -259,6 +259,18 @@ def test_somebody_made_up_while_it_was_off(bank: Bank) -> None:
     bank.proposals("cy").review(1, "fine")
 
 
+def test_four_eyes_from_the_very_beginning(store: Store) -> None:
+    """The first person besides the first admin is taken for one; nobody after them is, though they be suspended."""
+    house = House(store)
+    house.has_four_eyes = True
+    house.add("ana", ADMIN, by="")
+    house.add_apart("ben", grant("approver"))
+    house.people("ana").suspend("ben")
+    house.add_apart("ghost", grant("approver"))
+    behind = {token.person: token.behind for token in Reports(store.query).tokens()}
+    assert {"ana": ("ana", "local"), "ben": ("ben",), "ghost": ("ana", "ghost", "local")} == behind
+
+
 def test_agents_that_are_not_new(bank: Bank) -> None:
     """One person adds agents, and changes none that is there or has keys: that goes the way of all changes."""
     agents = bank.administration("fin")

@@ -20,7 +20,7 @@ from aegis_gateway.application.operators import Act, Caller, Operators, has_acti
 from aegis_gateway.application.ports import RegistryStore
 from aegis_gateway.domain.errors import ConfigurationError, NotPermitted
 from aegis_gateway.domain.keys import key_hash, key_hint, new_key, token_digest
-from aegis_gateway.domain.people import ALL_TENANTS, Grant, Person, Token, is_person_id, may
+from aegis_gateway.domain.people import ALL_TENANTS, Grant, Person, Token, are_two, is_person_id, may
 
 
 class IssuedToken(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,9 +167,7 @@ class People:
                 act.require(_scopes(person))
             secret = None if own is not None else new_key(self._random_bytes, "person")
             token = self._token(act, person_id, expires_in_ns, own or _seen(secret or ""))
-            # Once there were proposals it stays so: nobody is made up while four eyes is off for a moment.
-            counts = self._has_four_eyes or act.change.next_proposal() > 1
-            if secret is None and act.operator.name != person_id and not counts:
+            if secret is None and act.operator.name != person_id and not self._counts_registrar(act):
                 token = msgspec.structs.replace(token, seen_by=())
             if any(each.hash == token.hash for each in act.change.tokens().values()):
                 raise ConfigurationError(
@@ -208,6 +206,17 @@ class People:
             "people", self._store.epochs(), holds_people=True, may_recover=may_recover
         ) as act:
             yield act
+
+    def _counts_registrar(self, act: Act) -> bool:
+        """Whether who registers a token unseen counts as somebody whose word it can be.
+
+        Once there were proposals it stays so: nobody is made up while four eyes is off for a moment. But the first
+        person besides them has to come from somewhere; whoever that was, suspended or not, was the only one.
+        """
+        is_used = self._has_four_eyes or act.change.next_proposal() > 1
+        return is_used and any(
+            are_two(token.behind, act.operator.behind) for token in act.change.tokens().values()
+        )
 
     def _token(self, act: Act, person_id: str, expires_in_ns: int | None, own: OwnToken) -> Token:
         return Token(

@@ -280,6 +280,8 @@ def _show_once(issued: IssuedToken, *, as_json: bool) -> None:
     until = "" if token.expires_ns is None else f", valid until {utc(token.expires_ns)}"
     say(Text.assemble((token.id, STRONG), f" for {token.person}{until}"))
     if issued.secret is None:
+        if token.seen_by:
+            say(f"where two people are needed it counts as a word of {', '.join(token.seen_by)} as well")
         return
     say("")
     sys.stdout.write(issued.secret + "\n")
