@@ -18,9 +18,10 @@ from aegis_gateway import bootstrap
 from aegis_gateway.adapters.reports import Reports
 from aegis_gateway.adapters.traffic import StoredTraffic
 from aegis_gateway.application.administration import Administration
-from aegis_gateway.application.calls import CallContext, Calls, Decided, Described
+from aegis_gateway.application.calls import CallContext, Calls, Decided
 from aegis_gateway.application.commands import Command, Release, Reply
 from aegis_gateway.application.directory import Directory, DirectoryCopy, KnownKey
+from aegis_gateway.application.judgement import Described
 from aegis_gateway.application.ledger import Ledger
 from aegis_gateway.application.operators import Caller
 from aegis_gateway.application.replay import Report

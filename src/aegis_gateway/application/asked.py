@@ -16,7 +16,7 @@ from aegis_gateway.domain.quote import ModelShape, OutputBound, Quote
 from aegis_gateway.domain.registry import ConnectorKind
 
 if TYPE_CHECKING:
-    from aegis_gateway.application.calls import Described
+    from aegis_gateway.application.judgement import Described
 
 
 def asked_record(

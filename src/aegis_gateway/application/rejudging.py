@@ -14,8 +14,8 @@ from typing import Literal, Protocol
 import msgspec
 
 from aegis_gateway.application.asked import Asked
-from aegis_gateway.application.calls import Circumstances, Described, judgement_of, policy_context
 from aegis_gateway.application.directory import TenantView
+from aegis_gateway.application.judgement import Circumstances, Described, judgement_of, policy_context
 from aegis_gateway.application.recorded import DeclaredThen, RecordedDecision, arguments_of
 from aegis_gateway.domain.decision import Reason, Verdict
 from aegis_gateway.domain.judge import Policies

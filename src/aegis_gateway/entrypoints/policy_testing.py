@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from aegis_gateway.application.calls import Circumstances, Describe, Described, judgement_of
 from aegis_gateway.application.directory import TenantView
+from aegis_gateway.application.judgement import Circumstances, Describe, Described, judgement_of
 from aegis_gateway.configuration.policy_tests import Expectation, PolicyTest, operation_of
 from aegis_gateway.domain.decision import Verdict
 from aegis_gateway.domain.errors import CallError

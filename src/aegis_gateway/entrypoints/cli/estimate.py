@@ -10,8 +10,8 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from aegis_gateway.application.calls import Circumstances, judgement_of
 from aegis_gateway.application.claims import claims_of
+from aegis_gateway.application.judgement import Circumstances, judgement_of
 from aegis_gateway.domain.errors import CallError, ConfigurationError
 from aegis_gateway.domain.money import usd_text
 from aegis_gateway.domain.quote import TOKENS, USD, Quote

@@ -8,7 +8,8 @@ from __future__ import annotations
 import msgspec
 
 from aegis_gateway.adapters.redaction import TextRedactor
-from aegis_gateway.application.calls import D, Decided
+from aegis_gateway.application.calls import Decided
+from aegis_gateway.application.judgement import D
 from aegis_gateway.application.ports import UpstreamAnswer
 from aegis_gateway.domain.decision import Shadow
 from aegis_gateway.domain.errors import NotRedactable

@@ -8,9 +8,10 @@ from urllib.parse import parse_qsl, quote, urlencode
 import msgspec
 
 from aegis_gateway.adapters.redaction import TextRedactor
-from aegis_gateway.application.calls import Calls, Decided, Described
+from aegis_gateway.application.calls import Calls, Decided
 from aegis_gateway.application.commands import Moved
 from aegis_gateway.application.directory import TenantView
+from aegis_gateway.application.judgement import Described
 from aegis_gateway.application.ports import Secrets, Upstream, UpstreamRequest
 from aegis_gateway.domain.decision import Reason
 from aegis_gateway.domain.errors import CallError, NotRedactable

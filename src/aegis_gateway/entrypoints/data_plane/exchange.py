@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator
 from typing import Any, Protocol, runtime_checkable
 
 from aegis_gateway.adapters.patience import Patience
-from aegis_gateway.application.calls import NO_CONTEXT, CallContext, Decided, Described, remaining_nano_usd
+from aegis_gateway.application.calls import NO_CONTEXT, CallContext, Decided, remaining_nano_usd
 from aegis_gateway.application.commands import Moved
+from aegis_gateway.application.judgement import Described
 from aegis_gateway.domain.errors import CallError
 from aegis_gateway.domain.money import usd_decimal_text
 from aegis_gateway.entrypoints.data_plane.refusals import ErrorAnswer, Headers

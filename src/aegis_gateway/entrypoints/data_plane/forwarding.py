@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from aegis_gateway.application.calls import Calls, Decided, Described
+from aegis_gateway.application.calls import Calls, Decided
 from aegis_gateway.application.commands import Moved
+from aegis_gateway.application.judgement import Described
 from aegis_gateway.application.ports import Secrets, UpstreamRequest
 from aegis_gateway.domain.errors import ConfigurationError, LedgerError, UpstreamFault
 from aegis_gateway.domain.ledger import Evidence

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import msgspec
 
-from aegis_gateway.application.calls import Decided, Described
+from aegis_gateway.application.calls import Decided
+from aegis_gateway.application.judgement import Described
 from aegis_gateway.domain.decision import Reason, ReasonCode
 from aegis_gateway.domain.errors import CallError, UpstreamFault
 from aegis_gateway.entrypoints.data_plane.error_forms import OPENAI, ErrorForm

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from aegis_gateway.application.calls import Described
 from aegis_gateway.application.directory import TenantView
+from aegis_gateway.application.judgement import Described
 from aegis_gateway.domain.decision import Reason
 from aegis_gateway.domain.errors import NotRedactable
 from aegis_gateway.domain.quote import CALLS, TOKENS, USD, Quote, as_asked, quote_model, unpriced
