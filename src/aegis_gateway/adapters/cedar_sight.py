@@ -73,7 +73,7 @@ class Sight:
         for look in self._looks:
             found: object = context
             for depth, name in enumerate(look.path):
-                if not isinstance(found, Mapping):
+                if not isinstance(found, dict):
                     return None
                 if name not in found:
                     key.append(depth)

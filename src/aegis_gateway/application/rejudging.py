@@ -58,6 +58,15 @@ class Rejudged(msgspec.Struct, frozen=True, kw_only=True):
     quote: Quote | None
 
 
+class _Kind(msgspec.Struct, frozen=True, kw_only=True):
+    """What is common to the calls of one tool by one agent: where they go, and what policies look at of them."""
+
+    connector: str
+    declared: tuple[Argument, ...]
+    looks: Looks
+    sees_arguments_only: bool
+
+
 class Rejudging:
     """One configuration's word on the recorded calls of a tenant."""
 
@@ -71,6 +80,7 @@ class Rejudging:
         self._keys = keys
         self._then = then
         self._tools = tools_of(view.registry)
+        self._kinds: dict[tuple[str, str, str, str | None], _Kind | None] = {}
         self._verdicts: dict[tuple[object, ...], Verdict] = {}
 
     def judge(self, decision: RecordedDecision, agent: Agent, used: int) -> Rejudged:
@@ -84,25 +94,26 @@ class Rejudging:
         assert recorded is not None, "what was judged was quoted"
         if decision.downgrade is not None or asked.also or asked.proxied is not self.is_proxied:
             return self._judged(decision, asked, agent, used)
-        model, connector = self._place(decision.connector, decision.model, asked)
-        declared = self._declared(decision.tool)
-        if connector is None or declared is None:
+        kind = (agent.id, decision.tool, decision.connector, decision.model)
+        if kind not in self._kinds:
+            if len(self._kinds) >= VERDICTS_REMEMBERED_MAX:
+                self._kinds.clear()
+            self._kinds[kind] = self._kind_of(agent, decision, asked)
+        known = self._kinds[kind]
+        if known is None:
             return self._judged(decision, asked, agent, used)
         quote = asked.quote(
             recorded.expected, recorded.maximum, recorded.price_source, recorded.price_version
         )
-        kind: Literal["Model", "Connector"] = "Connector" if model is None else "Model"
-        question = (agent.id, decision.tool, kind, connector.id if model is None else model.id)
-        looks = self._policies.looks_of(*question)
-        arguments = arguments_of(decision, declared, self._then)
-        if looks.heads <= _ARGUMENTS:
-            seen = looks.of({"args": arguments})
+        arguments = arguments_of(decision, known.declared, self._then)
+        if known.sees_arguments_only:
+            seen = known.looks.of({"args": arguments})
         else:
             circumstances = self._circumstances(decision, asked, used)
-            seen = looks.of(policy_context(agent, arguments, quote, self.view.registry, circumstances))
+            seen = known.looks.of(policy_context(agent, arguments, quote, self.view.registry, circumstances))
         if seen is None:
             return self._judged(decision, asked, agent, used)
-        key = (*question, seen)
+        key = (kind, seen)
         verdict = self._verdicts.get(key)
         if verdict is None:
             judged = self._judged(decision, asked, agent, used)
@@ -111,7 +122,24 @@ class Rejudging:
                     self._verdicts.clear()
                 self._verdicts[key] = judged.verdict
             return judged
-        return Rejudged(connector=connector.id, model=decision.model, verdict=verdict, quote=quote)
+        return Rejudged(connector=known.connector, model=decision.model, verdict=verdict, quote=quote)
+
+    def _kind_of(self, agent: Agent, decision: RecordedDecision, asked: Asked) -> _Kind | None:
+        """What is common to an agent's calls of a tool; None where there is no such tool any more."""
+        model, connector = self._place(decision.connector, decision.model, asked)
+        declared = self._declared(decision.tool)
+        if connector is None or declared is None:
+            return None
+        if model is None:
+            looks = self._policies.looks_of(agent.id, decision.tool, "Connector", connector.id)
+        else:
+            looks = self._policies.looks_of(agent.id, decision.tool, "Model", model.id)
+        return _Kind(
+            connector=connector.id,
+            declared=declared,
+            looks=looks,
+            sees_arguments_only=looks.heads <= _ARGUMENTS,
+        )
 
     def _judged(self, decision: RecordedDecision, asked: Asked, agent: Agent, used: int) -> Rejudged:
         describe = partial(self._described, decision)

@@ -203,13 +203,10 @@ class Rerun:
         if agent is None:
             return Outcome(effect="deny", code="unknown_agent", rule=f"agent:{decision.agent}")
         try:
-            return self._decide(decision, agent, at_ns)
+            case = self._case(decision, agent, at_ns)
         except CallError as fault:
             return Outcome(effect="deny", code="not_understood", rule=fault.field or "")
-
-    def _decide(self, decision: RecordedDecision, agent: Agent, at_ns: int) -> Outcome:
-        case = self._case(decision, agent, at_ns)
-        verdict, quote = case.judged.verdict, case.judged.quote
+        verdict, quote, model = case.judged.verdict, case.judged.quote, case.judged.model
         if verdict.undecided:
             if decision.effect == "allow" and quote is not None:
                 # As it was decided, as far as rates and budgets let it.
@@ -225,7 +222,9 @@ class Rerun:
                 rule=rule_of(first.code, first.subject, first.message),
             )
         self._take(decision, case, admission, at_ns)
-        tokens, model = self._output_tokens(decision, admission), case.judged.model
+        tokens = admission.output_tokens
+        if self._rejudging.is_proxied:
+            tokens = self._output_tokens_asked(decision)
         if decision.effect == "allow" and tokens == decision.sent_output_tokens and model == decision.model:
             return UNCHANGED
         return Outcome(
@@ -235,14 +234,11 @@ class Rerun:
             expected_nano_usd=0 if quote is None else quote.expected.get(USD, 0),
         )
 
-    def _output_tokens(self, decision: RecordedDecision, admission: Admission) -> int | None:
-        """The output limit that is sent: the caller's own, where everything passes as it was asked."""
+    @staticmethod
+    def _output_tokens_asked(decision: RecordedDecision) -> int | None:
+        """The caller's own output limit, which is sent where everything passes as it was asked."""
         shape = decision.asked.shape if decision.asked is not None else None
-        return (
-            shape.output_tokens
-            if self._rejudging.is_proxied and shape is not None
-            else admission.output_tokens
-        )
+        return shape.output_tokens if shape is not None else None
 
     def _case(self, decision: RecordedDecision, agent: Agent, at_ns: int) -> _Case:
         """A call judged with what of its budgets is used, and what it is admitted by."""
@@ -250,10 +246,10 @@ class Rerun:
         case = self._case_at(decision, agent, used, at_ns)
         for _ in range(_JUDGED_AGAIN_MAX):
             if not case.judged.verdict.saw_utilisation:
-                break
+                return case
             now_used = utilisation(case.budgets, case.standings)
             if now_used == used:
-                break
+                return case
             used = self._used[agent.id] = now_used
             case = self._case_at(decision, agent, used, at_ns)
         return case
