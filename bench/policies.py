@@ -95,7 +95,8 @@ def files(tenant: str, own: int) -> Files:
     """Ten policies for every call of every tenant, and a tenant's own: for other teams, actions and places."""
     shared = "\n".join(
         f'@id("shared-{n}") {"permit" if n == 0 else "forbid"}(principal, action, resource) '
-        f"when {{ context.args.amount {'>=' if n == 0 else '<'} {-n} }};"
+        # Not compared as it is, so that each amount is a question of its own.
+        f"when {{ context.args.amount + 0 {'>=' if n == 0 else '<'} {-n} }};"
         for n in range(SHARED)
     )
     scopes = (

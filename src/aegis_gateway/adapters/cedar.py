@@ -4,7 +4,8 @@ Rule 1: every policy is rewritten to a `permit` whose id is its `@id`; its effec
         (`domain.judge` says why), so one evaluation returns every match, by name.
 Rule 2: only values of declared types reach Cedar (`cedar_values`); nothing a caller sends is parsed as a Cedar value.
 Rule 3: an evaluation depends on nothing but the policies that can match (`cedar_slices`), the entities concerned
-        (`cedar_entities`), and what those policies mention of the context. The same question is answered from memory.
+        (`cedar_entities`), and what those policies mention of the context. What they can't tell apart
+        (`cedar_sight`) is answered from memory.
 """
 
 from __future__ import annotations
