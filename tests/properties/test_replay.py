@@ -24,7 +24,7 @@ from aegis_gateway.application.directory import Directory, DirectoryCopy, KnownK
 from aegis_gateway.application.judgement import Described
 from aegis_gateway.application.ledger import Ledger
 from aegis_gateway.application.operators import Caller
-from aegis_gateway.application.replay import Report
+from aegis_gateway.application.replay import FORGET_EVERY, Report
 from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.domain.errors import CallError
 from aegis_gateway.domain.ledger import Evidence
@@ -195,11 +195,11 @@ class Traffic:
         actual = {CALLS: 1, TOKENS: chance.randrange(500)} if chance.random() < 0.7 else {}
         await self.calls.settle(decided, Evidence(source=source, lines=lines, actual=actual))
 
-    def replay(self, since_ns: int) -> Report | None:
+    def replay(self, since_ns: int, forget_every: int = FORGET_EVERY) -> Report | None:
         """What the version in force would have done to calls since an instant."""
         state = self.store.state()
         run = bootstrap.replay(self.loaded, self.loaded, state, "acme", Reports(self.store.query).version)
-        return run.over(StoredTraffic(self.store.rows, "acme"), since_ns, 2**63 - 1)
+        return run.over(StoredTraffic(self.store.rows, "acme"), since_ns, 2**63 - 1, forget_every)
 
 
 def check(database: Database, directory: Path, seed: int) -> None:
@@ -215,7 +215,7 @@ def check(database: Database, directory: Path, seed: int) -> None:
         assert ((), (), ()) == (report.in_force, report.changes, report.undecided)
         assert sum(at_ns >= since_ns for at_ns in times) == report.calls
         assert {"unknown_tool", "unknown_price"} >= {code for code, _ in report.as_recorded}
-        assert report == traffic.replay(since_ns)
+        assert report == traffic.replay(since_ns, forget_every=5)
 
 
 @settings(max_examples=12, deadline=None)

@@ -25,7 +25,8 @@ from aegis_gateway.application.rerun import UNCHANGED, Outcome, Rerun, rule_of
 from aegis_gateway.domain.quote import USD
 
 EXAMPLES_MAX = 3
-_FORGET_EVERY = 65_536
+FORGET_EVERY = 65_536
+"""After how many entries what no call can look at any more is forgotten."""
 
 RecordedEntry = tuple[int, int, str, str, bytes]
 """An entry: its place, when, its type, the call that it is about, its canonical bytes."""
@@ -220,7 +221,9 @@ class Replay:
         self._as_recorded: Counter[str] = Counter()
         self._other_versions = 0
 
-    def over(self, traffic: Traffic, since_ns: int, until_ns: int) -> Report | None:
+    def over(
+        self, traffic: Traffic, since_ns: int, until_ns: int, forget_every: int = FORGET_EVERY
+    ) -> Report | None:
         """Run over all calls of a stretch of time; None where there are none."""
         start = traffic.first_since(since_ns)
         if start is None or start[1] >= until_ns:
@@ -239,7 +242,7 @@ class Replay:
                 else:
                     calls, last, last_ns = calls + 1, sequence, at_ns
                     self._decide(decision, body, at_ns)
-            if number % _FORGET_EVERY == 0:
+            if number % forget_every == 0:
                 for rerun in self._reruns:
                     rerun.forget(at_ns)
         return Report(

@@ -287,10 +287,16 @@ class Rerun:
             self._books.release(self._tenant, held.legs)
 
     def forget(self, now_ns: int) -> None:
-        """Forget balances of windows that are over and hold nothing any more; no call looks at them again."""
+        """Forget what no call looks at again: balances of windows that are over and hold nothing any more, and turns of
+        rates that are past, which is as if there had been none.
+        """
         for key, (_, window) in list(self._books.touched.items()):
             if window is not None and window.ends_ns <= now_ns and not self._books.standings[key].pending:
                 del self._books.touched[key], self._books.standings[key]
+        for turn, arrival_ns in list(self._books.arrivals.items()):
+            if arrival_ns <= now_ns:
+                del self._books.arrivals[turn]
+                self._books.taken.pop(turn, None)
 
     def _take(self, decision: RecordedDecision, case: _Case, admission: Admission, at_ns: int) -> None:
         if admission.effect != "allow":
