@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from aegis_gateway.adapters.clock import SystemClock
-from aegis_gateway.adapters.postgres.store import PostgresStore
 from aegis_gateway.adapters.sqlite.store import SqliteStore
 from aegis_gateway.application.ports import Clock, Store
 from aegis_gateway.domain.errors import StoreError
@@ -32,6 +31,9 @@ def open_store(url: str, clock: Clock | None = None, *, read_only: bool = False)
         case "postgresql" | "postgres":
             if not rest.startswith("//"):
                 raise StoreError(f"`{scheme}:` needs two slashes; write postgresql://USER@HOST/DATABASE")
+            # Here: its driver takes a tenth of a second, which nobody on SQLite should wait for.
+            from aegis_gateway.adapters.postgres.store import PostgresStore
+
             return PostgresStore(url, clock, read_only=read_only)
         case _:
             raise StoreError(f"`{scheme}:` is no store that Aegis knows; {_WHAT_TO_WRITE}")
