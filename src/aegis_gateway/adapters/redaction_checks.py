@@ -51,6 +51,7 @@ _CARD_LENGTHS = (
     (re.compile(rb"6(?:011|4[4-9]|5|2)"), (16, 17, 18, 19)),
     (re.compile(rb"5[0678]|6[37]"), (13, 14, 15, 16, 18, 19)),
 )
+_YEAR_DIGITS = 4
 _LETTERS_AS_NUMBERS = {ord(letter): str(int(letter, 36)) for letter in string.ascii_uppercase}
 _NOT_DIGITS = re.compile(rb"[^0-9]")
 _NOT_ALPHANUMERIC = re.compile(rb"[^0-9A-Za-z]")
@@ -233,6 +234,8 @@ def _date(found: bytes) -> date | None:
     parts = _DATE_PARTS.findall(found)
     if len(parts) == 1 and len(parts[0]) == 8 and parts[0].isdigit():
         parts = [parts[0][:4], parts[0][4:6], parts[0][6:]]
+    if any(len(part) > _YEAR_DIGITS and part.isdigit() for part in parts):
+        return None  # a field may be named as a date of birth and hold any number
     words = [part for part in parts if part.isalpha()]
     months = [_MONTHS.index(word[:3].lower()) + 1 for word in words if word[:3].lower() in _MONTHS]
     numbers = [int(part) for part in parts if part.isdigit()]

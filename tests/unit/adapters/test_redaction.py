@@ -170,3 +170,11 @@ def test_the_time_grows_with_the_length_alone(unit: str) -> None:
         once = bytes_read(unit * (size // len(unit)), piece)
         twice = bytes_read(unit * (2 * size // len(unit)), piece)
         assert twice <= 2.2 * once
+
+
+@pytest.mark.parametrize(
+    "number", ["1980-02-66666666666666666666601", "9" * 30, "1/2/" + "9" * 5_000, "0" * 9_000, "1-" * 60]
+)
+def test_a_birth_that_is_no_date(number: str) -> None:
+    """What a field of a birth's name holds is redacted, whatever numbers it is written with."""
+    assert TextRedactor(EVERYTHING, KEY).field("dob", number).startswith("[DOB:")
