@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, Protocol, get_args
-from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -23,7 +22,7 @@ from aegis_gateway.domain.proposal import Proposal
 from aegis_gateway.domain.registry import UNREGISTERED, Budget
 from aegis_gateway.domain.rolling import rolled
 from aegis_gateway.domain.watch import Side
-from aegis_gateway.domain.window import Window, window_at
+from aegis_gateway.domain.window import Window
 
 _TENANTS = "select tenant from tenant_head order by tenant"
 """All tenants."""
@@ -375,7 +374,7 @@ class Reports:
         """
         found = []
         for budget in budgets:
-            window = self.window(budget, now_ns)
+            window = budget.window(now_ns)
             rows = self._query(_STANDINGS, (tenant, budget.id, window.label))
             if not rows and not budget.per:
                 rows = [{"scope": "", "pending": 0, "posted": 0, "buckets": None}]
@@ -393,17 +392,6 @@ class Reports:
                     )
                 )
         return found
-
-    def window(self, budget: Budget, now_ns: int) -> Window:
-        """The window of a budget that an instant falls into."""
-        return window_at(
-            budget.period,
-            ZoneInfo(budget.zone),
-            now_ns,
-            once=budget.once,
-            length_ns=budget.length_ns,
-            year_starts=budget.year_starts,
-        )
 
     def windows(self, tenant: str, budget: str, now_ns: int, limit: int = 8) -> list[BudgetWindow]:
         """A budget's last windows in which it was used, the newest first."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import cast
-from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -42,7 +41,7 @@ from aegis_gateway.domain.registry import (
     Budget,
 )
 from aegis_gateway.domain.rolling import bucket_ns
-from aegis_gateway.domain.window import Window, window_at
+from aegis_gateway.domain.window import Window
 
 _JUDGED_AGAIN_MAX = 8
 _DAY_NS = 24 * 3_600 * 1_000_000_000
@@ -145,14 +144,7 @@ class Rerun:
             if budget.period == "rolling":
                 back.append(start_ns - budget.length_ns - bucket_ns(budget.length_ns))
             else:
-                window = window_at(
-                    budget.period,
-                    ZoneInfo(budget.zone),
-                    start_ns,
-                    once=budget.once,
-                    year_starts=budget.year_starts,
-                )
-                back.append(min(window.starts_ns, start_ns))
+                back.append(min(budget.window(start_ns).starts_ns, start_ns))
             if not set(ON_THE_FLY).isdisjoint(budget.per):
                 back.append(start_ns - start_ns % _DAY_NS)  # balances that are opened are counted by days
         return min(back)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
-from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -17,7 +16,6 @@ from aegis_gateway.application.claims import scope_of
 from aegis_gateway.application.ports import StandingRow
 from aegis_gateway.domain.registry import TAG, Agent, Budget, Dimension, Registry
 from aegis_gateway.domain.seed import Spent, are_told_apart_otherwise, seeds
-from aegis_gateway.domain.window import Window, window_at
 
 
 class SpentCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +90,7 @@ class Seeding:
         return [row for budget in self._budgets for row in self._rows(budget, now_ns)]
 
     def _rows(self, budget: Budget, now_ns: int) -> Iterator[StandingRow]:
-        window = _window(budget, now_ns)
+        window = budget.window(now_ns)
         for scope, standing in seeds(budget, window, self._spent[budget.id], now_ns).items():
             yield StandingRow(
                 tenant=self._registry.tenant,
@@ -125,19 +123,8 @@ class Seeding:
         return {**call.values, **{f"{TAG}{name}": value for name, value in tags.items()}}
 
 
-def _window(budget: Budget, now_ns: int) -> Window:
-    return window_at(
-        budget.period,
-        ZoneInfo(budget.zone),
-        now_ns,
-        once=budget.once,
-        length_ns=budget.length_ns,
-        year_starts=budget.year_starts,
-    )
-
-
 def _begins_ns(budget: Budget, now_ns: int) -> int:
     """From when on spending can count in a budget's current window; a rolling one's buckets are at most a day wide."""
     if budget.length_ns:
         return now_ns - budget.length_ns - 86_400 * 1_000_000_000
-    return _window(budget, now_ns).starts_ns
+    return budget.window(now_ns).starts_ns

@@ -7,6 +7,7 @@ Rule 2: an agent lives on a budget, its own or its team's default; nothing is sp
 from __future__ import annotations
 
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -15,7 +16,7 @@ from aegis_gateway.domain.moment import OFFICE, BusinessHours
 from aegis_gateway.domain.money import UnitPrice
 from aegis_gateway.domain.network import Network
 from aegis_gateway.domain.price import Kind, ModelPrice, ToolPrice
-from aegis_gateway.domain.window import CALENDAR_YEAR, Period, Window, YearStart
+from aegis_gateway.domain.window import CALENDAR_YEAR, Period, Window, YearStart, window_at
 
 Dimension = str
 """What calls are told apart by: one of `DIMENSIONS`, or `tag:NAME`, a tag that the registry has of the agent."""
@@ -226,6 +227,17 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     year_starts: YearStart = CALENDAR_YEAR
     instances_max: int | None = None
     mode: Mode = "enforce"
+
+    def window(self, now_ns: int) -> Window:
+        """The window of it that an instant falls into."""
+        return window_at(
+            self.period,
+            ZoneInfo(self.zone),
+            now_ns,
+            once=self.once,
+            length_ns=self.length_ns,
+            year_starts=self.year_starts,
+        )
 
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True):

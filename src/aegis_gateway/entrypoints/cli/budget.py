@@ -70,7 +70,7 @@ def budget(
         agents: list[Sum] = []
         if budget_id is not None:
             windows = session.reports.windows(name, budget_id, now_ns)
-            window = session.reports.window(wanted[0], now_ns)
+            window = wanted[0].window(now_ns)
             agents = session.reports.agents_of_budget(name, budget_id, window)
     if as_json:
         records = [
