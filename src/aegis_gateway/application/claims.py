@@ -6,11 +6,9 @@ is of; only what the call itself decides on (its run, the customer it serves) is
 
 from __future__ import annotations
 
-import msgspec
-
 from aegis_gateway.application.directory import Claims, TenantView
 from aegis_gateway.domain.admit import BudgetClaim
-from aegis_gateway.domain.decision import Throttle
+from aegis_gateway.domain.decision import Mode, Throttle
 from aegis_gateway.domain.rate import OF_POLICY, RateClaim
 from aegis_gateway.domain.registry import (
     ON_THE_FLY,
@@ -46,27 +44,6 @@ def claims_of(
     throttles: tuple[Throttle, ...] = (),
 ) -> tuple[tuple[RateClaim, ...], tuple[BudgetClaim, ...]]:
     """The rates and budgets that apply to a call; `throttles` are what the policies that match it add to the rates."""
-    rates, budgets = _claimed(view, agent, key, connector, tool, model, run, opens_run, customer, throttles)
-    if view.registry.proxy is None:
-        return rates, budgets
-    return (
-        tuple(msgspec.structs.replace(rate, mode="shadow") for rate in rates),
-        tuple(msgspec.structs.replace(budget, mode="shadow") for budget in budgets),
-    )
-
-
-def _claimed(
-    view: TenantView,
-    agent: Agent,
-    key: Key,
-    connector: str,
-    tool: str,
-    model: str | None,
-    run: str,
-    opens_run: bool,
-    customer: str | None,
-    throttles: tuple[Throttle, ...],
-) -> tuple[tuple[RateClaim, ...], tuple[BudgetClaim, ...]]:
     combination = (key.id, connector, tool, model)
     known = view.claims.get(combination)
     if known is None:
@@ -81,7 +58,7 @@ def _claimed(
     if customer is not None:
         values["customer"] = customer
     rates = [
-        _rate_claim(rate, values)
+        _rate_claim(view.registry, rate, values)
         for rate in known.later_rates
         if (opens_run or not rate.of_runs) and _applies(rate.match, rate.per, values)
     ]
@@ -90,7 +67,7 @@ def _claimed(
         for budget in known.later_budgets
         if budget.id == agent.budget or _applies(budget.match, budget.per, values)
     ]
-    rates += [_throttle_claim(throttle, values) for throttle in throttles]
+    rates += [_throttle_claim(view.registry, throttle, values) for throttle in throttles]
     return (*known.rates, *rates), (*known.budgets, *budgets)
 
 
@@ -124,12 +101,17 @@ def _claims(registry: Registry, agent: Agent, key: Key, values: Values) -> Claim
         limit = key.throttle.limit
         throttle = (
             RateClaim(
-                rate=KEY_THROTTLE, scope=key.id, limit=limit, period_ns=key.throttle.period_ns, burst=limit
+                rate=KEY_THROTTLE,
+                scope=key.id,
+                limit=limit,
+                period_ns=key.throttle.period_ns,
+                burst=limit,
+                mode=_mode(registry, "enforce"),
             ),
         )
     return Claims(
         rates=tuple(
-            _rate_claim(rate, values)
+            _rate_claim(registry, rate, values)
             for rate in rates
             if not _is_later(rate) and _applies(rate.match, rate.per, values)
         )
@@ -151,7 +133,7 @@ def _is_later(limit: Rate | Budget) -> bool:
     return (isinstance(limit, Rate) and limit.of_runs) or not used.isdisjoint(ON_THE_FLY)
 
 
-def _rate_claim(rate: Rate, values: Values) -> RateClaim:
+def _rate_claim(registry: Registry, rate: Rate, values: Values) -> RateClaim:
     return RateClaim(
         rate=rate.id,
         scope=scope_of(rate.per, values),
@@ -159,18 +141,18 @@ def _rate_claim(rate: Rate, values: Values) -> RateClaim:
         period_ns=rate.period_ns,
         burst=rate.burst,
         delay_ns=rate.delay_ns,
-        mode=rate.mode,
+        mode=_mode(registry, rate.mode),
     )
 
 
-def _throttle_claim(throttle: Throttle, values: Values) -> RateClaim:
+def _throttle_claim(registry: Registry, throttle: Throttle, values: Values) -> RateClaim:
     return RateClaim(
         rate=f"{OF_POLICY}{throttle.policy}",
         scope=scope_of((throttle.per,), values),
         limit=throttle.limit,
         period_ns=throttle.period_ns,
         burst=throttle.limit,
-        mode=throttle.mode,
+        mode=_mode(registry, throttle.mode),
     )
 
 
@@ -193,8 +175,13 @@ def _budget_claim(registry: Registry, budget: Budget, agent: Agent, values: Valu
         year_starts=budget.year_starts,
         instances_max=(budget.instances_max or INSTANCES_MAX) if is_made_on_the_fly else None,
         instances_of=agent.id if is_made_on_the_fly else "",
-        mode=budget.mode,
+        mode=_mode(registry, budget.mode),
     )
+
+
+def _mode(registry: Registry, mode: Mode) -> Mode:
+    """How a limit acts; in proxy mode none stops a call."""
+    return mode if registry.proxy is None else "shadow"
 
 
 def _applies(match: Match, per: tuple[Dimension, ...], values: Values) -> bool:
