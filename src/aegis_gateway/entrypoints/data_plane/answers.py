@@ -1,4 +1,5 @@
-"""An answer without what is to be redacted in it; what can't be read is withheld, and settled all the same.
+"""What a caller gets of an answer: without what is to be redacted in it; what can't be read is withheld, and settled
+all the same.
 
 Rule: a redaction that can't be fulfilled lets nothing through. Redactions in shadow look at the answer as it came.
 """
@@ -9,26 +10,72 @@ import msgspec
 
 from aegis_gateway.adapters.redaction import TextRedactor
 from aegis_gateway.application.calls import Decided
-from aegis_gateway.application.judgement import D
+from aegis_gateway.application.commands import Moved
+from aegis_gateway.application.judgement import D, Described
 from aegis_gateway.application.ports import UpstreamAnswer
 from aegis_gateway.domain.decision import Shadow
 from aegis_gateway.domain.errors import NotRedactable
 from aegis_gateway.domain.redaction import Counts, told
+from aegis_gateway.entrypoints.data_plane.error_forms import OPENAI, ErrorForm
+from aegis_gateway.entrypoints.data_plane.exchange import (
+    HttpProtocol,
+    decision_headers,
+    returned_headers,
+    send_error,
+    settlement_headers,
+)
 from aegis_gateway.entrypoints.data_plane.redacting import ALL, Content, redacted_json
-from aegis_gateway.entrypoints.data_plane.refusals import Headers
+from aegis_gateway.entrypoints.data_plane.refusals import Headers, led_away, withheld
 
 _TEXT = ("text/", "application/x-www-form-urlencoded", "application/xml")
 _PLAIN_ENCODINGS = ("", "identity")
 
 
-def redacted_answer(
-    answer: UpstreamAnswer, decided: Decided[D], content: Content = ALL
-) -> tuple[UpstreamAnswer, Decided[D]]:
-    """A whole answer without what is to be redacted, and the decision with what was.
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """What a caller gets of an answer; nothing where `why_not` says why."""
 
-    Raises:
-        NotRedactable: it can't be read, or not be redacted.
-    """
+    answer: UpstreamAnswer
+    why_not: str | None = None
+
+
+def shown_answer(
+    answer: UpstreamAnswer, decided: Decided[D], content: Content = ALL
+) -> tuple[Shown, Decided[D]]:
+    """What a caller gets of a whole answer, and the decision with what was redacted in it, or would have been."""
+    if not decided.answer:
+        return Shown(answer=answer), decided
+    try:
+        redacted, decided = _redacted_answer(answer, decided, content)
+    except NotRedactable as fault:
+        return Shown(answer=answer, why_not=str(fault)), decided
+    return Shown(answer=redacted), decided
+
+
+def send_answer(
+    protocol: HttpProtocol,
+    decided: Decided[Described],
+    shown: Shown,
+    moved: Moved | None,
+    form: ErrorForm = OPENAI,
+) -> None:
+    """Answer with what a caller gets, or with why there is nothing, and with what the call came to."""
+    answer, ours = shown.answer, decision_headers(decided) + settlement_headers(decided, moved)
+    if _leads_away(decided, answer.status):
+        send_error(protocol, led_away(ours, form))
+    elif shown.why_not is not None:
+        send_error(protocol, withheld(shown.why_not, ours, form))
+    else:
+        protocol.response_bytes(answer.status, returned_headers(answer.headers, ours), answer.body)
+
+
+def _leads_away(decided: Decided[Described], status: int) -> bool:
+    """Whether an answer sends its caller on to who knows where, though the tenant says where its data may be."""
+    return decided.described.stays_in_regions and 300 <= status < 400 and status != 304
+
+
+def _redacted_answer(
+    answer: UpstreamAnswer, decided: Decided[D], content: Content
+) -> tuple[UpstreamAnswer, Decided[D]]:
     wanted = decided.answer
     decided = msgspec.structs.replace(
         decided,

@@ -30,22 +30,17 @@ from aegis_gateway.domain.quote import (
 from aegis_gateway.domain.redaction import NO_REDACTIONS, Counts, Redactions
 from aegis_gateway.domain.registry import Connector, Operation
 from aegis_gateway.domain.tools import UNLISTED_TOOL
-from aegis_gateway.entrypoints.data_plane.answers import redacted_answer
+from aegis_gateway.entrypoints.data_plane.answers import send_answer, shown_answer
 from aegis_gateway.entrypoints.data_plane.exchange import (
     HttpProtocol,
     Scope,
     api_key,
     call_context,
-    decision_headers,
     read_body,
-    returned_headers,
-    send_error,
-    settlement_headers,
 )
 from aegis_gateway.entrypoints.data_plane.forwarding import (
     accounted_for,
     at_maximum,
-    leads_away,
     no_charge,
     put_in_doubt,
     send_refusal,
@@ -53,7 +48,6 @@ from aegis_gateway.entrypoints.data_plane.forwarding import (
     upstream_request,
 )
 from aegis_gateway.entrypoints.data_plane.redacting import redacted_json
-from aegis_gateway.entrypoints.data_plane.refusals import led_away, withheld
 from aegis_gateway.entrypoints.data_plane.wire import (
     OperationRequest,
     json_type,
@@ -110,22 +104,9 @@ class ConnectDoor:
             return
         async with accounted_for(self._calls, decided, protocol):
             answer = await self._upstream.fetch(self._upstream_request(scope, decided, raw))
-            why_not = None
-            shown = answer
-            if decided.answer:
-                try:
-                    shown, decided = redacted_answer(answer, decided)
-                except NotRedactable as fault:
-                    why_not = str(fault)
+            shown, decided = shown_answer(answer, decided)
             moved = await self._settle(decided, answer.status, answer.body)
-            ours = decision_headers(decided) + settlement_headers(decided, moved)
-            if leads_away(decided, answer.status):
-                send_error(protocol, led_away(ours))
-                return
-            if why_not is not None:
-                send_error(protocol, withheld(why_not, ours))
-                return
-            protocol.response_bytes(shown.status, returned_headers(shown.headers, ours), shown.body)
+            send_answer(protocol, decided, shown, moved)
 
     def _upstream_request(self, scope: Scope, decided: Decided[OperationCall], raw: bytes) -> UpstreamRequest:
         connector = decided.described.upstream

@@ -92,11 +92,6 @@ def send_refusal(protocol: HttpProtocol, decided: Decided[Described], form: Erro
     send_error(protocol, refused(decided, headers, form))
 
 
-def leads_away(decided: Decided[Described], status: int) -> bool:
-    """Whether an answer sends its caller on to who knows where, though the tenant says where its data may be."""
-    return decided.described.stays_in_regions and 300 <= status < 400 and status != 304
-
-
 def at_maximum(quote: Quote, maximum: dict[str, int], why: str) -> Evidence | None:
     """A settlement at the most the call can have cost, for an answer that does not say; None if nothing bounds it."""
     most = maximum.get(USD)

@@ -12,8 +12,8 @@ import contextlib
 
 from aegis_gateway.application.calls import Calls, Decided
 from aegis_gateway.application.ports import Secrets, Upstream, UpstreamAnswer, UpstreamRequest, UpstreamStream
-from aegis_gateway.domain.errors import NotRedactable, UpstreamFault
-from aegis_gateway.entrypoints.data_plane.answers import redacted_answer
+from aegis_gateway.domain.errors import UpstreamFault
+from aegis_gateway.entrypoints.data_plane.answers import send_answer, shown_answer
 from aegis_gateway.entrypoints.data_plane.exchange import (
     Caller,
     HttpProtocol,
@@ -23,12 +23,10 @@ from aegis_gateway.entrypoints.data_plane.exchange import (
     decision_headers,
     read_body,
     returned_headers,
-    send_error,
     settlement_headers,
 )
 from aegis_gateway.entrypoints.data_plane.forwarding import (
     accounted_for,
-    leads_away,
     send_refusal,
     upstream_request,
 )
@@ -42,7 +40,6 @@ from aegis_gateway.entrypoints.data_plane.models.settling import (
     settle_high,
     settle_usage,
 )
-from aegis_gateway.entrypoints.data_plane.refusals import led_away, withheld
 from aegis_gateway.entrypoints.data_plane.wire import JSON
 
 READ_OFF_S = 0.5
@@ -106,13 +103,7 @@ class ModelDoor:
     async def _answer(
         self, protocol: HttpProtocol, decided: Decided[ModelCall], answer: UpstreamAnswer
     ) -> None:
-        why_not = None
-        shown = answer
-        if decided.answer:
-            try:
-                shown, decided = redacted_answer(answer, decided, self._dialect.content)
-            except NotRedactable as fault:
-                why_not = str(fault)
+        shown, decided = shown_answer(answer, decided, self._dialect.content)
         if answer.status != 200:
             moved = await settle_error(self._calls, decided, answer.status, answer.body)
         elif self._dialect.is_free:
@@ -120,14 +111,7 @@ class ModelDoor:
         else:
             usage = self._dialect.usage(answer.body)
             moved = await settle_usage(self._calls, decided, usage, "the answer has no usage")
-        ours = decision_headers(decided) + settlement_headers(decided, moved)
-        if leads_away(decided, answer.status):
-            send_error(protocol, led_away(ours, self.errors))
-            return
-        if why_not is not None:
-            send_error(protocol, withheld(why_not, ours, self.errors))
-            return
-        protocol.response_bytes(shown.status, returned_headers(shown.headers, ours), shown.body)
+        send_answer(protocol, decided, shown, moved, self.errors)
 
     async def _stream(
         self, protocol: HttpProtocol, decided: Decided[ModelCall], answer: UpstreamStream
