@@ -19,7 +19,7 @@ from aegis_gateway.application.judgement import Circumstances, Described, judgem
 from aegis_gateway.application.recorded import DeclaredThen, RecordedDecision, arguments_of
 from aegis_gateway.domain.decision import Reason, Verdict
 from aegis_gateway.domain.judge import Policies
-from aegis_gateway.domain.quote import ModelShape, Quote, as_asked, quote_model, unpriced
+from aegis_gateway.domain.quote import Quote, quote_model, quote_proxied
 from aegis_gateway.domain.redaction import Redactions
 from aegis_gateway.domain.registry import UNREGISTERED, Agent, Argument, Connector, Key, Model, stranger
 from aegis_gateway.domain.tools import UNLISTED_TOOL, tools_of
@@ -196,7 +196,8 @@ class Rejudging:
         elif known is not None and asked.kinds and connector.kind not in asked.kinds:
             quoted = Reason(code="unknown_tool", subject=known.id, message="it is of another API")
         elif known is not None and asked.shape is not None and self._is_priced_anew(asked, instead):
-            quoted = self._quote(known, asked.shape)
+            quote_anew = quote_proxied if self.is_proxied else quote_model
+            quoted = quote_anew(known, asked.shape)
         else:
             quoted = asked.quote(quote.expected, quote.maximum, quote.price_source, quote.price_version)
         return Described(
@@ -221,14 +222,6 @@ class Rejudging:
     def _is_priced_anew(self, asked: Asked, instead: str | None) -> bool:
         """Whether a call's recorded quote is not the one that it would have: another model's, or in another mode."""
         return instead is not None or asked.proxied != self.is_proxied
-
-    def _quote(self, model: Model, shape: ModelShape) -> Quote | Reason:
-        quote = quote_model(model, shape)
-        if not self.is_proxied:
-            return quote
-        if isinstance(quote, Reason):
-            return unpriced(quote.message)
-        return as_asked(quote, is_limited=shape.output_tokens is not None)
 
     def agent(self, decision: RecordedDecision) -> Agent | None:
         """Whose call it is; a caller without a key is a stranger, where strangers are taken."""

@@ -110,17 +110,6 @@ def unpriced(why: str) -> Quote:
     return Quote(expected={CALLS: 1}, maximum={CALLS: 1}, unbounded={USD: why, TOKENS: why})
 
 
-def as_asked(quote: Quote, *, is_limited: bool) -> Quote:
-    """The quote of a call that is sent as it is asked: where the caller didn't limit the output, nothing bounds it."""
-    if is_limited or quote.output is None:
-        return msgspec.structs.replace(quote, output=None)
-    why = "the caller set no output limit, and none is set for it in proxy mode"
-    bounded = {name: most for name, most in quote.maximum.items() if name not in (USD, TOKENS)}
-    return msgspec.structs.replace(
-        quote, output=None, maximum=bounded, unbounded={USD: why, TOKENS: why, **quote.unbounded}
-    )
-
-
 def capped_cost(quote: Quote, cost_max_nano_usd: int) -> Quote | None:
     """The quote at an output limit at which it can't cost more; None where none keeps it so low."""
     if USD not in quote.maximum:
@@ -195,6 +184,26 @@ def quote_model(model: Model, shape: ModelShape) -> Quote | Reason:
         output=output if not unbounded else None,
         price_source=price.source,
         price_version=price.version,
+    )
+
+
+def quote_proxied(model: Model, shape: ModelShape) -> Quote:
+    """Quote a model call that is sent as it is asked, priced or not.
+
+    Where the caller didn't limit the output, nothing bounds it.
+
+    Raises:
+        CallError: it could cost more than can be counted.
+    """
+    quote = quote_model(model, shape)
+    if isinstance(quote, Reason):
+        return unpriced(quote.message)
+    if shape.output_tokens is not None or quote.output is None:
+        return msgspec.structs.replace(quote, output=None)
+    why = "the caller set no output limit, and none is set for it in proxy mode"
+    bounded = {name: most for name, most in quote.maximum.items() if name not in (USD, TOKENS)}
+    return msgspec.structs.replace(
+        quote, output=None, maximum=bounded, unbounded={USD: why, TOKENS: why, **quote.unbounded}
     )
 
 

@@ -8,7 +8,7 @@ from aegis_gateway.application.directory import TenantView
 from aegis_gateway.application.judgement import Described
 from aegis_gateway.domain.decision import Reason
 from aegis_gateway.domain.errors import NotRedactable
-from aegis_gateway.domain.quote import CALLS, TOKENS, USD, Quote, as_asked, quote_model, unpriced
+from aegis_gateway.domain.quote import CALLS, TOKENS, USD, Quote, quote_model, quote_proxied
 from aegis_gateway.domain.redaction import NO_REDACTIONS, Counts, Redactions
 from aegis_gateway.domain.registry import Connector, Model
 from aegis_gateway.entrypoints.data_plane.models.dialect import Dialect, ModelRequest
@@ -102,12 +102,7 @@ def _not_redactable(dialect: Dialect, fault: NotRedactable) -> Reason:
 def _quote(dialect: Dialect, model: Model, request: ModelRequest, *, proxied: bool) -> Quote | Reason:
     if dialect.is_free:
         return FREE
-    quote = quote_model(model, request.shape)
-    if not proxied:
-        return quote
-    if isinstance(quote, Reason):
-        return unpriced(quote.message)
-    return as_asked(quote, is_limited=request.shape.output_tokens is not None)
+    return quote_proxied(model, request.shape) if proxied else quote_model(model, request.shape)
 
 
 def _unknown_model(name: str, models: dict[str, Model]) -> Reason:
