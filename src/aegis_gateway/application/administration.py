@@ -128,7 +128,7 @@ class Administration:
         permission = _needed(appraisal, back_to, is_emergency=is_emergency, approves=approves)
         with self._operators.act(permission, affected) as act:
             change = act.change
-            # Read again under the lock: two that apply at once make two versions, one after the other.
+            # Read again under the lock: of two that apply at once, the second is told to look at what the first did.
             latest = change.latest_config()
             if (latest.version if latest else 0) != appraisal.based_on:
                 raise ConfigurationError(

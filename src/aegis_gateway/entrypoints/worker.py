@@ -29,8 +29,8 @@ from aegis_gateway.configuration.settings import read_settings
 from aegis_gateway.domain.errors import AegisError
 from aegis_gateway.entrypoints.collector import calm_collector
 from aegis_gateway.entrypoints.data_plane.app import DataPlane
-from aegis_gateway.entrypoints.data_plane.decisions import DecisionsDoor
 from aegis_gateway.entrypoints.data_plane.idempotency import Idempotency
+from aegis_gateway.entrypoints.data_plane.tool_decisions import ToolDecisions
 
 BACKLOG = 2_048
 BACKPRESSURE = 8_192
@@ -48,7 +48,7 @@ async def serve(socket_path: Path) -> None:
     idempotency = Idempotency(
         calls, bootstrap.named_calls(settings), bootstrap.sealer(settings), bootstrap.system_clock()
     )
-    decisions = DecisionsDoor(calls, bootstrap.sealer(settings), bootstrap.call_reader(settings).find)
+    decisions = ToolDecisions(calls, bootstrap.sealer(settings), bootstrap.call_reader(settings).find)
     data_plane = DataPlane(calls, bootstrap.upstream(), bootstrap.reference_secrets(), idempotency, decisions)
     server = Server(
         data_plane,

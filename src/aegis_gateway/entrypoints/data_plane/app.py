@@ -8,13 +8,13 @@ import logging
 from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.ports import Secrets, Upstream
 from aegis_gateway.domain.errors import AegisError, CallError
-from aegis_gateway.entrypoints.data_plane.decisions import DecisionsDoor
 from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol, Scope, send_error
 from aegis_gateway.entrypoints.data_plane.idempotency import HEADER as IDEMPOTENCY_KEY
 from aegis_gateway.entrypoints.data_plane.idempotency import Idempotency
 from aegis_gateway.entrypoints.data_plane.pressure import Pressure
 from aegis_gateway.entrypoints.data_plane.refusals import misunderstood, unavailable
 from aegis_gateway.entrypoints.data_plane.routes import Routes
+from aegis_gateway.entrypoints.data_plane.tool_decisions import ToolDecisions
 
 CALLS_IN_FLIGHT_MAX = 8_192
 
@@ -35,7 +35,7 @@ class DataPlane:
         upstream: Upstream,
         secrets: Secrets,
         idempotency: Idempotency,
-        decisions: DecisionsDoor,
+        decisions: ToolDecisions,
         *,
         in_flight_max: int = CALLS_IN_FLIGHT_MAX,
     ) -> None:

@@ -27,6 +27,7 @@ from aegis_gateway.entrypoints.data_plane.models.listing import (
 )
 from aegis_gateway.entrypoints.data_plane.models.responses import ResponsesDialect
 from aegis_gateway.entrypoints.data_plane.refusals import error_answer
+from aegis_gateway.entrypoints.data_plane.tool_decisions import ToolDecisions
 
 Door = Callable[[Scope, HttpProtocol], Awaitable[None]]
 
@@ -48,14 +49,14 @@ class Route(NamedTuple):
 class Routes:
     """All doors, by where they are found."""
 
-    def __init__(self, calls: Calls, upstream: Upstream, secrets: Secrets, decisions: DecisionsDoor) -> None:
+    def __init__(self, calls: Calls, upstream: Upstream, secrets: Secrets, decisions: ToolDecisions) -> None:
         """Build the doors."""
 
         def model_door(dialect: Dialect) -> ModelDoor:
             return ModelDoor(dialect, calls, upstream, secrets)
 
         self._connect = Route(ConnectDoor(calls, upstream, secrets))
-        self._decisions = Route(decisions)
+        self._decisions = Route(DecisionsDoor(calls, decisions))
         self._at_azure: dict[str, ModelDoor] = {
             "chat/completions": model_door(ChatDialect()),
             "embeddings": model_door(EmbeddingsDialect()),

@@ -1,0 +1,279 @@
+"""Tools that agents run themselves, decided for and settled: what every door does that doesn't forward the call.
+
+Rule 1: what is allowed counts as sent, so what is never settled stays at its maximum: a caller who dies frees nothing.
+Rule 2: a decision is settled by the prices and numbers that it was made with. They are in its token, sealed for the
+        agent that it was given to; nobody settles another's, and any worker can settle it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Callable
+from decimal import Decimal
+
+import msgspec
+
+from aegis_gateway.adapters.reports import CallReport
+from aegis_gateway.application.calls import NO_CONTEXT, CallContext, Calls, Decided
+from aegis_gateway.application.commands import Moved
+from aegis_gateway.application.directory import TenantView
+from aegis_gateway.application.ports import Sealer
+from aegis_gateway.domain.decision import Reason
+from aegis_gateway.domain.errors import CallError, CallRepeated, IllegalTransition, StoreError, UnknownCall
+from aegis_gateway.domain.ledger import Evidence
+from aegis_gateway.domain.quote import CALLS, TOKENS, Quote, Read
+from aegis_gateway.domain.redaction import NO_REDACTIONS, Redactions
+from aegis_gateway.domain.registry import TOOL_KINDS, Operation
+from aegis_gateway.entrypoints.data_plane.connect import (
+    OperationCall,
+    described_operation,
+    not_redactable,
+    tool_evidence,
+)
+from aegis_gateway.entrypoints.data_plane.forwarding import at_maximum
+from aegis_gateway.entrypoints.data_plane.wire import number_reader, strict_json
+
+
+class ToolRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What an agent wants to do: a tool (`CONNECTOR.OPERATION`), its arguments as JSON, and of which run, for whom."""
+
+    tool: str
+    arguments: bytes
+    context: CallContext = NO_CONTEXT
+
+
+class ToolDecision(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision that is on disk: made now (`decided`), or under its name before (`before`).
+
+    `token` settles or releases it; there is none where it was refused, or is settled already.
+    """
+
+    decided: Decided[OperationCall] | None = None
+    before: CallReport | None = None
+    token: str | None = None
+
+
+class _Facts(msgspec.Struct, frozen=True, array_like=True):
+    """What a decision is settled by: whose it is, the tool as it was, and the numbers that the request had."""
+
+    agent: str
+    operation: Operation
+    numbers: dict[str, str]
+    quote: Quote
+    maximum: dict[str, int]
+
+
+class ToolDecisions:
+    """Decides for callers who do by themselves what they asked about, and settles what they did."""
+
+    def __init__(self, calls: Calls, sealer: Sealer, find: Callable[[str, str], CallReport | None]) -> None:
+        """`find` reads a tenant's call, and may block."""
+        self._calls = calls
+        self._sealer = sealer
+        self._find = find
+
+    async def decide(self, key: str | None, asked: ToolRequest) -> ToolDecision:
+        """Decide for a tool's call and reserve for it. The same again under its name is the same decision.
+
+        Raises:
+            NotIdentified: the caller is unknown.
+            CallError: the call cannot be understood, or its name is that of another one.
+            LedgerUnavailable: the decision could not be made durable.
+        """
+        try:
+            decided = await self._calls.decide(
+                key,
+                lambda view, _model, redactions: described_tool(
+                    view, asked.tool, asked.arguments, redactions
+                ),
+                asked.context,
+            )
+        except CallRepeated as fault:
+            if not fault.is_same:
+                name = asked.context.idempotency_key
+                raise CallError(
+                    f"name `{name}` is that of call `{fault.first}`, which was another request; use another name",
+                    status=422,
+                    field="name",
+                ) from fault
+            return await self._before(key, asked, fault.first)
+        token = None
+        if decided.allows:
+            _, agent = await self._caller(key)
+            token = self._token(
+                decided.tenant, agent, decided.call, decided.described, decided.admitted.maximum
+            )
+        return ToolDecision(decided=decided, token=token)
+
+    async def settle(self, key: str | None, call: str, token: str, result: bytes) -> Moved:
+        """Settle a call that was run, by the numbers of `result`, which is JSON.
+
+        Raises:
+            CallError: the token isn't the caller's for this call, or the call can't be settled so.
+            LedgerUnavailable: it is not on disk yet; until it is, the call stays at its maximum.
+        """
+        tenant, facts = await self._facts(key, call, token)
+        numbers = {tuple(path.split("\n")): Decimal(number) for path, number in facts.numbers.items()}
+        found = number_reader({"response": strict_json(result)})
+        evidence: Evidence | None
+        try:
+            evidence = tool_evidence(
+                facts.operation,
+                lambda path: found(path) if path[0] == "response" else numbers.get(path),
+                "sdk",
+            )
+        except CallError as fault:
+            evidence = at_maximum(facts.quote, facts.maximum, f"{fault}; counted at the maximum")
+            if evidence is None:
+                raise CallError(
+                    f"{fault}, and nothing bounds what the call may have cost; send it in `result`",
+                    field="result",
+                ) from fault
+        return await self._moved(tenant, call, evidence)
+
+    async def release(self, key: str | None, call: str, token: str) -> Moved:
+        """Settle a call at nothing that was not run.
+
+        Raises:
+            CallError: the token isn't the caller's for this call, or the call was settled at a cost.
+            LedgerUnavailable: it is not on disk yet; until it is, the call stays at its maximum.
+        """
+        tenant, facts = await self._facts(key, call, token)
+        counts = {count.quantity: 0 for count in facts.operation.counts}
+        nothing = Evidence(
+            source="not_sent",
+            actual={CALLS: 0, TOKENS: 0, **counts},
+            note="the caller says that it was not run",
+        )
+        return await self._moved(tenant, call, nothing)
+
+    async def find(self, key: str | None, call: str) -> CallReport:
+        """How a call of the caller's stands.
+
+        Raises:
+            CallError: the caller has none of that id.
+        """
+        tenant, agent = await self._caller(key)
+        found = await asyncio.to_thread(self._find, tenant, call)
+        if found is None or found.agent != agent:
+            raise CallError(f"agent `{agent}` has no call `{call}`", status=404)
+        return found
+
+    async def _caller(self, key: str | None) -> tuple[str, str]:
+        """The caller's tenant and agent."""
+        known = await self._calls.identify(key)
+        return known.view.registry.tenant, known.key.agent
+
+    async def _before(self, key: str | None, asked: ToolRequest, call: str) -> ToolDecision:
+        """A decision that was made under its name before, with a token if it may still be settled."""
+        found = await self.find(key, call)
+        token = None
+        if found.effect == "allow" and found.cost_nano_usd is None:
+            view = (await self._calls.identify(key)).view
+            described = described_tool(view, asked.tool, asked.arguments, NO_REDACTIONS)
+            if described.request is not None and isinstance(described.quote, Quote):
+                maximum = described.quote.maximum
+                token = self._token(view.registry.tenant, found.agent, call, described, maximum)
+        return ToolDecision(before=found, token=token)
+
+    def _token(
+        self, tenant: str, agent: str, call: str, described: OperationCall, maximum: dict[str, int]
+    ) -> str:
+        request, quote = described.request, described.quote
+        assert request is not None, "an allowed call has an operation"
+        assert isinstance(quote, Quote), "an allowed call has a quote"
+        facts = _Facts(
+            agent=agent,
+            operation=request.operation,
+            numbers=_numbers(request.operation, request.read),
+            quote=quote,
+            maximum=maximum,
+        )
+        sealed = self._sealer.seal(tenant, msgspec.msgpack.encode(facts), _about(call))
+        return base64.urlsafe_b64encode(sealed).decode()
+
+    async def _facts(self, key: str | None, call: str, token: str) -> tuple[str, _Facts]:
+        """What a decision is settled by, with the caller's tenant.
+
+        Raises:
+            CallError: the token is none, or was given to somebody else or for another call.
+        """
+        tenant, agent = await self._caller(key)
+        try:
+            sealed = base64.urlsafe_b64decode(token.encode())
+            facts = msgspec.msgpack.decode(self._sealer.open(tenant, sealed, _about(call)), type=_Facts)
+        except (StoreError, binascii.Error, UnicodeError, msgspec.MsgspecError) as fault:
+            raise _no_token(call) from fault
+        if facts.agent != agent:
+            raise _no_token(call)
+        return tenant, facts
+
+    async def _moved(self, tenant: str, call: str, evidence: Evidence) -> Moved:
+        try:
+            return await self._calls.settle_call(tenant, call, evidence)
+        except (IllegalTransition, UnknownCall) as fault:
+            raise CallError(f"call `{call}` can't be settled so: {fault}", status=422) from fault
+
+
+def described_tool(view: TenantView, tool: str, arguments: bytes, redactions: Redactions) -> OperationCall:
+    """A tool's call as policies and prices see it; its arguments stand where an HTTP operation's body does.
+
+    Raises:
+        CallError: an argument is not what the tool declares.
+    """
+    for connector in view.registry.connectors.values():
+        for operation in connector.operations if connector.kind in TOOL_KINDS else ():
+            if f"{connector.id}.{operation.id}" == tool:
+                if redactions.response:
+                    return not_redactable(
+                        connector, operation, "the agent runs this, so its result stays there"
+                    )
+                try:
+                    return described_operation(view, connector, operation, {}, "", arguments, redactions)
+                except CallError as fault:
+                    raise _of_arguments(fault) from fault
+    return OperationCall(
+        connector=tool[:128].partition(".")[0],
+        tool=tool[:128],
+        quote=Reason(
+            code="unknown_tool",
+            subject=tool[:128],
+            message=f"tool `{tool[:128]}` is not configured here; tools are operations of connectors",
+        ),
+        arguments={},
+        canonical=arguments,
+        summary={},
+    )
+
+
+def _of_arguments(fault: CallError) -> CallError:
+    """A fault of an operation's body, told of arguments."""
+    field = fault.field
+    if field is not None and (field == "body" or field.startswith(("body.", "body["))):
+        field = f"arguments{field.removeprefix('body')}"
+    return CallError(str(fault).replace("`body", "`arguments"), status=fault.status, field=field)
+
+
+def _numbers(operation: Operation, read: Read) -> dict[str, str]:
+    """The numbers of a request that its price or counts are read from."""
+    paths = [
+        operation.price.units_from,
+        operation.price.amount_from,
+        *(count.source for count in operation.counts),
+    ]
+    found = {path: read(path) for path in paths if path and path[0] != "response"}
+    return {"\n".join(path): str(number) for path, number in found.items() if number is not None}
+
+
+def _about(call: str) -> bytes:
+    return f"decision:{call}".encode()
+
+
+def _no_token(call: str) -> CallError:
+    return CallError(
+        f"that is not the token of call `{call}` under this key; send the one that its decision had",
+        status=403,
+        field="token",
+    )
