@@ -12,6 +12,10 @@ PLACE := $(subst /,-,$(CURDIR))
 LOCKED := $(VENV)/.locked$(PLACE)
 INSTALLED := $(VENV)/.installed$(PLACE)
 
+# Clients that the tests call the gateway with and that can't share one environment: each has its own.
+ENVIRONMENTS := tests/environments
+READY := $(patsubst $(ENVIRONMENTS)/%.lock,$(VENV)/environments/%/.ready$(PLACE),$(wildcard $(ENVIRONMENTS)/*.lock))
+
 CODE := $(wildcard src tests bench conftest.py)
 DOCS := $(wildcard README.md ARCHITECTURE.md docs)
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
@@ -28,7 +32,7 @@ setup: $(INSTALLED) ## make .venv with what is locked; the command is then .venv
 run: $(INSTALLED) ## start the demo: the gateway, a fake provider, and agents that spend
 	@$(BIN)/aegis demo $(ARGS)
 
-test: $(INSTALLED) ## run the tests in parallel, without the long drills; ARGS go to pytest
+test: $(INSTALLED) $(READY) ## run the tests in parallel, without the long drills; ARGS go to pytest
 	@$(BIN)/python -m pytest -n auto --dist loadgroup -m "not chaos" $(ARGS)
 
 check: $(INSTALLED) ## lint, format, types, layers, and the examples in the docs
@@ -53,7 +57,7 @@ bench-redaction: $(INSTALLED) ## measure what redacting a text costs
 fuzz: $(INSTALLED) ## throw odd bytes at everything that reads some; ARGS="--seconds 60" for a minute of it
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
-chaos: $(INSTALLED) ## run the long drills: kill, starve, cut off
+chaos: $(INSTALLED) $(READY) ## run the long drills: kill, starve, cut off
 	@$(BIN)/python -m pytest -m chaos $(ARGS)
 
 fmt: $(INSTALLED) ## format the code and mend what ruff can mend
@@ -63,7 +67,12 @@ fmt: $(INSTALLED) ## format the code and mend what ruff can mend
 lock: $(LOCKED) ## write requirements.lock anew from pyproject.toml; LOCK_FLAGS=--upgrade moves to what is current
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-emit-index-url --no-strip-extras \
 		--quiet --custom-compile-command "make lock" --output-file requirements.lock $(LOCK_FLAGS)
-	@! grep -nE '://|^-|@ ' requirements.lock || { echo "requirements.lock names an address: see above" >&2; exit 1; }
+	@for wanted in $(ENVIRONMENTS)/*.in; do \
+		$(BIN)/uv pip compile $$wanted --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+			--no-strip-extras --quiet --custom-compile-command "make lock" --output-file $${wanted%.in}.lock $(LOCK_FLAGS) \
+			|| exit 1; done
+	@! grep -nE '://|^-|@ ' requirements.lock $(ENVIRONMENTS)/*.lock || \
+		{ echo "a lock file names an address: see above" >&2; exit 1; }
 
 clean: ## remove .venv, caches and what was built
 	@rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
@@ -76,6 +85,12 @@ $(LOCKED): requirements.lock
 		exit 1; }
 	@test -e $@ || { echo "setting up $(VENV)"; rm -rf $(VENV); $(PYTHON) -m venv $(VENV); }
 	@$(PIP) install --require-hashes --requirement requirements.lock
+	@touch $@
+
+$(VENV)/environments/%/.ready$(PLACE): $(ENVIRONMENTS)/%.lock $(LOCKED)
+	@echo "setting up $(VENV)/environments/$*"
+	@rm -rf $(@D); $(BIN)/uv venv --quiet --python $(BIN)/python $(@D)
+	@$(BIN)/uv pip install --quiet --python $(@D) --require-hashes --requirement $<
 	@touch $@
 
 $(INSTALLED): pyproject.toml $(LOCKED)
