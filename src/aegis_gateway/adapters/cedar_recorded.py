@@ -9,7 +9,7 @@ Rule 2: where it is known that an argument was there, `has` is true of it, whate
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Literal, TypeAlias, cast
 
 import cedarpy
@@ -19,7 +19,7 @@ from cedarpy import pst
 from aegis_gateway.adapters.cedar import ANSWERS_REMEMBERED_MAX, CedarPolicies, CompiledPolicies, Question
 from aegis_gateway.adapters.cedar_sight import Key, Sight
 from aegis_gateway.adapters.cedar_slices import Slice, policy_set
-from aegis_gateway.adapters.cedar_tree import children, path_of
+from aegis_gateway.adapters.cedar_tree import Use, context_uses, path_of
 from aegis_gateway.domain.decision import Undecided
 from aegis_gateway.domain.judge import Evaluation, PolicyFault, PolicyRequest, Unrecorded
 from aegis_gateway.domain.registry import Registry
@@ -108,7 +108,7 @@ def _doubt(whole: Slice, missing: Missing) -> _Doubt | None:
     mentions: dict[str, tuple[str, ...]] = {}
     never: set[str] = set()
     for name, template in whole.templates.items():
-        uses = [use for clause in template.clauses for use in _uses(clause)]
+        uses = [use for clause in template.clauses for use in context_uses(clause)]
         mentioned = tuple(argument for argument, _ in missing if any(_touches(use, argument) for use in uses))
         if mentioned:
             mentions[name] = mentioned
@@ -125,29 +125,14 @@ def _doubt(whole: Slice, missing: Missing) -> _Doubt | None:
     )
 
 
-_Use = tuple[tuple[str, ...], bool]
-"""A path below `context` that a policy looks at, and whether it only asks if there is something."""
-
-
-def _uses(node: object) -> Iterator[_Use]:
-    path, asks = path_of(node), False
-    if path is None and isinstance(node, pst.HasAttr) and (base := path_of(node.base)) is not None:
-        path, asks = (*base, *node.attrs), True
-    if path is not None and path[0] == "context":
-        yield path[1:], asks
-        return
-    for child in children(node):
-        yield from _uses(child)
-
-
-def _touches(use: _Use, argument: str) -> bool:
+def _touches(use: Use, argument: str) -> bool:
     """Whether a use depends on an argument: it looks at it or below it, or at a whole that it is part of."""
     path, asks = use
     whole = (_ARGUMENTS, argument)
     return path[:2] == whole or (not asks and path == whole[: len(path)])
 
 
-def _is_beyond(use: _Use, argument: str, known: Unrecorded) -> bool:
+def _is_beyond(use: Use, argument: str, known: Unrecorded) -> bool:
     """Whether a use depends on an argument in a way that evaluating without it doesn't tell."""
     path, asks = use
     whole = (_ARGUMENTS, argument)

@@ -16,7 +16,7 @@ from typing import cast
 import msgspec
 from cedarpy import pst
 
-from aegis_gateway.adapters.cedar_tree import children, path_of
+from aegis_gateway.adapters.cedar_tree import children, context_use, path_of
 
 Key = tuple[object, ...]
 
@@ -124,11 +124,10 @@ def _uses(node: object) -> Iterator[tuple[tuple[str, ...], Decimal | _Use]]:
             if path is not None and path[0] == "context" and number is not None:
                 yield path[1:], number
                 return
-    path, use = path_of(node), _Use.WHOLE
-    if path is None and isinstance(node, pst.HasAttr) and (base := path_of(node.base)) is not None:
-        path, use = (*base, *node.attrs), _Use.PRESENCE
-    if path is not None and path[0] == "context":
-        yield path[1:], use
+    use = context_use(node)
+    if use is not None:
+        path, asks = use
+        yield path, _Use.PRESENCE if asks else _Use.WHOLE
         return
     for child in children(node):
         yield from _uses(child)

@@ -18,7 +18,7 @@ import msgspec
 from cedarpy import pst
 
 from aegis_gateway.adapters.cedar_sight import Sight
-from aegis_gateway.adapters.cedar_tree import children, nodes, path_of
+from aegis_gateway.adapters.cedar_tree import context_uses, nodes
 
 Mentioned: TypeAlias = "dict[str, Mentioned] | None"
 """A tree of the attributes that policies mention; None is: all from here on."""
@@ -81,7 +81,7 @@ def _slice(templates: Mapping[str, pst.Template]) -> Slice:
         templates=templates,
         policies=policy_set(templates),
         sight=Sight(clauses),
-        mentioned=_tree({path for clause in clauses for path in _context_paths(clause)}),
+        mentioned=_tree({path for clause in clauses for path, _ in context_uses(clause)}),
         named=tuple(
             dict.fromkeys(
                 each for clause in clauses for each in nodes(clause) if isinstance(each, pst.EntityUid)
@@ -135,18 +135,6 @@ def mentioned_part(context: Mapping[str, object], mentioned: Mentioned) -> Mappi
         for name, value in context.items()
         if name in mentioned
     }
-
-
-def _context_paths(node: object) -> Iterator[tuple[str, ...]]:
-    """The paths below `context` that an expression can look at; () where it looks at the whole of it."""
-    path = path_of(node)
-    if path is None and isinstance(node, pst.HasAttr) and (base := path_of(node.base)) is not None:
-        path = (*base, *node.attrs)
-    if path is not None and path[0] == "context":
-        yield path[1:]
-        return
-    for child in children(node):
-        yield from _context_paths(child)
 
 
 def _tree(paths: Iterable[tuple[str, ...]]) -> Mentioned:

@@ -33,3 +33,25 @@ def path_of(node: object) -> tuple[str, ...] | None:
     if isinstance(node, pst.GetAttr) and (base := path_of(node.base)) is not None:
         return (*base, node.attr)
     return None
+
+
+Use = tuple[tuple[str, ...], bool]
+"""A path below `context` that an expression looks at, and whether it only asks if there is something."""
+
+
+def context_use(node: object) -> Use | None:
+    """How a node itself looks at the context, () being the whole of it; None where at most what is below it does."""
+    path, asks = path_of(node), False
+    if path is None and isinstance(node, pst.HasAttr) and (base := path_of(node.base)) is not None:
+        path, asks = (*base, *node.attrs), True
+    return (path[1:], asks) if path is not None and path[0] == "context" else None
+
+
+def context_uses(node: object) -> Iterator[Use]:
+    """How an expression looks at the context."""
+    use = context_use(node)
+    if use is not None:
+        yield use
+        return
+    for child in children(node):
+        yield from context_uses(child)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from aegis_gateway.domain.duration import DURATION_MAX_NS, UNITS_NS, duration_text
 from aegis_gateway.domain.registry import Throttle
 
 StoreOption = Annotated[
@@ -35,14 +36,6 @@ JsonOption = Annotated[
 
 _SPAN = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
 _RATE = re.compile(r"([1-9][0-9]{0,8})/([1-9][0-9]{0,8})?(ms|s|m|h|d)")
-_SPAN_NS = {
-    "ms": 1_000_000,
-    "s": 1_000_000_000,
-    "m": 60_000_000_000,
-    "h": 3_600_000_000_000,
-    "d": 86_400_000_000_000,
-}
-_SPAN_MAX_NS = 366 * _SPAN_NS["d"]
 _NANOS = 1_000_000_000
 _LINE_CHARACTERS_MAX = 500
 _INSTANT_MAX_NS = 2**63 - 1
@@ -58,8 +51,8 @@ def one_line(text: str) -> str:
 def span_ns(text: str) -> int:
     """A span of time, written as `0`, `90s`, `30m`, `24h` or `7d`."""
     found = _SPAN.fullmatch(text.strip())
-    nanoseconds = int(found[1]) * _SPAN_NS[found[2]] if found else 0
-    if (found is None and text.strip() != "0") or nanoseconds > _SPAN_MAX_NS:
+    nanoseconds = int(found[1]) * UNITS_NS[found[2]] if found else 0
+    if (found is None and text.strip() != "0") or nanoseconds > DURATION_MAX_NS:
         raise typer.BadParameter(
             f"`{text}` is not a span of time up to a year; write it as in 90s, 30m, 24h or 7d"
         )
@@ -88,10 +81,9 @@ def throttle(text: str) -> Throttle | None:
     found = _RATE.fullmatch(text.strip())
     if found is None:
         raise typer.BadParameter(f"`{text}` is not a rate; write calls and time as in 5/1s or 100/1m, or off")
-    return Throttle(limit=int(found[1]), period_ns=int(found[2] or 1) * _SPAN_NS[found[3]])
+    return Throttle(limit=int(found[1]), period_ns=int(found[2] or 1) * UNITS_NS[found[3]])
 
 
 def throttle_text(limit: Throttle) -> str:
     """A limit on how often, as it is written: `5/1s`."""
-    unit = next(unit for unit in reversed(_SPAN_NS) if limit.period_ns % _SPAN_NS[unit] == 0 or unit == "ms")
-    return f"{limit.limit}/{limit.period_ns // _SPAN_NS[unit]}{unit}"
+    return f"{limit.limit}/{duration_text(limit.period_ns)}"
