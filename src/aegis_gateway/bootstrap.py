@@ -172,11 +172,11 @@ def appraisal(old: Configuration | None, new: Configuration, state: StoredState)
     newest = state.canary or state.config
     if newest is None:
         return Appraisal()
-    before = _stances(old, state) if old is not None else {}
-    asked = before or _stances(new, state)
+    before, after = _stances(old, state) if old is not None else {}, _stances(new, state)
+    asked = before or after
     return Appraisal(
         based_on=newest.version,
-        risk=risk_of(before, _stances(new, state)),
+        risk=risk_of(before, after),
         four_eyes=tuple(sorted(tenant for tenant, stance in asked.items() if stance.registry.four_eyes)),
     )
 
@@ -192,7 +192,8 @@ def untried_rules(
 
     `versions` are all that were ever in force, the newest first.
     """
-    before, after, risk = _stances(old, state), _stances(new, state), appraisal(old, new, state).risk
+    before, after = _stances(old, state), _stances(new, state)
+    risk = risk_of(before, after)
     wanting = {
         tenant: names
         for tenant, stance in after.items()
