@@ -8,9 +8,8 @@ from typing import Literal
 
 import msgspec
 
-from aegis_gateway.demo.upstream import prose
 from aegis_gateway.demo.upstream.completion import Completion
-from aegis_gateway.demo.upstream.draw import Choice, FinishReason
+from aegis_gateway.demo.upstream.draw import Choice, FinishReason, quarters
 from aegis_gateway.demo.upstream.prices import Model
 from aegis_gateway.demo.upstream.wire import encode
 
@@ -40,11 +39,26 @@ class _Usage(msgspec.Struct, gc=False):
     completion_tokens_details: _CompletionDetails
 
 
+class _Function(msgspec.Struct, omit_defaults=True, gc=False):
+    arguments: str
+    name: str = ""
+
+
+class _ToolCall(msgspec.Struct, omit_defaults=True):
+    """A call of one of the caller's functions; in a stream its first chunk has an id, all have an index."""
+
+    function: _Function
+    id: str = ""
+    type: str = ""
+    index: int | msgspec.UnsetType = msgspec.UNSET
+
+
 class _Message(msgspec.Struct, gc=False):
-    content: str
+    content: str | None
     role: Literal["assistant"] = "assistant"
     refusal: None = None
     annotations: tuple[()] = ()
+    tool_calls: list[_ToolCall] | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Choice(msgspec.Struct, gc=False):
@@ -69,6 +83,7 @@ class _Delta(msgspec.Struct, omit_defaults=True):
     role: str = ""
     content: str | None = None
     refusal: msgspec.UnsetType | None = msgspec.UNSET
+    tool_calls: list[_ToolCall] | msgspec.UnsetType = msgspec.UNSET
 
 
 class _ChunkChoice(msgspec.Struct):
@@ -106,7 +121,7 @@ def whole(envelope: Envelope, completion: Completion, *, report_usage: bool) -> 
             created=envelope.created,
             model=envelope.model,
             choices=[
-                _Choice(index, _Message(prose.text(choice.start, choice.tokens)), choice.finish_reason)
+                _Choice(index, _message(envelope, index, choice), choice.finish_reason)
                 for index, choice in enumerate(completion.choices)
             ],
             usage=_usage(completion) if report_usage else msgspec.UNSET,
@@ -135,11 +150,36 @@ def _choice_events(
 ) -> Iterator[bytes]:
     opening = _ChunkChoice(index, _Delta(role="assistant", content="", refusal=None))
     yield _event(envelope, [opening], null)
+    for call in _calls(envelope, index, choice, indexed=True):
+        # What is called first, then with which arguments, in pieces.
+        yield _event(envelope, [_ChunkChoice(index, _Delta(tool_calls=[call]))], null)
+        arguments = choice.calls[int(call.index or 0)].arguments
+        for fragment in quarters(arguments):
+            part = _ToolCall(_Function(fragment), index=call.index)
+            yield _event(envelope, [_ChunkChoice(index, _Delta(tool_calls=[part]))], null)
     template = _event(envelope, [_ChunkChoice(index, _Delta(content=_GAP))], null)
     head, tail = template.split(_GAP.encode())
-    for piece in prose.pieces(choice.start, choice.tokens):
+    for piece in choice.encoded_pieces():
         yield head + piece + tail
     yield _event(envelope, [_ChunkChoice(index, _Delta(), choice.finish_reason)], null)
+
+
+def _message(envelope: Envelope, index: int, choice: Choice) -> _Message:
+    if not choice.calls:
+        return _Message(choice.text)
+    return _Message(None, tool_calls=_calls(envelope, index, choice))
+
+
+def _calls(envelope: Envelope, index: int, choice: Choice, *, indexed: bool = False) -> list[_ToolCall]:
+    return [
+        _ToolCall(
+            _Function("" if indexed else call.arguments, call.name),
+            id=f"call_{envelope.id[-20:]}{index:02d}{place:02d}",
+            type="function",
+            index=place if indexed else msgspec.UNSET,
+        )
+        for place, call in enumerate(choice.calls)
+    ]
 
 
 def _event(

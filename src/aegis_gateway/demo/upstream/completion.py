@@ -6,8 +6,9 @@ Rule: the prompt's tokens never exceed the request body's bytes, so bytes are a 
 import msgspec
 
 from aegis_gateway.demo.upstream.directives import Directives
-from aegis_gateway.demo.upstream.draw import Choice, draw
+from aegis_gateway.demo.upstream.draw import Choice, draw, ordered
 from aegis_gateway.demo.upstream.prices import Model
+from aegis_gateway.demo.upstream.script import Called, Came, Event, Said, Turn, scripted
 from aegis_gateway.demo.upstream.tokens import (
     TOKENS_PER_MESSAGE,
     TOKENS_PER_PROMPT,
@@ -25,6 +26,19 @@ class Message(msgspec.Struct, gc=False):
     role: str
     content: Content = None
     tool_calls: msgspec.Raw = msgspec.Raw()
+
+    def event(self) -> Event | None:
+        """What a script sees of it."""
+        match self.role:
+            case "user":
+                return Said("user", text_of(self.content))
+            case "tool" | "function":
+                return Came(text_of(self.content))
+            case "assistant" if self.tool_calls and (calls := msgspec.json.decode(self.tool_calls)):
+                return Called(len(calls))
+            case "assistant":
+                return Said("assistant", text_of(self.content))
+        return None
 
 
 class StreamOptions(msgspec.Struct, gc=False):
@@ -144,10 +158,18 @@ def prompt_tokens(request: ChatRequest, body_bytes: int) -> int:
     return min(tokens, body_bytes)
 
 
+def next_turn(request: ChatRequest) -> Turn | None:
+    """What the conversation orders the model to call or say, if it does."""
+    events = [event for message in request.messages if (event := message.event()) is not None]
+    tools = msgspec.json.decode(request.tools) if request.tools else None
+    return scripted(events, {tool.get("function", {}).get("name", "") for tool in tools or ()})
+
+
 def complete(
     request: ChatRequest,
     model: Model,
     directives: Directives,
+    turn: Turn | None = None,
     *,
     limit: int | None,
     body_bytes: int,
@@ -160,7 +182,10 @@ def complete(
     """
     seen = conversation(seed, [message.content for message in request.messages])
     wanted = 1 if request.n is None else request.n
-    drawn = draw(seen, model, directives, limit=limit, wanted=wanted, thinks=model.reasons)
+    if turn is not None:
+        drawn = ordered(turn, model, limit=limit, wanted=wanted)
+    else:
+        drawn = draw(seen, model, directives, limit=limit, wanted=wanted, thinks=model.reasons)
     prompt = prompt_tokens(request, body_bytes)
     cached = min(directives.cached, prompt) if directives.cached else 0
     completion = Completion(prompt, cached, drawn.tokens, drawn.reasoning_tokens, drawn.choices)

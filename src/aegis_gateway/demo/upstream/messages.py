@@ -3,16 +3,18 @@
 Rule: the charge is written before the first byte of the answer, web searches included.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from aegis_gateway.demo.upstream import delivery
 from aegis_gateway.demo.upstream.directives import DirectiveError, Directives, parse
-from aegis_gateway.demo.upstream.draw import draw
+from aegis_gateway.demo.upstream.draw import draw, ordered
 from aegis_gateway.demo.upstream.messages_form import Form, error, failure
 from aegis_gateway.demo.upstream.prices import CLAUDE_MODELS, Model
 from aegis_gateway.demo.upstream.refusal import Refused, decoded
+from aegis_gateway.demo.upstream.script import MARK, Called, Came, Event, Said, Turn, scripted
 from aegis_gateway.demo.upstream.till import Till
 from aegis_gateway.demo.upstream.tokens import (
     TOKENS_PER_MESSAGE,
@@ -32,7 +34,7 @@ COUNT_OPERATION = "messages.count_tokens"
 _PATH = "/v1/messages"
 
 
-class Turn(msgspec.Struct, gc=False):
+class Message(msgspec.Struct, gc=False):
     """A message of the conversation."""
 
     role: str
@@ -49,7 +51,7 @@ class MessagesRequest(msgspec.Struct):
     """The fields of a request that change its price or its answer's shape."""
 
     model: str
-    messages: list[Turn]
+    messages: list[Message]
     max_tokens: int | None = None
     system: Content = None
     stream: bool | None = None
@@ -111,7 +113,11 @@ class Messages:
             return
         thinks = request.thinking.get("type") in ("enabled", "adaptive")
         seen = conversation(self._till.seed, [turn.content for turn in request.messages])
-        drawn = draw(seen, model, directives, limit=limit, wanted=1, thinks=thinks)
+        turn = _next_turn(request) if MARK in body else None
+        if turn is not None:
+            drawn = ordered(turn, model, limit=limit, wanted=1)
+        else:
+            drawn = draw(seen, model, directives, limit=limit, wanted=1, thinks=thinks)
         calls = Calls(searches=_searches(request, directives))
         usage = used(model, directives, drawn, prompt_tokens=prompt, calls=calls)
         agent = request.metadata.user_id if request.metadata is not None else None
@@ -189,6 +195,27 @@ def _last_user_text(request: MessagesRequest) -> str:
         if turn.role == "user":
             return text_of(turn.content)
     return ""
+
+
+def _next_turn(request: MessagesRequest) -> Turn | None:
+    """What the conversation orders the model to call or say, if it does."""
+    events = [event for turn in request.messages for event in _events_of(turn)]
+    return scripted(events, {str(tool.get("name")) for tool in request.tools})
+
+
+def _events_of(turn: Message) -> Iterator[Event]:
+    """A user's message has results of calls, and may say something beside them."""
+    parts = turn.content if isinstance(turn.content, list) else []
+    kinds = [str(part.get("type")) for part in parts]
+    if turn.role == "assistant":
+        calls = kinds.count("tool_use")
+        yield Called(calls) if calls else Said("assistant", text_of(turn.content))
+        return
+    for part in parts:
+        if part.get("type") == "tool_result":
+            yield Came(text_of(part.get("content")))
+    if said := text_of(turn.content):
+        yield Said("user", said)
 
 
 def _searches(request: MessagesRequest, directives: Directives) -> int:

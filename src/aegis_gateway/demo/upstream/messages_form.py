@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 
-from aegis_gateway.demo.upstream import prose
 from aegis_gateway.demo.upstream.draw import Choice
 from aegis_gateway.demo.upstream.usage import Usage
 from aegis_gateway.demo.upstream.wire import encode
@@ -24,6 +23,7 @@ _ERROR_TYPES = {
     529: "overloaded_error",
 }
 
+_STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 _SIGNATURE = "c2lnbmVkIGJ5IG5vYm9keQ=="
 _FAULT_STATUS = 529
 
@@ -82,12 +82,12 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
         match block["type"]:
             case "text":
                 beginning = {**block, "text": ""}
-                pieces = prose.pieces(self.choice.start, self.choice.tokens)
-                deltas = ({"type": "text_delta", "text": piece.decode()} for piece in pieces)
+                pieces = self.choice.pieces()
+                deltas = ({"type": "text_delta", "text": piece} for piece in pieces)
             case "thinking":
                 beginning = {**block, "signature": ""}
                 deltas = iter([{"type": "signature_delta", "signature": _SIGNATURE}])
-            case "server_tool_use":
+            case "server_tool_use" | "tool_use":
                 beginning = {**block, "input": {}}
                 partial = encode(block["input"]).decode()
                 deltas = iter([{"type": "input_json_delta", "partial_json": partial}])
@@ -102,7 +102,7 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def _stop_reason(self) -> str:
-        return "max_tokens" if self.choice.finish_reason == "length" else "end_turn"
+        return _STOP_REASONS[self.choice.finish_reason]
 
     def _message(self, content: list[_Fields], stop_reason: str | None, usage: _Fields) -> _Fields:
         message = {
@@ -131,8 +131,16 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
                 "page_age": None,
             }
             yield {"type": "web_search_tool_result", "tool_use_id": name, "content": [found]}
-        if self.choice.tokens or self.choice.finish_reason == "stop":
-            yield {"type": "text", "text": prose.text(self.choice.start, self.choice.tokens)}
+        for n, call in enumerate(self.choice.calls):
+            name = f"toolu_{self.number:020d}{n:04d}"
+            yield {
+                "type": "tool_use",
+                "id": name,
+                "name": call.name,
+                "input": msgspec.json.decode(call.arguments),
+            }
+        if not self.choice.calls and (self.choice.tokens or self.choice.finish_reason == "stop"):
+            yield {"type": "text", "text": self.choice.text}
 
     def _usage(self) -> _Fields:
         usage = self.usage

@@ -16,10 +16,12 @@ from aegis_gateway.demo.upstream.completion import (
     RefusedParameter,
     complete,
     last_user_text,
+    next_turn,
     output_limit,
 )
 from aegis_gateway.demo.upstream.directives import NONE, DirectiveError, Directives, parse
 from aegis_gateway.demo.upstream.prices import CHAT_MODELS, EMBEDDING_MODELS, RESPONSES_MODELS, Model
+from aegis_gateway.demo.upstream.script import MARK
 from aegis_gateway.demo.upstream.till import Till
 from aegis_gateway.demo.upstream.usage import refuse_unheard
 from aegis_gateway.demo.upstream.wire import Headers, Http, Scope, encode, pause, reply
@@ -95,6 +97,7 @@ class Provider:
             _check(request)
             limit = output_limit(request, model)
             directives = parse(last_user_text(request.messages))
+            turn = next_turn(request) if MARK in body else None
             if directives is not NONE:
                 refuse_unheard(directives, model)
         except RefusedParameter as refused:
@@ -105,7 +108,9 @@ class Provider:
         if directives is not NONE and await delivery.interrupted(http, directives, refusal.ordered_failure):
             return
         completion = self._billed(
-            complete(request, model, directives, limit=limit, body_bytes=len(body), seed=self._till.seed),
+            complete(
+                request, model, directives, turn, limit=limit, body_bytes=len(body), seed=self._till.seed
+            ),
             model,
             directives,
             account=account,

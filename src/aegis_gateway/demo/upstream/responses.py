@@ -9,10 +9,11 @@ import msgspec
 
 from aegis_gateway.demo.upstream import delivery, refusal
 from aegis_gateway.demo.upstream.directives import DirectiveError, Directives, parse
-from aegis_gateway.demo.upstream.draw import draw
+from aegis_gateway.demo.upstream.draw import draw, ordered
 from aegis_gateway.demo.upstream.prices import RESPONSES_MODELS, Model
 from aegis_gateway.demo.upstream.refusal import Refused, decoded
 from aegis_gateway.demo.upstream.responses_form import Form
+from aegis_gateway.demo.upstream.script import MARK, Called, Came, Event, Said, Turn, scripted
 from aegis_gateway.demo.upstream.till import Till
 from aegis_gateway.demo.upstream.tokens import (
     TOKENS_PER_MESSAGE,
@@ -94,7 +95,11 @@ class Responses:
             return
         seen = conversation(self._till.seed, _contents(request))
         limit = request.max_output_tokens
-        drawn = draw(seen, model, directives, limit=limit, wanted=1, thinks=model.reasons)
+        turn = _next_turn(request) if MARK in body else None
+        if turn is not None:
+            drawn = ordered(turn, model, limit=limit, wanted=1)
+        else:
+            drawn = draw(seen, model, directives, limit=limit, wanted=1, thinks=model.reasons)
         usage = used(model, directives, drawn, prompt_tokens=prompt, calls=_calls(request, directives))
         self._till.charge(scope, account, OPERATION, model, usage, agent=request.user)
         await pause(directives.delay_ms)
@@ -183,6 +188,28 @@ def _last_user_text(request: ResponsesRequest) -> str:
         if item.get("role") == "user":
             return text_of(item.get("content"))
     return ""
+
+
+def _next_turn(request: ResponsesRequest) -> Turn | None:
+    """What the conversation orders the model to call or say, if it does."""
+    if isinstance(request.input, str):
+        events: list[Event] = [Said("user", request.input)]
+    else:
+        events = [event for item in request.input if (event := _event_of(item)) is not None]
+    return scripted(
+        events, {str(tool.get("name")) for tool in request.tools if tool.get("type") == "function"}
+    )
+
+
+def _event_of(item: dict[str, Any]) -> Event | None:
+    match item:
+        case {"type": "function_call"}:
+            return Called(1)
+        case {"type": "function_call_output", "output": output}:
+            return Came(output if isinstance(output, str) else text_of(output))
+        case {"role": "user" | "assistant" as role, "content": content}:
+            return Said(role, text_of(content))
+    return None
 
 
 def _calls(request: ResponsesRequest, directives: Directives) -> Calls:

@@ -5,8 +5,7 @@ from typing import Any
 
 import msgspec
 
-from aegis_gateway.demo.upstream import prose
-from aegis_gateway.demo.upstream.draw import Choice
+from aegis_gateway.demo.upstream.draw import Choice, quarters
 from aegis_gateway.demo.upstream.usage import Usage
 from aegis_gateway.demo.upstream.wire import encode
 
@@ -79,6 +78,7 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
         empty: dict[str, _Fields] = {
             "message": {"content": []},
             "code_interpreter_call": {"code": "", "outputs": None},
+            "function_call": {"arguments": ""},
         }
         beginning = {**item, **empty.get(kind, {})}
         if "status" in item:
@@ -86,6 +86,11 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
         yield "response.output_item.added", {"output_index": index, "item": beginning}
         if kind == "message":
             yield from self._text_events({**place, "content_index": 0}, item["content"][0])
+        elif kind == "function_call":
+            for piece in quarters(item["arguments"]):
+                yield "response.function_call_arguments.delta", {**place, "delta": piece}
+            named = {"name": item["name"], "arguments": item["arguments"]}
+            yield "response.function_call_arguments.done", {**place, **named}
         elif kind != "reasoning":
             for step, extra in _STEPS[kind]:
                 yield f"response.{step}", {**place, **extra}
@@ -93,8 +98,8 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
 
     def _text_events(self, place: _Fields, part: _Fields) -> Iterator[tuple[str, _Fields]]:
         yield "response.content_part.added", {**place, "part": {**part, "text": ""}}
-        for piece in prose.pieces(self.choice.start, self.choice.tokens):
-            yield "response.output_text.delta", {**place, "delta": piece.decode(), "logprobs": []}
+        for piece in self.choice.pieces():
+            yield "response.output_text.delta", {**place, "delta": piece, "logprobs": []}
         yield "response.output_text.done", {**place, "text": part["text"], "logprobs": []}
         yield "response.content_part.done", {**place, "part": part}
 
@@ -144,8 +149,19 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
         if self.usage.reasoning_tokens:
             items.append({"id": self._id("rs", 0), "type": "reasoning", "summary": []})
         items += self._calls()
-        if self.choice.tokens or self._status == "completed":
-            text = prose.text(self.choice.start, self.choice.tokens)
+        for n, call in enumerate(self.choice.calls):
+            names = {"call_id": f"call_{self.number:020d}{n:04d}", "name": call.name}
+            items.append(
+                {
+                    "id": self._id("fc", n),
+                    "type": "function_call",
+                    "status": "completed",
+                    **names,
+                    "arguments": call.arguments,
+                }
+            )
+        if not self.choice.calls and (self.choice.tokens or self._status == "completed"):
+            text = self.choice.text
             items.append(
                 {
                     "id": self._id("msg", 0),
