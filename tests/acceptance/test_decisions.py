@@ -283,6 +283,9 @@ def test_what_is_redacted_is_told() -> None:
         assert "536-90-4399" not in told.body.decode()
         assert 1.5 == told.json["arguments"]["other"]
         assert "arguments" not in decide(gateway, "desk.note", arguments={"text": "nothing"}).json
+        named: dict[str, Any] = {"name": "once", "arguments": {"text": "of 536-90-4399"}}
+        first, again = (decide(gateway, "desk.note", **named).json for _ in range(2))
+        assert (first["id"], first["arguments"]) == (again["id"], again["arguments"])
         gateway.apply(files(REDACT % '@in("response")'))
         refused = decide(gateway, "desk.note", arguments={"text": "nothing"})
         assert ("deny", "obligation_unfulfilled") == (

@@ -311,7 +311,7 @@ class Calls:
                     own_credential=known.key.is_own_credential,
                 )
             if isinstance(reply, Known):
-                raise CallRepeated(reply.first, is_same=reply.is_same)
+                raise CallRepeated(reply.first, is_same=reply.is_same, described=judgement.described)
             if isinstance(reply, Stale) and reply.utilisation is not None:
                 utilisation = reply.utilisation
                 if len(self._utilisations) >= UTILISATIONS_REMEMBERED_MAX:

@@ -84,13 +84,17 @@ class CallError(AegisError):
 
 
 class CallRepeated(AegisError):
-    """The caller gave a call the name (idempotency key) of one before, `first`; `is_same`: and the same request."""
+    """The caller gave a call the name (idempotency key) of one before, `first`; `is_same`: and the same request.
 
-    def __init__(self, first: str, *, is_same: bool) -> None:
+    `described` is the call as it was judged this time, without what is to be redacted.
+    """
+
+    def __init__(self, first: str, *, is_same: bool, described: object = None) -> None:
         """Keep the call that had the name first."""
         super().__init__(f"call `{first}` was made under this idempotency key before")
         self.first = first
         self.is_same = is_same
+        self.described = described
 
 
 class NotRedactable(AegisError):

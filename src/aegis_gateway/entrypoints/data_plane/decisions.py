@@ -155,6 +155,8 @@ def _decision(decision: ToolDecision) -> Written:
     else:
         assert decision.before is not None, "it was made now or before"
         written = _shown(decision.before)
+    if decision.redacted is not None:
+        written["arguments"] = msgspec.Raw(decision.redacted)
     if decision.token is not None:
         written["token"] = decision.token
     return headers, written
@@ -174,8 +176,6 @@ def _made(decided: Decided[OperationCall]) -> dict[str, Any]:
         written["expected_usd"] = usd_decimal_text(quote.expected.get(USD, 0))
         if USD in quote.maximum:
             written["maximum_usd"] = usd_decimal_text(quote.maximum[USD])
-    if decided.allows and decided.described.sent is not None:
-        written["arguments"] = msgspec.Raw(decided.described.sent.body)
     return written
 
 

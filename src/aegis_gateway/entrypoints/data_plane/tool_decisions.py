@@ -24,7 +24,7 @@ from aegis_gateway.domain.decision import Reason
 from aegis_gateway.domain.errors import CallError, CallRepeated, IllegalTransition, StoreError, UnknownCall
 from aegis_gateway.domain.ledger import Evidence
 from aegis_gateway.domain.quote import CALLS, TOKENS, Quote, Read
-from aegis_gateway.domain.redaction import NO_REDACTIONS, Redactions
+from aegis_gateway.domain.redaction import Redactions
 from aegis_gateway.domain.registry import TOOL_KINDS, Operation
 from aegis_gateway.entrypoints.data_plane.connect import (
     OperationCall,
@@ -47,12 +47,14 @@ class ToolRequest(msgspec.Struct, frozen=True, kw_only=True):
 class ToolDecision(msgspec.Struct, frozen=True, kw_only=True):
     """A decision that is on disk: made now (`decided`), or under its name before (`before`).
 
-    `token` settles or releases it; there is none where it was refused, or is settled already.
+    `token` settles or releases it; there is none where it was refused, or is settled already. `redacted` are the
+    arguments to run it with, where policies had something of those asked about redacted.
     """
 
     decided: Decided[OperationCall] | None = None
     before: CallReport | None = None
     token: str | None = None
+    redacted: bytes | None = None
 
 
 class _Facts(msgspec.Struct, frozen=True, array_like=True):
@@ -98,14 +100,15 @@ class ToolDecisions:
                     status=422,
                     field="name",
                 ) from fault
-            return await self._before(key, asked, fault.first)
+            return await self._before(key, fault)
         token = None
         if decided.allows:
             _, agent = await self._caller(key)
             token = self._token(
                 decided.tenant, agent, decided.call, decided.described, decided.admitted.maximum
             )
-        return ToolDecision(decided=decided, token=token)
+        redacted = _redacted(decided.described) if decided.allows else None
+        return ToolDecision(decided=decided, token=token, redacted=redacted)
 
     async def settle(self, key: str | None, call: str, token: str, result: bytes) -> Moved:
         """Settle a call that was run, by the numbers of `result`, which is JSON.
@@ -166,17 +169,21 @@ class ToolDecisions:
         known = await self._calls.identify(key)
         return known.view.registry.tenant, known.key.agent
 
-    async def _before(self, key: str | None, asked: ToolRequest, call: str) -> ToolDecision:
-        """A decision that was made under its name before, with a token if it may still be settled."""
+    async def _before(self, key: str | None, fault: CallRepeated) -> ToolDecision:
+        """A decision that was made under its name before, with a token if it may still be settled.
+
+        It is the same request without what was to be redacted, so what is redacted now is what was redacted then.
+        """
+        call, described = fault.first, fault.described
+        assert isinstance(described, OperationCall), "it is what was described for it"
         found = await self.find(key, call)
         token = None
         if found.effect == "allow" and found.cost_nano_usd is None:
-            view = (await self._calls.identify(key)).view
-            described = described_tool(view, asked.tool, asked.arguments, NO_REDACTIONS)
+            tenant, agent = await self._caller(key)
             if described.request is not None and isinstance(described.quote, Quote):
-                maximum = described.quote.maximum
-                token = self._token(view.registry.tenant, found.agent, call, described, maximum)
-        return ToolDecision(before=found, token=token)
+                token = self._token(tenant, agent, call, described, described.quote.maximum)
+        redacted = _redacted(described) if token is not None else None
+        return ToolDecision(before=found, token=token, redacted=redacted)
 
     def _token(
         self, tenant: str, agent: str, call: str, described: OperationCall, maximum: dict[str, int]
@@ -265,6 +272,10 @@ def _numbers(operation: Operation, read: Read) -> dict[str, str]:
     ]
     found = {path: read(path) for path in paths if path and path[0] != "response"}
     return {"\n".join(path): str(number) for path, number in found.items() if number is not None}
+
+
+def _redacted(described: OperationCall) -> bytes | None:
+    return described.sent.body if described.sent is not None else None
 
 
 def _about(call: str) -> bytes:
