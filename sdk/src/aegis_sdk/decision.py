@@ -1,0 +1,104 @@
+"""What the gateway decided, and what became of it, in the words that it uses itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from aegis_sdk.errors import AlreadyDone, ApprovalRequired, BudgetExhausted, Denied, RateLimited, Refused
+
+_BUDGET_CODES = frozenset(("budget_exhausted", "too_many_instances"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why: a stable code for programs, a sentence for people, what it is about, and when trying again may help."""
+
+    code: str
+    message: str
+    subject: str = ""
+    retry_after_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """One decision. What is allowed holds its maximum until it is settled or released.
+
+    `arguments` are what the tool has to be run with: those that were sent, or, where policies redact (`is_redacted`),
+    those without what is to go. `state` and `cost_usd` are told of a call that was decided before, by its name.
+    """
+
+    id: str
+    effect: str
+    tool: str
+    arguments: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    is_redacted: bool = False
+    reasons: tuple[Reason, ...] = ()
+    run: str | None = None
+    policy_version: str = ""
+    expected_usd: Decimal | None = None
+    maximum_usd: Decimal | None = None
+    token: str | None = field(default=None, repr=False)
+    name: str | None = None
+    state: str | None = None
+    cost_usd: Decimal | None = None
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the tool may be run now."""
+        return self.effect == "allow" and self.token is not None
+
+    @property
+    def why(self) -> str:
+        """The decision in a sentence."""
+        if self.effect == "allow":
+            return f"call `{self.id}` of `{self.tool}` is {self.state or 'allowed'}"
+        words = "; ".join(reason.message for reason in self.reasons) or "no reason was given"
+        return f"`{self.tool}` is refused ({self.effect}): {words}"
+
+    def check(self) -> Decision:
+        """Itself, if the tool may be run.
+
+        Raises:
+            Refused: it may not; the class says in which way.
+        """
+        if self.allowed:
+            return self
+        raise self._refusal()(self)
+
+    def _refusal(self) -> type[Refused]:
+        if self.effect == "allow":
+            return AlreadyDone
+        if self.effect == "require_approval":
+            return ApprovalRequired
+        codes = {reason.code for reason in self.reasons}
+        if self.effect == "throttle" or "rate_limited" in codes:
+            return RateLimited
+        return BudgetExhausted if codes & _BUDGET_CODES else Denied
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """A call that is settled: at what cost, and whether that is more than was reserved for it (`overrun`)."""
+
+    id: str
+    state: str
+    cost_usd: Decimal | None = None
+    overrun: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """What an agent wants to do: a tool (`CONNECTOR.OPERATION`) with its arguments; of which run, for whom.
+
+    `name` is the caller's own for the call: the same again is the same decision, not another one.
+    """
+
+    tool: str
+    arguments: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    run: str | None = None
+    parent: str | None = None
+    customer: str | None = None
+    name: str | None = None

@@ -1,0 +1,223 @@
+"""The gateway's API: what is asked as requests, and its answers as values or errors. No I/O here."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any, TypeAlias
+
+from aegis_sdk.decision import Decision, Reason, Settlement, ToolCall
+from aegis_sdk.errors import AegisError, InvalidRequest, Unauthorized, Unavailable
+from aegis_sdk.http1 import Request, Response
+from aegis_sdk.jsonable import encoded
+
+DECISIONS = "/v1/decisions"
+BATCH_MAX = 100
+MINTED = "sdk-"
+"""What names begin with that this package made up; nobody else will ask under one."""
+
+Money: TypeAlias = Decimal | int | float | str
+"""An amount of dollars; a float is taken as the decimal that Python writes for it."""
+
+
+def named(call: ToolCall) -> ToolCall:
+    """A call with a name, made up if it has none: asked about twice, it is the same decision."""
+    return call if call.name is not None else dataclasses.replace(call, name=minted_name())
+
+
+def minted_name() -> str:
+    """A name for a call, which nobody else has."""
+    return f"{MINTED}{secrets.token_hex(16)}"
+
+
+def is_minted(call: ToolCall) -> bool:
+    """Whether a call's name was made up here."""
+    return call.name is not None and call.name.startswith(MINTED)
+
+
+def decide_request(call: ToolCall) -> Request:
+    """Asks for one decision."""
+    return Request("POST", DECISIONS, encoded(_asked(call), "arguments"))
+
+
+def batch_request(calls: Sequence[ToolCall]) -> Request:
+    """Asks for many."""
+    return Request("POST", f"{DECISIONS}/batch", encoded({"decisions": [*map(_asked, calls)]}, "arguments"))
+
+
+def find_request(call: str) -> Request:
+    """Asks how a call stands."""
+    if not (call.isascii() and call.replace("_", "").isalnum()):
+        raise InvalidRequest(f"`{call}` is no call's id", field="id")
+    return Request("GET", f"{DECISIONS}/{call}")
+
+
+def settle_request(
+    decision: Decision, result: Mapping[str, Any] | None = None, cost: Money | None = None
+) -> Request:
+    """Says that a tool was run, and what came of it."""
+    body: dict[str, Any] = {"token": _token(decision), "result": result or {}}
+    if cost is not None:
+        body["cost_usd"] = money_text(cost)
+    return Request("POST", f"{DECISIONS}/{decision.id}/settlement", encoded(body, "result"))
+
+
+def release_request(decision: Decision) -> Request:
+    """Says that a tool was not run."""
+    return Request("DELETE", f"{DECISIONS}/{decision.id}", encoded({"token": _token(decision)}, "token"))
+
+
+def money_text(cost: Money) -> str:
+    """An amount as the API takes it.
+
+    Raises:
+        InvalidRequest: it is none.
+    """
+    try:
+        amount = Decimal(str(cost))
+    except InvalidOperation as fault:
+        raise InvalidRequest(f"`{cost}` is no amount of dollars", field="cost") from fault
+    if isinstance(cost, bool) or not amount.is_finite() or amount < 0:
+        raise InvalidRequest(f"`{cost}` is no amount of dollars", field="cost")
+    return f"{amount:f}"
+
+
+def read_decision(response: Response, call: ToolCall) -> Decision:
+    """The decision that was asked for.
+
+    Raises:
+        AegisError: there is none.
+    """
+    return _decision(_object(response), call)
+
+
+def read_batch(response: Response, calls: Sequence[ToolCall]) -> list[Decision | AegisError]:
+    """The decisions that were asked for, or the error of each that could not be made.
+
+    Raises:
+        AegisError: there are none.
+    """
+    answers = _object(response).get("decisions")
+    if not isinstance(answers, list) or len(answers) != len(calls):
+        raise _no_api()
+    return [_decision_or_error(answer, call) for answer, call in zip(answers, calls, strict=True)]
+
+
+def read_settlement(response: Response) -> Settlement:
+    """What became of a call.
+
+    Raises:
+        AegisError: it was not settled.
+    """
+    answer = _object(response)
+    try:
+        return Settlement(
+            id=str(answer["id"]),
+            state=str(answer["state"]),
+            cost_usd=_money(answer.get("cost_usd")),
+            overrun=bool(answer.get("overrun", False)),
+        )
+    except (KeyError, InvalidOperation) as fault:
+        raise _no_api() from fault
+
+
+def _asked(call: ToolCall) -> dict[str, Any]:
+    asked: dict[str, Any] = {"tool": call.tool, "arguments": dict(call.arguments)}
+    for field in ("run", "parent", "customer", "name"):
+        value = getattr(call, field)
+        if value is not None:
+            asked[field] = value
+    return asked
+
+
+def _token(decision: Decision) -> str:
+    if decision.token is None:
+        state = decision.state or decision.effect
+        raise InvalidRequest(f"call `{decision.id}` is {state}; there is nothing to settle", field="decision")
+    return decision.token
+
+
+def _object(response: Response) -> dict[str, Any]:
+    """The object that an answer holds.
+
+    Raises:
+        AegisError: it tells of an error, or is none of this API's.
+    """
+    try:
+        answer = json.loads(response.body)
+    except (ValueError, RecursionError) as fault:
+        raise _no_api(response.status) from fault
+    if response.status == 200 and isinstance(answer, dict):
+        return answer
+    error = answer.get("error") if isinstance(answer, dict) else None
+    if not isinstance(error, dict):
+        raise _no_api(response.status)
+    raise _error(response.status, error)
+
+
+def _error(status: int, error: Mapping[str, Any]) -> AegisError:
+    message, field = str(error.get("message", "")), error.get("param")
+    if status == 401 or (status == 403 and field is None):
+        return Unauthorized(message)
+    if status >= 500:
+        return Unavailable(f"the gateway can't decide now: {message}")
+    return InvalidRequest(message, field=None if field is None else str(field), status=status)
+
+
+def _no_api(status: int | None = None) -> Unavailable:
+    told = f" ({status})" if status is not None else ""
+    return Unavailable(f"what answered{told} is no Aegis gateway; is AEGIS_URL right?")
+
+
+def _decision_or_error(answer: Any, call: ToolCall) -> Decision | AegisError:
+    if not isinstance(answer, dict):
+        raise _no_api()
+    error = answer.get("error")
+    if isinstance(error, dict):
+        status = error.get("status")
+        return _error(status if isinstance(status, int) else 400, error)
+    return _decision(answer, call)
+
+
+def _decision(answer: Mapping[str, Any], call: ToolCall) -> Decision:
+    redacted = answer.get("arguments")
+    try:
+        return Decision(
+            id=str(answer["id"]),
+            effect=str(answer["effect"]),
+            tool=str(answer.get("tool", call.tool)),
+            arguments=redacted if isinstance(redacted, dict) else call.arguments,
+            is_redacted=isinstance(redacted, dict),
+            reasons=tuple(map(_reason, answer.get("reasons", ()))),
+            run=_text(answer.get("run")),
+            policy_version=str(answer.get("policy_version", "")),
+            expected_usd=_money(answer.get("expected_usd")),
+            maximum_usd=_money(answer.get("maximum_usd")),
+            token=_text(answer.get("token")),
+            name=call.name,
+            state=_text(answer.get("state")),
+            cost_usd=_money(answer.get("cost_usd")),
+        )
+    except (KeyError, TypeError, AttributeError, InvalidOperation) as fault:
+        raise _no_api() from fault
+
+
+def _reason(told: Mapping[str, Any]) -> Reason:
+    wait = told.get("retry_after_ms")
+    return Reason(
+        code=str(told["code"]),
+        message=str(told["message"]),
+        subject=str(told.get("subject", "")),
+        retry_after_ms=wait if isinstance(wait, int) else None,
+    )
+
+
+def _money(told: object) -> Decimal | None:
+    return None if told is None else Decimal(str(told))
+
+
+def _text(told: object) -> str | None:
+    return None if told is None else str(told)
