@@ -16,7 +16,7 @@ from typing import cast
 
 import msgspec
 
-from aegis_gateway.adapters.call_reader import CallReader
+from aegis_gateway.adapters.balances import StoredBalances
 from aegis_gateway.adapters.catalogue import CataloguePrices
 from aegis_gateway.adapters.cedar import CedarPolicies, CompiledPolicies, Files, PolicyCompiler, policy_bodies
 from aegis_gateway.adapters.cedar_lint import lint as lint_policies
@@ -32,6 +32,7 @@ from aegis_gateway.adapters.faults import (
 )
 from aegis_gateway.adapters.ledger_client import LedgerClient
 from aegis_gateway.adapters.named_calls import StoredNamedCalls
+from aegis_gateway.adapters.reading import Reading
 from aegis_gateway.adapters.reports import Reports
 from aegis_gateway.adapters.sealing import AesSealer
 from aegis_gateway.adapters.secrets import ReferencedSecrets
@@ -528,14 +529,24 @@ def calls(settings: Settings, ledger: LedgerClient) -> Calls:
     return Calls(Directory(loader, loader.epochs), asked, SystemClock(), os.urandom, pepper(settings))
 
 
+def reading(settings: Settings) -> Reading:
+    """A connection that is only read from, opened when something is."""
+    return Reading(lambda: store(settings, read_only=True))
+
+
 def named_calls(settings: Settings) -> StoredNamedCalls:
     """What is known of calls that their callers named."""
-    return StoredNamedCalls(lambda: store(settings, read_only=True))
+    return StoredNamedCalls(reading(settings).query)
 
 
-def call_reader(settings: Settings) -> CallReader:
-    """What reads single calls."""
-    return CallReader(lambda: store(settings, read_only=True))
+def reports(settings: Settings) -> Reports:
+    """What is asked of the record while a gateway runs."""
+    return Reports(reading(settings).query)
+
+
+def balances(settings: Settings) -> StoredBalances:
+    """What stands of budgets and rates, for those who only look."""
+    return StoredBalances(reading(settings).query)
 
 
 def sealer(settings: Settings) -> AesSealer:

@@ -15,6 +15,7 @@ import pytest
 from openai import OpenAI
 
 from aegis_gateway.demo.upstream.process import UpstreamProcess
+from aegis_gateway.domain.money import nano_usd
 from tests.gateways import CREDENTIAL_VARIABLE, PEPPER, Gateway, ask, chat_body, configuration
 
 pytestmark = pytest.mark.xdist_group("cli-call")
@@ -27,7 +28,7 @@ def gateway() -> Iterator[Gateway]:
     """A gateway whose agents have a daily and a rolling budget."""
     budgets = {
         "day": "limit: 5.00, period: daily",
-        "hour": "limit: 0.001, period: rolling, length: 1h, match: {team: desk}",
+        "hour": "limit: 0.001, period: rolling, length: 1h, match: {tool: chat}",
     }
     policies = (
         '@id("all-may") permit(principal, action, resource);\n'
@@ -146,9 +147,9 @@ def test_an_estimate_is_what_is_reserved(gateway: Gateway, tmp_path: Path) -> No
     estimated = told(gateway, "estimate", str(file), "--agent", "bot")
     answer = ask(gateway, "POST", CHAT, file.read_bytes())
     row = gateway.call(answer.headers["aegis-decision-id"])
-    assert (estimated["expected_nano_usd"], estimated["maximum_nano_usd"]) == (
-        row["expected_nano_usd"],
-        row["maximum_nano_usd"],
+    assert (row["expected_nano_usd"], row["maximum_nano_usd"]) == (
+        nano_usd(estimated["expected_usd"]),
+        nano_usd(estimated["maximum_usd"]),
     )
 
 
@@ -160,9 +161,34 @@ def test_an_estimate_that_a_policy_refuses(gateway: Gateway) -> None:
     assert "this one never may" in shown
 
 
+def test_an_estimate_for_a_person(gateway: Gateway) -> None:
+    """A prompt alone: its lines, what each budget bears, and which models are cheaper."""
+    shown, _ = aegis(gateway, "estimate", "--prompt", "hello " * 50, "--model", "gpt-4.1", "--agent", "bot")
+    for words in (
+        "gpt-4.1  expected $",
+        "input",
+        "output",
+        "✓ allow",
+        "budget day has",
+        "bears it",
+        "gpt-4o-mini",
+    ):
+        assert words in shown
+
+
+def test_an_estimate_of_a_tool(gateway: Gateway) -> None:
+    """It has its arguments checked, and its price read from them."""
+    given = json.dumps({"amount": 5, "currency": "EUR"})
+    record = told(gateway, "estimate", "-", "--tool", "api.pay", "--agent", "bot", given=given)
+    assert ("0.25", "0.25", "allow") == (record["expected_usd"], record["maximum_usd"], record["effect"])
+    _, fault = aegis(gateway, "estimate", "-", "--tool", "api.pay", "--agent", "bot", given="{}", code=1)
+    assert "`arguments.amount`" in fault
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("--agent", "bot"), "an estimate is of a `tool`"),
         (("nowhere.json", "--agent", "bot"), "`nowhere.json` cannot be read"),
         (("-", "--agent", "nobody"), "there is no agent `nobody`"),
         (("-", "--agent", "bot", "--api", "smoke"), "`smoke` is no API"),

@@ -78,7 +78,7 @@ def test_a_refused_call_has_no_name(ledger: Ledger) -> None:
 
 def test_what_is_kept(ledger: Ledger, reader: Store) -> None:
     """An answer is kept once, under its own call only, and found with the call's state."""
-    find = StoredNamedCalls(lambda: reader).find
+    find = StoredNamedCalls(reader.query).find
     assert None is find(KEY)
     ledger.process([named("first")])
     found = find(KEY)
@@ -94,7 +94,7 @@ def test_what_is_kept(ledger: Ledger, reader: Store) -> None:
 def test_a_call_in_doubt_keeps_no_answer(ledger: Ledger, reader: Store) -> None:
     """What was answered before the cost is known is not given again; the name stays the call's."""
     ledger.process([named("first"), Lose(call="first", tenant="acme"), keep("first")])
-    found = StoredNamedCalls(lambda: reader).find(KEY)
+    found = StoredNamedCalls(reader.query).find(KEY)
     assert found is not None
     assert (True, None) == (found.named.is_closed, found.named.answer)
     assert isinstance(one(ledger, named("second")), Known)
@@ -107,7 +107,7 @@ def test_an_answer_comes_too_late_for_a_name_that_is_another_s(ledger: Ledger, r
     ledger.process([named("second")])
     assert Kept(call="first") == one(ledger, keep("first"))
     assert Kept(call="first") == one(ledger, keep("first", None, may_repeat=True))
-    found = StoredNamedCalls(lambda: reader).find(KEY)
+    found = StoredNamedCalls(reader.query).find(KEY)
     assert found is not None
     assert ("second", False) == (found.named.call, found.named.is_closed)
 

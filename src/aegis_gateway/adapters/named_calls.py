@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-
-from aegis_gateway.application.ports import NamedCall, NamedCallFound, NameKey, Store
+from aegis_gateway.adapters.reports import Query
+from aegis_gateway.application.ports import NamedCall, NamedCallFound, NameKey
 
 _FIND = """
 select named_call.call, named_call.request, named_call.expires_ns, named_call.is_closed, named_call.answer,
@@ -16,20 +14,15 @@ select named_call.call, named_call.request, named_call.expires_ns, named_call.is
 
 
 class StoredNamedCalls:
-    """Reads on a connection of its own, opened when it is first needed; one thread at a time."""
+    """The question. `query` is a store's."""
 
-    def __init__(self, open_store: Callable[[], Store]) -> None:
-        """Open by `open_store`."""
-        self._open = open_store
-        self._store: Store | None = None
-        self._reading = threading.Lock()
+    def __init__(self, query: Query) -> None:
+        """Read through a store."""
+        self._query = query
 
     def find(self, key: NameKey) -> NamedCallFound | None:
         """What is known of a name."""
-        with self._reading:
-            if self._store is None:
-                self._store = self._open()
-            rows = self._store.query(_FIND, key)
+        rows = self._query(_FIND, key)
         for row in rows:
             answer = row["answer"]
             return NamedCallFound(

@@ -53,6 +53,7 @@ from aegis_gateway.domain.errors import CallError, CallRepeated, KeyFormatError,
 from aegis_gateway.domain.keys import OUR_KEYS, check_key, key_hash
 from aegis_gateway.domain.ledger import Evidence, Standing
 from aegis_gateway.domain.quote import USD
+from aegis_gateway.domain.rate import RateClaim
 from aegis_gateway.domain.redaction import Counts, Redaction
 from aegis_gateway.domain.registry import (
     Agent,
@@ -72,6 +73,10 @@ CATCH_UP_INTERVAL_S = 1.0
 CATCH_UP_BATCH = 256
 
 IDEMPOTENCY_KEY_CHARACTERS_MAX = 255
+
+
+NEW_RUN = "run_new"
+"""The run that a call is considered as being of that would open one."""
 
 
 class AsyncLedger(Protocol):
@@ -146,6 +151,18 @@ class Decided(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):
     def allows(self) -> bool:
         """Whether the call may be forwarded."""
         return self.admitted.effect == "allow"
+
+
+class Considered(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):
+    """A call that was judged, and what it would count against; nothing of it is recorded or held."""
+
+    view: TenantView
+    key: Key
+    agent: Agent
+    circumstances: Circumstances
+    judgement: Judgement[D_co]
+    rates: tuple[RateClaim, ...]
+    budgets: tuple[BudgetClaim, ...]
 
 
 class Calls:
@@ -262,40 +279,20 @@ class Calls:
         utilisation: int | None = None
         await self._directory.keep_current(self._clock.now_ns())
         for _ in range(_JUDGED_AGAIN_MAX):
-            known = await self.identify(key)
-            view, copy = known.view, self._directory.copy
-            try:
-                agent = self._valid_agent(known)
-                tenant = view.registry.tenant
-                depth = self._ids.depth_below(context.parent, tenant)
-                _check_customer(context.customer, view)
-                call = call or self._ids.mint(tenant, depth, self._clock.now_ns())
-                run = run or self._run(context, view, agent, known.key)
-                circumstances = Circumstances(
-                    now_ns=self._clock.now_ns(),
-                    run=run,
-                    parent=context.parent,
-                    depth=depth,
-                    customer=context.customer,
-                    utilisation=self._utilisations.get((tenant, agent.id), 0)
-                    if utilisation is None
-                    else utilisation,
-                )
-                judgement = judgement_of(view, agent, describe, circumstances)
-            except CallError:
-                # What is wrong by this copy may be right by now, and no ledger will say so: look before saying no.
-                await self._directory.refresh_if_changed()
-                if self._directory.copy is copy:
-                    raise
+            considered = await self._considered(key, describe, context, utilisation, run)
+            if considered is None:
                 continue
-            command = self._admission(call, known.key, agent, view, judgement, context, circumstances)
+            view, judgement, run = considered.view, considered.judgement, considered.circumstances.run
+            tenant, agent = view.registry.tenant, considered.agent
+            call = call or self._ids.mint(tenant, considered.circumstances.depth, self._clock.now_ns())
+            command = self._admission(call, considered, context)
             reply = await self._ledger.ask(command)
             if isinstance(reply, Admitted):
                 if reply.wait_ns:
                     await self._wait(command, reply)
                 return Decided(
                     call=call,
-                    tenant=view.registry.tenant,
+                    tenant=tenant,
                     described=judgement.described,
                     admitted=reply,
                     policy_version=command.policy_version,
@@ -308,7 +305,7 @@ class Calls:
                         watched=judgement.watched,
                         key=view.redaction_key,
                     ),
-                    own_credential=known.key.is_own_credential,
+                    own_credential=considered.key.is_own_credential,
                 )
             if isinstance(reply, Known):
                 raise CallRepeated(reply.first, is_same=reply.is_same, described=judgement.described)
@@ -318,8 +315,77 @@ class Calls:
                     self._utilisations.clear()
                 self._utilisations[tenant, agent.id] = utilisation
             elif isinstance(reply, Stale):
-                await self._directory.refresh(view.registry.tenant, reply.epoch)
+                await self._directory.refresh(tenant, reply.epoch)
         raise LedgerUnavailable("the configuration keeps changing; try again in a moment")
+
+    async def consider(
+        self,
+        key: str | None,
+        describe: Describe[D],
+        context: CallContext = NO_CONTEXT,
+        utilisation: int = 0,
+    ) -> Considered[D]:
+        """Judge a call that nobody makes, as far as `decide` would before it asks the ledger. It opens no run.
+
+        Raises:
+            NotIdentified: the caller is unknown.
+            CallError: the call cannot be understood.
+        """
+        await self._directory.keep_current(self._clock.now_ns())
+        for _ in range(_JUDGED_AGAIN_MAX):
+            run = NEW_RUN if context.run is None else ""
+            considered = await self._considered(key, describe, context, utilisation, run)
+            if considered is not None:
+                return considered
+        raise LedgerUnavailable("the configuration keeps changing; try again in a moment")
+
+    async def _considered(
+        self,
+        key: str | None,
+        describe: Describe[D],
+        context: CallContext,
+        utilisation: int | None,
+        run: str = "",
+    ) -> Considered[D] | None:
+        """Identify, quote and judge a call by the copy of the moment; None where there is a newer one, to try again by.
+
+        `run` is what was minted for it before.
+
+        Raises:
+            NotIdentified: the caller is unknown.
+            CallError: the call cannot be understood.
+        """
+        known = await self.identify(key)
+        view, copy = known.view, self._directory.copy
+        try:
+            agent = self._valid_agent(known)
+            tenant = view.registry.tenant
+            depth = self._ids.depth_below(context.parent, tenant)
+            _check_customer(context.customer, view)
+            circumstances = Circumstances(
+                now_ns=self._clock.now_ns(),
+                run=run or self._run(context, view, agent, known.key),
+                parent=context.parent,
+                depth=depth,
+                customer=context.customer,
+                utilisation=self._utilisations.get((tenant, agent.id), 0)
+                if utilisation is None
+                else utilisation,
+            )
+            return considered_as(
+                view,
+                agent,
+                known.key,
+                describe,
+                circumstances,
+                opens_run=context.run is None,
+            )
+        except CallError:
+            # What is wrong by this copy may be right by now, and no ledger will say so: look before saying no.
+            await self._directory.refresh_if_changed()
+            if self._directory.copy is copy:
+                raise
+            return None
 
     async def settle(self, decided: Decided[Described], evidence: Evidence) -> Moved:
         """Replace a call's reservation by what it really cost.
@@ -445,29 +511,10 @@ class Calls:
             )
         return known.agent
 
-    def _admission(
-        self,
-        call: str,
-        key: Key,
-        agent: Agent,
-        view: TenantView,
-        judgement: Judgement[Described],
-        context: CallContext,
-        circumstances: Circumstances,
-    ) -> Admit:
-        registry, described = view.registry, judgement.described
-        rates, budgets = claims_of(
-            view,
-            agent,
-            key,
-            connector=described.connector,
-            tool=described.tool,
-            model=described.model,
-            run=circumstances.run,
-            opens_run=context.run is None,
-            customer=context.customer,
-            throttles=judgement.verdict.throttles,
-        )
+    def _admission(self, call: str, considered: Considered[Described], context: CallContext) -> Admit:
+        view, agent, circumstances = considered.view, considered.agent, considered.circumstances
+        judgement, registry = considered.judgement, considered.view.registry
+        described = judgement.described
         return Admit(
             call=call,
             tenant=registry.tenant,
@@ -480,7 +527,7 @@ class Calls:
                 owner=agent.owner,
                 purpose=agent.purpose,
                 environment=agent.environment,
-                key=key.id,
+                key=considered.key.id,
                 connector=described.connector,
                 tool=described.tool,
                 model=described.model,
@@ -500,8 +547,8 @@ class Calls:
             beside_version=view.beside_version,
             quote=judgement.quote,
             redacted=described.redacted,
-            rates=rates,
-            budgets=budgets,
+            rates=considered.rates,
+            budgets=considered.budgets,
             name=_call_name(context, view, agent.id, described),
             utilisation=circumstances.utilisation if judgement.verdict.saw_utilisation else None,
             asked=asked_record(
@@ -522,6 +569,45 @@ class Calls:
             hmac=hmac.digest(view.arguments_key, described.canonical, "sha256").hex(),
             summary=described.summary,
         )
+
+
+def considered_as(
+    view: TenantView,
+    agent: Agent,
+    key: Key,
+    describe: Describe[D],
+    circumstances: Circumstances,
+    *,
+    opens_run: bool,
+) -> Considered[D]:
+    """Judge a call, and find what it would count against.
+
+    Raises:
+        CallError: the call cannot be understood.
+    """
+    judgement = judgement_of(view, agent, describe, circumstances)
+    described = judgement.described
+    rates, budgets = claims_of(
+        view,
+        agent,
+        key,
+        connector=described.connector,
+        tool=described.tool,
+        model=described.model,
+        run=circumstances.run,
+        opens_run=opens_run,
+        customer=circumstances.customer,
+        throttles=judgement.verdict.throttles,
+    )
+    return Considered(
+        view=view,
+        key=key,
+        agent=agent,
+        circumstances=circumstances,
+        judgement=judgement,
+        rates=rates,
+        budgets=budgets,
+    )
 
 
 def remaining_nano_usd(budgets: tuple[BudgetClaim, ...], balances: tuple[Standing, ...]) -> int | None:

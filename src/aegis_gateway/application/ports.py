@@ -302,6 +302,26 @@ class NamedCalls(Protocol):
         """What is known of a name."""
 
 
+class Balances(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands of some balances and rates in one instant, with the tenant's epoch and last clock; what was never
+    used is absent.
+    """
+
+    epoch: int
+    last_ns: int
+    standings: dict[StandingKey, Standing]
+    arrivals: dict[RateKey, int]
+
+
+class BalanceReader(Protocol):
+    """Balances, read from outside the ledger. May block."""
+
+    def read(
+        self, tenant: str, standings: Collection[StandingKey], arrivals: Collection[RateKey]
+    ) -> Balances:
+        """What there is of them."""
+
+
 class Sealer(Protocol):
     """Encrypts what is kept of answers, for one tenant each."""
 

@@ -163,16 +163,13 @@ def quote_model(model: Model, shape: ModelShape) -> Quote | Reason:
         )
     price = model.price
     unbounded = _unbounded_quantities(model, shape)
-    bounded_input = shape.input_bytes
-    if _unbounded_input_field(shape) is not None and model.max_input_tokens is not None:
-        bounded_input = max(shape.input_bytes, model.max_input_tokens)
-    fixed, output = _bounds(model, price, shape, bounded_input)
+    fixed, output = _bounds(model, price, shape)
     maximum = output.maximum(output.tokens) if output is not None else fixed
     if max(maximum.values()) > NANO_USD_MAX:
         raise CallError(
             "the call could cost more than can be counted; lower its output limit", field="max_tokens"
         )
-    expected = _expected(model, price, shape, output)
+    expected = _expected(model, price, shape)
     bounded = {quantity: most for quantity, most in maximum.items() if quantity not in unbounded}
     return Quote(
         expected={
@@ -207,17 +204,40 @@ def quote_proxied(model: Model, shape: ModelShape) -> Quote:
     )
 
 
-def _bounds(
-    model: Model, price: ModelPrice, shape: ModelShape, bounded_input: int
-) -> tuple[dict[str, int], OutputBound | None]:
-    """What a call comes to at most without its output, and how its output adds to that."""
+def input_bound(model: Model, price: ModelPrice, shape: ModelShape) -> tuple[int, UnitPrice]:
+    """The most tokens that can go in, and the dearest price that one of them can meet."""
+    bounded_input = shape.input_bytes
+    if _unbounded_input_field(shape) is not None and model.max_input_tokens is not None:
+        bounded_input = max(shape.input_bytes, model.max_input_tokens)
+    return bounded_input, price.dearest(bounded_input, _input_kinds(shape)) or UnitPrice(nano_usd=0)
+
+
+def hosted_bounds(
+    model: Model, price: ModelPrice, shape: ModelShape
+) -> list[tuple[Kind, int | None, UnitPrice]]:
+    """How often each of the provider's own tools can be called, if anything bounds it, and what a call of it costs."""
+    bounded_input, _ = input_bound(model, price, shape)
+    return [
+        (
+            use.kind,
+            _hosted_calls_max(model, use),
+            price.dearest(bounded_input, (use.kind,)) or UnitPrice(nano_usd=0),
+        )
+        for use in shape.hosted
+    ]
+
+
+def _input_kinds(shape: ModelShape) -> tuple[Kind, ...]:
     is_plain = _unbounded_input_field(shape) is None
-    input_kinds = (*TEXT_INPUT_KINDS, *sorted(shape.input_kinds)) if is_plain else INPUT_KINDS
-    dearest_input = price.dearest(bounded_input, input_kinds) or UnitPrice(nano_usd=0)
-    fixed_nano_usd = dearest_input.amount(bounded_input) + _rounding(dearest_input, input_kinds)
-    for use in shape.hosted:
-        per_call = price.dearest(bounded_input, (use.kind,)) or UnitPrice(nano_usd=0)
-        fixed_nano_usd += per_call.amount(_hosted_calls_max(model, use) or 0)
+    return (*TEXT_INPUT_KINDS, *sorted(shape.input_kinds)) if is_plain else INPUT_KINDS
+
+
+def _bounds(model: Model, price: ModelPrice, shape: ModelShape) -> tuple[dict[str, int], OutputBound | None]:
+    """What a call comes to at most without its output, and how its output adds to that."""
+    bounded_input, dearest_input = input_bound(model, price, shape)
+    fixed_nano_usd = dearest_input.amount(bounded_input) + _rounding(dearest_input, _input_kinds(shape))
+    for _, calls, per_call in hosted_bounds(model, price, shape):
+        fixed_nano_usd += per_call.amount(calls or 0)
     fixed = {USD: fixed_nano_usd, TOKENS: bounded_input}
     if not shape.has_output:
         return fixed, None
@@ -235,20 +255,26 @@ def _bounds(
     )
 
 
-def _expected(
-    model: Model, price: ModelPrice, shape: ModelShape, output: OutputBound | None
-) -> dict[str, int]:
+def _expected(model: Model, price: ModelPrice, shape: ModelShape) -> dict[str, int]:
     """What a call will likely come to: fresh text in, the usual answer out, one call of each tool that is on."""
-    given = shape.input_bytes // BYTES_PER_TOKEN_EXPECTED + 1
-    made = shape.choices * min(output.tokens, model.expected_output_tokens) if output is not None else 0
-    kinds: dict[Kind, int] = {"input": given, "output": made, **{use.kind: 1 for use in shape.hosted}}
-    prices = price.at(given)
+    units = expected_units(model, shape)
+    prices = price.at(units["input"])
     nano_usd = sum(
         unit_price.amount(number)
-        for kind, number in kinds.items()
+        for kind, number in units.items()
         if (unit_price := price_of(prices, kind)) is not None
     )
-    return {USD: nano_usd, TOKENS: given + made}
+    return {USD: nano_usd, TOKENS: units["input"] + units["output"]}
+
+
+def expected_units(model: Model, shape: ModelShape) -> dict[Kind, int]:
+    """What a call will likely be billed for, by kind, if nothing lowers it."""
+    made = shape.choices * min(_output_limit(model, shape), model.expected_output_tokens)
+    return {
+        "input": shape.input_bytes // BYTES_PER_TOKEN_EXPECTED + 1,
+        "output": made if shape.has_output else 0,
+        **{use.kind: 1 for use in shape.hosted},
+    }
 
 
 def _unpriced(model: Model, shape: ModelShape) -> Reason | None:

@@ -25,6 +25,7 @@ from aegis_gateway import bootstrap
 from aegis_gateway.adapters.ledger_client import LedgerClient
 from aegis_gateway.application.commands import Running
 from aegis_gateway.application.directory import DirectoryCopy
+from aegis_gateway.application.estimates import Estimates
 from aegis_gateway.configuration.settings import read_settings
 from aegis_gateway.domain.errors import AegisError
 from aegis_gateway.entrypoints.collector import calm_collector
@@ -48,8 +49,11 @@ async def serve(socket_path: Path) -> None:
     idempotency = Idempotency(
         calls, bootstrap.named_calls(settings), bootstrap.sealer(settings), bootstrap.system_clock()
     )
-    decisions = ToolDecisions(calls, bootstrap.sealer(settings), bootstrap.call_reader(settings).find)
-    data_plane = DataPlane(calls, bootstrap.upstream(), bootstrap.reference_secrets(), idempotency, decisions)
+    decisions = ToolDecisions(calls, bootstrap.sealer(settings), bootstrap.reports(settings).call)
+    estimates = Estimates(calls, bootstrap.balances(settings))
+    data_plane = DataPlane(
+        calls, bootstrap.upstream(), bootstrap.reference_secrets(), idempotency, decisions, estimates
+    )
     server = Server(
         data_plane,
         address=settings.host,

@@ -1,4 +1,4 @@
-"""`aegis estimate`: what a request would cost, and what would be decided, before it is sent."""
+"""`aegis estimate`: what a call would cost, and what would be decided, before it is made."""
 
 from __future__ import annotations
 
@@ -6,21 +6,40 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.text import Text
 
-from aegis_gateway.application.claims import claims_of
-from aegis_gateway.application.judgement import Circumstances, judgement_of
+from aegis_gateway.adapters.balances import StoredBalances
+from aegis_gateway.application.books import Windows
+from aegis_gateway.application.calls import considered_as
+from aegis_gateway.application.estimates import Estimate, balances_for, estimated, standings_of
+from aegis_gateway.application.judgement import Circumstances, Described
+from aegis_gateway.domain.admit import utilisation
 from aegis_gateway.domain.errors import CallError, ConfigurationError
 from aegis_gateway.domain.money import usd_text
-from aegis_gateway.domain.quote import TOKENS, USD, Quote
+from aegis_gateway.domain.price import ChargeLine
+from aegis_gateway.domain.quote import USD, Quote
 from aegis_gateway.domain.registry import Key
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption
-from aegis_gateway.entrypoints.cli.output import DIM, STRONG, effect_text, out, print_json
+from aegis_gateway.entrypoints.cli.output import (
+    DIM,
+    STRONG,
+    Column,
+    Row,
+    effect_text,
+    out,
+    print_json,
+    table,
+)
 from aegis_gateway.entrypoints.cli.session import Session, opened
-from aegis_gateway.entrypoints.data_plane.models.call import describe
-from aegis_gateway.entrypoints.data_plane.models.dialect import Address, Dialect
+from aegis_gateway.entrypoints.data_plane.estimates import (
+    EstimateRequest,
+    description,
+    lines_of,
+    written,
+)
 from aegis_gateway.entrypoints.dialects import DIALECTS
 
 REFUSED = 3
@@ -30,37 +49,61 @@ _ESTIMATE_KEY = Key(id="", agent="", hash=b"", hint="", issued_ns=0)
 
 
 def estimate(
-    file: Annotated[
-        str,
-        typer.Argument(metavar="FILE", help="The request's JSON body, or - for stdin.", show_default=False),
-    ],
     agent: Annotated[
-        str, typer.Option(metavar="ID", help="The agent who would send it.", show_default=False)
+        str, typer.Option(metavar="ID", help="The agent who would make the call.", show_default=False)
     ],
-    api: Annotated[str, typer.Option(metavar="API", help=f"One of {', '.join(DIALECTS)}.")] = "chat",
+    file: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="FILE",
+            help="The request's JSON body, or the tool's arguments; - for stdin.",
+            show_default=False,
+        ),
+    ] = None,
+    api: Annotated[
+        str | None,
+        typer.Option(
+            metavar="API",
+            help=f"One of {', '.join(DIALECTS)}; told by the request if left out.",
+            show_default=False,
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(metavar="ID", help="The model, where the body doesn't name one.", show_default=False),
+    ] = None,
+    prompt: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="A prompt in place of FILE.", show_default=False)
+    ] = None,
+    tool: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID", help="A tool, CONNECTOR.OPERATION, in place of a model.", show_default=False
+        ),
     ] = None,
     store: StoreOption = None,
     tenant: TenantOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Price a request to a model before it is sent, and say what policies and budgets would make of it.
+    """Price a call before it is made: what it would cost, what policies and budgets would make of it, which models of
+    yours would be cheaper.
 
     Nothing is sent, reserved or recorded. Exit code 3 says that it would be refused.
     """
-    dialect = DIALECTS.get(api)
-    if dialect is None:
-        raise ConfigurationError(f"`{api}` is no API; there are {', '.join(DIALECTS)}")
-    raw = _read(file)
+    given = None if file is None else msgspec.Raw(_read(file))
+    asked = EstimateRequest(tool=tool, model=model, prompt=prompt, api=api)
+    if tool is not None:
+        asked.arguments = asked.arguments if given is None else given
+    elif given is not None:
+        asked.request = given
     with opened(store) as session:
         name = session.tenant(tenant)
-        record, lines, refused = _estimated(session, name, agent, dialect, raw, model or "")
+        found = _estimated(session, name, agent, asked)
+    refused = found.admission.effect != "allow"
     if as_json:
-        print_json({"tenant": name, "agent": agent, **record})
+        print_json({"tenant": name, "agent": agent, **written(found), "refused": refused})
     else:
-        out().print(Group(*lines))
+        out().print(_shown(found))
     if refused:
         raise typer.Exit(REFUSED)
 
@@ -72,90 +115,100 @@ def _read(file: str) -> bytes:
         raise ConfigurationError(f"`{file}` cannot be read: {fault.strerror}") from fault
 
 
-def _estimated(
-    session: Session, tenant: str, agent_id: str, dialect: Dialect, raw: bytes, model: str
-) -> tuple[dict[str, object], list[Text], bool]:
-    """The estimate for a program, in lines for a person, and whether the call would be refused."""
+def _estimated(session: Session, tenant: str, agent_id: str, asked: EstimateRequest) -> Estimate[Described]:
+    """The estimate, with what of the budgets is used as policies would see it."""
     view = session.view(tenant)
     agent = view.registry.agents.get(agent_id)
     if agent is None:
         raise ConfigurationError(f"there is no agent `{agent_id}`; `aegis agent list` lists them")
-    request = dialect.parse(Address(model=model), raw)
-    judgement = judgement_of(
-        view,
-        agent,
-        lambda view, model, redactions: describe(view, dialect, request, model, redactions),
-        Circumstances(now_ns=session.clock.now_ns()),
-    )
-    described, verdict, quote = judgement.described, judgement.verdict, judgement.quote
-    if quote is None:
-        message = verdict.reasons[0].message
-        return {"refused": message}, [Text.assemble(effect_text("deny"), f"  {message}")], True
+    balances, windows, now_ns = StoredBalances(session.store.query), Windows(), session.clock.now_ns()
+    used = 0
     try:
-        _, claims = claims_of(
-            view,
-            agent,
-            _ESTIMATE_KEY,
-            connector=described.connector,
-            tool=described.tool,
-            model=described.model,
-            run="",
-            opens_run=True,
-            customer=None,
-            throttles=verdict.throttles,
-        )
+        describe = description(view, asked)
+        while True:
+            circumstances = Circumstances(now_ns=now_ns, utilisation=used)
+            considered = considered_as(view, agent, _ESTIMATE_KEY, describe, circumstances, opens_run=True)
+            standings = standings_of(considered, balances_for(considered, balances, windows), windows)
+            now_used = utilisation(considered.budgets, standings)
+            if now_used == used or not considered.judgement.verdict.saw_utilisation:
+                return estimated(considered, standings)
+            used = now_used
     except CallError as fault:
         raise ConfigurationError(str(fault)) from fault
-    now_ns = session.clock.now_ns()
-    budgets = [view.registry.budgets[claim.budget] for claim in claims]
-    standings = [
-        standing
-        for standing in session.reports.standings(tenant, budgets, now_ns)
-        if any((claim.budget, claim.scope) == (standing.budget.id, standing.scope) for claim in claims)
+
+
+def _shown(found: Estimate[Described]) -> Group:
+    """An estimate for a person."""
+    quote, described = found.quote, found.described
+    parts: list[RenderableType] = []
+    if quote is not None:
+        expected, maximum = lines_of(described, quote)
+        parts.append(_quote_line(described.model or described.tool, quote))
+        parts += [Text(f"no upper bound: {why}") for why in dict.fromkeys(quote.unbounded.values())]
+        parts.append(_lines(expected, maximum))
+    parts += [
+        Text.assemble(effect_text(found.admission.effect), f"  {reason.message}") for reason in found.reasons
     ]
-    lines = [_quote_line(described.model or "", quote)]
-    lines += [Text(f"no upper bound: {why}") for why in dict.fromkeys(quote.unbounded.values())]
-    effect = "require_approval" if verdict.asks else verdict.effect
-    reasons = verdict.asks or verdict.reasons
-    lines.append(Text.assemble(effect_text(effect), f"  {reasons[0].message}"))
-    refused = effect != "allow"
-    left: dict[str, object] = {}
-    for standing in standings:
-        each = standing.budget
-        needed = (quote.maximum if each.hard else quote.expected).get(each.quantity)
-        unbounded = each.hard and each.quantity in quote.unbounded
-        least = (
-            0 if quote.output is None else quote.output.maximum(quote.output.min_tokens).get(each.quantity, 0)
-        )
-        is_short = unbounded or (needed is not None and standing.left < (least or needed))
-        refused = refused or (is_short and each.mode == "enforce")
-        left[each.id] = {"left": standing.left, "quantity": each.quantity, "bears": not is_short}
-        amount = usd_text(standing.left) if each.quantity == USD else f"{standing.left:,} {each.quantity}"
-        words = "does not bear it" if is_short else "bears it"
-        if each.mode == "shadow":
+    for each in found.budgets:
+        budget, left = each.budget, each.left
+        amount = usd_text(left) if budget.is_money else f"{left / budget.scale:,g} {budget.quantity}"
+        words = "bears it" if each.fits else "does not bear all that it may come to"
+        if budget.mode == "shadow":
             words += " (in shadow)"
-        lines.append(Text.assemble(f"budget {each.id} has {amount} left and ", (words, STRONG)))
-    record: dict[str, object] = {
-        "model": described.model,
-        "expected_nano_usd": quote.expected.get(USD),
-        "maximum_nano_usd": quote.maximum.get(USD),
-        "expected_tokens": quote.expected.get(TOKENS),
-        "maximum_tokens": quote.maximum.get(TOKENS),
-        "unbounded": quote.unbounded,
-        "price_source": quote.price_source,
-        "price_version": quote.price_version,
-        "effect": effect,
-        "reasons": [reason.message for reason in reasons],
-        "budgets": left,
-        "refused": refused,
-    }
-    return record, lines, refused
+        parts.append(Text.assemble(f"budget {budget.budget} has {amount} left and ", (words, STRONG)))
+    if found.cheaper:
+        columns = (
+            Column(name="cheaper"),
+            Column(name="expected", right=True),
+            Column(name="at most", right=True),
+            Column(name="saves", right=True),
+            Column(name=""),
+        )
+        rows = [
+            Row(
+                cells=(
+                    offer.model.id,
+                    usd_text(offer.quote.expected[USD]),
+                    _most(offer.quote),
+                    usd_text(offer.saving_nano_usd),
+                    "a person is asked" if offer.asks else "",
+                )
+            )
+            for offer in found.cheaper
+        ]
+        parts.append(table(columns, rows, out()))
+    return Group(*parts)
 
 
-def _quote_line(model: str, quote: Quote) -> Text:
-    most = usd_text(quote.maximum[USD]) if USD in quote.maximum else "no bound"
+def _lines(expected: tuple[ChargeLine, ...], maximum: tuple[ChargeLine, ...]) -> Text:
+    columns = (
+        Column(name="line"),
+        Column(name="expected", right=True),
+        Column(name="comes to", right=True),
+        Column(name="at most", right=True),
+        Column(name="comes to", right=True),
+    )
+    likely, most = ({line.kind: line for line in lines} for lines in (expected, maximum))
+    rows = [
+        Row(cells=(kind, *_amount(likely.get(kind)), *_amount(most.get(kind)))) for kind in {**likely, **most}
+    ]
+    return table(columns, rows, out())
+
+
+def _amount(line: ChargeLine | None) -> tuple[str, str]:
+    if line is None:
+        return "", ""
+    return f"{line.quantity:,} {line.unit}", usd_text(line.nano_usd)
+
+
+def _most(quote: Quote) -> str:
+    return usd_text(quote.maximum[USD]) if USD in quote.maximum else "no bound"
+
+
+def _quote_line(name: str, quote: Quote) -> Text:
+    expected = usd_text(quote.expected[USD]) if USD in quote.expected else "what nobody knows"
     return Text.assemble(
-        (model, STRONG),
-        f"  expected {usd_text(quote.expected[USD])}, at most {most}",
+        (name, STRONG),
+        f"  expected {expected}, at most {_most(quote)}",
         (f"  prices from {quote.price_source} {quote.price_version}", DIM),
     )

@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 from aegis_gateway.application.calls import Calls
+from aegis_gateway.application.estimates import Estimates
 from aegis_gateway.application.ports import Secrets, Upstream
 from aegis_gateway.domain.errors import AegisError, CallError
 from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol, Scope, send_error
@@ -36,11 +37,12 @@ class DataPlane:
         secrets: Secrets,
         idempotency: Idempotency,
         decisions: ToolDecisions,
+        estimates: Estimates,
         *,
         in_flight_max: int = CALLS_IN_FLIGHT_MAX,
     ) -> None:
         """Build the doors."""
-        self._routes = Routes(calls, upstream, secrets, decisions)
+        self._routes = Routes(calls, upstream, secrets, decisions, estimates)
         self._idempotency = idempotency
         self._in_flight_max = in_flight_max
         self.pressure = Pressure()

@@ -9,11 +9,13 @@ from typing import NamedTuple
 import msgspec
 
 from aegis_gateway.application.calls import Calls
+from aegis_gateway.application.estimates import Estimates
 from aegis_gateway.application.ports import Secrets, Upstream
 from aegis_gateway.entrypoints.data_plane.connect import PREFIX as CONNECT
 from aegis_gateway.entrypoints.data_plane.connect import ConnectDoor
 from aegis_gateway.entrypoints.data_plane.decisions import DECISIONS, DecisionsDoor
 from aegis_gateway.entrypoints.data_plane.error_forms import OPENAI, ErrorForm
+from aegis_gateway.entrypoints.data_plane.estimates import ESTIMATES, EstimatesDoor
 from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol, Scope, send_error
 from aegis_gateway.entrypoints.data_plane.models import gemini, messages
 from aegis_gateway.entrypoints.data_plane.models.chat import ChatDialect
@@ -49,7 +51,14 @@ class Route(NamedTuple):
 class Routes:
     """All doors, by where they are found."""
 
-    def __init__(self, calls: Calls, upstream: Upstream, secrets: Secrets, decisions: ToolDecisions) -> None:
+    def __init__(
+        self,
+        calls: Calls,
+        upstream: Upstream,
+        secrets: Secrets,
+        decisions: ToolDecisions,
+        estimates: Estimates,
+    ) -> None:
         """Build the doors."""
 
         def model_door(dialect: Dialect) -> ModelDoor:
@@ -57,6 +66,7 @@ class Routes:
 
         self._connect = Route(ConnectDoor(calls, upstream, secrets))
         self._decisions = Route(DecisionsDoor(calls, decisions))
+        self._estimates = Route(EstimatesDoor(calls, estimates))
         self._at_azure: dict[str, ModelDoor] = {
             "chat/completions": model_door(ChatDialect()),
             "embeddings": model_door(EmbeddingsDialect()),
@@ -94,6 +104,8 @@ class Routes:
             return self._connect
         if path == DECISIONS or path.startswith(f"{DECISIONS}/"):
             return self._decisions
+        if path == ESTIMATES or path.startswith(f"{ESTIMATES}/"):
+            return self._estimates
         if scope.method == "POST":
             return self._posted(scope)
         if scope.method == "GET" and path.startswith((*_GEMINI, f"{_AZURE_V1}models")):

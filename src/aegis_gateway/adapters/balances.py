@@ -1,0 +1,67 @@
+"""Balances as they stand, read from outside the ledger by whoever asks what a call would find.
+
+Rule: one statement, so one snapshot: no call is seen in one balance and not in another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from aegis_gateway.adapters.reports import Query
+from aegis_gateway.adapters.rows import standing
+from aegis_gateway.application.ports import Balances
+from aegis_gateway.domain.admit import RateKey, StandingKey
+from aegis_gateway.domain.ledger import Standing
+
+_HEAD = """
+select 'head' as kind, '' as name, '' as scope, '' as label, epoch as first, last_ns as second, null as buckets
+  from tenant_head where tenant = ?
+"""
+_STANDINGS = """
+union all
+select 'standing', budget, scope, "window", pending, posted, buckets from standing
+ where tenant = ? and ({keys})
+"""
+_ARRIVALS = """
+union all
+select 'arrival', rate, scope, '', arrival_ns, 0, null from rate_arrival
+ where tenant = ? and ({keys})
+"""
+"""By the primary keys, key by key."""
+
+
+class StoredBalances:
+    """The question. `query` is a store's."""
+
+    def __init__(self, query: Query) -> None:
+        """Read through a store."""
+        self._query = query
+
+    def read(
+        self, tenant: str, standings: Collection[StandingKey], arrivals: Collection[RateKey]
+    ) -> Balances:
+        """A tenant's epoch and clock, and what there is of some balances and rates."""
+        sql, values = _HEAD, list[object]([tenant])
+        if standings:
+            sql += _STANDINGS.format(keys=_any_of('(budget = ? and scope = ? and "window" = ?)', standings))
+            values += [tenant, *(part for key in standings for part in key)]
+        if arrivals:
+            sql += _ARRIVALS.format(keys=_any_of("(rate = ? and scope = ?)", arrivals))
+            values += [tenant, *(part for key in arrivals for part in key)]
+        epoch = last_ns = 0
+        balances: dict[StandingKey, Standing] = {}
+        turns: dict[RateKey, int] = {}
+        for row in self._query(sql, tuple(values)):
+            match row["kind"]:
+                case "head":
+                    epoch, last_ns = row["first"], row["second"]
+                case "standing":
+                    key = (row["name"], row["scope"], row["label"])
+                    balances[key] = standing(row["first"], row["second"], row["buckets"])
+                case _:
+                    turns[row["name"], row["scope"]] = row["first"]
+        return Balances(epoch=epoch, last_ns=last_ns, standings=balances, arrivals=turns)
+
+
+def _any_of(condition: str, keys: Collection[object]) -> str:
+    return " or ".join([condition] * len(keys))
