@@ -215,8 +215,8 @@ class Calls:
                 self._directory.copy.seen[seen] = known
         return known
 
-    async def view(self, key: str | None) -> TenantView:
-        """What a caller's tenant has configured, as of now.
+    async def caller(self, key: str | None) -> KnownKey:
+        """Who calls, and what the caller's tenant has configured, as of now.
 
         Raises:
             NotIdentified: the caller is unknown, or not allowed in any more.
@@ -225,7 +225,15 @@ class Calls:
         await self._directory.refresh_if_changed()
         known = await self.identify(key)
         self._valid_agent(known)
-        return known.view
+        return known
+
+    async def view(self, key: str | None) -> TenantView:
+        """What a caller's tenant has configured, as of now.
+
+        Raises:
+            NotIdentified: the caller is unknown, or not allowed in any more.
+        """
+        return (await self.caller(key)).view
 
     async def _identify_unseen(self, key: str) -> KnownKey:
         try:

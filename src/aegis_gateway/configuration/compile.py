@@ -14,8 +14,11 @@ import msgspec
 from aegis_gateway.configuration.compile_model import PROVIDERS, compile_model
 from aegis_gateway.configuration.compile_operation import (
     compile_operation,
+    compile_other_tools,
     tell_of_clashing_operations,
+    tell_of_clashing_servers,
     tell_of_clashing_tools,
+    tell_of_tools_named_alike,
 )
 from aegis_gateway.configuration.document import (
     AgentEntry,
@@ -92,6 +95,7 @@ def compile_tenant(
         for name, entry in entries.connectors.items()
     }
     tell_of_clashing_tools(connectors.values(), (*path, "connectors"), problems)
+    tell_of_clashing_servers(connectors.values(), (*path, "connectors"), problems)
     hours = settings.business_hours
     if hours.from_hour >= hours.to_hour:
         told = (
@@ -216,13 +220,17 @@ def _deadlines(entry: ConnectorEntry) -> Deadlines:
 def _connector(
     name: str, entry: ConnectorEntry, quantities: Mapping[str, Quantity], path: Path, problems: Problems
 ) -> Connector:
-    if entry.kind == "local":
+    if entry.kind == "local" or (entry.kind == "mcp" and entry.command):
         _tell_of_an_address(entry, path, problems)
     elif not entry.base_url and "base_url" not in entry.model_fields_set:
         problems.add_missing(ConnectorEntry, "base_url", path)
     if entry.kind not in TOOL_KINDS and entry.operations:
-        words = f"are for kinds `http` and `local`; this one is of kind `{entry.kind}` and is called through `models`"
+        words = (
+            "are for kinds `http`, `mcp` and `local`; "
+            f"this one is of kind `{entry.kind}` and is called through `models`"
+        )
         problems.add((*path, "operations"), words)
+    _tell_of_what_only_servers_have(entry, path, problems)
     if entry.kind == "azure" and entry.api_version is None:
         problems.add(
             path, "needs an `api_version`, which stands in each address at Azure, as in `2024-10-21`"
@@ -237,13 +245,15 @@ def _connector(
     if prefix is None:
         prefix = "Bearer " if header == "authorization" else ""
     operations = tuple(
-        compile_operation(
-            key, operation, quantities, (*path, "operations", key), problems, is_local=entry.kind == "local"
-        )
+        compile_operation(key, operation, quantities, (*path, "operations", key), problems, kind=entry.kind)
         for key, operation in entry.operations.items()
     )
     if entry.kind == "http":
         tell_of_clashing_operations(operations, (*path, "operations"), problems)
+    if entry.kind == "mcp":
+        tell_of_tools_named_alike(operations, (*path, "operations"), problems)
+    if entry.other_tools is not None:
+        operations += (compile_other_tools(entry.other_tools, (*path, "other_tools"), problems),)
     return Connector(
         id=name,
         kind=entry.kind,
@@ -258,7 +268,19 @@ def _connector(
         network=entry.network,
         provider=entry.provider or PROVIDERS.get(entry.kind, ""),
         api_version=entry.api_version or "",
+        command=entry.command,
+        variables=entry.env,
     )
+
+
+def _tell_of_what_only_servers_have(entry: ConnectorEntry, path: Path, problems: Problems) -> None:
+    for setting in ("command", "env", "other_tools"):
+        if entry.kind != "mcp" and setting in entry.model_fields_set:
+            problems.add(
+                (*path, setting), f"is for connectors of kind `mcp`, not `{entry.kind}`; leave it out"
+            )
+    if entry.env and not entry.command:
+        problems.add((*path, "env"), "is the environment of a `command`, and there is none; leave it out")
 
 
 _OF_AN_ADDRESS = (
@@ -266,21 +288,26 @@ _OF_AN_ADDRESS = (
     "credential",
     "credential_header",
     "credential_prefix",
-    "timeout_seconds",
+    "network",
     "connect_seconds",
+    "timeout_seconds",
     "first_byte_seconds",
     "idle_seconds",
-    "network",
 )
+_OF_A_NETWORK = 6
+"""How many of them are of no use for a program that is started here, either."""
 
 
 def _tell_of_an_address(entry: ConnectorEntry, path: Path, problems: Problems) -> None:
-    for setting in _OF_AN_ADDRESS:
+    is_local = entry.kind == "local"
+    runs = (
+        "a local connector's tools run in the agents"
+        if is_local
+        else "a `command` is started here, and its secrets are in `env`"
+    )
+    for setting in _OF_AN_ADDRESS if is_local else _OF_AN_ADDRESS[:_OF_A_NETWORK]:
         if setting in entry.model_fields_set:
-            problems.add(
-                (*path, setting),
-                "is for what is called over the network; a local connector's tools run in the agents",
-            )
+            problems.add((*path, setting), f"is for what is called over the network; {runs}")
 
 
 def _budget(

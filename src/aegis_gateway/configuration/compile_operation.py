@@ -7,7 +7,13 @@ from decimal import Decimal
 
 import msgspec
 
-from aegis_gateway.configuration.document import ArgumentEntry, CountEntry, OperationEntry, ToolPriceEntry
+from aegis_gateway.configuration.document import (
+    ArgumentEntry,
+    CountEntry,
+    OperationEntry,
+    OtherToolsEntry,
+    ToolPriceEntry,
+)
 from aegis_gateway.configuration.http_values import FieldPath, names_in_path
 from aegis_gateway.configuration.json_schema import type_at
 from aegis_gateway.configuration.problems import Problems
@@ -16,7 +22,16 @@ from aegis_gateway.configuration.words import listed
 from aegis_gateway.configuration.yaml_source import Path
 from aegis_gateway.domain.money import NANO_PER_USD
 from aegis_gateway.domain.price import ToolPrice
-from aegis_gateway.domain.registry import Argument, ArgumentType, Connector, Count, Operation, Quantity
+from aegis_gateway.domain.registry import (
+    OTHER_TOOLS,
+    Argument,
+    ArgumentType,
+    Connector,
+    ConnectorKind,
+    Count,
+    Operation,
+    Quantity,
+)
 
 
 def compile_operation(
@@ -26,16 +41,16 @@ def compile_operation(
     path: Path,
     problems: Problems,
     *,
-    is_local: bool = False,
+    kind: ConnectorKind = "http",
 ) -> Operation:
-    """One operation of an HTTP connector, or of a local one, whose arguments are what HTTP ones have in their body."""
+    """One operation of a connector. What others have as their body, a tool that is called by name has as arguments."""
     for setting in ("method", "path"):
-        if is_local and setting in entry.model_fields_set:
-            problems.add(
-                (*path, setting), "is for operations over HTTP; a local connector's tools run in the agents"
-            )
-        elif not is_local and setting not in entry.model_fields_set:
+        if kind in _BY_NAME and setting in entry.model_fields_set:
+            problems.add((*path, setting), f"is for operations over HTTP; {_BY_NAME[kind]}")
+        elif kind not in _BY_NAME and setting not in entry.model_fields_set:
             problems.add_missing(OperationEntry, setting, path)
+    if kind != "mcp" and entry.tool is not None:
+        problems.add((*path, "tool"), "is the name of a tool at a server of kind `mcp`; leave it out")
     sources: list[tuple[Path, FieldPath]] = [
         *(((*path, "arguments", key, "from"), argument.source) for key, argument in entry.arguments.items()),
         *(((*path, "counts", key), count.source) for key, count in entry.counts.items()),
@@ -46,7 +61,10 @@ def compile_operation(
             sources.append(((*path, "price", setting), source))
     in_path = names_in_path(entry.path)
     for place, source in sources:
-        if source[0] == "path" and source[1] not in in_path:
+        if kind == "mcp" and source[0] in ("query", "path"):
+            words = f"is `{'.'.join(source)}`, and a tool has arguments and a result; write args.NAME or result.NAME"
+            problems.add(place, words)
+        elif source[0] == "path" and source[1] not in in_path:
             known = (
                 f"has {listed(in_path)}; name one of them"
                 if in_path
@@ -73,6 +91,28 @@ def compile_operation(
             for key, count in entry.counts.items()
         ),
         body_schema=entry.body_schema or b"",
+        tool=(entry.tool or name) if kind == "mcp" else "",
+    )
+
+
+_BY_NAME: dict[ConnectorKind, str] = {
+    "local": "a local connector's tools run in the agents",
+    "mcp": "an MCP server's tools are called by name",
+}
+
+
+def compile_other_tools(entry: OtherToolsEntry, path: Path, problems: Problems) -> Operation:
+    """The operation that stands for all tools of an MCP server which nobody declared. Policies see their names."""
+    for setting in ("units", "amount"):
+        if getattr(entry.price, setting) is not None:
+            words = "is read from a tool's arguments or result; declare that tool under `operations`"
+            problems.add((*path, "price", setting), words)
+    return Operation(
+        id=OTHER_TOOLS,
+        method="",
+        path="",
+        price=_tool_price(entry.price, (*path, "price"), problems),
+        arguments=(Argument(name="tool", type="string", source=("body", "name"), shown=True),),
     )
 
 
@@ -170,3 +210,28 @@ def tell_of_clashing_tools(connectors: Iterable[Connector], path: Path, problems
             if other != connector.id:
                 words = f"makes a tool `{tool}`, and so does connector `{other}`; give one another id"
                 problems.add((*path, connector.id, "operations", operation.id), words)
+
+
+def tell_of_clashing_servers(connectors: Iterable[Connector], path: Path, problems: Problems) -> None:
+    """All MCP servers together are one, whose tools are `{server}_{tool}`: from that it has to be clear whose it is."""
+    servers = [connector.id for connector in connectors if connector.kind == "mcp"]
+    for server in servers:
+        other = next((each for each in servers if server.startswith(f"{each}_")), None)
+        if other is not None:
+            words = (
+                f"begins with `{other}_`, as tools of server `{other}` do where all servers are one; "
+                "give one another id"
+            )
+            problems.add((*path, server), words)
+
+
+def tell_of_tools_named_alike(operations: Iterable[Operation], path: Path, problems: Problems) -> None:
+    """A call of a tool must be of one operation."""
+    seen: dict[str, str] = {}
+    for operation in operations:
+        other = seen.setdefault(operation.tool, operation.id)
+        if other != operation.id:
+            problems.add(
+                (*path, operation.id),
+                f"is tool `{operation.tool}`, and so is `{other}`; drop one of them",
+            )

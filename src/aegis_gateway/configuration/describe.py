@@ -159,6 +159,8 @@ def _connector(connector: Connector) -> Fields:
         "kind": connector.kind,
         "api version": connector.api_version,
         "address": connector.base_url,
+        "command": " ".join(connector.command),
+        "environment": ", ".join(f"{name}={source}" for name, source in connector.variables.items()),
         "credential": connector.credential or "",
         "credential header": _credential_header(connector) if connector.credential is not None else "",
         "region": connector.region,
@@ -178,6 +180,7 @@ def _credential_header(connector: Connector) -> str:
 def _operation(operation: Operation, registry: Registry) -> Fields:
     fields = {
         "request": f"{operation.method} {operation.path}".strip(),
+        "tool": operation.tool if operation.tool != operation.id else "",
         "price": _tool_price(operation.price),
     }
     if operation.body_schema:

@@ -146,7 +146,9 @@ class CountEntry(Entry):
 
 
 class OperationEntry(Entry):
-    """One operation of an HTTP connector; a local one has neither method nor path."""
+    """One operation of a connector; only one over HTTP has a method and a path, and only one at an MCP server a `tool`,
+    its name there where that is no id.
+    """
 
     method: Annotated[str, PlainValidator(http_values.method)] = Field(
         default="", description="its HTTP method", examples=["POST"]
@@ -154,12 +156,21 @@ class OperationEntry(Entry):
     path: Annotated[str, PlainValidator(http_values.path_template)] = Field(
         default="", description="its path", examples=["/v1/payments/{id}"]
     )
+    tool: Text | None = None
     body_schema: Annotated[bytes, PlainValidator(schema_text)] | None = Field(default=None, alias="schema")
     arguments: dict[ArgumentName, ArgumentEntry] = {}
     price: ToolPriceEntry = Field(
         description="what it costs, if only that it is free", examples=["{per_call: 0.25}"]
     )
     counts: dict[CountedId, CountEntry] = {}
+
+
+class OtherToolsEntry(Entry):
+    """The tools of an MCP server that nobody declared."""
+
+    price: ToolPriceEntry = Field(
+        description="what each of them costs, if only that it is free", examples=["{per_call: 0.01}"]
+    )
 
 
 class ConnectorEntry(Entry):
@@ -183,7 +194,13 @@ class ConnectorEntry(Entry):
     first_byte_seconds: Seconds | None = None
     idle_seconds: Seconds | None = None
     network: Annotated[Network, PlainValidator(values.choice(*NETWORKS))] = "public"
+    command: Annotated[tuple[str, ...], PlainValidator(values.command)] = ()
+    env: dict[
+        Annotated[str, PlainValidator(http_values.variable)],
+        Annotated[str, PlainValidator(http_values.credential)],
+    ] = {}
     operations: dict[Identifier, OperationEntry] = {}
+    other_tools: OtherToolsEntry | None = None
 
 
 class ModelPriceEntry(Entry):

@@ -14,8 +14,9 @@ ALL_ROOTS = (*REQUEST_ROOTS, "response")
 FieldPath = tuple[str, ...]
 
 _OTHERWISE = {"args": "body", "result": "response"}
-"""What request and response are called where a tool runs in the agent: its arguments and its result."""
+"""What request and response are called where a tool is called by name: its arguments and its result."""
 
+_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _VARIABLE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 _CONNECTION_HEADERS = (
@@ -61,6 +62,13 @@ def credential(value: object) -> str:
         "is not a reference, and secrets are never written here; "
         "put it into the environment or a file, and write env:NAME or file:PATH"
     )
+
+
+def variable(value: object) -> str:
+    """The name of a variable in a program's environment."""
+    if not isinstance(value, str) or not _VARIABLE_NAME.fullmatch(value):
+        unfit(f"is {shown(value)}, which is not the name of a variable; write one as in API_TOKEN")
+    return value
 
 
 def header(value: object) -> str:

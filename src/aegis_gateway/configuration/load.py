@@ -22,7 +22,7 @@ from aegis_gateway.configuration.yaml_source import Path, YamlSource, read_yaml
 from aegis_gateway.domain.config_version import Watch
 from aegis_gateway.domain.errors import ConfigurationError, Problem
 from aegis_gateway.domain.price import CALL_KINDS
-from aegis_gateway.domain.registry import BUILT_IN_QUANTITIES, Registry
+from aegis_gateway.domain.registry import BUILT_IN_QUANTITIES, OTHER_TOOLS, Registry
 from aegis_gateway.domain.spelling import did_you_mean
 
 MAIN_FILE = "aegis.yaml"
@@ -208,6 +208,8 @@ def _known(tenant: str, sections: Mapping[str, object]) -> Known:
         operations = data.get("operations")
         if isinstance(operations, dict):
             tools |= {f"{connector}.{operation}" for operation in operations}
+        if "other_tools" in data:
+            tools.add(f"{connector}.{OTHER_TOOLS}")
     environments = (agent.get("environment") for agent in section("agents").values())
     return Known(
         tenant=tenant,

@@ -21,7 +21,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     `pepper` keys the hashes of API keys and of arguments; all replicas need the same one, and without it no key
     is valid any more. `signing_key` signs the configurations that are applied; a gateway runs on none that it, or a
-    public key beside it, did not sign.
+    public key beside it, did not sign. `hosts` are the names by which MCP clients reach the gateway; without any, one
+    that listens on this machine alone answers to its names, and another one to all.
     """
 
     store: str = DEFAULT_STORE
@@ -30,6 +31,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     workers: int = 1
+    hosts: tuple[str, ...] = ()
 
     @property
     def data_directory(self) -> Path:
@@ -40,7 +42,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
-    """Settings from `AEGIS_STORE`, `AEGIS_PEPPER`, `AEGIS_SIGNING_KEY`, `AEGIS_HOST`, `AEGIS_PORT` and `AEGIS_WORKERS`.
+    """Settings from `AEGIS_STORE`, `AEGIS_PEPPER`, `AEGIS_SIGNING_KEY`, `AEGIS_HOST`, `AEGIS_PORT`, `AEGIS_WORKERS` and
+    `AEGIS_HOSTS` (names, with commas between them).
 
     Pepper and signing key are beside the store unless it is said where: keys are worth nothing without the pepper they
     were issued under, from whatever directory a command is run.
@@ -63,6 +66,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         host=variables.get("AEGIS_HOST", "127.0.0.1"),
         port=_number(variables, "AEGIS_PORT", DEFAULT_PORT, 65_535),
         workers=_number(variables, "AEGIS_WORKERS", 1, 64),
+        hosts=tuple(host.strip() for host in variables.get("AEGIS_HOSTS", "").split(",") if host.strip()),
     )
 
 

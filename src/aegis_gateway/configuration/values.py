@@ -161,6 +161,17 @@ def texts(value: object) -> tuple[str, ...]:
     return tuple(sorted({text(each) for each in value}))
 
 
+def command(value: object) -> tuple[str, ...]:
+    """A program and its arguments."""
+    example = "write a program and its arguments, as in [npx, -y, some-server]"
+    if not isinstance(value, list) or not value:
+        unfit(f"is {shown(value)}; {example}")
+    for each in value:
+        if not isinstance(each, str) or not each or "\0" in each:
+            unfit(f"has {shown(each)} in it; {example}")
+    return tuple(value)
+
+
 def weekdays(value: object) -> tuple[int, ...]:
     """Days of the week: 1 is Monday, 7 Sunday."""
     days = value if isinstance(value, list) else [value]

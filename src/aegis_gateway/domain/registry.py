@@ -28,10 +28,14 @@ ON_THE_FLY: tuple[Dimension, ...] = ("run", "customer")
 TAG = "tag:"
 
 Match = tuple[tuple[Dimension, str], ...]
-ConnectorKind = Literal["openai", "azure", "anthropic", "gemini", "http", "local"]
-CONNECTOR_KINDS: tuple[ConnectorKind, ...] = ("openai", "azure", "anthropic", "gemini", "http", "local")
-TOOL_KINDS: tuple[ConnectorKind, ...] = ("http", "local")
+ConnectorKind = Literal["openai", "azure", "anthropic", "gemini", "http", "mcp", "local"]
+CONNECTOR_KINDS: tuple[ConnectorKind, ...] = (
+    "openai", "azure", "anthropic", "gemini", "http", "mcp", "local",
+)  # fmt: skip
+TOOL_KINDS: tuple[ConnectorKind, ...] = ("http", "mcp", "local")
 """The kinds whose operations are declared. `local` ones are run by the agents themselves, who ask before."""
+OTHER_TOOLS = "?"
+"""The operation that stands for all tools of an MCP server which nobody declared, where they have a price."""
 ArgumentType = Literal["integer", "number", "string", "boolean"]
 
 
@@ -125,9 +129,10 @@ class Count(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """One operation of an HTTP connector: a tool in the policies' sense, named `{connector}.{operation}`.
+    """One operation of a connector: a tool in the policies' sense, named `{connector}.{operation}`.
 
-    `body_schema` is the JSON Schema that its bodies have to fit, as JSON; empty where there is none.
+    `body_schema` is the JSON Schema that its bodies have to fit, as JSON; empty where there is none. At an MCP server
+    it is called `tool`.
     """
 
     id: str
@@ -137,6 +142,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     arguments: tuple[Argument, ...] = ()
     counts: tuple[Count, ...] = ()
     body_schema: bytes = b""
+    tool: str = ""
 
 
 class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,7 +160,8 @@ class Connector(msgspec.Struct, frozen=True, kw_only=True):
     """One upstream, or what agents run themselves (`local`), which has no address.
 
     `credential` is a reference (`env:NAME`, `file:PATH`), never a value. `api_version` is Azure's, which wants one in
-    each address. `provider` is whose list prices hold for its models.
+    each address. `provider` is whose list prices hold for its models. An MCP server without an address is a program
+    that each gateway worker starts by its `command`, with the `variables` (name and reference) in its environment.
     """
 
     id: str
@@ -170,6 +177,8 @@ class Connector(msgspec.Struct, frozen=True, kw_only=True):
     network: Network = "public"
     api_version: str = ""
     provider: str = ""
+    command: tuple[str, ...] = ()
+    variables: dict[str, str] = {}
 
 
 class HostedTool(msgspec.Struct, frozen=True, kw_only=True):

@@ -31,6 +31,8 @@ from aegis_gateway.domain.errors import AegisError
 from aegis_gateway.entrypoints.collector import calm_collector
 from aegis_gateway.entrypoints.data_plane.app import DataPlane
 from aegis_gateway.entrypoints.data_plane.idempotency import Idempotency
+from aegis_gateway.entrypoints.data_plane.mcp.door import McpDoor
+from aegis_gateway.entrypoints.data_plane.mcp.origins import Origins
 from aegis_gateway.entrypoints.data_plane.tool_decisions import ToolDecisions
 
 BACKLOG = 2_048
@@ -51,9 +53,16 @@ async def serve(socket_path: Path) -> None:
     )
     decisions = ToolDecisions(calls, bootstrap.sealer(settings), bootstrap.reports(settings).call)
     estimates = Estimates(calls, bootstrap.balances(settings))
-    data_plane = DataPlane(
-        calls, bootstrap.upstream(), bootstrap.reference_secrets(), idempotency, decisions, estimates
+    upstream, secrets = bootstrap.upstream(), bootstrap.reference_secrets()
+    mcp = McpDoor(
+        calls,
+        upstream,
+        secrets,
+        bootstrap.sealer(settings),
+        bootstrap.system_clock(),
+        Origins(settings.host, settings.hosts),
     )
+    data_plane = DataPlane(calls, upstream, secrets, idempotency, decisions, estimates, mcp)
     server = Server(
         data_plane,
         address=settings.host,

@@ -488,7 +488,11 @@ def test_tools_that_run_in_the_agents() -> None:
         ),
         ("kind: local", "kind: http\n        base_url: https://x.example", "rank has no `method`; write its"),
         ("kind: local", "kind: http", "desk has no `base_url`; write where it is"),
-        ("kind: local", "kind: openai\n        base_url: https://x.example", "for kinds `http` and `local`"),
+        (
+            "kind: local",
+            "kind: openai\n        base_url: https://x.example",
+            "for kinds `http`, `mcp` and `local`",
+        ),
     ],
 )
 def test_what_a_local_connector_is_not(written_as: str, instead: str, words: str) -> None:

@@ -12,6 +12,7 @@ from aegis_gateway.domain.errors import AegisError, CallError
 from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol, Scope, send_error
 from aegis_gateway.entrypoints.data_plane.idempotency import HEADER as IDEMPOTENCY_KEY
 from aegis_gateway.entrypoints.data_plane.idempotency import Idempotency
+from aegis_gateway.entrypoints.data_plane.mcp.door import McpDoor
 from aegis_gateway.entrypoints.data_plane.pressure import Pressure
 from aegis_gateway.entrypoints.data_plane.refusals import misunderstood, unavailable
 from aegis_gateway.entrypoints.data_plane.routes import Routes
@@ -38,11 +39,12 @@ class DataPlane:
         idempotency: Idempotency,
         decisions: ToolDecisions,
         estimates: Estimates,
+        mcp: McpDoor,
         *,
         in_flight_max: int = CALLS_IN_FLIGHT_MAX,
     ) -> None:
         """Build the doors."""
-        self._routes = Routes(calls, upstream, secrets, decisions, estimates)
+        self._routes = Routes(calls, upstream, secrets, decisions, estimates, mcp)
         self._idempotency = idempotency
         self._in_flight_max = in_flight_max
         self.pressure = Pressure()
@@ -52,7 +54,7 @@ class DataPlane:
 
     async def __call__(self, scope: Scope, protocol: HttpProtocol) -> None:
         """Answer one request, whatever happens."""
-        door, errors, counts = self._routes.of(scope)
+        door, errors, counts, again = self._routes.of(scope)
         is_too_much = self.in_flight >= self._in_flight_max or self.pressure.refuses
         if is_too_much and counts:
             send_error(protocol, unavailable(_TOO_MUCH, errors))
@@ -61,7 +63,7 @@ class DataPlane:
         self.idle.clear()
         try:
             if IDEMPOTENCY_KEY in scope.headers:
-                await self._idempotency.serve(door, scope, protocol, errors)
+                await self._idempotency.serve(door, scope, again(protocol), errors)
             else:
                 await door(scope, protocol)
         except CallError as fault:

@@ -106,6 +106,9 @@ class HttpProtocol(Protocol):
     def __aiter__(self) -> AsyncIterator[bytes]:
         """The body in pieces."""
 
+    async def client_disconnect(self) -> None:
+        """Wait until the caller has left."""
+
     def response_bytes(self, status: int, headers: Headers, body: bytes) -> None:
         """Answer."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -77,6 +78,10 @@ class Recorder:
             pieces.append(piece)
             yield piece
         self._body = b"".join(pieces)
+
+    async def client_disconnect(self) -> None:
+        """Never: who leaves may ask for the same call again."""
+        await asyncio.Event().wait()
 
     def response_bytes(self, status: int, headers: Headers, body: bytes) -> None:
         """Answer."""

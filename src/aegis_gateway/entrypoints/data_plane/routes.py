@@ -17,6 +17,9 @@ from aegis_gateway.entrypoints.data_plane.decisions import DECISIONS, DecisionsD
 from aegis_gateway.entrypoints.data_plane.error_forms import OPENAI, ErrorForm
 from aegis_gateway.entrypoints.data_plane.estimates import ESTIMATES, EstimatesDoor
 from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol, Scope, send_error
+from aegis_gateway.entrypoints.data_plane.mcp.door import PREFIX as MCP_PREFIX
+from aegis_gateway.entrypoints.data_plane.mcp.door import McpDoor
+from aegis_gateway.entrypoints.data_plane.mcp.replaying import OwnId
 from aegis_gateway.entrypoints.data_plane.models import gemini, messages
 from aegis_gateway.entrypoints.data_plane.models.chat import ChatDialect
 from aegis_gateway.entrypoints.data_plane.models.dialect import Address, Dialect
@@ -40,12 +43,20 @@ _AZURE = "/openai/deployments/"
 _AZURE_V1 = "/openai/v1/"
 
 
+def _as_it_was(protocol: HttpProtocol) -> HttpProtocol:
+    return protocol
+
+
 class Route(NamedTuple):
-    """A door, and the form that errors at it have. `counts`: whether it takes part in what the gateway can bear."""
+    """A door, and the form that errors at it have. `counts`: whether it takes part in what the gateway can bear.
+
+    `again` is how an answer that was given before is given again.
+    """
 
     door: Door
     errors: ErrorForm = OPENAI
     counts: bool = True
+    again: Callable[[HttpProtocol], HttpProtocol] = _as_it_was
 
 
 class Routes:
@@ -58,6 +69,7 @@ class Routes:
         secrets: Secrets,
         decisions: ToolDecisions,
         estimates: Estimates,
+        mcp: McpDoor,
     ) -> None:
         """Build the doors."""
 
@@ -67,6 +79,7 @@ class Routes:
         self._connect = Route(ConnectDoor(calls, upstream, secrets))
         self._decisions = Route(DecisionsDoor(calls, decisions))
         self._estimates = Route(EstimatesDoor(calls, estimates))
+        self._mcp = Route(mcp, mcp.errors, again=OwnId)
         self._at_azure: dict[str, ModelDoor] = {
             "chat/completions": model_door(ChatDialect()),
             "embeddings": model_door(EmbeddingsDialect()),
@@ -102,6 +115,8 @@ class Routes:
             return found
         if path.startswith(CONNECT):
             return self._connect
+        if path == MCP_PREFIX or path.startswith(f"{MCP_PREFIX}/"):
+            return self._mcp
         if path == DECISIONS or path.startswith(f"{DECISIONS}/"):
             return self._decisions
         if path == ESTIMATES or path.startswith(f"{ESTIMATES}/"):

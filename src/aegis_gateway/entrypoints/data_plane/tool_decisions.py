@@ -240,7 +240,7 @@ def described_tool(view: TenantView, tool: str, arguments: bytes, redactions: Re
                 try:
                     return described_operation(view, connector, operation, {}, "", arguments, redactions)
                 except CallError as fault:
-                    raise _of_arguments(fault) from fault
+                    raise of_arguments(fault) from fault
     return OperationCall(
         connector=tool[:128].partition(".")[0],
         tool=tool[:128],
@@ -255,7 +255,7 @@ def described_tool(view: TenantView, tool: str, arguments: bytes, redactions: Re
     )
 
 
-def _of_arguments(fault: CallError) -> CallError:
+def of_arguments(fault: CallError) -> CallError:
     """A fault of an operation's body, told of arguments."""
     field = fault.field
     if field is not None and (field == "body" or field.startswith(("body.", "body["))):

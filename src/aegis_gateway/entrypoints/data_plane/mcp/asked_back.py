@@ -1,0 +1,39 @@
+"""What a server asks of the caller: only what the caller's client said that it can be asked for passes."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+import msgspec
+
+from aegis_gateway.entrypoints.data_plane.mcp.messages import Members, members
+from aegis_gateway.entrypoints.data_plane.wire import UNREADABLE
+
+CAPABILITIES = {
+    "sampling/createMessage": "sampling",
+    "elicitation/create": "elicitation",
+    "roots/list": "roots",
+}
+"""What a client has to be capable of to be asked so."""
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    method: str
+
+
+_asked = msgspec.json.Decoder(_Asked).decode
+
+
+def may_ask(method: str, capabilities: Container[str]) -> bool:
+    """Whether a client may be asked, by what it said that it can."""
+    return method == "ping" or CAPABILITIES.get(method) in capabilities
+
+
+def undeclared(result: Members, capabilities: Container[str]) -> str | None:
+    """What a result asks for that the client can't be asked for; None where there is nothing."""
+    try:
+        asked = members(result.get("inputRequests", msgspec.Raw(b"{}")))
+        methods = [_asked(each).method for each in asked.values()]
+    except UNREADABLE:
+        return "something that can't be read"
+    return next((f"`{method[:64]}`" for method in methods if not may_ask(method, capabilities)), None)

@@ -1,0 +1,187 @@
+"""The doors for MCP: `/mcp/{server}` for one server, `/mcp` for all of them as one.
+
+Both forms of the protocol are served at one address. A request says which it is in; what has no version is legacy.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from aegis_gateway.application.calls import Calls, NotIdentified
+from aegis_gateway.application.ports import Clock, Sealer, Secrets, Upstream
+from aegis_gateway.domain.errors import CallError, UpstreamFault
+from aegis_gateway.domain.registry import Connector
+from aegis_gateway.entrypoints.data_plane.exchange import (
+    HttpProtocol,
+    Scope,
+    api_key,
+    read_body,
+    send_error,
+)
+from aegis_gateway.entrypoints.data_plane.mcp.answering import JSON_TYPE
+from aegis_gateway.entrypoints.data_plane.mcp.eras import Eras
+from aegis_gateway.entrypoints.data_plane.mcp.errors import (
+    MCP,
+    ProtocolFault,
+    misread,
+    unknown_method,
+)
+from aegis_gateway.entrypoints.data_plane.mcp.headers import era_of
+from aegis_gateway.entrypoints.data_plane.mcp.http_servers import HttpServers
+from aegis_gateway.entrypoints.data_plane.mcp.legacy import LegacyRelay, session_of
+from aegis_gateway.entrypoints.data_plane.mcp.messages import CallerMessage, Id, caller_message
+from aegis_gateway.entrypoints.data_plane.mcp.origins import Origins
+from aegis_gateway.entrypoints.data_plane.mcp.requests import Request, Who, who_asks
+from aegis_gateway.entrypoints.data_plane.mcp.serving import Serving, while_there
+from aegis_gateway.entrypoints.data_plane.mcp.sessions import Sessions
+from aegis_gateway.entrypoints.data_plane.mcp.versions import MODERN, VERSION_HEADER, Era
+from aegis_gateway.entrypoints.data_plane.mcp.visible import sees_server
+from aegis_gateway.entrypoints.data_plane.mcp.ways import RelayedWay
+from aegis_gateway.entrypoints.data_plane.refusals import error_answer, misunderstood
+from aegis_gateway.entrypoints.data_plane.wire import json_type
+
+PREFIX = "/mcp"
+
+_log = logging.getLogger("aegis.mcp")
+
+
+class McpDoor:
+    """`/mcp` and what is below it."""
+
+    def __init__(
+        self,
+        calls: Calls,
+        upstream: Upstream,
+        secrets: Secrets,
+        sealer: Sealer,
+        clock: Clock,
+        origins: Origins,
+    ) -> None:
+        """Build the door on the use cases and the way to the upstreams."""
+        self._calls = calls
+        self._clock = clock
+        self._origins = origins
+        self._servers = HttpServers(upstream, secrets)
+        self._eras = Eras(self._servers)
+        self._serving = Serving(calls, sealer)
+        self._sessions = Sessions(sealer)
+        self._legacy = LegacyRelay(self._servers, sealer)
+        self.errors = MCP
+
+    async def __call__(self, scope: Scope, protocol: HttpProtocol) -> None:
+        """Answer one request."""
+        try:
+            self._origins.check(scope.headers)
+            await self._answer(scope, protocol, scope.path.removeprefix(PREFIX).removeprefix("/"))
+        except NotIdentified as fault:
+            refused = misunderstood(fault, MCP)
+            if fault.status == 401:
+                refused.headers.append(("www-authenticate", 'Bearer realm="aegis"'))
+            send_error(protocol, refused)
+
+    async def _answer(self, scope: Scope, protocol: HttpProtocol, server: str) -> None:
+        key = api_key(scope)
+        await self._calls.identify(key)
+        if scope.method == "POST":
+            await self._posted(scope, protocol, key, server)
+            return
+        if scope.method not in ("GET", "DELETE") or scope.headers.get(VERSION_HEADER) == MODERN:
+            refused = error_answer(405, "method_not_allowed", "send messages by POST", MCP)
+            refused.headers.append(("allow", "POST"))
+            send_error(protocol, refused)
+            return
+        who = await who_asks(self._calls, self._clock, scope, protocol, key)
+        try:
+            await self._streamed(who, self._server(who, server))
+        except ProtocolFault as fault:
+            _send(protocol, fault, None)
+        except UpstreamFault as fault:
+            _send(protocol, _failed(fault), None)
+
+    async def _streamed(self, who: Who, connector: Connector) -> None:
+        session = session_of(self._sessions, who, connector.id)
+        if who.scope.method == "DELETE":
+            await self._legacy.end(who, connector, session)
+        else:
+            nothing = CallerMessage(kind="notification", raw=b"", values={})
+            request = Request(who=who, message=nothing, era="legacy", session=session)
+            await while_there(who, self._legacy.listen(request, RelayedWay(self._servers, connector)))
+
+    async def _posted(self, scope: Scope, protocol: HttpProtocol, key: str | None, server: str) -> None:
+        id_: Id | None = None
+        try:
+            raw = await read_body(scope, protocol)
+            message = _read(scope, raw)
+            id_ = message.id if message.kind == "request" else None
+            era = era_of(scope.headers, message)
+            is_call = message.method == "tools/call"
+            who = await who_asks(self._calls, self._clock, scope, protocol, key, as_of_now=not is_call)
+            connector = self._server(who, server, is_call=is_call)
+            await self._served(who, message, era, connector)
+        except ProtocolFault as fault:
+            _send(protocol, fault, id_)
+        except UpstreamFault as fault:
+            _send(protocol, _failed(fault), id_)
+
+    async def _served(self, who: Who, message: CallerMessage, era: Era, connector: Connector) -> None:
+        way = RelayedWay(self._servers, connector)
+        if era == "modern":
+            if message.kind == "response":
+                raise ProtocolFault(
+                    -32600, "a client sends requests, and answers what it is asked within them"
+                )
+            if message.kind == "notification":
+                who.protocol.response_bytes(202, [], b"")  # none is defined that has to be passed on
+                return
+            await self._serving.serve(Request(who=who, message=message, era=era), way)
+            return
+        if message.method == "initialize":
+            if not await self._legacy.initialize(who, connector, message):
+                raise unknown_method("initialize")
+            return
+        session = session_of(self._sessions, who, connector.id)
+        request = Request(who=who, message=message, era=era, session=session)
+        if message.kind == "request":
+            try:
+                await self._serving.serve(request, way)
+            except ProtocolFault as fault:
+                # By its status a session's client would take it that the session is over.
+                fault.status = 200 if fault.status == 404 else fault.status
+                raise
+        else:
+            await self._legacy.tell(request, connector)
+
+    def _server(self, who: Who, server: str, *, is_call: bool = False) -> Connector:
+        """The server that a caller asks for, if there is anything for it there.
+
+        Raises:
+            ProtocolFault: there is not.
+        """
+        connector = who.view.registry.connectors.get(server)
+        is_there = connector is not None and connector.kind == "mcp"
+        if connector is None or not is_there or not (is_call or sees_server(who.view, who.agent, connector)):
+            words = f"there is no server `{server[:64]}` here of which agent `{who.agent.id}` may call a tool"
+            raise ProtocolFault(404, words, {"code": "unknown_server"}, status=404)
+        return connector
+
+
+def _read(scope: Scope, raw: bytes) -> CallerMessage:
+    """Read a body as a message.
+
+    Raises:
+        ProtocolFault: it is none.
+    """
+    try:
+        json_type(scope.headers)
+        return caller_message(raw)
+    except CallError as fault:
+        raise misread(fault) from fault
+
+
+def _failed(fault: UpstreamFault) -> ProtocolFault:
+    """The server didn't answer. It is told over HTTP 200: of another status clients give the words to nobody."""
+    return ProtocolFault(502, str(fault), {"code": "upstream_failed"}, status=200)
+
+
+def _send(protocol: HttpProtocol, fault: ProtocolFault, id_: Id | None) -> None:
+    protocol.response_bytes(fault.status, [JSON_TYPE], fault.body(id_))

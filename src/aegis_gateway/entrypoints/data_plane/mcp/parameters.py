@@ -1,0 +1,41 @@
+"""Headers that repeat a call's arguments (`Mcp-Param-…`), where something was redacted in those."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from aegis_gateway.entrypoints.data_plane.exchange import RequestHeaders
+from aegis_gateway.entrypoints.data_plane.mcp.headers import decoded, encoded
+from aegis_gateway.entrypoints.data_plane.mcp.versions import PARAMETER_HEADER
+from aegis_gateway.entrypoints.data_plane.refusals import Headers
+
+
+def redacted_headers(headers: RequestHeaders, before: object, after: bytes) -> Headers:
+    """The headers that repeat arguments, as they have to be once the arguments were redacted.
+
+    One that repeats a value that was redacted anywhere repeats what stands there now.
+    """
+    old, new = dict(_leaves(before)), dict(_leaves(msgspec.json.decode(after)))
+    instead = {
+        _rendered(value): new[path] for path, value in old.items() if path in new and new[path] != value
+    }
+    return [
+        (name, encoded(_rendered(instead[given])) if (given := decoded(value)) in instead else value)
+        for name, value in headers.items()
+        if name.startswith(PARAMETER_HEADER)
+    ]
+
+
+def _leaves(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _leaves(inner, (*path, name))
+    elif isinstance(value, str | int | bool):
+        yield path, value
+
+
+def _rendered(value: str | int | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
