@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -231,7 +231,7 @@ class Gateway:
         )
         self._files = files
         self._starts = start
-        self._environment = {CREDENTIAL_VARIABLE: UPSTREAM_KEY, **(environment or {})}
+        self.environment = {CREDENTIAL_VARIABLE: UPSTREAM_KEY, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self._guard: socket.socket | None = None
         self._keys: dict[str, IssuedKey] = {}
@@ -244,7 +244,7 @@ class Gateway:
             _allow_many_sockets()
             self.data.mkdir(exist_ok=True)
             (self.data / "signing-key.pem").write_text(SIGNING_KEY)
-            self._guard = _take_port()
+            self._guard = take_port()
             port = self._guard.getsockname()[1]
             self.settings = msgspec.structs.replace(self.settings, port=port)
             if self._files is not None:
@@ -307,7 +307,7 @@ class Gateway:
 
     def without_fault(self) -> None:
         """From the next start on, without the fault of a drill."""
-        self._environment.pop("AEGIS_FAULT", None)
+        self.environment.pop("AEGIS_FAULT", None)
 
     def restart(self) -> float:
         """Start again what was stopped or killed; gives the seconds until it answers."""
@@ -458,7 +458,7 @@ class Gateway:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AEGIS_")}
         environment = {
             **kept,
-            **self._environment,
+            **self.environment,
             "AEGIS_STORE": self.settings.store,
             "AEGIS_PEPPER": self.settings.pepper,
             "AEGIS_SIGNING_KEY": self.settings.signing_key,
@@ -478,7 +478,7 @@ class Gateway:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=die_with_parent if sys.platform == "linux" else None,
             )
 
 
@@ -645,7 +645,7 @@ class ScriptedUpstream:
         """Where it listens."""
         return f"http://{HOST}:{self._listener.getsockname()[1]}"
 
-    def __enter__(self) -> ScriptedUpstream:
+    def __enter__(self) -> Self:
         self._accepting.start()
         return self
 
@@ -719,7 +719,7 @@ def _allow_many_sockets() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _take_port() -> socket.socket:
+def take_port() -> socket.socket:
     """A free port, kept free of everybody else for as long as the socket is open (see the demo upstream's)."""
     guard = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     guard.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -729,7 +729,7 @@ def _take_port() -> socket.socket:
     return guard
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """A test run that is killed takes its gateways along; their workers follow."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 

@@ -166,11 +166,7 @@ class PyreqwestStream:
     @property
     def headers(self) -> list[tuple[str, str]]:
         """The headers, names in lower case; without one that repeats our credential."""
-        headers = list(self._response.headers.items())
-        secret = self._secret
-        if secret is None:
-            return headers
-        return [(name, value) for name, value in headers if secret not in value]
+        return _unrepeated(list(self._response.headers.items()), self._secret)
 
     async def rest(self) -> UpstreamAnswer:
         """The answer as a whole, for one that turned out not to be a stream.
@@ -185,10 +181,8 @@ class PyreqwestStream:
             if size > ANSWER_BYTES_MAX:
                 raise UpstreamFault("the upstream's answer is longer than the gateway may hold", sent=True)
             pieces.append(piece)
-        body = b"".join(pieces)
-        if self._secret is not None and (secret := self._secret.encode()) in body:
-            body = body.replace(secret, _WITHHELD)
-        return UpstreamAnswer(status=self.status, headers=self.headers, body=body)
+        whole = UpstreamAnswer(status=self.status, headers=self.headers, body=b"".join(pieces))
+        return without_secret(whole, self._secret)
 
     async def next_piece(self) -> bytes | None:
         """The next piece of the body as it arrives; None at its end.
@@ -205,6 +199,19 @@ class PyreqwestStream:
             words = f"the upstream sent nothing for {self._idle_s} s in the middle of its answer"
             raise UpstreamFault(words, sent=True, timed_out=True) from fault
         return None if piece is None else bytes(piece)
+
+
+def without_secret(answer: UpstreamAnswer, secret: str | None) -> UpstreamAnswer:
+    """A whole answer without the credential that its request was sent with."""
+    if not secret:
+        return answer
+    body = answer.body.replace(secret.encode(), _WITHHELD)
+    return UpstreamAnswer(status=answer.status, headers=_unrepeated(answer.headers, secret), body=body)
+
+
+def _unrepeated(headers: list[tuple[str, str]], secret: str | None) -> list[tuple[str, str]]:
+    """Headers without one that repeats our credential."""
+    return headers if not secret else [header for header in headers if secret not in header[1]]
 
 
 def _stream(request: UpstreamRequest, response: Response) -> PyreqwestStream:

@@ -99,7 +99,8 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
 
     `run` and `parent` are ids that Aegis gave before, `customer` whom the call serves. `retry` counts the attempts
     that a client's library made before this one, and `idempotency_key` names the call across attempts. `address` is
-    the method, path and query that a named call was asked with.
+    the method, path and query that a named call was asked with. `patience_ns` is the longest that the call may wait for
+    a rate's next turn, where its door can't wait for as long as rates are configured to delay.
     """
 
     run: str | None = None
@@ -108,6 +109,7 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     retry: int = 0
     idempotency_key: str | None = None
     address: str = ""
+    patience_ns: int | None = None
 
 
 NO_CONTEXT = CallContext()
@@ -555,7 +557,7 @@ class Calls:
             beside_version=view.beside_version,
             quote=judgement.quote,
             redacted=described.redacted,
-            rates=considered.rates,
+            rates=_delayed_at_most(considered.rates, context.patience_ns),
             budgets=considered.budgets,
             name=_call_name(context, view, agent.id, described),
             utilisation=circumstances.utilisation if judgement.verdict.saw_utilisation else None,
@@ -615,6 +617,16 @@ def considered_as(
         judgement=judgement,
         rates=rates,
         budgets=budgets,
+    )
+
+
+def _delayed_at_most(rates: tuple[RateClaim, ...], patience_ns: int | None) -> tuple[RateClaim, ...]:
+    """Rates' claims on a call that can wait for so long at most."""
+    if patience_ns is None:
+        return rates
+    return tuple(
+        rate if rate.delay_ns <= patience_ns else msgspec.structs.replace(rate, delay_ns=patience_ns)
+        for rate in rates
     )
 
 

@@ -427,11 +427,12 @@ class UpstreamRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UpstreamAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """An upstream's whole answer; header names in lower case."""
+    """An upstream's whole answer; header names in lower case. `doubt`: why it doesn't tell what the call came to."""
 
     status: int
     headers: list[tuple[str, str]]
     body: bytes
+    doubt: str = ""
 
 
 class UpstreamStream(Protocol):

@@ -22,7 +22,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     `pepper` keys the hashes of API keys and of arguments; all replicas need the same one, and without it no key
     is valid any more. `signing_key` signs the configurations that are applied; a gateway runs on none that it, or a
     public key beside it, did not sign. `hosts` are the names by which MCP clients reach the gateway; without any, one
-    that listens on this machine alone answers to its names, and another one to all.
+    that listens on this machine alone answers to its names, and another one to all. `envoy_token` is
+    the reference to what Envoys show that ask here, which is off without it; `grpc_port` is where they ask by gRPC.
     """
 
     store: str = DEFAULT_STORE
@@ -32,6 +33,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int = DEFAULT_PORT
     workers: int = 1
     hosts: tuple[str, ...] = ()
+    envoy_token: str | None = None
+    grpc_port: int | None = None
 
     @property
     def data_directory(self) -> Path:
@@ -42,8 +45,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
-    """Settings from `AEGIS_STORE`, `AEGIS_PEPPER`, `AEGIS_SIGNING_KEY`, `AEGIS_HOST`, `AEGIS_PORT`, `AEGIS_WORKERS` and
-    `AEGIS_HOSTS` (names, with commas between them).
+    """Settings from `AEGIS_STORE`, `AEGIS_PEPPER`, `AEGIS_SIGNING_KEY`, `AEGIS_HOST`, `AEGIS_PORT`, `AEGIS_WORKERS`,
+    `AEGIS_HOSTS` (names, with commas between them), `AEGIS_ENVOY_TOKEN` and `AEGIS_GRPC_PORT`.
 
     Pepper and signing key are beside the store unless it is said where: keys are worth nothing without the pepper they
     were issued under, from whatever directory a command is run.
@@ -59,6 +62,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         defaults = Settings(
             store=store, pepper=f"file:{folder / 'pepper'}", signing_key=f"file:{folder / 'signing-key.pem'}"
         )
+    by_grpc = bool(variables.get("AEGIS_GRPC_PORT"))
     return Settings(
         store=store,
         pepper=variables.get("AEGIS_PEPPER") or defaults.pepper,
@@ -67,6 +71,8 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         port=_number(variables, "AEGIS_PORT", DEFAULT_PORT, 65_535),
         workers=_number(variables, "AEGIS_WORKERS", 1, 64),
         hosts=tuple(host.strip() for host in variables.get("AEGIS_HOSTS", "").split(",") if host.strip()),
+        envoy_token=variables.get("AEGIS_ENVOY_TOKEN") or None,
+        grpc_port=_number(variables, "AEGIS_GRPC_PORT", 0, 65_535) if by_grpc else None,
     )
 
 

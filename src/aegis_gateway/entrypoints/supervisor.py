@@ -19,6 +19,7 @@ from types import FrameType
 from aegis_gateway import bootstrap
 from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.entrypoints.collector import calm_collector
+from aegis_gateway.entrypoints.data_plane.envoy.access import envoy_access
 from aegis_gateway.entrypoints.writer import Writer
 
 DRAIN_S = 25.0
@@ -35,9 +36,10 @@ class Supervisor:
 
         Raises:
             StoreError: the store cannot be opened, or another process keeps its ledger.
-            ConfigurationError: the pepper cannot be read.
+            ConfigurationError: the pepper cannot be read, or Envoys can't be served as the settings want it.
         """
         bootstrap.pepper(settings)
+        envoy_access(settings, bootstrap.reference_secrets())
         _allow_many_files()
         self._settings = settings
         self._folder = tempfile.TemporaryDirectory(prefix="aegis-")
@@ -96,6 +98,8 @@ class Supervisor:
             "AEGIS_SIGNING_KEY": self._settings.signing_key,
             "AEGIS_HOST": self._settings.host,
             "AEGIS_PORT": str(self._settings.port),
+            "AEGIS_ENVOY_TOKEN": self._settings.envoy_token or "",
+            "AEGIS_GRPC_PORT": str(self._settings.grpc_port or ""),
         }
         while len(self._workers) < self._settings.workers:
             command = [sys.executable, "-m", "aegis_gateway.entrypoints.worker", str(self._socket)]

@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 from granian.constants import HTTPModes, Interfaces
@@ -23,17 +24,22 @@ from granian.server.embed import Server
 
 from aegis_gateway import bootstrap
 from aegis_gateway.adapters.ledger_client import LedgerClient
+from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.commands import Running
 from aegis_gateway.application.directory import DirectoryCopy
 from aegis_gateway.application.estimates import Estimates
-from aegis_gateway.configuration.settings import read_settings
+from aegis_gateway.configuration.settings import Settings, read_settings
 from aegis_gateway.domain.errors import AegisError
 from aegis_gateway.entrypoints.collector import calm_collector
 from aegis_gateway.entrypoints.data_plane.app import DataPlane
+from aegis_gateway.entrypoints.data_plane.envoy.access import EnvoyAccess, envoy_access
 from aegis_gateway.entrypoints.data_plane.idempotency import Idempotency
 from aegis_gateway.entrypoints.data_plane.mcp.door import McpDoor
 from aegis_gateway.entrypoints.data_plane.mcp.origins import Origins
 from aegis_gateway.entrypoints.data_plane.tool_decisions import ToolDecisions
+
+if TYPE_CHECKING:
+    from aegis_gateway.entrypoints.data_plane.envoy.server import EnvoyServer
 
 BACKLOG = 2_048
 BACKPRESSURE = 8_192
@@ -51,7 +57,7 @@ async def serve(socket_path: Path) -> None:
     idempotency = Idempotency(
         calls, bootstrap.named_calls(settings), bootstrap.sealer(settings), bootstrap.system_clock()
     )
-    decisions = ToolDecisions(calls, bootstrap.sealer(settings), bootstrap.reports(settings))
+    decisions = ToolDecisions(calls, bootstrap.sealer(settings), bootstrap.reports(settings).call)
     estimates = Estimates(calls, bootstrap.balances(settings))
     upstream, secrets = bootstrap.upstream(), bootstrap.reference_secrets()
     mcp = McpDoor(
@@ -62,7 +68,9 @@ async def serve(socket_path: Path) -> None:
         bootstrap.system_clock(),
         Origins(settings.host, settings.hosts),
     )
-    data_plane = DataPlane(calls, upstream, secrets, idempotency, decisions, estimates, mcp)
+    access = envoy_access(settings, secrets)
+    data_plane = DataPlane(calls, upstream, secrets, idempotency, decisions, estimates, mcp, access)
+    envoys = await _envoy_server(settings, data_plane, calls, access)
     server = Server(
         data_plane,
         address=settings.host,
@@ -86,14 +94,31 @@ async def serve(socket_path: Path) -> None:
     )
     serving = asyncio.create_task(server.serve())
     await stopping.wait()
+    parting = asyncio.create_task(envoys.stop(DRAIN_S)) if envoys is not None else None
     server.stop()  # type: ignore[no-untyped-call]  # granian's embedded server is not annotated
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(data_plane.idle.wait(), DRAIN_S)
     # The last answers are given, but not yet all sent: cancelling at once would cut them off.
     await asyncio.wait({serving}, timeout=SEND_OFF_S)
+    if parting is not None:
+        await parting
     serving.cancel()
     watching.cancel()
     ledger.close()
+
+
+async def _envoy_server(
+    settings: Settings, data_plane: DataPlane, calls: Calls, access: EnvoyAccess | None
+) -> EnvoyServer | None:
+    """This worker's part of the gRPC port, listening; None where there is none."""
+    if settings.grpc_port is None or access is None:
+        return None
+    # What serves it is an extra, which need not be installed.
+    from aegis_gateway.entrypoints.data_plane.envoy.server import EnvoyServer
+
+    envoys = EnvoyServer(data_plane, calls, bootstrap.reference_secrets(), access)
+    await envoys.start(settings.host, settings.grpc_port)
+    return envoys
 
 
 def _running(copy: DirectoryCopy, started_ns: int) -> Running:

@@ -46,7 +46,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
 def doctor(store: StoreOption = None, as_json: JsonOption = False) -> None:
     """Check the installation: version and digest in force against what each gateway process runs, clock, store, pepper,
-    signing key, prices, disk.
+    signing key, what Envoys need, prices, disk.
 
     Exit code 3 says that something is wrong, and the line with ✗ what to do.
     """
@@ -173,6 +173,22 @@ def _signing_key(session: Session) -> Found:
     yield "ok", f"`{session.settings.signing_key}` is there, public key id {key[:16]}"
 
 
+def _envoys(session: Session) -> Found:
+    from aegis_gateway.adapters.secrets import ReferencedSecrets
+    from aegis_gateway.entrypoints.data_plane.envoy.access import envoy_access
+
+    settings = session.settings
+    if envoy_access(settings, ReferencedSecrets()) is None:
+        yield "ok", "no Envoys are served; AEGIS_ENVOY_TOKEN says what those would show that ask here"
+    elif settings.grpc_port is None:
+        yield "ok", "Envoys may ask over HTTP (ext_authz); AEGIS_GRPC_PORT says where they may ask by gRPC"
+    else:
+        yield (
+            "ok",
+            f"Envoys may ask over HTTP (ext_authz), and by gRPC (ext_authz, ext_proc) at port {settings.grpc_port}",
+        )
+
+
 def _prices(_session: Session) -> Found:
     from aegis_gateway import bootstrap
 
@@ -207,6 +223,7 @@ _LOOKS: tuple[tuple[str, Callable[[Session], Found]], ...] = (
     ("store", _store),
     ("pepper", _pepper),
     ("signing key", _signing_key),
+    ("envoys", _envoys),
     ("prices", _prices),
     ("disk", _disk),
 )

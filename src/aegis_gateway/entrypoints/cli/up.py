@@ -51,15 +51,31 @@ def up(
             envvar="AEGIS_WORKERS", min=1, max=64, help="How many processes serve.", show_default="1"
         ),
     ] = None,
+    grpc_port: Annotated[
+        int | None,
+        typer.Option(
+            envvar="AEGIS_GRPC_PORT",
+            min=1,
+            max=65_535,
+            help="Where Envoys ask by gRPC; needs AEGIS_ENVOY_TOKEN, and `aegis-gateway[envoy]` installed.",
+            show_default="off",
+        ),
+    ] = None,
 ) -> None:
     """Run the gateway until Ctrl-C, after applying a configuration if one is given.
 
     Prints one line with its address when it is ready. Exit code 1 says that the port is in use, or that another
     gateway keeps this store.
     """
-    given = {"AEGIS_HOST": host, "AEGIS_PORT": port, "AEGIS_WORKERS": workers}
+    given = {
+        "AEGIS_HOST": host,
+        "AEGIS_PORT": port,
+        "AEGIS_WORKERS": workers,
+        "AEGIS_GRPC_PORT": grpc_port,
+    }
     settings = settings_for(store, **{name: str(value) for name, value in given.items() if value is not None})
-    _check_port(settings)
+    _check_port(settings.host, settings.port, "--port")
+    _check_envoys(settings)
     with opened(store, writable=True) as session:
         if session.state.canary is not None:
             session.verify()
@@ -94,24 +110,36 @@ def _apply(session: Session, directory: Path) -> None:
     say(f"configuration {version.version} is in force" + (f": {how}" if found.is_new else ", as before"))
 
 
-def _check_port(settings: Settings) -> None:
-    """Find out now whether the port is free: workers share theirs, and would quietly share a stranger's too.
+def _check_envoys(settings: Settings) -> None:
+    """Find out now whether Envoys can be served as the settings want it.
+
+    Raises:
+        ConfigurationError: they can't.
+    """
+    from aegis_gateway import bootstrap
+    from aegis_gateway.entrypoints.data_plane.envoy.access import envoy_access
+
+    envoy_access(settings, bootstrap.reference_secrets())
+    if settings.grpc_port is not None:
+        _check_port(settings.host, settings.grpc_port, "--grpc-port")
+
+
+def _check_port(host: str, port: int, option: str) -> None:
+    """Find out now whether a port is free: workers share theirs, and would quietly share a stranger's too.
 
     Raises:
         ConfigurationError: it is not, or the address is not one of this machine's.
     """
-    where = f"{settings.host}:{settings.port}"
+    where = f"{host}:{port}"
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM
-        )[0]
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except OSError as fault:
         words = (fault.strerror or "it failed").lower()
         raise ConfigurationError(
-            f"cannot listen on {where}: {words}; stop what does, or say another place with --port or --host"
+            f"cannot listen on {where}: {words}; stop what does, or say another place with {option} or --host"
         ) from fault
 
 

@@ -9,13 +9,14 @@ from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.estimates import Estimates
 from aegis_gateway.application.ports import Secrets, Upstream
 from aegis_gateway.domain.errors import AegisError, CallError
+from aegis_gateway.entrypoints.data_plane.envoy.access import EnvoyAccess
 from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol, Scope, send_error
 from aegis_gateway.entrypoints.data_plane.idempotency import HEADER as IDEMPOTENCY_KEY
 from aegis_gateway.entrypoints.data_plane.idempotency import Idempotency
 from aegis_gateway.entrypoints.data_plane.mcp.door import McpDoor
 from aegis_gateway.entrypoints.data_plane.pressure import Pressure
 from aegis_gateway.entrypoints.data_plane.refusals import misunderstood, unavailable
-from aegis_gateway.entrypoints.data_plane.routes import Routes
+from aegis_gateway.entrypoints.data_plane.routes import Route, Routes
 from aegis_gateway.entrypoints.data_plane.tool_decisions import ToolDecisions
 
 CALLS_IN_FLIGHT_MAX = 8_192
@@ -40,11 +41,12 @@ class DataPlane:
         decisions: ToolDecisions,
         estimates: Estimates,
         mcp: McpDoor,
+        envoys: EnvoyAccess | None = None,
         *,
         in_flight_max: int = CALLS_IN_FLIGHT_MAX,
     ) -> None:
-        """Build the doors."""
-        self._routes = Routes(calls, upstream, secrets, decisions, estimates, mcp)
+        """Build the doors; `envoys` tells Envoys from others, and there is no door for them without it."""
+        self._routes = Routes(calls, upstream, secrets, decisions, estimates, mcp, envoys)
         self._idempotency = idempotency
         self._in_flight_max = in_flight_max
         self.pressure = Pressure()
@@ -54,7 +56,11 @@ class DataPlane:
 
     async def __call__(self, scope: Scope, protocol: HttpProtocol) -> None:
         """Answer one request, whatever happens."""
-        door, errors, counts, again = self._routes.of(scope)
+        await self.serve(self._routes.of(scope), scope, protocol)
+
+    async def serve(self, route: Route, scope: Scope, protocol: HttpProtocol) -> None:
+        """Have a door answer one request, whatever happens."""
+        door, errors, counts, again, keeps = route
         is_too_much = self.in_flight >= self._in_flight_max or self.pressure.refuses
         if is_too_much and counts:
             send_error(protocol, unavailable(_TOO_MUCH, errors))
@@ -62,7 +68,7 @@ class DataPlane:
         self.in_flight += 1
         self.idle.clear()
         try:
-            if IDEMPOTENCY_KEY in scope.headers:
+            if keeps and IDEMPOTENCY_KEY in scope.headers:
                 await self._idempotency.serve(door, scope, again(protocol), errors)
             else:
                 await door(scope, protocol)

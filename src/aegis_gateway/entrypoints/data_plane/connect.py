@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Literal
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -12,7 +13,7 @@ from aegis_gateway.application.calls import Calls, Decided
 from aegis_gateway.application.commands import Moved
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.application.judgement import Described
-from aegis_gateway.application.ports import Secrets, Upstream, UpstreamRequest
+from aegis_gateway.application.ports import Secrets, Upstream, UpstreamAnswer, UpstreamRequest
 from aegis_gateway.domain.decision import Reason
 from aegis_gateway.domain.errors import CallError, NotRedactable
 from aegis_gateway.domain.ledger import Evidence
@@ -75,14 +76,20 @@ class OperationCall(Described, frozen=True, kw_only=True):
     sent: SentParts | None = None
 
 
+Forward = Callable[[Scope, Decided[OperationCall], bytes], Awaitable[UpstreamAnswer]]
+"""The way to a call's upstream and back: forwards an allowed call, with the body it came with, and gives its answer.
+Raises `UpstreamFault` where there is none.
+"""
+
+
 class ConnectDoor:
     """`/connect/{connector}/{path}`, any method."""
 
-    def __init__(self, calls: Calls, upstream: Upstream, secrets: Secrets) -> None:
-        """Build the door on the use cases and the way to the upstreams."""
+    def __init__(self, calls: Calls, forward: Forward, patience_ns: int | None = None) -> None:
+        """Build the door on the use cases and a way to the upstreams. `patience_ns`: see `CallContext`."""
         self._calls = calls
-        self._upstream = upstream
-        self._secrets = secrets
+        self._forward = forward
+        self._patience_ns = patience_ns
 
     async def __call__(self, scope: Scope, protocol: HttpProtocol) -> None:
         """Answer one request."""
@@ -97,37 +104,19 @@ class ConnectDoor:
             lambda view, _model, redactions: describe(
                 view, connector, scope.method, segments, scope.query_string, raw, redactions
             ),
-            call_context(scope),
+            call_context(scope, self._patience_ns),
         )
         if not decided.allows:
             send_refusal(protocol, decided)
             return
         async with accounted_for(self._calls, decided, protocol):
-            answer = await self._upstream.fetch(self._upstream_request(scope, decided, raw))
+            answer = await self._forward(scope, decided, raw)
             shown, decided = shown_answer(answer, decided)
-            moved = await self._settle(decided, answer.status, answer.body)
+            if answer.doubt:
+                moved = await put_in_doubt(self._calls, decided, answer.doubt)
+            else:
+                moved = await self._settle(decided, answer.status, answer.body)
             send_answer(protocol, decided, shown, moved)
-
-    def _upstream_request(self, scope: Scope, decided: Decided[OperationCall], raw: bytes) -> UpstreamRequest:
-        connector = decided.described.upstream
-        assert connector is not None, "an allowed call has a connector"
-        _, _, path = scope.path.removeprefix(PREFIX).partition("/")
-        query_string, body, sent = scope.query_string, raw, decided.described.sent
-        if sent is not None:
-            path, query_string, body = sent.path, sent.query, sent.body
-        query = f"?{query_string}" if query_string else ""
-        content_type = json_type(scope.headers) if raw else None
-        return upstream_request(
-            scope,
-            connector,
-            self._secrets,
-            method=scope.method,
-            url=f"{connector.base_url}/{path}{query}",
-            content_type=content_type,
-            body=body,
-            name=decided.name,
-            own_credential=decided.own_credential,
-        )
 
     async def _settle(self, decided: Decided[OperationCall], status: int, body: bytes) -> Moved | None:
         """Charge for what was done; nothing for what the upstream refused; doubt about what failed inside it."""
@@ -155,6 +144,52 @@ class ConnectDoor:
                 return await put_in_doubt(self._calls, decided, str(fault))
             evidence = estimate
         return await settle(self._calls, decided, evidence)
+
+
+class Directly:
+    """The way to upstreams over connections of our own."""
+
+    def __init__(self, upstream: Upstream, secrets: Secrets) -> None:
+        """Send by `upstream`, with credentials from `secrets`."""
+        self._upstream = upstream
+        self._secrets = secrets
+
+    async def __call__(self, scope: Scope, decided: Decided[OperationCall], raw: bytes) -> UpstreamAnswer:
+        """Send a call and wait for its answer.
+
+        Raises:
+            UpstreamFault: there was no answer, or it broke off.
+        """
+        return await self._upstream.fetch(operation_request(scope, decided, raw, self._secrets))
+
+
+def operation_request(
+    scope: Scope, decided: Decided[OperationCall], raw: bytes, secrets: Secrets
+) -> UpstreamRequest:
+    """An allowed call as its upstream gets it.
+
+    Raises:
+        UpstreamFault: its credential cannot be resolved, so nothing can be sent.
+    """
+    connector = decided.described.upstream
+    assert connector is not None, "an allowed call has a connector"
+    _, _, path = scope.path.removeprefix(PREFIX).partition("/")
+    query_string, body, sent = scope.query_string, raw, decided.described.sent
+    if sent is not None:
+        path, query_string, body = sent.path, sent.query, sent.body
+    query = f"?{query_string}" if query_string else ""
+    content_type = json_type(scope.headers) if raw else None
+    return upstream_request(
+        scope,
+        connector,
+        secrets,
+        method=scope.method,
+        url=f"{connector.base_url}/{path}{query}",
+        content_type=content_type,
+        body=body,
+        name=decided.name,
+        own_credential=decided.own_credential,
+    )
 
 
 def describe(
@@ -273,9 +308,7 @@ def redacted_path(
     return redacted, "/".join(quote(part, safe="") for part in parts)
 
 
-def tool_evidence(
-    operation: Operation, read: Read, source: Literal["response", "sdk", "estimate"]
-) -> Evidence:
+def tool_evidence(operation: Operation, read: Read, source: Literal["response", "sdk"]) -> Evidence:
     """What an operation that was done comes to, by the numbers of its request and of what came back.
 
     Raises:

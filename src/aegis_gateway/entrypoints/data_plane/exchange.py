@@ -22,7 +22,7 @@ BODY_S = 60.0
 SEND_S = 60.0
 """How long a piece of an answer may wait to be taken."""
 
-_HOP_BY_HOP = frozenset(
+HOP_BY_HOP = frozenset(
     (
         "connection",
         "keep-alive",
@@ -35,10 +35,11 @@ _HOP_BY_HOP = frozenset(
         "upgrade",
     )
 )
-_NEVER_FORWARDED = _HOP_BY_HOP | {
+NEVER_FORWARDED = HOP_BY_HOP | {
     "host",
     "content-length",
     "authorization",
+    "x-aegis-key",
     "x-api-key",
     "api-key",
     "x-goog-api-key",
@@ -57,7 +58,7 @@ _NEVER_FORWARDED = _HOP_BY_HOP | {
     "x-original-url",
     "x-rewrite-url",
 }
-_NEVER_RETURNED = _HOP_BY_HOP | {"content-length", "set-cookie", "server", "date", "alt-svc"}
+_NEVER_RETURNED = HOP_BY_HOP | {"content-length", "set-cookie", "server", "date", "alt-svc"}
 
 
 class RequestHeaders(Protocol):
@@ -173,7 +174,10 @@ async def _body(scope: Scope, protocol: HttpProtocol) -> bytes:
 
 
 def api_key(scope: Scope) -> str | None:
-    """The key a request carries: a bearer token, or in the header that its API's own clients put it into."""
+    """The key a request carries: in a header of ours, as a bearer token, or where its API's own clients put it."""
+    ours: str | None = scope.headers.get(_OUR_HEADER)
+    if ours is not None:
+        return ours
     authorization = scope.headers.get("authorization")
     if authorization is not None:
         scheme, _, value = authorization.partition(" ")
@@ -184,7 +188,7 @@ def api_key(scope: Scope) -> str | None:
 
 def brought_credential(scope: Scope) -> tuple[str, str]:
     """The header with the credential that the caller brought, from which `api_key` told who calls."""
-    for name in ("authorization", *_KEY_HEADERS):
+    for name in (_OUR_HEADER, "authorization", *_KEY_HEADERS):
         value: str | None = scope.headers.get(name)
         if value is not None:
             return name, value
@@ -195,14 +199,16 @@ _CONTEXT_HEADERS = (
     "aegis-run-id", "aegis-parent-id", "aegis-customer", "idempotency-key", "x-stainless-retry-count",
 )  # fmt: skip
 _RETRY_DIGITS_MAX = 4
+_OUR_HEADER = "x-aegis-key"
+"""For callers whose `Authorization` says something else, as behind proxies that have their own."""
 _KEY_HEADERS = ("x-api-key", "api-key", "x-goog-api-key")
 
 
-def call_context(scope: Scope) -> CallContext:
+def call_context(scope: Scope, patience_ns: int | None = None) -> CallContext:
     """What the headers say of a call beside its request. A count of retries that is no number counts as none."""
     headers = scope.headers
     run, parent, customer, idempotency_key, retries = map(headers.get, _CONTEXT_HEADERS)
-    if not (run or parent or customer or idempotency_key or retries):
+    if not (run or parent or customer or idempotency_key or retries or patience_ns is not None):
         return NO_CONTEXT
     is_count = retries is not None and retries.isdecimal() and len(retries) <= _RETRY_DIGITS_MAX
     return CallContext(
@@ -212,6 +218,7 @@ def call_context(scope: Scope) -> CallContext:
         idempotency_key=idempotency_key or None,
         address=f"{scope.method} {scope.path}?{scope.query_string}" if idempotency_key else "",
         retry=int(retries) if is_count else 0,
+        patience_ns=patience_ns,
     )
 
 
@@ -227,7 +234,7 @@ def forwarded_headers(
     headers = [
         (name, value)
         for name, value in scope.headers.items()
-        if name not in _NEVER_FORWARDED
+        if name not in NEVER_FORWARDED
         and name not in named
         and name != credential_name
         and not name.startswith(("aegis-", "x-forwarded-"))

@@ -11,18 +11,12 @@ import msgspec
 from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.estimates import Estimates
 from aegis_gateway.application.ports import Secrets, Upstream
-from aegis_gateway.entrypoints.data_plane.aegislib import telemetry
-from aegis_gateway.entrypoints.data_plane.aegislib.deciding import DecidingDoor
-from aegis_gateway.entrypoints.data_plane.aegislib.listing import (
-    CAPABILITIES,
-    PRICING,
-    CapabilitiesDoor,
-    PricingDoor,
-)
-from aegis_gateway.entrypoints.data_plane.aegislib.words import AEGISLIB, DECISION
 from aegis_gateway.entrypoints.data_plane.connect import PREFIX as CONNECT
-from aegis_gateway.entrypoints.data_plane.connect import ConnectDoor
+from aegis_gateway.entrypoints.data_plane.connect import ConnectDoor, Directly
 from aegis_gateway.entrypoints.data_plane.decisions import DECISIONS, DecisionsDoor
+from aegis_gateway.entrypoints.data_plane.envoy.access import EnvoyAccess
+from aegis_gateway.entrypoints.data_plane.envoy.authorization import PREFIX as EXT_AUTHZ
+from aegis_gateway.entrypoints.data_plane.envoy.authorization import AuthorizationDoor
 from aegis_gateway.entrypoints.data_plane.error_forms import OPENAI, ErrorForm
 from aegis_gateway.entrypoints.data_plane.estimates import ESTIMATES, EstimatesDoor
 from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol, Scope, send_error
@@ -59,13 +53,15 @@ def _as_it_was(protocol: HttpProtocol) -> HttpProtocol:
 class Route(NamedTuple):
     """A door, and the form that errors at it have. `counts`: whether it takes part in what the gateway can bear.
 
-    `again` is how an answer that was given before is given again.
+    `again` is how an answer that was given before is given again; `keeps`: whether what it answers to a named call is
+    kept for that at all.
     """
 
     door: Door
     errors: ErrorForm = OPENAI
     counts: bool = True
     again: Callable[[HttpProtocol], HttpProtocol] = _as_it_was
+    keeps: bool = True
 
 
 class Routes:
@@ -79,18 +75,20 @@ class Routes:
         decisions: ToolDecisions,
         estimates: Estimates,
         mcp: McpDoor,
+        envoys: EnvoyAccess | None,
     ) -> None:
         """Build the doors."""
 
         def model_door(dialect: Dialect) -> ModelDoor:
             return ModelDoor(dialect, calls, upstream, secrets)
 
-        self._connect = Route(ConnectDoor(calls, upstream, secrets))
+        self._connect = Route(ConnectDoor(calls, Directly(upstream, secrets)))
         self._decisions = Route(DecisionsDoor(calls, decisions))
         self._estimates = Route(EstimatesDoor(calls, estimates))
         self._mcp = Route(mcp, mcp.errors, again=OwnId)
-        self._aegislib = Route(DecidingDoor(calls, decisions), AEGISLIB)
-        self._telemetry = Route(telemetry.TelemetryDoor(calls, decisions), AEGISLIB)
+        self._authorization = _NOWHERE
+        if envoys is not None:
+            self._authorization = Route(AuthorizationDoor(calls, secrets, envoys), keeps=False)
         self._at_azure: dict[str, ModelDoor] = {
             "chat/completions": model_door(ChatDialect()),
             "embeddings": model_door(EmbeddingsDialect()),
@@ -111,8 +109,6 @@ class Routes:
         self._fixed: dict[tuple[str, str], Route] = {
             ("GET", "/healthz"): Route(_healthy, counts=False),
             ("GET", "/readyz"): Route(partial(_ready, calls), counts=False),
-            ("GET", CAPABILITIES): Route(CapabilitiesDoor(calls), AEGISLIB),
-            ("GET", PRICING): Route(PricingDoor(calls), AEGISLIB),
             **{
                 ("POST", prefix + path): Route(door, door.errors)
                 for path, door in self._openai.items()
@@ -130,14 +126,12 @@ class Routes:
             return self._connect
         if path == MCP_PREFIX or path.startswith(f"{MCP_PREFIX}/"):
             return self._mcp
+        if path.startswith(EXT_AUTHZ):
+            return self._authorization
         if path == DECISIONS or path.startswith(f"{DECISIONS}/"):
             return self._decisions
         if path == ESTIMATES or path.startswith(f"{ESTIMATES}/"):
             return self._estimates
-        if path == DECISION or path.startswith(f"{DECISION}/"):
-            return self._aegislib
-        if path.startswith(telemetry.PREFIX):
-            return self._telemetry
         if scope.method == "POST":
             return self._posted(scope)
         if scope.method == "GET" and path.startswith((*_GEMINI, f"{_AZURE_V1}models")):
