@@ -15,6 +15,7 @@ from aegis_gateway.domain.price import KINDS, ToolPrice, Usage
 from aegis_gateway.domain.redaction import KINDS as KINDS_REDACTED
 from aegis_gateway.domain.redaction import Redaction
 from aegis_gateway.domain.registry import Argument, Connector, ConnectorKind, Model, Operation
+from aegis_gateway.entrypoints.data_plane.aegislib.reports import read_span, report_of
 from aegis_gateway.entrypoints.data_plane.events import EventReader, split
 from aegis_gateway.entrypoints.data_plane.models.body import read_body_json
 from aegis_gateway.entrypoints.data_plane.models.chat import ChatDialect
@@ -207,6 +208,23 @@ def redacted_streams_of(dialect: Dialect) -> Callable[[bytes], None]:
     return check
 
 
+def spans(data: bytes) -> None:
+    """A span is read or refused; what it settles a decision by is JSON."""
+    try:
+        report = report_of(read_span(msgspec.Raw(data)))
+    except CallError:
+        return
+    if report is not None:
+        assert isinstance(json.loads(report.result), dict)
+
+
+SPAN = (
+    b'{"span_id": "a", "status": "success", "end_time": "t", '
+    b'"decision_id": "call_0123456789abcdef0123456789abcdef.A-_=", "cost_usd": 0.0123, "latency_ms": null, '
+    b'"output": {"pages": 7, "x": "y"}, "properties": {"pages": 8.50}}'
+)
+
+
 TARGETS: dict[str, Target] = {
     "body": Target(check=body, seeds=(CHAT, b'{"a": {"b": [1.50, "\\u0022"]}}')),
     "chat": Target(check=requests_of(ChatDialect()), seeds=(CHAT,)),
@@ -239,4 +257,5 @@ TARGETS: dict[str, Target] = {
     },
     "events": Target(check=events, seeds=(DONE, FINISHED)),
     "operations": Target(check=operations, seeds=(b'a=1\n{"integer": 1, "number": 1.5, "string": "x"}',)),
+    "spans": Target(check=spans, seeds=(SPAN,)),
 }

@@ -438,6 +438,13 @@ class Reports:
         """What the record says of one call, in order."""
         return [_entry(row) for row in self._query(_ENTRIES_OF_CALL, (call, tenant))]
 
+    def is_redacted(self, tenant: str, call: str) -> bool:
+        """Whether something was redacted in a call's arguments."""
+        entries = self.entries_of_call(tenant, call)
+        return any(
+            "redacted" in msgspec.json.decode(each.body) for each in entries if each.type == "decision"
+        )
+
     def attempts(self, tenant: str, call: CallReport) -> list[CallReport]:
         """The attempts at one request that a client's library made by itself, this call among them, in order.
 

@@ -57,7 +57,7 @@ async def serve(socket_path: Path) -> None:
     idempotency = Idempotency(
         calls, bootstrap.named_calls(settings), bootstrap.sealer(settings), bootstrap.system_clock()
     )
-    decisions = ToolDecisions(calls, bootstrap.sealer(settings), bootstrap.reports(settings).call)
+    decisions = ToolDecisions(calls, bootstrap.sealer(settings), bootstrap.reports(settings))
     estimates = Estimates(calls, bootstrap.balances(settings))
     upstream, secrets = bootstrap.upstream(), bootstrap.reference_secrets()
     mcp = McpDoor(

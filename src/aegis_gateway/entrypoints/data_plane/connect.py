@@ -308,7 +308,9 @@ def redacted_path(
     return redacted, "/".join(quote(part, safe="") for part in parts)
 
 
-def tool_evidence(operation: Operation, read: Read, source: Literal["response", "sdk"]) -> Evidence:
+def tool_evidence(
+    operation: Operation, read: Read, source: Literal["response", "sdk", "estimate"]
+) -> Evidence:
     """What an operation that was done comes to, by the numbers of its request and of what came back.
 
     Raises:

@@ -11,6 +11,15 @@ import msgspec
 from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.estimates import Estimates
 from aegis_gateway.application.ports import Secrets, Upstream
+from aegis_gateway.entrypoints.data_plane.aegislib import telemetry
+from aegis_gateway.entrypoints.data_plane.aegislib.deciding import DecidingDoor
+from aegis_gateway.entrypoints.data_plane.aegislib.listing import (
+    CAPABILITIES,
+    PRICING,
+    CapabilitiesDoor,
+    PricingDoor,
+)
+from aegis_gateway.entrypoints.data_plane.aegislib.words import AEGISLIB, DECISION
 from aegis_gateway.entrypoints.data_plane.connect import PREFIX as CONNECT
 from aegis_gateway.entrypoints.data_plane.connect import ConnectDoor, Directly
 from aegis_gateway.entrypoints.data_plane.decisions import DECISIONS, DecisionsDoor
@@ -89,6 +98,8 @@ class Routes:
         self._authorization = _NOWHERE
         if envoys is not None:
             self._authorization = Route(AuthorizationDoor(calls, secrets, envoys), keeps=False)
+        self._aegislib = Route(DecidingDoor(calls, decisions), AEGISLIB)
+        self._telemetry = Route(telemetry.TelemetryDoor(calls, decisions), AEGISLIB)
         self._at_azure: dict[str, ModelDoor] = {
             "chat/completions": model_door(ChatDialect()),
             "embeddings": model_door(EmbeddingsDialect()),
@@ -109,6 +120,8 @@ class Routes:
         self._fixed: dict[tuple[str, str], Route] = {
             ("GET", "/healthz"): Route(_healthy, counts=False),
             ("GET", "/readyz"): Route(partial(_ready, calls), counts=False),
+            ("GET", CAPABILITIES): Route(CapabilitiesDoor(calls), AEGISLIB),
+            ("GET", PRICING): Route(PricingDoor(calls), AEGISLIB),
             **{
                 ("POST", prefix + path): Route(door, door.errors)
                 for path, door in self._openai.items()
@@ -132,6 +145,10 @@ class Routes:
             return self._decisions
         if path == ESTIMATES or path.startswith(f"{ESTIMATES}/"):
             return self._estimates
+        if path == DECISION or path.startswith(f"{DECISION}/"):
+            return self._aegislib
+        if path.startswith(telemetry.PREFIX):
+            return self._telemetry
         if scope.method == "POST":
             return self._posted(scope)
         if scope.method == "GET" and path.startswith((*_GEMINI, f"{_AZURE_V1}models")):

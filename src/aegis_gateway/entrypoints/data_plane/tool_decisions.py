@@ -10,22 +10,30 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Callable
+import logging
 from decimal import Decimal
 
 import msgspec
 
-from aegis_gateway.adapters.reports import CallReport
+from aegis_gateway.adapters.reports import CallReport, Reports
 from aegis_gateway.application.calls import NO_CONTEXT, CallContext, Calls, Decided
 from aegis_gateway.application.commands import Moved
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.application.ports import Sealer
 from aegis_gateway.domain.decision import Reason
-from aegis_gateway.domain.errors import CallError, CallRepeated, IllegalTransition, StoreError, UnknownCall
+from aegis_gateway.domain.errors import (
+    CallError,
+    CallRepeated,
+    IllegalTransition,
+    LedgerError,
+    StoreError,
+    UnknownCall,
+)
 from aegis_gateway.domain.ledger import Evidence
+from aegis_gateway.domain.money import NANO_USD_MAX
 from aegis_gateway.domain.quote import CALLS, TOKENS, Quote, Read
 from aegis_gateway.domain.redaction import Redactions
-from aegis_gateway.domain.registry import TOOL_KINDS, Operation
+from aegis_gateway.domain.registry import Operation
 from aegis_gateway.entrypoints.data_plane.connect import (
     OperationCall,
     described_operation,
@@ -33,15 +41,22 @@ from aegis_gateway.entrypoints.data_plane.connect import (
     tool_evidence,
 )
 from aegis_gateway.entrypoints.data_plane.forwarding import at_maximum
+from aegis_gateway.entrypoints.data_plane.tool_names import tool_named
 from aegis_gateway.entrypoints.data_plane.wire import number_reader, strict_json
+
+_log = logging.getLogger("aegis.data_plane")
 
 
 class ToolRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What an agent wants to do: a tool (`CONNECTOR.OPERATION`), its arguments as JSON, and of which run, for whom."""
+    """What an agent wants to do: a tool (`CONNECTOR.OPERATION`), its arguments as JSON, and of which run, for whom.
+
+    `short_name`: the operation's id alone names the tool too, where only one `local` connector has it.
+    """
 
     tool: str
     arguments: bytes
     context: CallContext = NO_CONTEXT
+    short_name: bool = False
 
 
 class ToolDecision(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,11 +85,11 @@ class _Facts(msgspec.Struct, frozen=True, array_like=True):
 class ToolDecisions:
     """Decides for callers who do by themselves what they asked about, and settles what they did."""
 
-    def __init__(self, calls: Calls, sealer: Sealer, find: Callable[[str, str], CallReport | None]) -> None:
-        """`find` reads a tenant's call, and may block."""
+    def __init__(self, calls: Calls, sealer: Sealer, reports: Reports) -> None:
+        """Decide by `calls`; `reports` tell how one stands."""
         self._calls = calls
         self._sealer = sealer
-        self._find = find
+        self._reports = reports
 
     async def decide(self, key: str | None, asked: ToolRequest) -> ToolDecision:
         """Decide for a tool's call and reserve for it. The same again under its name is the same decision.
@@ -88,7 +103,7 @@ class ToolDecisions:
             decided = await self._calls.decide(
                 key,
                 lambda view, _model, redactions: described_tool(
-                    view, asked.tool, asked.arguments, redactions
+                    view, asked.tool, asked.arguments, redactions, short_name=asked.short_name
                 ),
                 asked.context,
             )
@@ -110,8 +125,8 @@ class ToolDecisions:
         redacted = _redacted(decided.described) if decided.allows else None
         return ToolDecision(decided=decided, token=token, redacted=redacted)
 
-    async def settle(self, key: str | None, call: str, token: str, result: bytes) -> Moved:
-        """Settle a call that was run, by the numbers of `result`, which is JSON.
+    async def settle(self, key: str | None, call: str, token: str, result: bytes, note: str = "") -> Moved:
+        """Settle a call that was run, by the numbers of `result`, which is JSON; `note` goes into the record.
 
         Raises:
             CallError: the token isn't the caller's for this call, or the call can't be settled so.
@@ -134,7 +149,40 @@ class ToolDecisions:
                     f"{fault}, and nothing bounds what the call may have cost; send it in `result`",
                     field="result",
                 ) from fault
+        if max(evidence.cost_nano_usd, *(line.quantity for line in evidence.lines), 0) > NANO_USD_MAX:
+            raise CallError(
+                f"call `{call}` can't have come to so much; until it is settled it stays at its maximum",
+                status=422,
+                field="result",
+            )
+        if note:
+            evidence = msgspec.structs.replace(
+                evidence, note=f"{evidence.note}; {note}" if evidence.note else note
+            )
         return await self._moved(tenant, call, evidence)
+
+    async def settle_if_known(self, decision: ToolDecision) -> bool:
+        """Settle what was allowed now where nothing that comes out of it can change its cost; false where it can.
+
+        That is for callers who are not going to say that they ran it: what is allowed counts as run. Where it can't be
+        written at once it is written as soon as the ledger takes it, and until then stays at its maximum, which is
+        the same.
+        """
+        decided = decision.decided
+        if decided is None or not decided.allows or decided.described.request is None:
+            return False
+        request = decided.described.request
+        if _waits_for_result(request.operation):
+            return False
+        evidence = msgspec.structs.replace(
+            tool_evidence(request.operation, request.read, "estimate"),
+            note="counted as run when it was allowed: nothing that comes out of it changes its cost",
+        )
+        try:
+            await self._calls.settle(decided, evidence)
+        except LedgerError as fault:
+            _log.warning("call %s is not settled yet: %s", decided.call, fault)
+        return True
 
     async def release(self, key: str | None, call: str, token: str) -> Moved:
         """Settle a call at nothing that was not run.
@@ -159,10 +207,19 @@ class ToolDecisions:
             CallError: the caller has none of that id.
         """
         tenant, agent = await self._caller(key)
-        found = await asyncio.to_thread(self._find, tenant, call)
+        found = await asyncio.to_thread(self._reports.call, tenant, call)
         if found is None or found.agent != agent:
             raise CallError(f"agent `{agent}` has no call `{call}`", status=404)
         return found
+
+    async def is_redacted(self, key: str | None, call: str) -> bool:
+        """Whether a call of the caller's was allowed with other arguments than it was asked with.
+
+        Raises:
+            NotIdentified: the caller is unknown.
+        """
+        tenant, _ = await self._caller(key)
+        return await asyncio.to_thread(self._reports.is_redacted, tenant, call)
 
     async def _caller(self, key: str | None) -> tuple[str, str]:
         """The caller's tenant and agent."""
@@ -193,7 +250,8 @@ class ToolDecisions:
         assert isinstance(quote, Quote), "an allowed call has a quote"
         facts = _Facts(
             agent=agent,
-            operation=request.operation,
+            # Only its price and counts are needed, and a schema may be long.
+            operation=msgspec.structs.replace(request.operation, arguments=(), body_schema=b""),
             numbers=_numbers(request.operation, request.read),
             quote=quote,
             maximum=maximum,
@@ -224,35 +282,31 @@ class ToolDecisions:
             raise CallError(f"call `{call}` can't be settled so: {fault}", status=422) from fault
 
 
-def described_tool(view: TenantView, tool: str, arguments: bytes, redactions: Redactions) -> OperationCall:
+def described_tool(
+    view: TenantView, tool: str, arguments: bytes, redactions: Redactions, *, short_name: bool = False
+) -> OperationCall:
     """A tool's call as policies and prices see it; its arguments stand where an HTTP operation's body does.
 
     Raises:
         CallError: an argument is not what the tool declares.
     """
-    for connector in view.registry.connectors.values():
-        for operation in connector.operations if connector.kind in TOOL_KINDS else ():
-            if f"{connector.id}.{operation.id}" == tool:
-                if redactions.response:
-                    return not_redactable(
-                        connector, operation, "the agent runs this, so its result stays there"
-                    )
-                try:
-                    return described_operation(view, connector, operation, {}, "", arguments, redactions)
-                except CallError as fault:
-                    raise of_arguments(fault) from fault
-    return OperationCall(
-        connector=tool[:128].partition(".")[0],
-        tool=tool[:128],
-        quote=Reason(
-            code="unknown_tool",
-            subject=tool[:128],
-            message=f"tool `{tool[:128]}` is not configured here; tools are operations of connectors",
-        ),
-        arguments={},
-        canonical=arguments,
-        summary={},
-    )
+    found = tool_named(view.registry, tool, short_name=short_name)
+    if isinstance(found, Reason):
+        return OperationCall(
+            connector=tool[:128].partition(".")[0],
+            tool=tool[:128],
+            quote=found,
+            arguments={},
+            canonical=arguments,
+            summary={},
+        )
+    connector, operation = found
+    if redactions.response:
+        return not_redactable(connector, operation, "the agent runs this, so its result stays there")
+    try:
+        return described_operation(view, connector, operation, {}, "", arguments, redactions)
+    except CallError as fault:
+        raise of_arguments(fault) from fault
 
 
 def of_arguments(fault: CallError) -> CallError:
@@ -276,6 +330,16 @@ def _numbers(operation: Operation, read: Read) -> dict[str, str]:
 
 def _redacted(described: OperationCall) -> bytes | None:
     return described.sent.body if described.sent is not None else None
+
+
+def _waits_for_result(operation: Operation) -> bool:
+    """Whether a price or count of an operation is read from what comes out of it."""
+    paths = (
+        operation.price.units_from,
+        operation.price.amount_from,
+        *(count.source for count in operation.counts),
+    )
+    return any(path[:1] == ("response",) for path in paths)
 
 
 def _about(call: str) -> bytes:

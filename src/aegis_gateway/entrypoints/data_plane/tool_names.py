@@ -1,0 +1,39 @@
+"""Names of tools, as those who ask about one write them.
+
+Rule 1: a full name, `CONNECTOR.OPERATION`, is looked for first and is always clear: no two tools share one.
+Rule 2: a short name is an operation's id (`rank`; ids may have dots, so `slack.post` too). It is a tool's only where
+        one `local` connector has such an operation. If several have, none is meant: which one would be a guess.
+"""
+
+from __future__ import annotations
+
+from aegis_gateway.domain.decision import Reason
+from aegis_gateway.domain.registry import TOOL_KINDS, Connector, Operation, Registry
+
+_CHARACTERS_MAX = 128
+_LISTED_MAX = 8
+
+
+def tool_named(
+    registry: Registry, name: str, *, short_name: bool = False
+) -> tuple[Connector, Operation] | Reason:
+    """The tool of a name, or why there is none; `short_name`: an operation's id alone will do."""
+    short: list[tuple[Connector, Operation]] = []
+    for connector in registry.connectors.values():
+        for operation in connector.operations if connector.kind in TOOL_KINDS else ():
+            if f"{connector.id}.{operation.id}" == name:
+                return connector, operation
+            if short_name and connector.kind == "local" and operation.id == name:
+                short.append((connector, operation))
+    if len(short) == 1:
+        return short[0]
+    if short:
+        tools = sorted(f"`{connector.id}.{operation.id}`" for connector, operation in short)
+        several = ", ".join(tools[:_LISTED_MAX])
+        return _unknown(name, f"could be any of {several}; use the full name")
+    return _unknown(name, "is not configured here; tools are operations of connectors")
+
+
+def _unknown(name: str, why: str) -> Reason:
+    shown = name[:_CHARACTERS_MAX]
+    return Reason(code="unknown_tool", subject=shown, message=f"tool `{shown}` {why}")
