@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +22,7 @@ from tests.gateways import (
     ask,
     assert_books_balance,
     configuration,
+    until,
 )
 
 pytestmark = pytest.mark.xdist_group("aegislib")
@@ -91,10 +94,11 @@ def files() -> Files:
     """A tenant with tools that run in its agents."""
     made = configuration(
         "http://127.0.0.1:9",
-        agents=("bot", "other", "poor", "reporter"),
+        agents=("bot", "other", "poor", "reporter", "slow"),
         agent_budgets={"poor": "ten", "reporter": "reported"},
         budgets=BUDGETS,
         policies=POLICIES,
+        rates={"slowly": "limit: 1, every: 1h, match: {agent: slow}"},
         models=MODELS,
     )
     text = made["aegis.yaml"].replace(
@@ -149,6 +153,13 @@ def report(gateway: Gateway, decision: Answer, agent: str = "bot", **span: Any) 
     answer = send(gateway, "POST", "/v1/telemetry/spans", {"spans": [told]}, agent)
     assert 200 == answer.status, answer.body
     return answer.json
+
+
+def at_rest(gateway: Gateway) -> Gateway:
+    """The gateway, once all is settled that nobody has to report on."""
+    open_calls = "select tool from call where state = 'dispatched' and tool <> 'desk.crawl'"
+    until(lambda: not gateway.query(open_calls), "a call with a known cost stays open")
+    return gateway
 
 
 def shortened(body: bytes) -> str:
@@ -280,7 +291,7 @@ def test_forty_at_once_on_a_budget_for_ten(gateway: Gateway, told: dict[str, Any
     [refused] = told["at_once"]["refused"]
     assert 10 == told["at_once"]["ran"]
     assert "limit_type='budget'" in refusal(refused)
-    assert (0, 1_000_000_000) == gateway.standing("ten")
+    assert (0, 1_000_000_000) == at_rest(gateway).standing("ten")
     assert_books_balance(gateway)
 
 
@@ -311,7 +322,7 @@ def test_reports_settle(gateway: Gateway, told: dict[str, Any]) -> None:
     assert [0, 0] == [each["export_failures"] + each["dropped"] for each in stats.values()]
     settled = [
         (call["tool"], call["state"], call["cost_nano_usd"])
-        for call in gateway.calls()
+        for call in at_rest(gateway).calls()
         if call["agent"] == "reporter"
     ]
     assert [
@@ -413,7 +424,7 @@ def test_no_key(gateway: Gateway) -> None:
 
 def test_a_report_is_its_agents_and_its_decisions(gateway: Gateway) -> None:
     """Nobody settles another's; a decision is settled once, by its tool's own span, when that has ended."""
-    before = gateway.standing("plenty")
+    before = at_rest(gateway).standing("plenty")
     decision = decide(gateway, "crawl", pages=1)
     other = decide(gateway, "crawl", "other", pages=1)
     assert 1 == report(gateway, decision, "other", properties={"pages": 1, "rows": 0})["rejected"]
@@ -512,13 +523,24 @@ def test_the_decision_is_in_the_headers_too(gateway: Gateway) -> None:
     assert (first.headers["aegis-run-id"], first.json["decision_id"]) == (call["run"], call["parent"])
 
 
+def test_too_often(gateway: Gateway) -> None:
+    """It is denied, with when it may be tried again: the SDK has no other word for it."""
+    assert "allow" == effect(decide(gateway, "rank", "slow").json)
+    denied = decide(gateway, "rank", "slow").json
+    [violation] = denied["final_decision"]["violations"]
+    assert ("deny", "rate_limited", "rate") == (effect(denied), violation["type"], violation["limit_type"])
+    assert " ms it may be tried again" in violation["message"]
+
+
 def test_a_gateway_that_was_killed() -> None:
     """What was decided before is settled after by its report; what was about to be settled stays at its maximum."""
     with Gateway(files(), environment={"AEGIS_FAULT": "ask-settle:2:kill"}) as gateway:
         kept = decide(gateway, "crawl", pages=1)
         assert "allow" == effect(decide(gateway, "rank").json)
-        with pytest.raises(OSError, match=r".*"):
+        at_rest(gateway)
+        with contextlib.suppress(OSError, http.client.HTTPException):  # it dies when it has answered
             decide(gateway, "rank")
+        until(lambda: gateway.count() == 3)
         gateway.kill_all()
         gateway.without_fault()
         gateway.start()

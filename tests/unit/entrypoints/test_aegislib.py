@@ -68,6 +68,13 @@ def test_tools_have_full_and_short_names(name: str, short_name: bool, expected: 
         assert expected == f"{found[0].id} {found[1].id}"
 
 
+def test_what_is_no_name_can_be_stored_all_the_same() -> None:
+    """PostgreSQL takes no NUL, and nobody is to be shown what turns the rest of a line around."""
+    found = tool_named(registry(), "a\0b\u202e\n" + "c" * 200)
+    assert isinstance(found, Reason)
+    assert "a?b??" + "c" * 123 == found.subject
+
+
 def span(**fields: Any) -> msgspec.Raw:
     """A tool's span that has ended."""
     ended = {"span_id": "s-1", "status": "success", "end_time": "t", "decision_id": f"{CALL}.A-_="}

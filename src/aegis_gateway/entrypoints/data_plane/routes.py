@@ -98,8 +98,8 @@ class Routes:
         self._authorization = _NOWHERE
         if envoys is not None:
             self._authorization = Route(AuthorizationDoor(calls, secrets, envoys), keeps=False)
-        self._aegislib = Route(DecidingDoor(calls, decisions), AEGISLIB)
-        self._telemetry = Route(telemetry.TelemetryDoor(calls, decisions), AEGISLIB)
+        self._aegislib = Route(DecidingDoor(calls, decisions), AEGISLIB, keeps=False)
+        self._telemetry = Route(telemetry.TelemetryDoor(calls, decisions), AEGISLIB, keeps=False)
         self._at_azure: dict[str, ModelDoor] = {
             "chat/completions": model_door(ChatDialect()),
             "embeddings": model_door(EmbeddingsDialect()),

@@ -71,6 +71,20 @@ class ToolDecision(msgspec.Struct, frozen=True, kw_only=True):
     token: str | None = None
     redacted: bytes | None = None
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it was allowed now, and what it costs and counts is all in its request."""
+        decided = self.decided
+        if decided is None or not decided.allows or decided.described.request is None:
+            return False
+        operation = decided.described.request.operation
+        paths = (
+            operation.price.units_from,
+            operation.price.amount_from,
+            *(count.source for count in operation.counts),
+        )
+        return all(path[:1] != ("response",) for path in paths)
+
 
 class _Facts(msgspec.Struct, frozen=True, array_like=True):
     """What a decision is settled by: whose it is, the tool as it was, and the numbers that the request had."""
@@ -161,19 +175,17 @@ class ToolDecisions:
             )
         return await self._moved(tenant, call, evidence)
 
-    async def settle_if_known(self, decision: ToolDecision) -> bool:
-        """Settle what was allowed now where nothing that comes out of it can change its cost; false where it can.
+    async def settle_known(self, decision: ToolDecision) -> None:
+        """Settle what was allowed now and `is_known`: nothing that comes out of it can change its cost.
 
         That is for callers who are not going to say that they ran it: what is allowed counts as run. Where it can't be
         written at once it is written as soon as the ledger takes it, and until then stays at its maximum, which is
         the same.
         """
         decided = decision.decided
-        if decided is None or not decided.allows or decided.described.request is None:
-            return False
+        assert decided is not None, "it was made now"
         request = decided.described.request
-        if _waits_for_result(request.operation):
-            return False
+        assert request is not None, "an allowed call has an operation"
         evidence = msgspec.structs.replace(
             tool_evidence(request.operation, request.read, "estimate"),
             note="counted as run when it was allowed: nothing that comes out of it changes its cost",
@@ -182,7 +194,6 @@ class ToolDecisions:
             await self._calls.settle(decided, evidence)
         except LedgerError as fault:
             _log.warning("call %s is not settled yet: %s", decided.call, fault)
-        return True
 
     async def release(self, key: str | None, call: str, token: str) -> Moved:
         """Settle a call at nothing that was not run.
@@ -293,8 +304,8 @@ def described_tool(
     found = tool_named(view.registry, tool, short_name=short_name)
     if isinstance(found, Reason):
         return OperationCall(
-            connector=tool[:128].partition(".")[0],
-            tool=tool[:128],
+            connector=found.subject.partition(".")[0],
+            tool=found.subject,
             quote=found,
             arguments={},
             canonical=arguments,
@@ -330,16 +341,6 @@ def _numbers(operation: Operation, read: Read) -> dict[str, str]:
 
 def _redacted(described: OperationCall) -> bytes | None:
     return described.sent.body if described.sent is not None else None
-
-
-def _waits_for_result(operation: Operation) -> bool:
-    """Whether a price or count of an operation is read from what comes out of it."""
-    paths = (
-        operation.price.units_from,
-        operation.price.amount_from,
-        *(count.source for count in operation.counts),
-    )
-    return any(path[:1] == ("response",) for path in paths)
 
 
 def _about(call: str) -> bytes:

@@ -34,6 +34,11 @@ def tool_named(
     return _unknown(name, "is not configured here; tools are operations of connectors")
 
 
+def shown_name(name: str) -> str:
+    """A name that may be none, as it can be shown and stored: bounded, and without signs that no name has."""
+    return "".join(sign if sign.isprintable() else "?" for sign in name[:_CHARACTERS_MAX])
+
+
 def _unknown(name: str, why: str) -> Reason:
-    shown = name[:_CHARACTERS_MAX]
+    shown = shown_name(name)
     return Reason(code="unknown_tool", subject=shown, message=f"tool `{shown}` {why}")

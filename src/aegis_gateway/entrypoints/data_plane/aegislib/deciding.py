@@ -1,8 +1,8 @@
 """`POST /v1/decision`, `/v1/decision/batch`, `GET /v1/decision/{id}/status`: what `@aegis_guard` asks before it runs.
 
 Rule 1: who calls is told by the key alone. The `agent_id` that the SDK says has to be that agent's, or it is denied.
-Rule 2: the SDK need not say that it ran a tool, so what has a fixed price is settled at once. Where its result
-        tells the cost, a report settles it, if one comes (`telemetry.py`): the decision's id carries what that takes.
+Rule 2: the SDK need not say that it ran a tool, so what has a fixed price is settled when that was answered. Where the
+        result tells the cost, a report settles it, if one comes (`telemetry.py`), by what the decision's id has in it.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from aegis_gateway.application.calls import CallContext, Calls, Decided
 from aegis_gateway.application.directory import KnownKey
 from aegis_gateway.domain.errors import AegisError, CallError
+from aegis_gateway.domain.registry import UNREGISTERED
 from aegis_gateway.entrypoints.data_plane.aegislib.words import (
     BATCH,
     DECISION,
@@ -39,7 +42,7 @@ from aegis_gateway.entrypoints.data_plane.exchange import (
     settlement_headers,
 )
 from aegis_gateway.entrypoints.data_plane.refusals import Headers
-from aegis_gateway.entrypoints.data_plane.tool_decisions import ToolDecisions, ToolRequest
+from aegis_gateway.entrypoints.data_plane.tool_decisions import ToolDecision, ToolDecisions, ToolRequest
 from aegis_gateway.entrypoints.data_plane.wire import json_type
 
 BATCH_MAX = 100
@@ -52,6 +55,14 @@ DECISION_ID = re.compile(r"(call_[0-9a-f]{32})(?:\.([A-Za-z0-9_=-]+))?")
 _STATUS = "/status"
 _JSON = [("content-type", "application/json")]
 _encode = msgspec.json.Encoder().encode
+
+
+class _Made(NamedTuple):
+    """An answer that was made now, and the decision that is to be settled once it is given."""
+
+    response: DecisionResponse
+    headers: Sequence[tuple[str, str]] = ()
+    settles: ToolDecision | None = None
 
 
 class DecidingDoor:
@@ -69,22 +80,26 @@ class DecidingDoor:
         raw = await read_body(scope, protocol)
         if raw:
             json_type(scope.headers)
-        headers: Headers = []
+        made_now: list[_Made] = []
         answer: DecisionResponse | StatusResponse | dict[str, list[DecisionResponse]]
         if (scope.method, scope.path) == ("POST", DECISION):
-            headers, answer = await self._decide(key, known, read(DecisionRequest, raw))
+            made_now = [await self._decide(key, known, read(DecisionRequest, raw))]
+            answer = made_now[0].response
         elif (scope.method, scope.path) == ("POST", BATCH):
-            answer = {"decisions": await self._batch(key, known, read(BatchRequest, raw))}
+            made_now = await self._batch(key, known, read(BatchRequest, raw))
+            answer = {"decisions": [each.response for each in made_now]}
         elif scope.method == "GET" and scope.path.endswith(_STATUS):
             decision_id = scope.path.removeprefix(f"{DECISION}/").removesuffix(_STATUS)
             answer = await self._standing(key, decision_id)
         else:
             raise CallError(f"there is nothing at {scope.method[:16]} {scope.path[:256]}", status=404)
+        headers = made_now[0].headers if scope.path == DECISION else ()
         protocol.response_bytes(200, [*_JSON, *headers], _encode(answer))
+        # The caller doesn't wait for it: it changes nothing of what budgets have left.
+        known_now = [each.settles for each in made_now if each.settles is not None]
+        await asyncio.gather(*map(self._decisions.settle_known, known_now))
 
-    async def _decide(
-        self, key: str | None, known: KnownKey, asked: DecisionRequest
-    ) -> tuple[Headers, DecisionResponse]:
+    async def _decide(self, key: str | None, known: KnownKey, asked: DecisionRequest) -> _Made:
         began_ns = time.monotonic_ns()
         try:
             await self._check_agent(key, known, asked.agent_id)
@@ -92,22 +107,23 @@ class DecidingDoor:
                 tool=asked.tool.name, arguments=arguments_of(asked), context=_context(asked), short_name=True
             )
             decision = await self._decisions.decide(key, request)
-            is_settled = await self._decisions.settle_if_known(decision)
         except CallError as fault:
-            return [], denied(asked, known.view.registry.tenant, fault, _ms_since(began_ns))
+            return _Made(denied(asked, known.view.registry.tenant, fault, _ms_since(began_ns)))
         decided = decision.decided
         assert decided is not None, "without a name there is no decision before"
-        settles = decision.token is not None and not is_settled
-        decision_id = f"{decided.call}.{decision.token}" if settles else decided.call
-        return _headers(decided), made(asked, decided, decision.redacted, decision_id, _ms_since(began_ns))
+        decision_id = decided.call
+        if decision.token is not None and not decision.is_known:
+            decision_id = f"{decision_id}.{decision.token}"
+        response = made(asked, decided, decision.redacted, decision_id, _ms_since(began_ns))
+        return _Made(response, _headers(decided), decision if decision.is_known else None)
 
-    async def _batch(self, key: str | None, known: KnownKey, asked: BatchRequest) -> list[DecisionResponse]:
+    async def _batch(self, key: str | None, known: KnownKey, asked: BatchRequest) -> list[_Made]:
         if len(asked.requests) > BATCH_MAX:
             raise CallError(f"a batch has at most {BATCH_MAX} requests", field="requests")
 
-        async def one(each: DecisionRequest) -> DecisionResponse | AegisError:
+        async def one(each: DecisionRequest) -> _Made | AegisError:
             try:
-                return (await self._decide(key, known, each))[1]
+                return await self._decide(key, known, each)
             except AegisError as fault:
                 return fault
 
@@ -118,7 +134,7 @@ class DecidingDoor:
         # Some are decided, and their answers must not get lost with the others'.
         tenant = known.view.registry.tenant
         return [
-            denied(each, tenant, answer, 0) if isinstance(answer, AegisError) else answer
+            _Made(denied(each, tenant, answer, 0)) if isinstance(answer, AegisError) else answer
             for each, answer in zip(asked.requests, answers, strict=True)
         ]
 
@@ -150,10 +166,11 @@ class DecidingDoor:
 
 
 def _is_agents(known: KnownKey, said: str) -> bool:
-    """Whether an agent goes by a name. Who brings an upstream's credential has none yet."""
-    if known.key.is_own_credential or said == known.key.agent:
+    """Whether an agent goes by a name. A stranger, where strangers are taken, has none yet."""
+    agent = known.agent
+    if said == known.key.agent:
         return True
-    return known.agent is not None and said == known.agent.external_id
+    return agent is not None and (agent.team == UNREGISTERED or said == agent.external_id)
 
 
 def _context(asked: DecisionRequest) -> CallContext:

@@ -91,7 +91,7 @@ def report_of(span: Span) -> Report | None:
         return None
     match = DECISION_ID.fullmatch(span.decision_id)
     if match is None or match[2] is None:
-        return None  # settled when it was made, or never allowed
+        return None  # settled when it was answered, or never allowed
     numbers = {name: value for name in _NUMBERS if bytes(value := getattr(span, name)) != _NULL}
     result = {**_members(span.output), **_members(span.properties), **numbers}
     note = f"reported by span {span.span_id}, which ended in {span.status}"
