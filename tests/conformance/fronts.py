@@ -6,9 +6,17 @@ import contextlib
 from collections.abc import Iterator
 
 from tests.conformance.relay import ByteRelay
+from tests.gateways import Gateway, assert_books_balance
+from tests.mcp_calls import mcp_configuration
 from tests.mcp_upstream import McpServer
 
-FRONTS = ("relay",)
+FRONTS = ("relay", "gateway")
+
+_CONNECTOR = """\
+kind: mcp
+base_url: http://localhost:{port}/mcp
+other_tools: {{price: {{per_call: 0.001}}}}
+"""
 
 
 @contextlib.contextmanager
@@ -19,4 +27,11 @@ def in_front(front: str) -> Iterator[str]:
         if front == "server":
             yield server.url
             return
-        yield stack.enter_context(ByteRelay(server.port)).url
+        if front == "relay":
+            yield stack.enter_context(ByteRelay(server.port)).url
+            return
+        files = mcp_configuration({"fixture": _CONNECTOR.format(port=server.port)})
+        gateway = stack.enter_context(Gateway(files))
+        header = f"authorization: Bearer {gateway.key()}"
+        yield stack.enter_context(ByteRelay(gateway.settings.port, "/mcp/fixture", header)).url
+        assert_books_balance(gateway)

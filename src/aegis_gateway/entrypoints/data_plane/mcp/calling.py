@@ -44,6 +44,7 @@ from aegis_gateway.entrypoints.data_plane.mcp.messages import (
     raw_json,
     response,
     result_members,
+    result_type,
     with_result,
 )
 from aegis_gateway.entrypoints.data_plane.mcp.redacting import RedactedMessages
@@ -233,7 +234,7 @@ class CallUnderWay:
         assert isinstance(call.quote, Quote), "an allowed call has a quote"
         if result is None:
             return await put_in_doubt(self._calls, self._decided, "the server's result is no object")
-        if _text(result.get("resultType")) == "input_required":
+        if result_type(result) == "input_required":
             return await self._settle_nothing("the server asks for input before it does anything")
         if call.request is None:
             return await put_in_doubt(self._calls, self._decided, call.quote.unbounded[USD])
@@ -277,10 +278,3 @@ def numbers_of(result: Members) -> bytes:
     except UNREADABLE:
         return b""
     return next((piece.text.encode() for piece in pieces if piece.type == "text"), b"")
-
-
-def _text(raw: msgspec.Raw | None) -> str | None:
-    try:
-        return msgspec.json.decode(raw, type=str) if raw is not None else None
-    except UNREADABLE:
-        return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from aegis_gateway.domain.errors import CallError
 from aegis_gateway.entrypoints.data_plane.mcp.messages import Id, error_response
-from aegis_gateway.entrypoints.data_plane.mcp.versions import SUPPORTED
+from aegis_gateway.entrypoints.data_plane.mcp.versions import MODERN
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -54,11 +54,11 @@ class ProtocolFault(Exception):
 
 
 def unsupported(requested: str) -> ProtocolFault:
-    """The version that a request names is none that is spoken here."""
+    """The version that a request names is none that is spoken here. The legacy ones no request names: sessions do."""
     return ProtocolFault(
         UNSUPPORTED_VERSION,
         "unsupported protocol version",
-        {"supported": list(SUPPORTED), "requested": requested[:64]},
+        {"supported": [MODERN], "requested": requested[:64]},
     )
 
 

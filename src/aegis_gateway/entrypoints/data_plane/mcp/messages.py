@@ -152,6 +152,17 @@ def result_members(message: ServerMessage) -> Members | None:
         return None
 
 
+def result_type(result: Members) -> str | None:
+    """What a result says that it is; None where it says nothing, or what is no text.
+
+    Its bytes don't tell: JSON has many ways to write a word.
+    """
+    try:
+        return msgspec.json.decode(result["resultType"], type=str)
+    except (KeyError, *UNREADABLE):
+        return None
+
+
 def with_result(raw: bytes, changed: Mapping[str, msgspec.Raw]) -> bytes:
     """A response with other members in its result."""
     top = members(raw)

@@ -48,6 +48,7 @@ from aegis_gateway.entrypoints.data_plane.mcp.messages import (
     raw_json,
     response,
     result_members,
+    result_type,
     server_message,
     with_result,
 )
@@ -253,10 +254,10 @@ class Serving:
     def _sealed(self, request: Request, way: Way, message: ServerMessage, raw: bytes) -> bytes:
         """An answer, with the server's state sealed; one that asks what the client can't be asked for is an error."""
         asked = request.message
-        if asked.method not in NAMED or b"input_required" not in raw:
+        if asked.method not in NAMED or not (b"input_required" in raw or b"\\u" in raw):
             return raw
         result = result_members(message)
-        if result is None or bytes(result.get("resultType", b"")) != b'"input_required"':
+        if result is None or result_type(result) != "input_required":
             return raw
         what = undeclared(result, declared_capabilities(asked.meta)) if request.era == "modern" else "input"
         if what is not None:

@@ -9,7 +9,6 @@ Era = Literal["modern", "legacy"]
 MODERN = "2026-07-28"
 LEGACY = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 LEGACY_NEWEST = LEGACY[0]
-SUPPORTED = (MODERN, *LEGACY)
 
 VERSION_HEADER = "mcp-protocol-version"
 METHOD_HEADER = "mcp-method"
