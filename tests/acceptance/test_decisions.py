@@ -37,6 +37,9 @@ LOCAL = """\
             arguments:
               text: {type: string, from: args.text}
             price: {per_call: 0}
+          buy:
+            price: {amount: result.paid, max_amount: 0.30}
+            counts: {rows: {from: result.rows, max: 1000}}
           copy:
             arguments:
               files: {type: integer, from: args.files}
@@ -213,6 +216,44 @@ def test_a_price_of_the_arguments(gateway: Gateway) -> None:
     decided = decide(gateway, "desk.copy", arguments={"files": 7})
     assert ("0.007", "0.007") == (decided.json["expected_usd"], decided.json["maximum_usd"])
     assert "0.007" == settle(gateway, decided, files=1).json["cost_usd"]
+
+
+@pytest.mark.parametrize(
+    ("said", "result", "cost"),
+    [
+        ({"cost_usd": 0.07}, {"rows": 1}, "0.07"),
+        ({"cost_usd": "0.07"}, {"rows": 1, "paid": 0.01}, "0.07"),
+        ({"cost_usd": 0}, {"rows": 1}, "0"),
+        ({"cost_usd": "0.31"}, {"rows": 1}, "0.31"),
+        ({"cost_usd": "0.07"}, {}, "0.3"),
+        ({"cost_usd": -1}, {"rows": 1}, "0.3"),
+        ({"cost_usd": 1e300}, {"rows": 1}, "0.3"),
+        ({}, {"rows": 1, "paid": "0.02"}, "0.02"),
+    ],
+)
+def test_the_word_of_the_agent(
+    gateway: Gateway, said: dict[str, Any], result: dict[str, Any], cost: str
+) -> None:
+    """Where the price takes it, what the agent says that a call cost counts, or else the maximum."""
+    decided = decide(gateway, "desk.buy")
+    path = f"/v1/decisions/{decided.json['id']}/settlement"
+    done = ask(gateway, "POST", path, {"token": decided.json["token"], "result": result, **said})
+    assert (200, cost, cost == "0.31") == (done.status, done.json["cost_usd"], done.json["overrun"])
+
+
+def test_the_word_of_the_agent_where_it_does_not_count(gateway: Gateway) -> None:
+    """It is refused, and nothing is settled by it; so is one that is no amount."""
+    for tool, said, status in (
+        ("desk.rank", "0.01", 422),
+        ("desk.buy", "much", 400),
+        ("desk.buy", "NaN", 400),
+    ):
+        decided = decide(gateway, tool)
+        path = f"/v1/decisions/{decided.json['id']}/settlement"
+        answer = ask(gateway, "POST", path, {"token": decided.json["token"], "cost_usd": said})
+        assert (status, "cost_usd") == (answer.status, answer.json["error"]["param"])
+        assert "dispatched" == gateway.call(decided.json["id"])["state"]
+        release(gateway, decided)
 
 
 def test_a_name_is_one_decision(gateway: Gateway) -> None:

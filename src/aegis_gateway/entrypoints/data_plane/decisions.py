@@ -41,6 +41,7 @@ BATCH_MAX = 100
 _JSON = [("content-type", "application/json")]
 _PATH = re.compile(r"/v1/decisions/(call_[0-9a-f]{32})(/settlement)?")
 _NOTHING = msgspec.Raw(b"{}")
+_NOT_GIVEN = msgspec.Raw(b"")
 
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 T = TypeVar("T", bound=msgspec.Struct)
@@ -68,10 +69,14 @@ class BatchRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class SettlementRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What came of it. `result` has the numbers that the tool's price or counts are read from."""
+    """What came of it. `result` has the numbers that the tool's price or counts are read from.
+
+    `cost_usd` is what it cost, for tools whose price takes the agent's word for that.
+    """
 
     token: str
     result: msgspec.Raw = _NOTHING
+    cost_usd: msgspec.Raw = _NOT_GIVEN
 
 
 class DecisionsDoor:
@@ -103,9 +108,10 @@ class DecisionsDoor:
             return [], _shown(await self._decisions.find(key, match[1]))
         if match is not None and (method, match[2]) == ("POST", "/settlement"):
             asked = _read(SettlementRequest, raw)
-            return _settled(
-                match[1], await self._decisions.settle(key, match[1], asked.token, bytes(asked.result))
+            moved = await self._decisions.settle(
+                key, match[1], asked.token, bytes(asked.result), cost_usd=bytes(asked.cost_usd)
             )
+            return _settled(match[1], moved)
         if match is not None and (method, match[2]) == ("DELETE", None):
             asked = _read(SettlementRequest, raw)
             return _settled(match[1], await self._decisions.release(key, match[1], asked.token))

@@ -139,8 +139,20 @@ class ToolDecisions:
         redacted = _redacted(decided.described) if decided.allows else None
         return ToolDecision(decided=decided, token=token, redacted=redacted)
 
-    async def settle(self, key: str | None, call: str, token: str, result: bytes, note: str = "") -> Moved:
+    async def settle(
+        self,
+        key: str | None,
+        call: str,
+        token: str,
+        result: bytes,
+        note: str = "",
+        *,
+        cost_usd: bytes = b"",
+    ) -> Moved:
         """Settle a call that was run, by the numbers of `result`, which is JSON; `note` goes into the record.
+
+        `cost_usd`, JSON too, is what it cost by the agent's own word. It stands for the field of the result that the
+        tool's price reads an amount from: only a price that takes the agent's word has one.
 
         Raises:
             CallError: the token isn't the caller's for this call, or the call can't be settled so.
@@ -149,13 +161,16 @@ class ToolDecisions:
         tenant, facts = await self._facts(key, call, token)
         numbers = {tuple(path.split("\n")): Decimal(number) for path, number in facts.numbers.items()}
         found = number_reader({"response": strict_json(result)})
+        stated = _stated(facts.operation, cost_usd)
+
+        def read(path: tuple[str, ...]) -> Decimal | None:
+            if stated is not None and path == facts.operation.price.amount_from:
+                return stated
+            return found(path) if path[0] == "response" else numbers.get(path)
+
         evidence: Evidence | None
         try:
-            evidence = tool_evidence(
-                facts.operation,
-                lambda path: found(path) if path[0] == "response" else numbers.get(path),
-                "sdk",
-            )
+            evidence = tool_evidence(facts.operation, read, "sdk")
         except CallError as fault:
             evidence = at_maximum(facts.quote, facts.maximum, f"{fault}; counted at the maximum")
             if evidence is None:
@@ -337,6 +352,23 @@ def _numbers(operation: Operation, read: Read) -> dict[str, str]:
     ]
     found = {path: read(path) for path in paths if path and path[0] != "response"}
     return {"\n".join(path): str(number) for path, number in found.items() if number is not None}
+
+
+def _stated(operation: Operation, cost_usd: bytes) -> Decimal | None:
+    """What a call cost by its agent's word, where that counts.
+
+    Raises:
+        CallError: it is no amount, or the tool's price does not take the agent's word.
+    """
+    stated = number_reader({"cost_usd": strict_json(cost_usd)})(("cost_usd",)) if cost_usd else None
+    if stated is not None and operation.price.amount_from[:1] != ("response",):
+        raise CallError(
+            f"the price of `{operation.id}` does not take the agent's word for what a call cost; "
+            "leave `cost_usd` out, or give the price an amount: `amount: result.cost`",
+            status=422,
+            field="cost_usd",
+        )
+    return stated
 
 
 def _redacted(described: OperationCall) -> bytes | None:
