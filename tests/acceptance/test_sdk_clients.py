@@ -527,10 +527,10 @@ def test_a_cancelled_decision_is_undone(shared: Gateway) -> None:
 
     async def cancelled() -> None:
         async with AsyncAegis(shared.url, shared.key()) as client:
-            for _ in range(20):
+            for turns in range(60):
                 asking = asyncio.create_task(client.decide("desk.crawl"))
-                await asyncio.sleep(0)
-                await asyncio.sleep(0.0005)
+                for _ in range(turns % 20):
+                    await asyncio.sleep(0.0002)
                 asking.cancel()
                 [outcome] = await asyncio.gather(asking, return_exceptions=True)
                 if isinstance(outcome, Decision):

@@ -23,6 +23,7 @@ from aegis_sdk.errors import (
     Unauthorized,
     Unavailable,
 )
+from aegis_sdk.guard import guard
 
 __all__ = [
     "Aegis",
@@ -47,6 +48,7 @@ __all__ = [
     "add_headers_async",
     "current_headers",
     "current_run",
+    "guard",
     "report",
     "run",
 ]

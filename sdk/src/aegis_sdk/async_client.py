@@ -16,7 +16,7 @@ from aegis_sdk.context import in_scope, wait_for_async
 from aegis_sdk.decision import Decision, Settlement, ToolCall
 from aegis_sdk.errors import AegisError, Unavailable
 from aegis_sdk.http1 import Request, Response
-from aegis_sdk.settings import ATTEMPTS_MAX, TIMEOUT_S, Settings, read_settings
+from aegis_sdk.settings import ATTEMPTS_MAX, EXIT_TIMEOUT_S, TIMEOUT_S, Settings, read_settings
 from aegis_sdk.settler import Outcome, Settler, instead_of, outcome_request
 from aegis_sdk.wire import (
     BATCH_MAX,
@@ -45,9 +45,12 @@ class AsyncAegis:
         *,
         timeout_s: float = TIMEOUT_S,
         attempts_max: int = ATTEMPTS_MAX,
+        exit_timeout_s: float = EXIT_TIMEOUT_S,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         """What is left out is read from `AEGIS_URL` and `AEGIS_API_KEY`. No call of it takes longer than `timeout_s`.
+
+        The end of the process waits up to `exit_timeout_s` for what is still to be told to the gateway.
 
         Raises:
             InvalidRequest: the address is none.
@@ -55,7 +58,12 @@ class AsyncAegis:
         """
         self._begin(
             read_settings(
-                url, api_key, timeout_s=timeout_s, attempts_max=attempts_max, ssl_context=ssl_context
+                url,
+                api_key,
+                timeout_s=timeout_s,
+                attempts_max=attempts_max,
+                exit_timeout_s=exit_timeout_s,
+                ssl_context=ssl_context,
             )
         )
 

@@ -57,9 +57,9 @@ class _Connection(asyncio.Protocol):
         try:
             self._transport.write(data)
             return await self._answer
-        finally:
-            if self._reader is not None:
-                self.abort()  # whoever asked does not wait any more
+        except BaseException:
+            self.abort()  # whoever asked does not wait any more, even if the answer has just come
+            raise
 
     def abort(self) -> None:
         self.is_usable = False

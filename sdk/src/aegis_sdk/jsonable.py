@@ -28,7 +28,7 @@ def encoded(value: object, what: str) -> bytes:
         raise InvalidRequest(f"{what} can't be written as JSON: {words}", field=what) from fault
 
 
-def fields_of(value: object) -> Mapping[str, object] | None:
+def fields_of(value: object) -> Mapping[Any, object] | None:
     """The fields of what has some: a mapping, a dataclass, a pydantic or msgspec model, a named tuple."""
     if isinstance(value, Mapping):
         return value
@@ -38,7 +38,7 @@ def fields_of(value: object) -> Mapping[str, object] | None:
     for declared in ("model_fields", "__struct_fields__", "_fields"):
         names = getattr(type(value), declared, None)
         if names is not None and not isinstance(value, type):
-            return {name: getattr(value, name) for name in names}
+            return {name: getattr(value, name, None) for name in names}
     return None
 
 

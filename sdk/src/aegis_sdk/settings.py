@@ -15,6 +15,8 @@ URL = "http://127.0.0.1:8700"
 TIMEOUT_S = 10.0
 """How long one call of a client may take in all, attempts and pauses between them included."""
 ATTEMPTS_MAX = 3
+EXIT_TIMEOUT_S = 5.0
+"""How long the end of the process waits for what is still to be told to the gateway."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,7 @@ class Settings:
     api_key: str = field(repr=False)
     timeout_s: float = TIMEOUT_S
     attempts_max: int = ATTEMPTS_MAX
+    exit_timeout_s: float = EXIT_TIMEOUT_S
     ssl_context: ssl.SSLContext | None = None
 
     @property
@@ -58,6 +61,7 @@ def read_settings(
     *,
     timeout_s: float = TIMEOUT_S,
     attempts_max: int = ATTEMPTS_MAX,
+    exit_timeout_s: float = EXIT_TIMEOUT_S,
     ssl_context: ssl.SSLContext | None = None,
 ) -> Settings:
     """What is given, or else what the environment says.
@@ -72,8 +76,10 @@ def read_settings(
         raise Unauthorized(f"there is no API key; give `api_key`, or set {KEY_VARIABLE}")
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise Unauthorized("the API key has characters that no key has; is it one line?")
-    if not timeout_s > 0 or attempts_max < 1:
-        raise InvalidRequest("`timeout_s` has to be above 0, and `attempts_max` at least 1")
+    if not timeout_s > 0 or attempts_max < 1 or not exit_timeout_s >= 0:
+        raise InvalidRequest(
+            "`timeout_s` has to be above 0, `exit_timeout_s` not below, `attempts_max` at least 1"
+        )
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -93,5 +99,6 @@ def read_settings(
         api_key=key,
         timeout_s=timeout_s,
         attempts_max=attempts_max,
+        exit_timeout_s=exit_timeout_s,
         ssl_context=ssl_context,
     )

@@ -34,8 +34,7 @@ from aegis_sdk.wire import (
 
 PENDING_MAX = 10_000
 GIVEN_UP_AFTER_S = 3_600.0
-AT_EXIT_S = 5.0
-"""How long the end of the process waits for what is still to be told."""
+_TOLD_WITHIN_S = 5.0
 _PAUSE_S = 0.1
 _PAUSE_S_MAX = 5.0
 _LOOK_S = 0.2
@@ -89,6 +88,7 @@ class Settler:
     def __init__(self, settings: Settings) -> None:
         """Begin with nothing to tell."""
         self._connections = Connections(settings)
+        self._exit_timeout_s = settings.exit_timeout_s
         self.forget()
         forget_in_forks(self)
 
@@ -140,8 +140,8 @@ class Settler:
                     return
                 outcome = self._pending[0]
             if ends is None and not threading.main_thread().is_alive():
-                ends = time.monotonic() + AT_EXIT_S
-            later = self._told(outcome, AT_EXIT_S if ends is None else max(ends - time.monotonic(), 0.1))
+                ends = time.monotonic() + self._exit_timeout_s
+            later = self._told(outcome, _TOLD_WITHIN_S if ends is None else max(ends - time.monotonic(), 0.1))
             with self._changed:
                 self._pending.popleft()
                 if later is not None:
