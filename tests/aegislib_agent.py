@@ -261,6 +261,15 @@ def keys() -> Told:
     }
 
 
+def from_environment() -> Told:
+    """A client that is told nothing in code."""
+    os.environ |= {"AEGIS_BASE_URL": AGENT["url"], "AEGIS_API_KEY": AGENT["keys"]["bot"]}
+    try:
+        return {"answer": outcome(guarded(DecisionClient(AegisConfig()), "rank")(lambda: "ran"))}
+    finally:
+        del os.environ["AEGIS_BASE_URL"], os.environ["AEGIS_API_KEY"]
+
+
 def gateway_down() -> Told:
     """Nobody answers: the SDK's own mode says what then."""
     who = client(base_url=NOWHERE, timeout_s=2)
@@ -377,8 +386,8 @@ def telemetry() -> Told:
 
 
 DOES = (
-    guard, guard_async, approval, batch, status, context, refusals_when_open, keys, gateway_down, at_once, listing,
-    telemetry,
+    guard, guard_async, approval, batch, status, context, refusals_when_open, keys, from_environment, gateway_down,
+    at_once, listing, telemetry,
 )  # fmt: skip
 
 if __name__ == "__main__":

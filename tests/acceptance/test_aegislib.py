@@ -10,8 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from aegis_gateway.domain.keys import key_from_random
+from aegis_gateway.entrypoints.data_plane.aegislib.deciding import SESSION_KEYS
 from tests.clients import ROOT, run_client
 from tests.gateways import (
     PERMIT_ALL,
@@ -157,7 +160,7 @@ def report(gateway: Gateway, decision: Answer, agent: str = "bot", **span: Any) 
 
 def at_rest(gateway: Gateway) -> Gateway:
     """The gateway, once all is settled that nobody has to report on."""
-    open_calls = "select tool from call where state = 'dispatched' and tool <> 'desk.crawl'"
+    open_calls = "select tool from call where state = 'dispatched' and tool not in ('desk.crawl', 'desk.ask')"
     until(lambda: not gateway.query(open_calls), "a call with a known cost stays open")
     return gateway
 
@@ -281,6 +284,7 @@ def test_unknown_keys_and_no_gateway(told: dict[str, Any]) -> None:
     """The SDK's own errors, and its own mode for them."""
     assert ["AuthError", "AuthError"] == [told["keys"][name]["error"] for name in ("unissued", "nonsense")]
     assert "never issued here" in refusal(told["keys"]["guarded"])
+    assert "ran" == told["from_environment"]["answer"]
     down = told["gateway_down"]
     assert "Policy decision unavailable" in refusal(down["closed"])
     assert ("ran", "TransportError") == (down["open"], down["status"]["error"])
@@ -339,7 +343,7 @@ def test_reports_settle(gateway: Gateway, told: dict[str, Any]) -> None:
     assert (500_000_000, 1_762_300_000) == gateway.standing("reported")
     assert (1_000, 3_016) == gateway.standing("rows")
     notes = [entry.get("note", "") for entry in gateway.entries() if entry["type"] == "settlement"]
-    assert any("which ended in error" in note for note in notes)
+    assert any(" of trace " in note and "which ended in error" in note for note in notes)
     assert_books_balance(gateway)
 
 
@@ -388,6 +392,33 @@ def test_parameters_that_are_none(gateway: Gateway, params: bytes) -> None:
     else:
         assert (200, "deny") == (answer.status, effect(answer.json))
         assert answer.json["decision_id"].startswith("req_")
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=8,
+)
+TOOLS = ("rank", "desk.wire", "note", "crawl", "copy", "ask")
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.sampled_from(TOOLS) | TEXTS,
+    params=st.dictionaries(st.sampled_from(("amount", "limit", "text", "pages")) | TEXTS, VALUES, max_size=4),
+    agent=st.sampled_from(("bot", "assistant-7")) | TEXTS,
+    session=st.none() | st.dictionaries(st.sampled_from(SESSION_KEYS) | TEXTS, VALUES, max_size=3),
+)
+def test_whatever_a_guard_asks_is_decided(
+    gateway: Gateway, name: str, params: Any, agent: str, session: Any
+) -> None:
+    """No model's choice of tool or arguments makes the gateway fail, which a guard in its open mode would run on."""
+    body = {"agent_id": agent, "tool": {"name": name, "params": params}, "session": session}
+    answer = send(gateway, "POST", "/v1/decision", body)
+    assert 200 == answer.status, answer.body
+    assert effect(answer.json) in ("allow", "deny", "sanitize")
+    assert agent == "bot" or "deny" == effect(answer.json)
 
 
 @pytest.mark.parametrize(

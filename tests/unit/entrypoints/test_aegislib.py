@@ -84,7 +84,8 @@ def span(**fields: Any) -> msgspec.Raw:
 def test_a_result_is_what_the_span_says_in_numbers() -> None:
     """Its own numbers before what the code said, and that before what was returned; exact, as they were sent."""
     raw = msgspec.Raw(
-        b'{"span_id": "s-1", "status": "error", "end_time": "t", "decision_id": "%s.A-_=", "span_type": "tool",'
+        b'{"span_id": "s-1", "trace_id": "t-1", "status": "error", "end_time": "t", "span_type": "tool",'
+        b' "decision_id": "%s.A-_=",'
         b' "output": {"pages": 1, "rows": 12345678901234567890123, "cost_usd": 5}, "properties": {"pages": 0.10},'
         b' "cost_usd": 1e-05, "input_tokens": null}' % CALL.encode()
     )
@@ -92,7 +93,7 @@ def test_a_result_is_what_the_span_says_in_numbers() -> None:
     assert report is not None
     assert (CALL, "A-_=") == (report.call, report.token)
     assert b'{"pages":0.10,"rows":12345678901234567890123,"cost_usd":1e-05}' == report.result
-    assert "reported by span s-1, which ended in error" == report.note
+    assert "reported by span s-1 of trace t-1, which ended in error" == report.note
 
 
 @pytest.mark.parametrize("output", ["text", [1], 5, True, None, {"a": {"b": 1}}])
@@ -105,7 +106,18 @@ def test_a_result_that_is_no_object_has_no_members(output: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", [b"", b"5", b"null", b"{}", b'{"span_id": 5}', b'{"span_id": "a b"}', b"\xff", b"[" * 9_999]
+    "raw",
+    [
+        b"",
+        b"5",
+        b"null",
+        b"{}",
+        b'{"span_id": 5}',
+        b'{"span_id": "a b"}',
+        b'{"span_id": "a", "trace_id": ""}',
+        b"\xff",
+        b"[" * 9_999,
+    ],
 )
 def test_what_is_no_span(raw: bytes) -> None:
     """It is refused by itself."""

@@ -36,6 +36,7 @@ class Span(msgspec.Struct, kw_only=True):
     """
 
     span_id: str
+    trace_id: str | None = None
     span_type: str | None = None
     status: str | None = None
     end_time: str | None = None
@@ -74,8 +75,8 @@ def read_span(raw: msgspec.Raw) -> Span:
         span = _read(raw)
     except UNREADABLE as fault:
         raise CallError(f"the span is not what it should be: {decoder_words(fault)}") from fault
-    if not _ID.fullmatch(span.span_id):
-        raise CallError("the span has no id that is one")
+    if not all(map(_ID.fullmatch, (span.span_id, span.span_id if span.trace_id is None else span.trace_id))):
+        raise CallError("the span, or its trace, has no id that is one")
     return span
 
 
@@ -94,7 +95,8 @@ def report_of(span: Span) -> Report | None:
         return None  # settled when it was answered, or never allowed
     numbers = {name: value for name in _NUMBERS if bytes(value := getattr(span, name)) != _NULL}
     result = {**_members(span.output), **_members(span.properties), **numbers}
-    note = f"reported by span {span.span_id}, which ended in {span.status}"
+    trace = f" of trace {span.trace_id}" if span.trace_id is not None else ""
+    note = f"reported by span {span.span_id}{trace}, which ended in {span.status}"
     return Report(call=match[1], token=match[2], result=_encode(result), note=note)
 
 
