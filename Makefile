@@ -15,6 +15,8 @@ INSTALLED := $(VENV)/.installed$(PLACE)
 # Clients that the tests call the gateway with and that can't share one environment: each has its own.
 ENVIRONMENTS := tests/environments
 READY := $(patsubst $(ENVIRONMENTS)/%.lock,$(VENV)/environments/%/.ready$(PLACE),$(wildcard $(ENVIRONMENTS)/*.lock))
+# Those that take more than half a gigabyte are set up for `make test-large` alone.
+LARGE := $(patsubst $(ENVIRONMENTS)/%.lock,$(VENV)/environments/%/.ready$(PLACE),$(wildcard $(ENVIRONMENTS)/large/*.lock))
 
 # The suite that the MCP gateway is held against comes from npm, and Node from PyPI.
 CONFORMANCE := tests/conformance
@@ -27,7 +29,8 @@ DOCS := $(wildcard README.md ARCHITECTURE.md docs sdk/README.md)
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench bench-policies bench-replay bench-redaction conformance fuzz chaos fmt lock clean
+.PHONY: help setup run test test-large check bench bench-policies bench-replay bench-redaction conformance fuzz chaos fmt \
+	lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -39,7 +42,10 @@ run: $(INSTALLED) ## start the demo: the gateway, a fake provider, and agents th
 	@$(BIN)/aegis demo $(ARGS)
 
 test: $(INSTALLED) $(READY) $(CONFORMANT) ## run the tests in parallel, without the long drills; ARGS go to pytest
-	@$(BIN)/python -m pytest -n auto --dist loadgroup -m "not chaos" $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadgroup -m "not chaos and not large" $(ARGS)
+
+test-large: $(INSTALLED) $(LARGE) ## run the tests of clients that need more than half a gigabyte (CrewAI)
+	@$(BIN)/python -m pytest -m large $(ARGS)
 
 check: $(INSTALLED) ## lint, format, types, layers, and the examples in the docs
 	@$(BIN)/ruff check --quiet .
@@ -76,13 +82,13 @@ fmt: $(INSTALLED) ## format the code and mend what ruff can mend
 lock: $(LOCKED) $(NODE_READY) ## write requirements.lock anew from pyproject.toml; LOCK_FLAGS=--upgrade moves to what is current
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-emit-index-url --no-strip-extras \
 		--quiet --custom-compile-command "make lock" --output-file requirements.lock $(LOCK_FLAGS)
-	@for wanted in $(ENVIRONMENTS)/*.in; do \
+	@for wanted in $(ENVIRONMENTS)/*.in $(ENVIRONMENTS)/large/*.in; do \
 		$(BIN)/uv pip compile $$wanted --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 			--no-strip-extras --quiet --custom-compile-command "make lock" --output-file $${wanted%.in}.lock $(LOCK_FLAGS) \
 			|| exit 1; done
 	@$(dir $(NODE_READY))bin/python -c "$(NPM)" install --prefix $(CONFORMANCE) --package-lock-only \
 		--omit-lockfile-registry-resolved --no-audit --no-fund --loglevel error >/dev/null
-	@! grep -nE '://|^-|@ ' requirements.lock $(ENVIRONMENTS)/*.lock && ! grep -n '"resolved"' $(CONFORMANCE)/package-lock.json || \
+	@! grep -nE '://|^-|@ ' requirements.lock $(ENVIRONMENTS)/*.lock $(ENVIRONMENTS)/large/*.lock && ! grep -n '"resolved"' $(CONFORMANCE)/package-lock.json || \
 		{ echo "a lock file names an address: see above" >&2; exit 1; }
 
 clean: ## remove .venv, caches and what was built

@@ -25,4 +25,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         grouped = getattr(item, "_nodeid", None)
         if grouped is not None and grouped != item.nodeid:
-            item._id = type(item._id).parse(grouped)
+            path = item._id.path
+            item._id = type(item._id)(path=path, names=(grouped.removeprefix(f"{path}::"),))

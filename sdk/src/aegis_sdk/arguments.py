@@ -86,7 +86,7 @@ class Arguments:
                 holder, key = bound.arguments[self._rest()], argument
             if key not in holder or argument not in left:
                 raise _stuck(changed, "as the function has no such parameter")
-            holder[key] = _restored(holder[key], left[argument], argument)
+            holder[key] = restored(holder[key], left[argument], argument)
 
     def _place(self, bound: BoundArguments, parameter: str) -> tuple[dict[str, Any], str]:
         """Where an argument stands: among the parameters, or among those that have none of their own."""
@@ -98,7 +98,7 @@ class Arguments:
         return next(name for name, kind in self._kinds.items() if kind is Parameter.VAR_KEYWORD)
 
 
-def _restored(before: object, left: Any, argument: str) -> Any:
+def restored(before: object, left: Any, argument: str) -> Any:
     """What is left of a value, as a value of its type."""
     kind = type(before)
     if isinstance(before, str | list | dict) and isinstance(left, kind):

@@ -1,0 +1,146 @@
+"""Agents of LangChain and graphs of LangGraph, whose tools Aegis decides for. `run FILE`, then `resume FILE`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+from langchain.agents import create_agent
+from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.tools import StructuredTool
+from langchain_openai import ChatOpenAI
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode
+from langgraph.types import Command, interrupt
+
+from aegis_sdk import run
+from aegis_sdk.adapters.langchain import AegisMiddleware
+from aegis_sdk.adapters.langgraph import ToolWrapper
+from tests.frameworks import desk
+
+
+def confirm(what: str) -> str:
+    """Ask a person, then do it."""
+    desk.noted("before confirm", what=what)
+    answer = interrupt({"sure about": what})
+    desk.noted("confirm", what=what)
+    return f"a person said {answer}"
+
+
+TOOLS = [StructuredTool.from_function(tool) for tool in desk.TOOLS.values()]
+TOOLS.append(StructuredTool.from_function(confirm))
+TOOLS.append(StructuredTool.from_function(desk.meet, coroutine=desk.meet_async, name="meet"))
+
+
+def agent(saver: Any) -> Any:
+    """An agent with all tools."""
+    return create_agent(
+        ChatOpenAI(model="gpt-4o-mini", max_retries=0),
+        tools=TOOLS,
+        middleware=[AegisMiddleware(desk.MAPPED, approvals="interrupt", model_headers=True)],
+        checkpointer=saver,
+    )
+
+
+def graph(saver: Any) -> Any:
+    """A graph of its own, whose one node runs all calls of a message, and runs again as a whole when it is resumed."""
+    model = ChatOpenAI(model="gpt-4o-mini", max_retries=0).bind_tools(TOOLS)
+    aegis = ToolWrapper(prefix="desk")
+
+    def ask(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [model.invoke(state["messages"])]}
+
+    def goes_on(state: MessagesState) -> str:
+        last = state["messages"][-1]
+        return "tools" if isinstance(last, AIMessage) and last.tool_calls else END
+
+    made = StateGraph(MessagesState)
+    made.add_node("ask", ask)
+    made.add_node(
+        "tools", ToolNode(TOOLS, wrap_tool_call=aegis.wrap_tool_call, awrap_tool_call=aegis.awrap_tool_call)
+    )
+    made.add_edge(START, "ask")
+    made.add_conditional_edges("ask", goes_on)
+    made.add_edge("tools", "ask")
+    return made.compile(checkpointer=saver)
+
+
+def message(text: str) -> Any:
+    """What a graph begins with."""
+    return {"messages": [HumanMessage(text)]}
+
+
+def thread(name: str) -> Any:
+    """A thread's configuration."""
+    return {"configurable": {"thread_id": name}}
+
+
+def last(state: Any) -> str:
+    """What the model said at the end."""
+    return str(state["messages"][-1].content)
+
+
+async def asked(file: str) -> dict[str, Any]:
+    """Each prompt in an event loop; what raises; what is left open."""
+    statuses: dict[str, list[str]] = {}
+    found: dict[str, Any] = {"statuses": statuses}
+    async with AsyncSqliteSaver.from_conn_string(file) as saver:
+        made = agent(saver)
+        async with run() as session:
+            for name, prompt in desk.PROMPTS.items():
+                state = await made.ainvoke(message(prompt), thread(f"async-{name}"))
+                found[name] = last(state)
+                statuses[name] = [m.status for m in state["messages"] if m.type == "tool"]
+            found["run"] = session.id
+        for name, prompt in (("broken", desk.BROKEN), ("unmapped", desk.UNMAPPED)):
+            try:
+                await made.ainvoke(message(prompt), thread(name))
+            except Exception as fault:
+                found[name] = f"{type(fault).__name__}: {fault}"
+        # A thread whose tool failed is taken up again: the tool is run again, which is another call.
+        try:
+            await made.ainvoke(None, thread("broken"))
+        except OSError as fault:
+            found["broken again"] = str(fault)
+        for name, prompt in (("risky", desk.RISKY), ("confirm", 'Go. [[call confirm {"what": "y"}]]')):
+            state = await made.ainvoke(message(prompt), thread(name))
+            found[name] = [pause.value for pause in state["__interrupt__"]]
+    return found
+
+
+def in_threads() -> dict[str, Any]:
+    """Without an event loop: a denial, and a node that is run again as a whole."""
+    made = agent(InMemorySaver())
+    found: dict[str, Any] = {
+        "sync denied": last(made.invoke(message(desk.PROMPTS["denied"]), thread("sync")))
+    }
+    both = graph(InMemorySaver())
+    prompt = 'Go. [[call crawl {"pages": 30}]] [[call confirm {"what": "z"}]]'
+    paused = both.invoke(message(prompt), thread("both"))
+    found["paused"] = [pause.value for pause in paused["__interrupt__"]]
+    found["both"] = last(both.invoke(Command(resume="yes"), thread("both")))
+    return found
+
+
+def resumed(file: str) -> dict[str, Any]:
+    """In another process: what was left open."""
+    with SqliteSaver.from_conn_string(file) as saver:
+        made = agent(saver)
+        return {
+            "risky": last(made.invoke(Command(resume=True), thread("risky"))),
+            "confirm": last(made.invoke(Command(resume="yes"), thread("confirm"))),
+        }
+
+
+def main() -> None:
+    """Do as the arguments say."""
+    what, file = sys.argv[1:]
+    desk.said(**(resumed(file) if what == "resume" else {**asyncio.run(asked(file)), **in_threads()}))
+
+
+if __name__ == "__main__":
+    main()
