@@ -39,7 +39,7 @@ from pyreqwest.exceptions import PyreqwestError
 
 from aegis_gateway import bootstrap
 from aegis_gateway.adapters.stores import open_store
-from aegis_gateway.application.administration import Administration, IssuedKey
+from aegis_gateway.application.administration import Administration, IssuedKey, owners_bound
 from aegis_gateway.application.operators import Caller
 from aegis_gateway.application.ports import Store
 from aegis_gateway.configuration.settings import Settings
@@ -385,7 +385,8 @@ class Gateway:
             newest = store.state().config
         appraisal = Appraisal(based_on=newest.version if newest else 0)
         with self.administration() as administration:
-            administration.apply(files, list(loaded.registries), appraisal=appraisal)
+            bounds = {name: owners_bound(registry) for name, registry in loaded.registries.items()}
+            administration.apply(files, list(loaded.registries), appraisal=appraisal, bounds=bounds)
 
     @contextlib.contextmanager
     def administration(self) -> Iterator[Administration]:

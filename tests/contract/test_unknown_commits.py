@@ -45,6 +45,9 @@ class UnreliableStore:
     def forget_old_answers(self, limit: int) -> None:
         self.inner.forget_old_answers(limit)
 
+    def forget_old_runs(self, limit: int) -> None:
+        self.inner.forget_old_runs(limit)
+
 
 @pytest.fixture
 def unreliable(store: Store) -> UnreliableStore:

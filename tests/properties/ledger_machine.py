@@ -116,6 +116,10 @@ class KillableStore:
         """The inner store's."""
         self.inner.forget_old_answers(limit)
 
+    def forget_old_runs(self, limit: int) -> None:
+        """The inner store's."""
+        self.inner.forget_old_runs(limit)
+
 
 class Gateway:
     """A ledger on a database, that can be stopped and started, and somebody beside it who only looks.

@@ -33,6 +33,7 @@ from aegis_gateway.application.ports import (
 )
 from aegis_gateway.domain.admit import RateKey, StandingKey, Standings
 from aegis_gateway.domain.ledger import Evidence, Standing
+from aegis_gateway.domain.replication import Run
 from aegis_gateway.domain.window import Window
 from tests.ledgers import sqlite_database
 from tests.properties.ledger_machine import Gateway, machine_on
@@ -82,6 +83,15 @@ class FaultyLocked:
 
     def named_calls(self, keys: Collection[NameKey]) -> dict[NameKey, NamedCall]:
         return self.inner.named_calls(keys)
+
+    def runs(self, numbers: Collection[tuple[str, str]]) -> dict[tuple[str, str], Run]:
+        return self.inner.runs(numbers)
+
+    def open_runs(self, tenant: str, owner: str, now_ns: int, limit: int) -> list[str]:
+        return self.inner.open_runs(tenant, owner, now_ns, limit)
+
+    def runs_of_tree(self, tenant: str, root: str) -> list[Run]:
+        return self.inner.runs_of_tree(tenant, root)
 
     def write(self, changes: Changes) -> None:
         self.inner.write(changes)
@@ -150,6 +160,9 @@ class FaultyStore:
 
     def forget_old_answers(self, limit: int) -> None:
         self.inner.forget_old_answers(limit)
+
+    def forget_old_runs(self, limit: int) -> None:
+        self.inner.forget_old_runs(limit)
 
 
 class Pretender(FaultyStore):

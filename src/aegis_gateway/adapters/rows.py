@@ -30,6 +30,7 @@ from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.ledger import Leg, Standing
 from aegis_gateway.domain.price import ChargeLine
 from aegis_gateway.domain.registry import Agent, Key, Throttle
+from aegis_gateway.domain.replication import Run
 
 _KEYS_OF_TENANT = (
     "select key, agent, hash, hint, issued_ns, expires_ns, revoked_ns, throttle_limit, throttle_period_ns"
@@ -55,6 +56,8 @@ _GATEWAY_KEPT_NS = 3_600 * 1_000_000_000
 _CALL_FIELDS = CallRow.__struct_fields__
 _LEGS = _CALL_FIELDS.index("legs")
 _OVERRUN = _CALL_FIELDS.index("overrun")
+RUN_FIELDS = Run.__struct_fields__
+_IS_KEPT = RUN_FIELDS.index("is_kept")
 
 decode_legs = msgspec.json.Decoder(tuple[Leg, ...]).decode
 """Reads the legs of a row."""
@@ -129,6 +132,20 @@ def move_values(move: CallMove) -> tuple[object, ...]:
 def entry_values(row: EntryRow) -> tuple[object, ...]:
     """An entry as values."""
     return (row.tenant, row.sequence, row.call, row.type, row.at_ns, row.body)
+
+
+def run_values(run: Run) -> tuple[object, ...]:
+    """A run as values, in the order of the fields."""
+    values = list(msgspec.structs.astuple(run))
+    values[_IS_KEPT] = int(run.is_kept)
+    return tuple(values)
+
+
+def run_row(row: tuple[Any, ...]) -> Run:
+    """A run from its row; the columns stand in the order of the fields."""
+    fields = dict(zip(RUN_FIELDS, row, strict=True))
+    fields["is_kept"] = bool(fields["is_kept"])
+    return Run(**fields)
 
 
 def standing(pending: int, posted: int, buckets: str | None) -> Standing:

@@ -7,7 +7,7 @@ Rule 2: a key is shown once, when it is made; what is stored is its hash.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -23,7 +23,8 @@ from aegis_gateway.domain.errors import ConfigurationError, NotPermitted
 from aegis_gateway.domain.keys import KeyKind, key_hash, key_hint, key_kind, new_key
 from aegis_gateway.domain.people import Permission
 from aegis_gateway.domain.proposal import Manner, Proposal
-from aegis_gateway.domain.registry import Agent, Key, Throttle, credential_key
+from aegis_gateway.domain.registry import Agent, Key, Registry, Throttle, credential_key
+from aegis_gateway.domain.replication import too_many_agents
 from aegis_gateway.domain.risk import Appraisal
 
 
@@ -60,6 +61,31 @@ def _needed(
     return "apply" if back_to is None else "roll_back"
 
 
+OwnersBound = Callable[[Mapping[str, Agent]], None]
+"""Raises ConfigurationError where owners would have too many agents, given those that are stored, under the lock."""
+OwnersBounds = Mapping[str, OwnersBound]
+"""Such bounds by tenant."""
+NO_OWNERS_BOUNDS: OwnersBounds = {}
+
+
+def no_bound(_stored: Mapping[str, Agent]) -> None:
+    """Any number of agents may be registered."""
+
+
+def owners_bound(registry: Registry) -> OwnersBound:
+    """The bound of a tenant's configuration, whose own agents come first."""
+
+    def refuse(stored: Mapping[str, Agent]) -> None:
+        if registry.replication_mode != "enforce":
+            return
+        owners = [agent.owner for agent in {**stored, **registry.agents}.values()]
+        found = too_many_agents(registry.replication, owners)
+        if found:
+            raise ConfigurationError(f"{registry.tenant}: " + "; ".join(found))
+
+    return refuse
+
+
 class Administration:
     """The operators' use cases, over the registry. Each is done only if the caller may, and recorded in their name."""
 
@@ -92,6 +118,7 @@ class Administration:
         ends: int | None = None,
         is_emergency: bool = False,
         approves: int | None = None,
+        bounds: OwnersBounds = NO_OWNERS_BOUNDS,
     ) -> ConfigVersion | Proposal:
         """Make a configuration, which must have been checked, the one in force, for all its tenants at once.
 
@@ -104,10 +131,11 @@ class Administration:
 
         `appraisal` says what it widens: where that wants two people it is only proposed, unless it `approves` a
         proposal, which must be just this, or is an emergency, which another person reviews later.
+        `bounds` say of each tenant what is wrong with how many agents its owners would have.
 
         Raises:
             ConfigurationError: there is no private key to sign with, or a canary that is under way forbids it, or it
-                was not appraised on what is in force.
+                was not appraised on what is in force, or an owner would have too many agents.
             NotPermitted: who applies may not, or is not certainly somebody else than who proposed it.
         """
         if canary is None and ends is None and approves is None:
@@ -134,6 +162,8 @@ class Administration:
                 raise ConfigurationError(
                     "another configuration was put in force meanwhile; look at it and plan again"
                 )
+            for tenant, bound in bounds.items():
+                bound(change.agents(tenant) if tenant in known else {})
             beside = canary_beside(latest, files, canary, ends)
             author = ""
             if approves is not None:
@@ -186,10 +216,13 @@ class Administration:
             act.record(affected, "configuration", record)
         return version
 
-    def save_agents(self, tenant: str, agents: Iterable[Agent], *, four_eyes: bool) -> None:
+    def save_agents(
+        self, tenant: str, agents: Iterable[Agent], *, four_eyes: bool, bound: OwnersBound = no_bound
+    ) -> None:
         """Register agents, new or changed, all or none. They must have been checked.
 
         Raises:
+            ConfigurationError: an owner would have more agents than they may (`bound`).
             NotPermitted: one is not new, and where `four_eyes` is set that is not one person's to change.
         """
         with self._act(tenant, "agents") as act:
@@ -198,8 +231,11 @@ class Administration:
                     _refuse_changed(act.change, tenant, agent)
                 act.change.save_agent(tenant, agent)
                 act.record([tenant], "agent", {"agent": msgspec.to_builtins(agent)})
+            bound(act.change.agents(tenant))
 
-    def adopt(self, tenant: str, agent: Agent, digest: bytes, *, four_eyes: bool) -> None:
+    def adopt(
+        self, tenant: str, agent: Agent, digest: bytes, *, four_eyes: bool, bound: OwnersBound = no_bound
+    ) -> None:
         """Register an agent that was a stranger so far: whoever brings the credential with this hash is that agent.
 
         Raises:
@@ -217,6 +253,7 @@ class Administration:
                     f"the credential is agent `{before.agent}`'s already; `aegis key list` shows it"
                 )
             change.save_agent(tenant, agent)
+            bound(change.agents(tenant))
             act.record([tenant], "agent", {"agent": msgspec.to_builtins(agent)})
             change.save_key(tenant, key)
             act.record([tenant], "key", {"act": "adopt", "key": key.id, "agent": agent.id})

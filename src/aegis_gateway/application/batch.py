@@ -17,6 +17,8 @@ from aegis_gateway.application.commands import (
     Admitted,
     Command,
     Dispatch,
+    Ended,
+    EndRun,
     Expire,
     Failed,
     Keep,
@@ -24,12 +26,15 @@ from aegis_gateway.application.commands import (
     Known,
     Lose,
     Moved,
+    Opened,
+    OpenRun,
     Release,
     Reply,
     Settle,
     Stale,
     Withdraw,
 )
+from aegis_gateway.application.open_runs import OpenRuns
 from aegis_gateway.application.ports import (
     CallMove,
     CallRow,
@@ -42,10 +47,16 @@ from aegis_gateway.application.ports import (
     ShadowRow,
     StandingRow,
 )
-from aegis_gateway.application.records import decision_record, settlement_record
+from aegis_gateway.application.records import (
+    decision_record,
+    run_ended_record,
+    run_opened_record,
+    settlement_record,
+)
 from aegis_gateway.domain.admit import (
     Admission,
     Standings,
+    admit,
     admitted,
     instances_key,
     utilisation,
@@ -100,7 +111,11 @@ class Batch:
             command.call: tuple(windows.at(claim, self._now[command.tenant]) for claim in command.budgets)
             for command in admits
         }
-        known = [command.call for command in commands if not (are_new and isinstance(command, Admit))]
+        known = [
+            command.call
+            for command in commands
+            if not isinstance(command, OpenRun | EndRun) and not (are_new and isinstance(command, Admit))
+        ]
         self._calls = locked.calls(known) if known else {}
         standing_keys = (
             {
@@ -121,13 +136,18 @@ class Batch:
             }
         )
         standings = locked.standings(standing_keys) if standing_keys else {}
+        openings = [
+            command for command in commands if isinstance(command, OpenRun) and command.tenant in self._heads
+        ]
+        asking: list[Admit | OpenRun] = [*admits, *openings]
         rate_keys = {
-            (command.tenant, (claim.rate, claim.scope)) for command in admits for claim in command.rates
+            (command.tenant, (claim.rate, claim.scope)) for command in asking for claim in command.rates
         }
         self._books = Books(standings, locked.arrivals(rate_keys) if rate_keys else {})
         name_keys = [key for command in admits if (key := _asked_name(command)) is not None]
         name_keys += [key for row in self._calls.values() if (key := _name_of(row)) is not None]
         self._names = locked.named_calls(name_keys) if name_keys else {}
+        self._runs = OpenRuns(locked, commands, self._now)
         self._changes = Changes()
         self._changed_moves: dict[str, CallMove] = {}
         self._new_calls: dict[str, CallRow] = {}
@@ -166,6 +186,7 @@ class Batch:
         changes.arrivals = [
             (tenant, key, self._books.arrivals[tenant, key]) for tenant, key in self._books.taken
         ]
+        changes.runs = self._runs.changed
         changes.names = [named for named in self._changed_names.values() if named is not None]
         changes.freed_names = [key for key, named in self._changed_names.items() if named is None]
         return changes
@@ -176,8 +197,18 @@ class Batch:
             return Failed(
                 call=command.call, kind="unknown_call", message=f"there is no tenant `{command.tenant}`"
             )
-        if isinstance(command, Admit):
-            return self._admit(command)
+        match command:
+            case Admit():
+                return self._admit(command)
+            case OpenRun():
+                return self._open_run(command)
+            case EndRun():
+                return self._end_run(command)
+            case _:
+                return self._move_on(command)
+
+    def _move_on(self, command: Dispatch | Settle | Release | Expire | Lose | Withdraw | Keep) -> Reply:
+        """Carry out what is asked of a call that was decided before."""
         row = self._calls.get(command.call)
         if row is None or row.tenant != command.tenant:
             return Failed(
@@ -226,8 +257,15 @@ class Batch:
             used = utilisation(command.budgets, standings)
             if used != command.utilisation:
                 return Stale(call=command.call, epoch=head.epoch, utilisation=used)
+        run = command.run
+        over = self._runs.refusal(command.tenant, run) if run is not None else None
+        is_shadow = (
+            over is not None and run is not None and over.code == "too_many_runs" and run.mode == "shadow"
+        )
         if command.verdict.permits and command.tenant in self._fallen:
             admission = Admission(effect="deny", reasons=(_clock_fell_back(self._fallen[command.tenant]),))
+        elif command.verdict.permits and over is not None and not is_shadow:
+            admission = Admission(effect="deny", reasons=(over,))
         else:
             admission = admitted(
                 command.verdict, command.quote, command.rates, command.budgets, standings, now_ns
@@ -244,6 +282,8 @@ class Batch:
                     )
                 )
             self._books.take(command.tenant, admission, command.budgets, windows)
+            if run is not None:
+                self._runs.call(command.tenant, run)
             admission = msgspec.structs.replace(admission, reasons=command.verdict.reasons)
         reserve_for_ns = command.reserve_for_ns
         if reserve_for_ns is None and admission.wait_ns:
@@ -254,10 +294,14 @@ class Batch:
         row = self._new_row(command, admission, state, now_ns, reserve_for_ns)
         self._new_calls[row.call] = self._calls[row.call] = row
         shadow = (*command.verdict.shadow, *admission.shadow)
+        if over is not None and is_shadow:
+            shadow += (Shadow(rule=over.subject, would="deny", message=over.message),)
         if shadow and not allowed:
             shadow = tuple(each for each in shadow if each.would in ("allow", "error"))  # refused anyway
         self._note_shadow(row, shadow[:SHADOWS_MAX])
-        self._enter(row, "decision", decision_record(command, admission, shadow[:SHADOWS_MAX]))
+        self._enter(
+            row.tenant, row.call, "decision", decision_record(command, admission, shadow[:SHADOWS_MAX])
+        )
         return Admitted(
             call=row.call,
             effect=admission.effect,
@@ -269,6 +313,39 @@ class Batch:
             balances=self._balances(row.tenant, row.legs),
             wait_ns=admission.wait_ns,
         )
+
+    def _open_run(self, command: OpenRun) -> Reply:
+        tenant, claim = command.tenant, command.claim
+        head, now_ns = self._heads[tenant], self._now[tenant]
+        if command.epoch != head.epoch:
+            return Stale(call=command.call, epoch=head.epoch)
+        known = self._runs.known(tenant, claim.number)
+        if known is not None:
+            is_same = (known.agent, known.root, known.above) == (claim.agent, claim.root, claim.above)
+            return Known(call=command.call, first=known.run, is_same=is_same and known.ended_ns is None)
+        reasons, shadow = command.reasons, command.shadow
+        admission = Admission(effect="deny", reasons=reasons)
+        if not reasons:
+            standings = self._books.standings_for(tenant, command.rates, (), (), now_ns)
+            admission = admit(Quote(expected={}, maximum={}), command.rates, (), standings, now_ns)
+            over = self._runs.refusal_to_open(tenant, claim)
+            if tenant in self._fallen:
+                over = _clock_fell_back(self._fallen[tenant])
+            if over is not None and over.code == "too_many_runs" and claim.mode == "shadow":
+                shadow += (Shadow(rule=over.subject, would="deny", message=over.message),)
+            elif over is not None:
+                admission = Admission(effect="deny", reasons=(over,))
+        if admission.effect == "allow":
+            self._books.take(tenant, admission, (), ())
+            self._runs.call(tenant, claim)
+        self._enter(tenant, None, "run", run_opened_record(command, admission, (*shadow, *admission.shadow)))
+        return Opened(call=command.call, effect=admission.effect, reasons=admission.reasons)
+
+    def _end_run(self, command: EndRun) -> Reply:
+        ended = self._runs.end(command.tenant, command.claim)
+        if ended:
+            self._enter(command.tenant, None, "run", run_ended_record(command, len(ended) - 1))
+        return Ended(call=command.call, below=max(0, len(ended) - 1))
 
     def _standings_for(self, command: Admit, windows: tuple[Window, ...]) -> Standings:
         now_ns = self._now[command.tenant]
@@ -386,7 +463,7 @@ class Batch:
             settled_ns=settled_ns,
         )
         self._changed_moves[row.call] = move
-        sequence = self._enter(row, entry_type, record)
+        sequence = self._enter(row.tenant, row.call, entry_type, record)
         self._calls[row.call] = moved = _moved_row(row, move)
         return self._moved(moved, sequence)
 
@@ -453,32 +530,32 @@ class Batch:
             name=command.name.name if command.name is not None and admission.effect == "allow" else None,
         )
 
-    def _enter(self, row: CallRow, entry_type: str, record: dict[str, object]) -> int:
+    def _enter(self, tenant: str, call: str | None, entry_type: str, record: dict[str, object]) -> int:
         """Add an entry at the tenant's next place; returns the place."""
-        head = self._heads[row.tenant]
-        now_ns = self._now[row.tenant]
+        head = self._heads[tenant]
+        now_ns = self._now[tenant]
         body = canonical(
             {
                 "v": ENTRY_VERSION,
                 "type": entry_type,
-                "tenant": row.tenant,
+                "tenant": tenant,
                 "seq": head.next_sequence,
-                "time": self._time_text[row.tenant],
-                "call": row.call,
+                "time": self._time_text[tenant],
+                **({} if call is None else {"call": call}),
                 **record,
             }
         )
         self._changes.entries.append(
             EntryRow(
-                tenant=row.tenant,
+                tenant=tenant,
                 sequence=head.next_sequence,
-                call=row.call,
+                call=call,
                 type=entry_type,
                 at_ns=now_ns,
                 body=body,
             )
         )
-        self._heads[row.tenant] = Head(
+        self._heads[tenant] = Head(
             tenant=head.tenant,
             next_sequence=head.next_sequence + 1,
             epoch=head.epoch,

@@ -11,13 +11,13 @@ import asyncio
 import hashlib
 import hmac
 from collections.abc import Callable
-from typing import Generic, Protocol
+from typing import Any, Generic, Protocol
 
 import msgspec
 
 from aegis_gateway.application.asked import asked_record
-from aegis_gateway.application.call_ids import CallIds
-from aegis_gateway.application.claims import claims_of
+from aegis_gateway.application.call_ids import DEPTH_MAX, CallIds
+from aegis_gateway.application.claims import claims_of, rates_of_opening
 from aegis_gateway.application.commands import (
     Admit,
     Admitted,
@@ -26,10 +26,14 @@ from aegis_gateway.application.commands import (
     CallName,
     Command,
     Dispatch,
+    Ended,
+    EndRun,
     Keep,
     Known,
     Lose,
     Moved,
+    Opened,
+    OpenRun,
     Release,
     Reply,
     Settle,
@@ -46,9 +50,16 @@ from aegis_gateway.application.judgement import (
     judgement_of,
 )
 from aegis_gateway.application.ports import Clock, NameKey
-from aegis_gateway.application.runs import Runs
+from aegis_gateway.application.runs import (
+    RUN_CHARACTERS,
+    Delegator,
+    KnownRun,
+    Runs,
+    recorded_run,
+    refuse_over,
+)
 from aegis_gateway.domain.admit import BudgetClaim
-from aegis_gateway.domain.decision import Shadow
+from aegis_gateway.domain.decision import Effect, Reason, Shadow
 from aegis_gateway.domain.errors import CallError, CallRepeated, KeyFormatError, LedgerUnavailable
 from aegis_gateway.domain.keys import OUR_KEYS, check_key, key_hash
 from aegis_gateway.domain.ledger import Evidence, Standing
@@ -61,6 +72,7 @@ from aegis_gateway.domain.registry import (
     credential_key,
     stranger,
 )
+from aegis_gateway.domain.replication import IDLE_NS, RunClaim, too_deep
 
 _JUDGED_AGAIN_MAX = 8
 
@@ -73,6 +85,9 @@ CATCH_UP_INTERVAL_S = 1.0
 CATCH_UP_BATCH = 256
 
 IDEMPOTENCY_KEY_CHARACTERS_MAX = 255
+
+BALANCES_MAX = 128
+"""On how many balances a call may count that was delegated: its entry names each, and has to fit into a leaf."""
 
 
 NEW_RUN = "run_new"
@@ -165,6 +180,35 @@ class Considered(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):
     judgement: Judgement[D_co]
     rates: tuple[RateClaim, ...]
     budgets: tuple[BudgetClaim, ...]
+    run: RunClaim | None = None
+
+
+class RunAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that a caller wants opened: for an agent, below a call of its own (`parent`, in the run `above`), or in a
+    run of its own. The same `name` is the same run.
+    """
+
+    agent: str | None = None
+    run: str | None = None
+    parent: str | None = None
+    above: KnownRun | None = None
+    name: str | None = None
+
+
+class OpenedRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that was opened, or wasn't, for `reasons`."""
+
+    run: KnownRun
+    effect: Effect
+    reasons: tuple[Reason, ...] = ()
+
+
+class EndedRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that is ended, with so many below it. One that isn't counted can still be called in."""
+
+    run: KnownRun
+    below: int
+    is_counted: bool
 
 
 class Calls:
@@ -370,12 +414,17 @@ class Calls:
         try:
             agent = self._valid_agent(known)
             tenant = view.registry.tenant
-            depth = self._ids.depth_below(context.parent, tenant)
+            of_run = recorded_run(run) if run else self._run(context, view, agent, known.key)
+            above = self._delegators(of_run, view)
+            parent = context.parent or of_run.parent
+            depth = max(self._ids.depth_below(parent, tenant), of_run.depth)
             _check_customer(context.customer, view)
             circumstances = Circumstances(
                 now_ns=self._clock.now_ns(),
-                run=run or self._run(context, view, agent, known.key),
-                parent=context.parent,
+                run=of_run.id,
+                run_scope=of_run.scope,
+                owner=above[0][0].owner if above else "",
+                parent=parent,
                 depth=depth,
                 customer=context.customer,
                 utilisation=self._utilisations.get((tenant, agent.id), 0)
@@ -388,6 +437,8 @@ class Calls:
                 known.key,
                 describe,
                 circumstances,
+                of_run,
+                above,
                 opens_run=context.run is None,
             )
         except CallError:
@@ -396,6 +447,137 @@ class Calls:
             if self._directory.copy is copy:
                 raise
             return None
+
+    async def open_run(self, key: str | None, asked: RunAsked) -> OpenedRun:
+        """Open a run, for the caller itself or for an agent that it delegates to; or say why not. Either is on disk.
+
+        Raises:
+            NotIdentified: the caller is unknown.
+            CallError: it can't be understood, or its name is that of another run.
+            LedgerUnavailable: it could not be made durable.
+        """
+        await self._directory.keep_current(self._clock.now_ns())
+        for _ in range(_JUDGED_AGAIN_MAX):
+            known = await self.identify(key)
+            copy = self._directory.copy
+            try:
+                run, command = self._opening(known, asked)
+            except CallError:
+                await self._directory.refresh_if_changed()
+                if self._directory.copy is copy:
+                    raise
+                continue
+            reply = await self._ledger.ask(command)
+            if isinstance(reply, Opened):
+                return OpenedRun(run=run, effect=reply.effect, reasons=reply.reasons)
+            if isinstance(reply, Known) and reply.is_same:
+                return OpenedRun(run=recorded_run(reply.first), effect="allow")
+            if isinstance(reply, Known):
+                raise CallError(
+                    f"name `{asked.name}` is that of run `{reply.first[:RUN_CHARACTERS]}…`, which is another one or "
+                    "ended; use another name",
+                    status=422,
+                    field="name",
+                )
+            if isinstance(reply, Stale):
+                await self._directory.refresh(command.tenant, reply.epoch)
+        raise LedgerUnavailable("the configuration keeps changing; try again in a moment")
+
+    def _opening(self, known: KnownKey, asked: RunAsked) -> tuple[KnownRun, OpenRun]:
+        """A run that is to be opened, and what the ledger is asked for it.
+
+        Raises:
+            CallError: it can't be opened so.
+        """
+        view, key, agent, now_ns = known.view, known.key, self._valid_agent(known), self._clock.now_ns()
+        registry, tenant, above, depth = view.registry, view.registry.tenant, asked.above, 0
+        if asked.run is not None:
+            above = self._runs.read(asked.run, tenant, agent.id, key.id)
+            refuse_over(above, now_ns)
+        if above is None and asked.agent not in (None, agent.id):
+            raise CallError(
+                "a run for another agent is delegated from a call of yours (`parent`), or from a `run`",
+                field="parent",
+            )
+        if above is None:
+            run, whose = self._runs.open(tenant, agent.id, key.id, now_ns, asked.name), agent
+        else:
+            whose = self._delegate(view, agent, key, asked.agent)
+            depth = self._ids.depth_below(asked.parent, tenant) if asked.parent else 0
+            depth = max(depth, above.depth + 1)
+            if depth > DEPTH_MAX:
+                raise CallError(f"the run would be {depth} deep, and {DEPTH_MAX} is the most", field="run")
+            run = self._runs.delegate(
+                tenant,
+                above,
+                Delegator(agent=agent.id, key=key.id),
+                whose.id,
+                parent=asked.parent,
+                depth=depth,
+                now_ns=now_ns,
+                name=asked.name,
+            )
+        delegators = self._delegators(run, view)
+        owner = delegators[0][0].owner if delegators else agent.owner
+        claim = run_claim(view, whose, run, owner)
+        assert claim is not None, "the ledger looks at what is opened"
+        reason = too_deep(registry.replication, owner, depth)
+        is_enforced = registry.replication_mode == "enforce"
+        command = OpenRun(
+            call=run.id,
+            tenant=tenant,
+            epoch=view.epoch,
+            claim=claim,
+            by=_attribution(agent, key, run=run.id, parent=run.parent, depth=depth),
+            policy_version=view.policies.version,
+            config_version=view.config_version,
+            rates=rates_of_opening(view, agent, key),
+            reasons=(reason,) if reason is not None and is_enforced else (),
+            shadow=()
+            if reason is None or is_enforced
+            else (Shadow(rule=reason.subject, would="deny", message=reason.message),),
+        )
+        return run, command
+
+    def _delegate(self, view: TenantView, agent: Agent, key: Key, name: str | None) -> Agent:
+        """The agent that a run is delegated to: the caller itself, where it names none.
+
+        Raises:
+            CallError: there is none of that name, or the caller isn't registered itself.
+        """
+        if self._directory.find_by_id(view.registry.tenant, key.id) is None:
+            raise CallError(f"`{agent.id}` is not registered, and can't delegate", status=403, field="run")
+        if name is None:
+            return agent
+        whose = view.registry.agents.get(name)
+        if whose is None:
+            raise CallError(f"there is no agent `{name[:64]}` to delegate to", field="agent")
+        return whose
+
+    async def end_run(self, key: str | None, run: str) -> EndedRun:
+        """End a run of the caller's, or one that it delegated, and what was delegated in it.
+
+        Raises:
+            NotIdentified: the caller is unknown.
+            CallError: it is no run that the caller may end.
+            LedgerUnavailable: it is not on disk.
+        """
+        known = await self.identify(key)
+        view, agent = known.view, self._valid_agent(known)
+        registry, tenant = view.registry, view.registry.tenant
+        found = self._runs.to_end(run, tenant, agent.id, known.key.id)
+        refuse_over(found, self._clock.now_ns())
+        whose = registry.agents.get(found.agent) or agent
+        first = registry.agents.get(found.delegators[0].agent) if found.delegators else whose
+        owner = (first or whose).owner
+        claim = run_claim(view, whose, found, owner)
+        is_counted = claim is not None
+        if claim is None:
+            claim = RunClaim(number=found.number, run=found.id, agent=whose.id, owner=owner)
+        reply = await self._ledger.ask(EndRun(call=found.id, tenant=tenant, claim=claim, actor=agent.id))
+        if not isinstance(reply, Ended):
+            raise LedgerUnavailable("the ledger gave an answer that is none")
+        return EndedRun(run=found, below=reply.below, is_counted=is_counted)
 
     async def settle(self, decided: Decided[Described], evidence: Evidence) -> Moved:
         """Replace a call's reservation by what it really cost.
@@ -470,7 +652,7 @@ class Calls:
         finally:
             self._catching_up = None
 
-    def _run(self, context: CallContext, view: TenantView, agent: Agent, key: Key) -> str:
+    def _run(self, context: CallContext, view: TenantView, agent: Agent, key: Key) -> KnownRun:
         """The run that a call is of: the one it names, or a new one.
 
         Raises:
@@ -478,9 +660,30 @@ class Calls:
         """
         bound = (view.registry.tenant, agent.id, key.id)
         if context.run is None:
-            return self._runs.mint(*bound)
-        self._runs.check(context.run, *bound)
-        return context.run
+            return recorded_run(self._runs.mint(*bound))
+        run = self._runs.read(context.run, *bound)
+        refuse_over(run, self._clock.now_ns())
+        return run
+
+    def _delegators(self, run: KnownRun, view: TenantView) -> tuple[tuple[Agent, Key], ...]:
+        """Who delegated a run, the first of its tree first.
+
+        Raises:
+            CallError: one of them may not call anything any more, and so nobody does so for it.
+        """
+        found = []
+        for each in run.delegators:
+            known = self._directory.find_by_id(view.registry.tenant, each.key)
+            agent = view.registry.agents.get(each.agent)
+            if known is None or agent is None or not known.key.is_valid(self._clock.now_ns()):
+                raise CallError(
+                    f"run `{run.id[:64]}` was delegated by agent `{each.agent}`, whose key for it is not valid any "
+                    "more; ask for another run",
+                    status=403,
+                    field="aegis-run-id",
+                )
+            found.append((agent, known.key))
+        return tuple(found)
 
     async def _wait(self, command: Admit, admitted: Admitted) -> None:
         """Wait for a reserved call's turn, and win its dispatch.
@@ -529,21 +732,15 @@ class Calls:
             call=call,
             tenant=registry.tenant,
             epoch=view.epoch,
-            attribution=Attribution(
-                agent=agent.id,
-                team=agent.team,
-                project=agent.project,
-                cost_centre=agent.cost_centre,
-                owner=agent.owner,
-                purpose=agent.purpose,
-                environment=agent.environment,
-                key=considered.key.id,
+            attribution=_attribution(
+                agent,
+                considered.key,
                 connector=described.connector,
                 tool=described.tool,
                 model=described.model,
                 region=described.region,
                 run=circumstances.run,
-                parent=context.parent,
+                parent=circumstances.parent,
                 depth=circumstances.depth,
                 retry=context.retry,
                 customer=context.customer,
@@ -559,6 +756,7 @@ class Calls:
             redacted=described.redacted,
             rates=_delayed_at_most(considered.rates, context.patience_ns),
             budgets=considered.budgets,
+            run=considered.run,
             name=_call_name(context, view, agent.id, described),
             utilisation=circumstances.utilisation if judgement.verdict.saw_utilisation else None,
             asked=asked_record(
@@ -587,6 +785,8 @@ def considered_as(
     key: Key,
     describe: Describe[D],
     circumstances: Circumstances,
+    run: KnownRun,
+    delegators: tuple[tuple[Agent, Key], ...] = (),
     *,
     opens_run: bool,
 ) -> Considered[D]:
@@ -604,11 +804,18 @@ def considered_as(
         connector=described.connector,
         tool=described.tool,
         model=described.model,
-        run=circumstances.run,
+        run=run.scope,
         opens_run=opens_run,
         customer=circumstances.customer,
         throttles=judgement.verdict.throttles,
+        delegators=delegators,
     )
+    if delegators and len(budgets) > BALANCES_MAX:
+        raise CallError(
+            f"the call would count on {len(budgets)} balances, of all who delegated it, and {BALANCES_MAX} is the most",
+            status=403,
+            field="aegis-run-id",
+        )
     return Considered(
         view=view,
         key=key,
@@ -617,6 +824,28 @@ def considered_as(
         judgement=judgement,
         rates=rates,
         budgets=budgets,
+        run=run_claim(view, agent, run, circumstances.owner or agent.owner),
+    )
+
+
+def run_claim(view: TenantView, agent: Agent, run: KnownRun, owner: str) -> RunClaim | None:
+    """What the ledger has to look at of a run: of one that was opened as such, or where its owner's are bounded."""
+    replication = view.registry.replication
+    runs_max = None if replication is None else replication.of(owner).runs_max
+    if runs_max is None and not run.is_opened:
+        return None
+    return RunClaim(
+        number=run.number,
+        run=run.id,
+        agent=agent.id,
+        owner=owner,
+        idle_ns=IDLE_NS if replication is None else replication.idle_ns,
+        runs_max=runs_max,
+        mode=view.registry.replication_mode,
+        is_kept=run.is_opened,
+        root=run.root,
+        above=run.above,
+        opened_ns=run.opened_ns,
     )
 
 
@@ -639,6 +868,23 @@ def remaining_nano_usd(budgets: tuple[BudgetClaim, ...], balances: tuple[Standin
         if budget.quantity == USD
     ]
     return min(left) if left else None
+
+
+def _attribution(agent: Agent, key: Key, *, connector: str = "", tool: str = "", **more: Any) -> Attribution:
+    """What an agent does under a key is put down to, as it is registered now."""
+    return Attribution(
+        agent=agent.id,
+        team=agent.team,
+        project=agent.project,
+        cost_centre=agent.cost_centre,
+        owner=agent.owner,
+        purpose=agent.purpose,
+        environment=agent.environment,
+        key=key.id,
+        connector=connector,
+        tool=tool,
+        **more,
+    )
 
 
 def _check_customer(customer: str | None, view: TenantView) -> None:

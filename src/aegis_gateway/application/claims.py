@@ -6,6 +6,8 @@ is of; only what the call itself decides on (its run, the customer it serves) is
 
 from __future__ import annotations
 
+import msgspec
+
 from aegis_gateway.application.directory import Claims, TenantView
 from aegis_gateway.domain.admit import BudgetClaim
 from aegis_gateway.domain.decision import Mode, Throttle
@@ -42,8 +44,40 @@ def claims_of(
     opens_run: bool,
     customer: str | None,
     throttles: tuple[Throttle, ...] = (),
+    delegators: tuple[tuple[Agent, Key], ...] = (),
 ) -> tuple[tuple[RateClaim, ...], tuple[BudgetClaim, ...]]:
-    """The rates and budgets that apply to a call; `throttles` are what the policies that match it add to the rates."""
+    """The rates and budgets that apply to a call; `throttles` are what the policies that match it add to the rates.
+
+    `delegators` are those in whose name the call is made, on whose budgets it counts as well: on each balance once.
+    """
+    rates, budgets = _own_claims(
+        view, agent, key, connector, tool, model, run, customer, throttles, opens_run=opens_run
+    )
+    if not delegators:
+        return rates, budgets
+    found = {(budget.budget, budget.scope): budget for budget in budgets}
+    for above, with_key in delegators:
+        _, theirs = _own_claims(
+            view, above, with_key, connector, tool, model, run, customer, (), opens_run=False
+        )
+        for budget in theirs:
+            found.setdefault((budget.budget, budget.scope), budget)
+    return rates, tuple(found.values())
+
+
+def _own_claims(
+    view: TenantView,
+    agent: Agent,
+    key: Key,
+    connector: str,
+    tool: str,
+    model: str | None,
+    run: str,
+    customer: str | None,
+    throttles: tuple[Throttle, ...],
+    *,
+    opens_run: bool,
+) -> tuple[tuple[RateClaim, ...], tuple[BudgetClaim, ...]]:
     combination = (key.id, connector, tool, model)
     known = view.claims.get(combination)
     if known is None:
@@ -69,6 +103,18 @@ def claims_of(
     ]
     rates += [_throttle_claim(view.registry, throttle, values) for throttle in throttles]
     return (*known.rates, *rates), (*known.budgets, *budgets)
+
+
+def rates_of_opening(view: TenantView, agent: Agent, key: Key) -> tuple[RateClaim, ...]:
+    """The rates of new runs that apply where one is opened without a call."""
+    values = _values(view.registry, agent, key, "", "", None)
+    for name in ("connector", "tool"):
+        del values[name]
+    return tuple(
+        _rate_claim(view.registry, msgspec.structs.replace(rate, delay_ns=0), values)
+        for rate in view.registry.rates.values()
+        if rate.of_runs and _applies(rate.match, rate.per, values)
+    )
 
 
 def _values(

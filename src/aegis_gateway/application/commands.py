@@ -13,10 +13,11 @@ from typing import Literal
 import msgspec
 
 from aegis_gateway.domain.admit import BudgetClaim
-from aegis_gateway.domain.decision import Effect, Reason, Verdict
+from aegis_gateway.domain.decision import Effect, Reason, Shadow, Verdict
 from aegis_gateway.domain.ledger import Evidence, Standing, State
 from aegis_gateway.domain.quote import Quote
 from aegis_gateway.domain.rate import RateClaim
+from aegis_gateway.domain.replication import RunClaim
 
 
 class Attribution(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -73,6 +74,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True
     `utilisation` is what the policies took for used of its budgets, where they looked; another one sends it back too.
     `asked` is what else they saw of it, for the record.
     `redacted` is how many values were taken out of its arguments, by kind.
+    `run` is there where the ledger has to look at the call's run.
     `beside_version` decides for other agents, while one of the two is a canary.
     An immediate call is committed as `dispatched`; one that will wait (`reserve_for_ns`) as `reserved`.
     """
@@ -94,6 +96,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True
     asked: dict[str, object] | None = None
     beside_version: int | None = None
     redacted: dict[str, int] = {}
+    run: RunClaim | None = None
 
 
 class Dispatch(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
@@ -158,7 +161,35 @@ class Keep(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True)
     may_repeat: bool = False
 
 
-Command = Admit | Dispatch | Settle | Release | Lose | Expire | Withdraw | Keep
+class OpenRun(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
+    """Open a run, whose id `call` is, and record it; or record why it isn't, where there are `reasons`.
+
+    `by` opens it, for itself or for the agent of the `claim`; `rates` are those of new runs. `shadow` is what would
+    have kept it from being opened.
+    """
+
+    call: str
+    tenant: str
+    epoch: int
+    claim: RunClaim
+    by: Attribution
+    policy_version: str
+    config_version: int
+    rates: tuple[RateClaim, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+    shadow: tuple[Shadow, ...] = ()
+
+
+class EndRun(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
+    """End a run, whose id `call` is, and what was delegated in it. `actor` is who does so: an agent, or a person."""
+
+    call: str
+    tenant: str
+    claim: RunClaim
+    actor: str
+
+
+Command = Admit | Dispatch | Settle | Release | Lose | Expire | Withdraw | Keep | OpenRun | EndRun
 
 
 class Admitted(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
@@ -222,6 +253,21 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True)
     call: str
 
 
+class Opened(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
+    """A run was opened, or wasn't, for `reasons`; that is on disk."""
+
+    call: str
+    effect: Effect
+    reasons: tuple[Reason, ...] = ()
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
+    """A run is ended, and so many with it that were delegated in it; that is on disk."""
+
+    call: str
+    below: int
+
+
 class Running(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
     """What a gateway process runs, told now and then without being asked; nobody answers.
 
@@ -237,4 +283,4 @@ class Running(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=Tr
     warning: str = ""
 
 
-Reply = Admitted | Stale | Known | Moved | Kept | Failed
+Reply = Admitted | Stale | Known | Moved | Kept | Opened | Ended | Failed

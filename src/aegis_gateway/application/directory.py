@@ -104,10 +104,19 @@ class Directory:
         self._looked_at = 0.0
         self._epochs_seen = epochs()
         self.copy = load()
+        self._by_id: tuple[DirectoryCopy | None, dict[tuple[str, str], KnownKey]] = None, {}
 
     def find(self, key_hash: bytes) -> KnownKey | None:
         """The key with this hash, if the copy has it."""
         return self.copy.keys.get(key_hash)
+
+    def find_by_id(self, tenant: str, key: str) -> KnownKey | None:
+        """A tenant's key by its id. They are put in order when it is first asked for."""
+        copy = self.copy
+        if self._by_id[0] is not copy:
+            known = copy.keys.values()
+            self._by_id = copy, {(each.view.registry.tenant, each.key.id): each for each in known}
+        return self._by_id[1].get((tenant, key))
 
     async def keep_current(self, now_ns: int) -> None:
         """Read again what has become invalid by time alone: prices that begin on a date."""

@@ -19,6 +19,7 @@ from aegis_gateway.domain.money import usd_rounded_up, usd_text
 from aegis_gateway.domain.quote import USD, ModelShape, Quote, capped, capped_cost
 from aegis_gateway.domain.redaction import NO_REDACTIONS, Counts, Redactions, all_of, told
 from aegis_gateway.domain.registry import Agent, ConnectorKind, Registry
+from aegis_gateway.domain.replication import too_deep
 
 D_co = TypeVar("D_co", bound="Described", covariant=True)
 D = TypeVar("D", bound="Described")
@@ -61,6 +62,9 @@ to be redacted. Its quote is the reason if that can't be done.
 class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     """What of a call's circumstances policies see: when, in which run, for which call and customer, and how much of its
     budgets is used, as the last threshold that one of them has passed, in percent.
+
+    Beside that, what budgets for each run count the run under (`run_scope`), and the owner for whom it counts, where
+    that isn't the agent's own.
     """
 
     now_ns: int
@@ -69,6 +73,8 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     depth: int = 0
     customer: str | None = None
     utilisation: int = 0
+    run_scope: str = ""
+    owner: str = ""
 
 
 class Judgement(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):
@@ -96,7 +102,24 @@ def judgement_of(
         CallError: the call cannot be understood.
     """
     lowered = _lowered_judgement(view, agent, describe, circumstances)
-    return _in_shadow_redacted(view, describe, _redacted(view, describe, lowered))
+    judgement = _in_shadow_redacted(view, describe, _redacted(view, describe, lowered))
+    return _bounded_in_depth(view, agent, judgement, circumstances)
+
+
+def _bounded_in_depth(
+    view: TenantView, agent: Agent, judgement: Judgement[D], circumstances: Circumstances
+) -> Judgement[D]:
+    """What becomes of a call that policies permit and that is deeper than its owner's may be."""
+    registry, verdict = view.registry, judgement.verdict
+    reason = too_deep(registry.replication, circumstances.owner or agent.owner, circumstances.depth)
+    if reason is None or not verdict.permits:
+        return judgement
+    if registry.replication_mode == "enforce":
+        refused = msgspec.structs.replace(refusal(reason), redactions=verdict.redactions)
+        return msgspec.structs.replace(judgement, verdict=refused)
+    shadow = (*verdict.shadow, Shadow(rule=reason.subject, would="deny", message=reason.message))
+    verdict = msgspec.structs.replace(verdict, shadow=shadow)
+    return msgspec.structs.replace(judgement, verdict=verdict)
 
 
 def _lowered_judgement(

@@ -20,6 +20,9 @@ _BATCH_FAULTS = (LedgerUnavailable, ValueError, OverflowError)
 """What makes a transaction fail as a whole: the store, or one command whose values cannot be written."""
 
 
+RUNS_FORGOTTEN_AT_ONCE = 2_048
+
+
 class Ledger:
     """Decides and records, on one store. Not thread-safe: one process, one ledger, one batch at a time."""
 
@@ -65,6 +68,7 @@ class Ledger:
                 self._unanswered[key] = withdrawn[key]
         # Last: nothing that counts waits for it, or fails with it.
         self._store.forget_old_answers(limit)
+        self._store.forget_old_runs(RUNS_FORGOTTEN_AT_ONCE)
         return len(commands)
 
     def _alone(self, command: Command, before: _Attempt) -> Reply:

@@ -16,6 +16,7 @@ from aegis_gateway.domain.people import Person, Token
 from aegis_gateway.domain.price import ChargeLine
 from aegis_gateway.domain.proposal import Answer, Proposal
 from aegis_gateway.domain.registry import Agent, Deadlines, Key
+from aegis_gateway.domain.replication import Run
 from aegis_gateway.domain.window import Window
 
 
@@ -140,6 +141,7 @@ class Changes(msgspec.Struct, kw_only=True):
     names: list[NamedCall] = []
     freed_names: list[NameKey] = []
     shadows: list[ShadowRow] = []
+    runs: list[Run] = []
 
 
 class LockedTenants(Protocol):
@@ -164,6 +166,15 @@ class LockedTenants(Protocol):
 
     def named_calls(self, keys: Collection[NameKey]) -> dict[NameKey, NamedCall]:
         """Calls by their callers' names for them; unknown ones are absent."""
+
+    def runs(self, numbers: Collection[tuple[str, str]]) -> dict[tuple[str, str], Run]:
+        """Runs by tenant and number; those that are not kept, or were forgotten, are absent."""
+
+    def open_runs(self, tenant: str, owner: str, now_ns: int, limit: int) -> list[str]:
+        """The numbers of runs that count for an owner, at most so many."""
+
+    def runs_of_tree(self, tenant: str, root: str) -> list[Run]:
+        """The runs that were delegated in the tree of one, and are not ended."""
 
     def write(self, changes: Changes) -> None:
         """Write everything; it is durable when the transaction's block is left without an exception."""
@@ -191,6 +202,9 @@ class LedgerStore(Protocol):
 
     def forget_old_answers(self, limit: int) -> None:
         """Delete kept answers whose time has passed; the names stay their calls'."""
+
+    def forget_old_runs(self, limit: int) -> None:
+        """Delete runs that count no more, and that nobody can name any more or that a call would open anew."""
 
 
 class TenantState(msgspec.Struct, frozen=True, kw_only=True):

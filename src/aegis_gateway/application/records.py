@@ -5,7 +5,7 @@ The format is frozen (`domain/entry.py`): amounts are strings, nothing of the ar
 
 from __future__ import annotations
 
-from aegis_gateway.application.commands import Admit
+from aegis_gateway.application.commands import Admit, EndRun, OpenRun
 from aegis_gateway.domain.admit import Admission
 from aegis_gateway.domain.decision import Shadow
 from aegis_gateway.domain.entry import amounts_text, bounded_summary, reasons_record, shadow_record
@@ -74,6 +74,45 @@ def decision_record(
     if admission.output_tokens is not None:
         record["output_tokens"] = admission.output_tokens
     return record
+
+
+def run_opened_record(
+    command: OpenRun, admission: Admission, shadow: tuple[Shadow, ...] = ()
+) -> dict[str, object]:
+    """Which run was opened by whom and for whom, or wasn't and why; for which owner it counts."""
+    claim, by = command.claim, command.by
+    record: dict[str, object] = {
+        "event": "opened" if admission.effect == "allow" else "refused",
+        "effect": admission.effect,
+        "reasons": reasons_record(admission.reasons),
+        "policy_version": command.policy_version,
+        "config_version": command.config_version,
+        "run": claim.run,
+        "for": claim.agent,
+        "counts_for": claim.owner,
+        "agent": by.agent,
+        "team": by.team,
+        "cost_centre": by.cost_centre,
+        "owner": by.owner,
+        "key": by.key,
+        "parent": by.parent,
+        "depth": by.depth,
+        "rates": [rate.rate for rate in command.rates],
+    }
+    if shadow:
+        record["shadow"] = shadow_record(shadow)
+    return record
+
+
+def run_ended_record(command: EndRun, below: int) -> dict[str, object]:
+    """Which run was ended, by whom, and how many with it that were delegated in it."""
+    return {
+        "event": "ended",
+        "run": command.claim.run,
+        "for": command.claim.agent,
+        "actor": command.actor,
+        "below": below,
+    }
 
 
 def settlement_record(legs: tuple[Leg, ...], evidence: Evidence, outcome: Settlement) -> dict[str, object]:

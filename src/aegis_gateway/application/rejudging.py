@@ -17,11 +17,13 @@ from aegis_gateway.application.asked import Asked
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.application.judgement import Circumstances, Described, judgement_of, policy_context
 from aegis_gateway.application.recorded import DeclaredThen, RecordedDecision, arguments_of
+from aegis_gateway.application.runs import KnownRun, recorded_run
 from aegis_gateway.domain.decision import Reason, Verdict
 from aegis_gateway.domain.judge import Policies
 from aegis_gateway.domain.quote import Quote, quote_model, quote_proxied
 from aegis_gateway.domain.redaction import Redactions
 from aegis_gateway.domain.registry import UNREGISTERED, Agent, Argument, Connector, Key, Model, stranger
+from aegis_gateway.domain.replication import too_deep
 from aegis_gateway.domain.tools import UNLISTED_TOOL, tools_of
 
 VERDICTS_REMEMBERED_MAX = 65_536
@@ -94,6 +96,8 @@ class Rejudging:
         assert recorded is not None, "what was judged was quoted"
         if decision.downgrade is not None or asked.also or asked.proxied is not self.is_proxied:
             return self._judged(decision, asked, agent, used)
+        if self.view.registry.replication is not None and self._is_too_deep(decision, agent):
+            return self._judged(decision, asked, agent, used)
         kind = (agent.id, decision.tool, decision.connector, decision.model)
         if kind not in self._kinds:
             if len(self._kinds) >= VERDICTS_REMEMBERED_MAX:
@@ -152,8 +156,29 @@ class Rejudging:
             quote=judgement.quote,
         )
 
-    @staticmethod
-    def _circumstances(decision: RecordedDecision, asked: Asked, used: int) -> Circumstances:
+    def _is_too_deep(self, decision: RecordedDecision, agent: Agent) -> bool:
+        owner = self._owner(recorded_run(decision.run or "")) or agent.owner
+        return too_deep(self.view.registry.replication, owner, decision.depth) is not None
+
+    def _owner(self, run: KnownRun) -> str:
+        """For whom a run counts, where that isn't its agent's owner."""
+        first = self.view.registry.agents.get(run.delegators[0].agent) if run.delegators else None
+        return first.owner if first is not None else ""
+
+    def delegators(self, run: KnownRun) -> tuple[tuple[Agent, Key], ...]:
+        """Who delegated a run, as far as they are still registered."""
+        nobody = Key(id="", agent="", hash=b"", hint="", issued_ns=0)
+        return tuple(
+            (
+                agent,
+                self._keys.get(each.key) or msgspec.structs.replace(nobody, id=each.key, agent=each.agent),
+            )
+            for each in run.delegators
+            if (agent := self.view.registry.agents.get(each.agent)) is not None
+        )
+
+    def _circumstances(self, decision: RecordedDecision, asked: Asked, used: int) -> Circumstances:
+        run = recorded_run(decision.run or "")
         return Circumstances(
             now_ns=asked.judged_ns,
             run=decision.run or "",
@@ -161,6 +186,8 @@ class Rejudging:
             depth=decision.depth,
             customer=decision.customer,
             utilisation=used,
+            run_scope=run.scope,
+            owner=self._owner(run),
         )
 
     def _place(

@@ -17,6 +17,7 @@ from aegis_gateway.application.claims import claims_of
 from aegis_gateway.application.directory import Combination
 from aegis_gateway.application.recorded import RecordedDecision, RecordedSettlement, charges_of, legs_of
 from aegis_gateway.application.rejudging import Rejudged, Rejudging
+from aegis_gateway.application.runs import RUN_CHARACTERS, recorded_run
 from aegis_gateway.domain.admit import (
     Admission,
     BudgetClaim,
@@ -325,9 +326,11 @@ class Rerun:
         model = decision.model if judged is None else judged.model
         throttles = () if judged is None else judged.verdict.throttles
         combination = (decision.key, connector, decision.tool, model)
-        fixed = None if throttles else self._fixed_claims.get(combination)
+        is_special = bool(throttles) or (decision.run is not None and len(decision.run) > RUN_CHARACTERS)
+        fixed = None if is_special else self._fixed_claims.get(combination)
         if fixed is not None:
             return fixed
+        run = recorded_run(decision.run or "")
         rates, budgets = claims_of(
             self.view,
             agent,
@@ -335,7 +338,8 @@ class Rerun:
             connector=connector,
             tool=decision.tool,
             model=model,
-            run=decision.run or "",
+            run=run.scope,
+            delegators=self._rejudging.delegators(run),
             opens_run=decision.asked is not None and decision.asked.opens_run,
             customer=decision.customer,
             throttles=throttles,
@@ -344,7 +348,8 @@ class Rerun:
             rates = tuple(rate for rate in rates if rate.mode == "enforce")
             budgets = tuple(budget for budget in budgets if budget.mode == "enforce")
         known = self.view.claims.get(combination)
-        if known is not None and not (throttles or known.later_rates or known.later_budgets):
+        is_fixed = known is not None and not (throttles or known.later_rates or known.later_budgets)
+        if is_fixed and not run.delegators:
             self._fixed_claims[combination] = rates, budgets
         return rates, budgets
 

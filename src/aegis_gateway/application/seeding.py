@@ -14,6 +14,7 @@ import msgspec
 
 from aegis_gateway.application.claims import scope_of
 from aegis_gateway.application.ports import StandingRow
+from aegis_gateway.application.runs import KnownRun, recorded_run
 from aegis_gateway.domain.registry import TAG, Agent, Budget, Dimension, Registry
 from aegis_gateway.domain.seed import Spent, are_told_apart_otherwise, seeds
 
@@ -67,6 +68,11 @@ class Seeding:
             for name, budget in new.budgets.items()
             if old is None or (name in old.budgets and are_told_apart_otherwise(old.budgets[name], budget))
         ]
+        self._same_split = {
+            budget.id
+            for budget in self._budgets
+            if old is not None and old.budgets[budget.id].per == budget.per
+        }
         self._since_ns = min((_begins_ns(budget, now_ns) for budget in self._budgets), default=0)
         self._spent: dict[str, list[Spent]] = defaultdict(list)
         self._until = 0
@@ -104,12 +110,16 @@ class Seeding:
     def _add(self, calls: Iterable[SpentCall]) -> None:
         budgets = {budget.id: budget for budget in self._budgets}
         for call in calls:
+            run = recorded_run(call.values.get("run", ""))
             for name, scope, window, amount in call.legs:
                 budget = budgets.get(name)
                 if budget is not None:
                     self._spent[name].append(
                         Spent(
-                            scope=scope_of(budget.per, self._values(call)),
+                            # A delegated call counts once for its agent and once for each who stands above it.
+                            scope=scope
+                            if run.delegators and name in self._same_split
+                            else scope_of(budget.per, self._values(call, run)),
                             leg=(scope, window),
                             amount=amount,
                             is_open=call.is_open,
@@ -117,10 +127,13 @@ class Seeding:
                         )
                     )
 
-    def _values(self, call: SpentCall) -> dict[Dimension, str]:
+    def _values(self, call: SpentCall, run: KnownRun) -> dict[Dimension, str]:
         agent = self._agents.get(call.values["agent"])
         tags = agent.tags if agent is not None else {}
-        return {**call.values, **{f"{TAG}{name}": value for name, value in tags.items()}}
+        values = {**call.values, **{f"{TAG}{name}": value for name, value in tags.items()}}
+        if "run" in values:
+            values["run"] = run.scope
+        return values
 
 
 def _begins_ns(budget: Budget, now_ns: int) -> int:

@@ -31,6 +31,7 @@ from aegis_gateway.configuration.document import (
     ProxyEntry,
     QuantityEntry,
     RateEntry,
+    ReplicationEntry,
     TeamEntry,
     TenantEntry,
 )
@@ -60,6 +61,7 @@ from aegis_gateway.domain.registry import (
     Registry,
     Team,
 )
+from aegis_gateway.domain.replication import Bounds, Replication
 from aegis_gateway.domain.window import CALENDAR_YEAR, Window, day_start
 
 _NANOS = 1_000_000_000
@@ -109,6 +111,7 @@ def compile_tenant(
         regions=settings.regions,
         four_eyes=settings.changes.four_eyes,
         shadow_for_ns=settings.changes.shadow_for or 0,
+        replication=_replication(settings.replication),
         proxy=_proxy(settings.proxy, entries, (*path, "proxy", "unlisted_models"), problems),
         business_hours=BusinessHours(
             from_hour=hours.from_hour, to_hour=hours.to_hour, weekdays=hours.weekdays
@@ -148,6 +151,24 @@ def compile_tenant(
         customers={
             name: Customer(id=name, name=entry.name or name) for name, entry in entries.customers.items()
         },
+    )
+
+
+def _replication(entry: ReplicationEntry | None) -> Replication | None:
+    if entry is None:
+        return None
+    return Replication(
+        bounds=Bounds(
+            depth_max=entry.max_depth,
+            agents_max=entry.max_agents_per_owner,
+            runs_max=entry.max_runs_per_owner,
+        ),
+        owners={
+            owner: Bounds(depth_max=own.max_depth, agents_max=own.max_agents, runs_max=own.max_runs)
+            for owner, own in entry.owners.items()
+        },
+        idle_ns=entry.idle,
+        mode=entry.mode,
     )
 
 

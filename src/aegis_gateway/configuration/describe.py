@@ -31,6 +31,7 @@ from aegis_gateway.domain.registry import (
     Registry,
     Team,
 )
+from aegis_gateway.domain.replication import IDLE_NS, NO_BOUNDS, Bounds, Replication
 from aegis_gateway.domain.share import share_text
 from aegis_gateway.domain.window import CALENDAR_YEAR, Window
 
@@ -53,6 +54,8 @@ def describe(registry: Registry | None) -> dict[str, Fields]:
         described[f"tenant {registry.tenant}"]["four eyes"] = "on"
     if registry.shadow_for_ns:
         described[f"tenant {registry.tenant}"]["shadow for"] = duration_text(registry.shadow_for_ns)
+    if registry.replication is not None:
+        described[f"tenant {registry.tenant}"] |= _replication(registry.replication)
     if registry.business_hours != OFFICE:
         described[f"tenant {registry.tenant}"]["business_hours"] = _business_hours(registry.business_hours)
 
@@ -82,6 +85,25 @@ def _proxy(proxy: Proxy) -> str:
     if proxy.unlisted_models:
         takes.append(f"other models by {', '.join(proxy.unlisted_models)}")
     return ", ".join(takes)
+
+
+def _replication(replication: Replication) -> Fields:
+    fields = {"bounds": _bounds(replication.bounds)} if replication.bounds != NO_BOUNDS else {}
+    fields |= {f"bounds of {owner}": _bounds(own) for owner, own in sorted(replication.owners.items())}
+    if replication.idle_ns != IDLE_NS:
+        fields["runs count for"] = duration_text(replication.idle_ns)
+    if replication.mode != "enforce":
+        fields["bounds are"] = "in shadow"
+    return fields
+
+
+def _bounds(bounds: Bounds) -> str:
+    parts = (
+        (bounds.agents_max, "agents"),
+        (bounds.runs_max, "runs open at once"),
+        (bounds.depth_max, "calls deep"),
+    )
+    return ", ".join(f"{most:,} {what}" for most, what in parts if most is not None) or "as for all"
 
 
 def _business_hours(hours: BusinessHours) -> str:

@@ -13,6 +13,7 @@ import msgspec
 from aegis_gateway.configuration.describe import Fields, describe, describe_rules, describe_watch
 from aegis_gateway.configuration.load import Configuration
 from aegis_gateway.domain.registry import Budget, Registry
+from aegis_gateway.domain.replication import too_many_agents
 from aegis_gateway.domain.seed import are_told_apart_otherwise
 
 Kind = Literal["added", "removed", "changed"]
@@ -89,6 +90,9 @@ def _risks(registry: Registry) -> Iterator[str]:
     if registry.proxy is not None:
         who = ", not even callers without a key" if registry.takes_strangers else ""
         yield f"`proxy` is set: everything passes and is recorded, and nothing is refused{who}"
+    if registry.replication_mode == "shadow":
+        owners = (agent.owner for agent in registry.agents.values())
+        yield from (f"{words} (in shadow)" for words in too_many_agents(registry.replication, owners))
     for model in registry.models.values():
         if model.price is None:
             yield (

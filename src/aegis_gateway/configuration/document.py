@@ -23,6 +23,7 @@ from aegis_gateway.domain.registry import (
     ConnectorKind,
     Dimension,
 )
+from aegis_gateway.domain.replication import IDLE_NS
 from aegis_gateway.domain.window import CALENDAR_YEAR, PERIODS, Period, YearStart
 
 _TOKENS_MAX = 100_000_000
@@ -343,6 +344,30 @@ class TenantChangesEntry(Entry):
     shadow_for: Annotated[int, PlainValidator(values.duration)] | None = None
 
 
+AgentsMax = Annotated[int, PlainValidator(values.whole(0, 1_000_000))]
+RunsMax = Annotated[int, PlainValidator(values.whole(1, 10_000))]
+DepthMax = Annotated[int, PlainValidator(values.whole(0, 255))]
+
+
+class OwnerBoundsEntry(Entry):
+    """What one owner may have, where that is another number than for all."""
+
+    max_depth: DepthMax | None = None
+    max_agents: AgentsMax | None = None
+    max_runs: RunsMax | None = None
+
+
+class ReplicationEntry(Entry):
+    """How deep calls may be, how many agents an owner may have, and how many runs of them may be open at once."""
+
+    max_depth: DepthMax | None = None
+    max_agents_per_owner: AgentsMax | None = None
+    max_runs_per_owner: RunsMax | None = None
+    idle: Annotated[int, PlainValidator(values.duration)] = IDLE_NS
+    mode: LimitMode = "enforce"
+    owners: dict[Text, OwnerBoundsEntry] = {}
+
+
 class TenantEntry(Entry):
     """A tenant. Its sections are taken as they stand; their entries are checked one by one."""
 
@@ -352,6 +377,7 @@ class TenantEntry(Entry):
     regions: Annotated[tuple[str, ...], PlainValidator(values.texts)] = ()
     proxy: ProxyEntry | None = None
     changes: TenantChangesEntry = TenantChangesEntry()
+    replication: ReplicationEntry | None = None
     fiscal_year_starts: Annotated[YearStart, PlainValidator(values.month_and_day)] = CALENDAR_YEAR
     quantities: Any = None
     customers: Any = None

@@ -16,6 +16,7 @@ from aegis_gateway.domain.moment import OFFICE, BusinessHours
 from aegis_gateway.domain.money import UnitPrice
 from aegis_gateway.domain.network import Network
 from aegis_gateway.domain.price import Kind, ModelPrice, ToolPrice
+from aegis_gateway.domain.replication import Replication
 from aegis_gateway.domain.window import CALENDAR_YEAR, Period, Window, YearStart, window_at
 
 Dimension = str
@@ -320,7 +321,8 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
     """All of one tenant that deciding a call needs, apart from policies and balances.
 
     `regions` are those where its data may be. `four_eyes`: what widens in it needs the word of two people.
-    `shadow_for_ns` is how long what begins to hold calls back has to be in shadow before.
+    `shadow_for_ns` is how long what begins to hold calls back has to be in shadow before. `replication` bounds what
+    each owner may have, if anything does.
     """
 
     tenant: str
@@ -340,11 +342,17 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
     proxy: Proxy | None = None
     four_eyes: bool = False
     shadow_for_ns: int = 0
+    replication: Replication | None = None
 
     @property
     def keeps_regions(self) -> bool:
         """Whether answers are kept from leading callers out of the tenant's regions."""
         return bool(self.regions) and self.proxy is None
+
+    @property
+    def replication_mode(self) -> Mode:
+        """How the bounds of owners act; in proxy mode they don't."""
+        return self.replication.mode if self.proxy is None and self.replication is not None else "shadow"
 
     @property
     def takes_strangers(self) -> bool:

@@ -10,6 +10,7 @@ import msgspec
 
 from aegis_gateway.domain.price import ModelPrice, ToolPrice
 from aegis_gateway.domain.registry import Connector, Rate, Registry
+from aegis_gateway.domain.replication import Replication
 from aegis_gateway.domain.risk import (
     Compare,
     Finding,
@@ -146,7 +147,31 @@ def _shadow_for(old: int, new: int) -> Judged:
     return ("widening", "is shorter") if new < old else ("narrowing", "is longer")
 
 
+def _replication(old: Replication | None, new: Replication | None) -> Judged:
+    """The bounds of owners, all together: one that is wider anywhere is wider."""
+    if new is None or (new.mode == "shadow" and old is not None and old.mode == "enforce"):
+        is_acting = old is not None and old.mode == "enforce"
+        return ("widening", "acts no more") if is_acting else ("neutral", "is gone, and was in shadow")
+    if new.mode == "shadow":
+        return "neutral", "is in shadow, and changes nothing"
+    if old is None or old.mode == "shadow":
+        return "narrowing", "acts"
+    pairs = [
+        (old.bounds, new.bounds),
+        *((old.of(each), new.of(each)) for each in {**old.owners, **new.owners}),
+    ]
+    for before, after in pairs:
+        for name in before.__struct_fields__:
+            was, most = getattr(before, name), getattr(after, name)
+            if was is not None and (most is None or most > was):
+                return "widening", "bears more"
+    if new.idle_ns < old.idle_ns:
+        return "widening", "has runs count for a shorter time"
+    return "narrowing", "bears less"
+
+
 _TENANT: dict[str, Compare] = {
+    "replication": _replication,
     "name": neutral,
     "four_eyes": turned_off_widens,
     "shadow_for_ns": _shadow_for,

@@ -14,8 +14,8 @@ BOUND = ("acme", "bot", "key_1")
 def test_a_run_is_known_again() -> None:
     """By every gateway that has the pepper, without looking anything up."""
     run = RUNS.mint(*BOUND)
-    RUNS.check(run, *BOUND)
-    Runs(b"pepper" * 8, os.urandom).check(run, *BOUND)
+    RUNS.read(run, *BOUND)
+    Runs(b"pepper" * 8, os.urandom).read(run, *BOUND)
     assert run != RUNS.mint(*BOUND)
 
 
@@ -25,14 +25,14 @@ def test_a_run_is_known_again() -> None:
 def test_another_s_run(bound: tuple[str, str, str]) -> None:
     """A run is bound to tenant, agent and key."""
     with pytest.raises(CallError, match="no run of agent"):
-        RUNS.check(RUNS.mint(*BOUND), *bound)
+        RUNS.read(RUNS.mint(*BOUND), *bound)
 
 
 @pytest.mark.parametrize("run", ["", "run_", "run_x", "run_" + "0" * 36, "\xe9" * 40, "run_" + "a" * 500])
 def test_made_up_runs(run: str) -> None:
     """Nobody makes one up."""
     with pytest.raises(CallError, match="leave `Aegis-Run-Id` out"):
-        RUNS.check(run, *BOUND)
+        RUNS.read(run, *BOUND)
 
 
 def test_a_run_that_was_changed() -> None:
@@ -41,4 +41,4 @@ def test_a_run_that_was_changed() -> None:
     for place in (4, 20, len(run) - 1):
         changed = run[:place] + ("0" if run[place] != "0" else "1") + run[place + 1 :]
         with pytest.raises(CallError):
-            RUNS.check(changed, *BOUND)
+            RUNS.read(changed, *BOUND)

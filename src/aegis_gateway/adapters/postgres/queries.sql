@@ -130,3 +130,32 @@ update named_call set answer = null
  where ctid = any(array(
     select ctid from named_call where answer is not null and expires_ns <= %s limit %s for update skip locked
  ));
+
+-- name: runs
+-- Runs by number, looked up like balances.
+select found.*
+  from json_populate_recordset(null::run, %s::json) as key
+ cross join lateral (
+    select tenant, number, run, agent, owner, root, above, is_kept, opened_ns, open_until_ns, forget_ns, ended_ns
+      from run where run.tenant = key.tenant and run.number = key.number offset 0
+ ) as found;
+
+-- name: open_runs
+-- The runs that count for an owner. `ended_ns is null` is the index's own condition.
+select number from run where tenant = %s and owner = %s and ended_ns is null and open_until_ns > %s limit %s;
+
+-- name: runs_of_tree
+-- What was delegated in the tree of one run, and is not ended.
+select tenant, number, run, agent, owner, root, above, is_kept, opened_ns, open_until_ns, forget_ns, ended_ns
+  from run where tenant = %s and root = %s and root <> '' and ended_ns is null;
+
+-- name: write_runs
+-- Runs, opened, called or ended.
+insert into run select * from json_populate_recordset(null::run, %s::json)
+on conflict (tenant, number) do update
+   set open_until_ns = excluded.open_until_ns, forget_ns = excluded.forget_ns, ended_ns = excluded.ended_ns;
+
+-- name: forget_old_runs
+-- Runs that nobody can name any more, or that a call would open anew.
+delete from run
+ where ctid = any(array(select ctid from run where forget_ns <= %s limit %s for update skip locked));

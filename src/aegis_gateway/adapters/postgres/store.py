@@ -23,6 +23,7 @@ import psycopg
 from aegis_gateway.adapters.postgres.database import PACKAGE, Connection, connect, reason, secrets_of
 from aegis_gateway.adapters.queries import missing_guards, named_queries
 from aegis_gateway.adapters.rows import (
+    RUN_FIELDS,
     STATE_QUERIES,
     RegistryRows,
     call_row,
@@ -32,6 +33,8 @@ from aegis_gateway.adapters.rows import (
     move_values,
     name_values,
     named_call,
+    run_row,
+    run_values,
     shadow_values,
     standing,
     standing_values,
@@ -41,6 +44,7 @@ from aegis_gateway.application.ports import CallRow, Changes, Clock, Head, Named
 from aegis_gateway.domain.admit import RateKey, StandingKey
 from aegis_gateway.domain.errors import LedgerUnavailable, StoreError
 from aegis_gateway.domain.ledger import Standing
+from aegis_gateway.domain.replication import Run
 
 _Q = {name: query.encode() for name, query in named_queries(PACKAGE).items()}
 
@@ -146,6 +150,10 @@ class PostgresStore:
     def forget_old_answers(self, limit: int) -> None:
         """Delete kept answers whose time has passed."""
         self._read(lambda c: c.execute(_Q["forget_old_answers"], (self._now_ns(c), limit)))
+
+    def forget_old_runs(self, limit: int) -> None:
+        """Delete runs that count no more, and that nobody can name any more or that a call would open anew."""
+        self._read(lambda c: c.execute(_Q["forget_old_runs"], (self._now_ns(c), limit)))
 
     # -- the registry --------------------------------------------------------------------------------------
 
@@ -295,6 +303,16 @@ class _Locked(RegistryRows):
         rows = self._all(self._execute("named_calls", (wanted,)))
         return {(key := (row[0], row[1], row[2])): named_call(key, row[3:]) for row in rows}
 
+    def runs(self, numbers: Collection[tuple[str, str]]) -> dict[tuple[str, str], Run]:
+        rows = self._all(self._execute("runs", (_records(RUN_FIELDS[:2], numbers),)))
+        return {(run.tenant, run.number): run for run in map(run_row, rows)}
+
+    def open_runs(self, tenant: str, owner: str, now_ns: int, limit: int) -> list[str]:
+        return [number for (number,) in self._all(self._execute("open_runs", (tenant, owner, now_ns, limit)))]
+
+    def runs_of_tree(self, tenant: str, root: str) -> list[Run]:
+        return [run_row(row) for row in self._all(self._execute("runs_of_tree", (tenant, root)))]
+
     def write(self, changes: Changes) -> None:
         charges = [values for charge in changes.charges for values in charge_values(*charge)]
         arrivals = [(tenant, *key, arrival) for tenant, key, arrival in changes.arrivals]
@@ -311,6 +329,7 @@ class _Locked(RegistryRows):
         self._write("write_standings", _STANDING_COLUMNS, [standing_values(row) for row in changes.standings])
         self._write("write_arrivals", _ARRIVAL_COLUMNS, arrivals)
         self._write("write_shadows", _SHADOW_COLUMNS, [shadow_values(row) for row in changes.shadows])
+        self._write("write_runs", RUN_FIELDS, [run_values(run) for run in changes.runs])
         for key in changes.freed_names:
             self._execute("forget_named_call", key)
         self._write("write_named_calls", _NAME_COLUMNS, [_name_values(named) for named in changes.names])

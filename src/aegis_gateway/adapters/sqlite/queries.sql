@@ -92,3 +92,29 @@ delete from named_call where tenant = ? and agent = ? and name = ?;
 -- Answers whose time has passed; the names stay.
 update named_call set answer = null
  where rowid in (select rowid from named_call where answer is not null and expires_ns <= ? limit ?);
+
+-- name: run
+-- One run.
+select tenant, number, run, agent, owner, root, above, is_kept, opened_ns, open_until_ns, forget_ns, ended_ns
+  from run where tenant = ? and number = ?;
+
+-- name: open_runs
+-- The runs that count for an owner. `ended_ns is null` is the index's own condition.
+select number from run where tenant = ? and owner = ? and ended_ns is null and open_until_ns > ? limit ?;
+
+-- name: runs_of_tree
+-- What was delegated in the tree of one run, and is not ended.
+select tenant, number, run, agent, owner, root, above, is_kept, opened_ns, open_until_ns, forget_ns, ended_ns
+  from run where tenant = ? and root = ? and root <> '' and ended_ns is null;
+
+-- name: write_run
+-- A run, opened, called or ended.
+insert into run (tenant, number, run, agent, owner, root, above, is_kept, opened_ns, open_until_ns, forget_ns, ended_ns)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+on conflict (tenant, number) do update
+   set open_until_ns = excluded.open_until_ns, forget_ns = excluded.forget_ns, ended_ns = excluded.ended_ns;
+
+-- name: forget_old_runs
+-- Runs that nobody can name any more, or that a call would open anew.
+delete from run
+ where (tenant, number) in (select tenant, number from run where forget_ns <= ? limit ?);

@@ -29,6 +29,8 @@ from aegis_gateway.adapters.rows import (
     move_values,
     name_values,
     named_call,
+    run_row,
+    run_values,
     shadow_values,
     standing,
     standing_values,
@@ -47,6 +49,7 @@ from aegis_gateway.application.ports import (
 from aegis_gateway.domain.admit import RateKey, StandingKey
 from aegis_gateway.domain.errors import DiskFailed, LedgerUnavailable, StoreError
 from aegis_gateway.domain.ledger import Standing
+from aegis_gateway.domain.replication import Run
 
 _Q = named_queries(PACKAGE)
 
@@ -147,6 +150,10 @@ class SqliteStore:
     def forget_old_answers(self, limit: int) -> None:
         """Delete kept answers whose time has passed."""
         self._read(_Q["forget_old_answers"], (self._clock.now_ns(), limit))
+
+    def forget_old_runs(self, limit: int) -> None:
+        """Delete runs that count no more, and that nobody can name any more or that a call would open anew."""
+        self._read(_Q["forget_old_runs"], (self._clock.now_ns(), limit))
 
     # -- the registry --------------------------------------------------------------------------------------
 
@@ -259,6 +266,17 @@ class _Locked(RegistryRows):
         execute = self._connection.execute
         return {key: named_call(key, row) for key in keys for row in execute(_Q["named_call"], key)}
 
+    def runs(self, numbers: Collection[tuple[str, str]]) -> dict[tuple[str, str], Run]:
+        execute = self._connection.execute
+        return {key: run_row(row) for key in numbers for row in execute(_Q["run"], key)}
+
+    def open_runs(self, tenant: str, owner: str, now_ns: int, limit: int) -> list[str]:
+        values = (tenant, owner, now_ns, limit)
+        return [number for (number,) in self._connection.execute(_Q["open_runs"], values)]
+
+    def runs_of_tree(self, tenant: str, root: str) -> list[Run]:
+        return [run_row(row) for row in self._connection.execute(_Q["runs_of_tree"], (tenant, root))]
+
     def write(self, changes: Changes) -> None:
         many = self._connection.executemany
         many(_Q["write_head"], [(head.next_sequence, head.last_ns, head.tenant) for head in changes.heads])
@@ -270,6 +288,8 @@ class _Locked(RegistryRows):
         many(_Q["write_arrival"], [(tenant, *key, arrival) for tenant, key, arrival in changes.arrivals])
         if changes.shadows:
             many(_Q["write_shadow"], [shadow_values(row) for row in changes.shadows])
+        if changes.runs:
+            many(_Q["write_run"], [run_values(run) for run in changes.runs])
         if changes.names or changes.freed_names:
             many(_Q["forget_named_call"], changes.freed_names)
             many(_Q["write_named_call"], [name_values(named) for named in changes.names])

@@ -9,6 +9,7 @@ import typer
 from rich.text import Text
 
 from aegis_gateway.adapters.reports import Discovered
+from aegis_gateway.application.administration import owners_bound
 from aegis_gateway.application.agents import (
     CSV_BYTES_MAX,
     TAG_COLUMN,
@@ -102,9 +103,10 @@ def add(
                 planned.agents[0],
                 _credential_of(session, name, discovered),
                 four_eyes=name in session.four_eyes,
+                bound=owners_bound(session.configured(name)),
             )
         elif planned.created:
-            session.administration().save_agents(name, planned.agents, four_eyes=name in session.four_eyes)
+            _save(session, name, planned.agents)
         added = (*planned.agents, *planned.unchanged)[0]
     if as_json:
         print_json(_record(name, added, "import"))
@@ -279,12 +281,25 @@ def import_agents(
         planned = _planned(session, name, read)
         if planned.mistakes:
             _refuse(planned.mistakes, as_json=as_json, file=file)
-        if planned.agents and not dry_run:
-            session.administration().save_agents(name, planned.agents, four_eyes=name in session.four_eyes)
+        if dry_run:
+            whole = {**session.imported(name), **{agent.id: agent for agent in planned.agents}}
+            owners_bound(session.configured(name))(whole)
+        elif planned.agents:
+            _save(session, name, planned.agents)
     if as_json:
         print_json(_import_record(name, planned, dry_run))
         return
     _show(planned, dry_run)
+
+
+def _save(session: Session, tenant: str, agents: tuple[Agent, ...]) -> None:
+    """Register agents, as far as their owners may have so many."""
+    session.administration().save_agents(
+        tenant,
+        agents,
+        four_eyes=tenant in session.four_eyes,
+        bound=owners_bound(session.configured(tenant)),
+    )
 
 
 def _planned(session: Session, tenant: str, read: Rows) -> Import:

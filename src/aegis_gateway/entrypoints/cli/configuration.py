@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from aegis_gateway.application.administration import owners_bound
 from aegis_gateway.application.agents import left_without
 from aegis_gateway.domain.config_version import Canary, ConfigVersion
 from aegis_gateway.domain.duration import duration_text
@@ -328,6 +329,7 @@ def put_in_force(
         seeding=session.seeding(found.new.registries),
         is_emergency=is_emergency,
         approves=approves,
+        bounds={name: owners_bound(registry) for name, registry in found.new.registries.items()},
     )
 
 
@@ -428,7 +430,7 @@ def _compared(found: Plan, old: Configuration | None, current: ConfigVersion | N
 
 
 def _check_imported(session: Session, found: Plan) -> None:
-    """Refuse what would leave imported agents without their team, project or budget."""
+    """Refuse what would leave imported agents without their team, project or budget, or an owner with too many."""
     words = [
         f"{tenant}: {mistake}"
         for tenant, registry in sorted(found.new.registries.items())
@@ -436,6 +438,8 @@ def _check_imported(session: Session, found: Plan) -> None:
     ]
     if words:
         raise ConfigurationError("\n".join(words))
+    for tenant, registry in sorted(found.new.registries.items()):
+        owners_bound(registry)(session.imported(tenant))
 
 
 def ask(question: str, unasked: str) -> None:

@@ -13,9 +13,10 @@ from rich.text import Text
 
 from aegis_gateway.adapters.balances import StoredBalances
 from aegis_gateway.application.books import Windows
-from aegis_gateway.application.calls import considered_as
+from aegis_gateway.application.calls import NEW_RUN, considered_as
 from aegis_gateway.application.estimates import Estimate, balances_for, estimated, standings_of
 from aegis_gateway.application.judgement import Circumstances, Described
+from aegis_gateway.application.runs import recorded_run
 from aegis_gateway.domain.admit import utilisation
 from aegis_gateway.domain.errors import CallError, ConfigurationError
 from aegis_gateway.domain.money import usd_text
@@ -126,8 +127,10 @@ def _estimated(session: Session, tenant: str, agent_id: str, asked: EstimateRequ
     try:
         describe = description(view, asked)
         while True:
-            circumstances = Circumstances(now_ns=now_ns, utilisation=used)
-            considered = considered_as(view, agent, _ESTIMATE_KEY, describe, circumstances, opens_run=True)
+            circumstances = Circumstances(now_ns=now_ns, run=NEW_RUN, utilisation=used)
+            considered = considered_as(
+                view, agent, _ESTIMATE_KEY, describe, circumstances, recorded_run(NEW_RUN), opens_run=True
+            )
             standings = standings_of(considered, balances_for(considered, balances, windows), windows)
             now_used = utilisation(considered.budgets, standings)
             if now_used == used or not considered.judgement.verdict.saw_utilisation:

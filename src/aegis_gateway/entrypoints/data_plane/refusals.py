@@ -31,6 +31,9 @@ _STATUS: dict[ReasonCode, int] = {
     "unbounded_cost": 402,
     "budget_exhausted": 402,
     "too_many_instances": 402,
+    "too_deep": 403,
+    "too_many_runs": 429,
+    "run_ended": 403,
     "rate_limited": 429,
     "clock_fell_back": 503,
 }
@@ -83,6 +86,13 @@ def refused(decided: Decided[Described], headers: Headers, form: ErrorForm = OPE
         param="model" if code == "model_not_found" else None,
         headers=[*headers, *_retry_headers(reason)],
     )
+
+
+def run_refused(reasons: tuple[Reason, ...]) -> ErrorAnswer:
+    """A run that isn't opened, in words, with what to do."""
+    reason = reasons[0]
+    words = "; ".join(each.message for each in reasons)
+    return error_answer(_STATUS.get(reason.code, 403), reason.code, words, headers=_retry_headers(reason))
 
 
 def misunderstood(fault: CallError, form: ErrorForm = OPENAI) -> ErrorAnswer:

@@ -44,6 +44,7 @@ from aegis_gateway.entrypoints.data_plane.models.listing import (
 )
 from aegis_gateway.entrypoints.data_plane.models.responses import ResponsesDialect
 from aegis_gateway.entrypoints.data_plane.refusals import error_answer
+from aegis_gateway.entrypoints.data_plane.runs import RUNS, RunsDoor
 from aegis_gateway.entrypoints.data_plane.tool_decisions import ToolDecisions
 
 Door = Callable[[Scope, HttpProtocol], Awaitable[None]]
@@ -100,6 +101,7 @@ class Routes:
             self._authorization = Route(AuthorizationDoor(calls, secrets, envoys), keeps=False)
         self._aegislib = Route(DecidingDoor(calls, decisions), AEGISLIB, keeps=False)
         self._telemetry = Route(telemetry.TelemetryDoor(calls, decisions), AEGISLIB, keeps=False)
+        self._runs = Route(RunsDoor(calls, decisions))
         self._at_azure: dict[str, ModelDoor] = {
             "chat/completions": model_door(ChatDialect()),
             "embeddings": model_door(EmbeddingsDialect()),
@@ -149,6 +151,8 @@ class Routes:
             return self._aegislib
         if path.startswith(telemetry.PREFIX):
             return self._telemetry
+        if path == RUNS or path.startswith(f"{RUNS}/"):
+            return self._runs
         if scope.method == "POST":
             return self._posted(scope)
         if scope.method == "GET" and path.startswith((*_GEMINI, f"{_AZURE_V1}models")):
