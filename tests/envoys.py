@@ -8,6 +8,7 @@ Of an example's file only the places are another's: ports, where Aegis and the u
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import http.client
 import json
@@ -19,13 +20,15 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
+from pyreqwest.client import ClientBuilder
 
 from tests.clients import ROOT, python_of
 from tests.gateways import (
@@ -98,13 +101,18 @@ class ScriptedApi(ScriptedUpstream):
         method, target, _ = head.decode().split(" ", 2)
         path = target.partition("?")[0]
         if path == "/v1/payments":
-            answer_with(body, status="201 Created")(request, connection)
+            # In chunks it is one: its length, itself, and the last, which is empty.
+            paid = body.split(b"\r\n")[1] if b"chunked" in head else body
+            answer_with(paid, status="201 Created")(request, connection)
         elif path == "/v1/search":
             rows = json.loads(body)["rows"]
             usage = {} if rows < 0 else {"usage": {"rows": rows}}
             answer_with(json.dumps({"found": "nothing", **usage}).encode())(request, connection)
         elif path.startswith("/v1/people/") and method == "DELETE":
             connection.sendall(b"HTTP/1.1 204 No Content\r\nset-cookie: a=b\r\nconnection: close\r\n\r\n")
+        elif path == "/v1/people/in-chunks":
+            head = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n"
+            connection.sendall(head + b"4\r\n123-\r\n7\r\n45-6789\r\n0\r\n\r\n")
         elif path.startswith("/v1/people/"):
             person = json.dumps({"name": "Ann", "ssn": LEAKED}).encode()
             more = f"content-type: application/json\r\nx-about: ssn {LEAKED}\r\n"
@@ -240,6 +248,26 @@ class Envoy:
             return False
 
 
+def over_http2(envoy: Envoy, listener: str, method: str, path: str, body: bytes, key: str) -> Answer:
+    """One request over HTTP/2, whose body nothing but its frames tells of."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield body
+
+    async def sent() -> Answer:
+        port = envoy.ports[listener]
+        builder = ClientBuilder().no_proxy().http2_prior_knowledge().resolve(AUTHORITY, HOST, port)
+        async with builder.timeout(timedelta(seconds=WAIT_S)).build() as client:
+            request = client.request(method, f"http://{AUTHORITY}:{port}{path}").headers(
+                [("authorization", f"Bearer {key}"), ("content-type", "application/json")]
+            )
+            answer = await request.body_stream(pieces()).build().send()
+            content = bytes(await answer.bytes())
+        return Answer(status=answer.status, headers=dict(answer.headers.items()), body=content)
+
+    return asyncio.run(sent())
+
+
 def through(
     envoy: Envoy,
     method: str,
@@ -286,14 +314,26 @@ def variant(configuration: dict[str, Any], name: str, of: str = "agents") -> tup
     return _filter_of(listeners[-1]), _route_of(listeners[-1])
 
 
+def also_asks(configuration: dict[str, Any], name: str, example: str, *, of: str, first: bool) -> None:
+    """One more listener, like one that is there, with the filter and route of another example's besides."""
+    other = yaml.safe_load((EXAMPLES / example).read_text())["static_resources"]["listeners"][0]
+    _, route = variant(configuration, name, of=of)
+    added = _manager_of(other)["http_filters"][0]
+    route["typed_per_filter_config"] |= _route_of(other)["typed_per_filter_config"]
+    filters = _manager_of(configuration["static_resources"]["listeners"][-1])["http_filters"]
+    filters.insert(0 if first else 1, added)
+
+
+def _manager_of(listener: dict[str, Any]) -> Any:
+    return listener["filter_chains"][0]["filters"][0]["typed_config"]
+
+
 def _filter_of(listener: dict[str, Any]) -> Any:
-    manager = listener["filter_chains"][0]["filters"][0]
-    return manager["typed_config"]["http_filters"][0]["typed_config"]
+    return _manager_of(listener)["http_filters"][0]["typed_config"]
 
 
 def _route_of(listener: dict[str, Any]) -> Any:
-    manager = listener["filter_chains"][0]["filters"][0]
-    return manager["typed_config"]["route_config"]["virtual_hosts"][0]["routes"][0]
+    return _manager_of(listener)["route_config"]["virtual_hosts"][0]["routes"][0]
 
 
 def _place(

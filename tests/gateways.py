@@ -700,6 +700,9 @@ def _whole_request(connection: socket.socket) -> bytes:
         name, _, value = line.partition(b":")
         if name.lower() == b"content-length":
             length = int(value)
+        if name.lower() == b"transfer-encoding":
+            while not body.endswith(b"0\r\n\r\n"):
+                body += _received(connection)
     while len(body) < length:
         body += _received(connection)
     return head + b"\r\n\r\n" + body

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import socket
@@ -21,6 +22,8 @@ from tests.envoys import (
     Envoy,
     EnvoyedGateway,
     ScriptedApi,
+    also_asks,
+    over_http2,
     through,
     variant,
 )
@@ -95,6 +98,10 @@ def listeners(configuration: dict[str, Any]) -> None:
         asking, _ = variant(configuration, f"{way}-stranger", of=way)
         told = asking["grpc_service"]["initial_metadata"] if way == "by-grpc" else _headers_to_add(asking)
         told[0]["value"] = f"{TOKEN}x"
+    also_asks(configuration, "asks-twice", "envoy.yaml", of="by-grpc", first=False)
+    also_asks(configuration, "asks-twice-otherwise", "envoy.yaml", of="by-grpc", first=True)
+    clusters = configuration["static_resources"]["clusters"]
+    clusters.append({**copy.deepcopy(clusters[0]), "name": "aegis"})
     _, route = variant(configuration, "by-grpc-nameless", of="by-grpc")
     del route["typed_per_filter_config"]
     asking, route = variant(configuration, "by-grpc-named-once", of="by-grpc")
@@ -392,6 +399,30 @@ def test_targets_that_are_no_paths(
     assert answer.split(b" ")[1] in (b"400", b"404")
     assert [] == sent
     assert {"api"} >= {row["connector"] for row in gateway.calls()[before:]}
+
+
+def test_agents_on_http2(gateway: EnvoyedGateway, envoy: Envoy, sent: list[bytes]) -> None:
+    """A body that only frames tell of is judged where it is shown, and missed where it isn't."""
+    for way in ("by-grpc", "by-http"):
+        answer = over_http2(envoy, way, "POST", PAY, b'{"amount": "5000.01"}', gateway.key())
+        assert (403, "denied_by_policy") == (answer.status, answer.code)
+        assert 201 == over_http2(envoy, way, "POST", PAY, b'{"amount": "1"}', gateway.key()).status
+        unseen = over_http2(envoy, f"{way}-bodiless", "POST", PAY, b'{"amount": "1"}', gateway.key())
+        assert (400, "invalid_request") == (unseen.status, unseen.code)
+    assert 2 == len(sent)
+
+
+@pytest.mark.parametrize("listener", ["asks-twice", "asks-twice-otherwise"])
+def test_one_filter_for_a_route(
+    gateway: EnvoyedGateway, envoy: Envoy, sent: list[bytes], listener: str
+) -> None:
+    """With both filters the second finds no agent's key: nothing passes twice paid for, it doesn't pass at all."""
+    before = gateway.count()
+    assert 200 != pay(envoy, gateway, listener).status
+    assert [] == sent
+    assert before + 1 == gateway.count()
+    expected = 250_000_000 if listener == "asks-twice" else 0
+    assert ("settled", expected) == (gateway.settled()["state"], gateway.last_call()["cost_nano_usd"])
 
 
 def test_whose_route_it_is(gateway: EnvoyedGateway, envoy: Envoy, sent: list[bytes]) -> None:

@@ -26,6 +26,7 @@ from tests.envoys import (
     Envoy,
     EnvoyedGateway,
     ScriptedApi,
+    over_http2,
     through,
     variant,
 )
@@ -295,6 +296,27 @@ def test_redaction(gateway: EnvoyedGateway, envoy: Envoy, sent: list[bytes]) -> 
     assert {"ssn": 2} == entry["redacted"]
 
 
+def test_redaction_of_an_answer_in_chunks(gateway: EnvoyedGateway, envoy: Envoy, sent: list[bytes]) -> None:
+    """What stands across the borders of an answer's pieces is found, and its length is told by nobody."""
+    answer = through(envoy, "GET", "/v1/people/in-chunks", key=gateway.key("careful"))
+    assert 200 == answer.status
+    assert answer.body.startswith(b"[SSN:")
+    assert LEAKED.encode() not in answer.body
+
+
+def test_agents_on_http2(gateway: EnvoyedGateway, envoy: Envoy, sent: list[bytes]) -> None:
+    """A body that only frames tell of is judged, redacted and settled as any other."""
+    body = json.dumps({"amount": "5000.01"}).encode()
+    answer = over_http2(envoy, "agents", "POST", PAY, body, gateway.key())
+    assert (403, "denied_by_policy") == (answer.status, answer.code)
+    body = json.dumps({"amount": "1", "reference": LEAKED}).encode()
+    answer = over_http2(envoy, "agents", "POST", PAY, body, gateway.key("careful"))
+    assert 201 == answer.status
+    assert "[SSN:" in answer.json["reference"]
+    assert LEAKED.encode() not in sent[0]
+    assert ("settled", 250_000_000) == (gateway.last_call()["state"], gateway.last_call()["cost_nano_usd"])
+
+
 def test_what_cannot_be_redacted_is_withheld(
     gateway: EnvoyedGateway, envoy: Envoy, sent: list[bytes]
 ) -> None:
@@ -513,6 +535,25 @@ def test_without_a_gateway_nothing_passes(api: ScriptedApi, sent: list[bytes]) -
         gateway.kill_all()
         assert 503 == pay(envoy, gateway).status
         assert 2 == len(sent)
+
+
+PROXY = "    proxy: {unregistered: true}\n"
+
+
+def test_in_proxy_mode_everything_passes(api: ScriptedApi, sent: list[bytes]) -> None:
+    """Strangers with their own credential, operations that nobody declared, and what would be refused."""
+    made = files(api.base_url)
+    head, rest = made["aegis.yaml"].split("    teams:\n")
+    with (
+        EnvoyedGateway({**made, "aegis.yaml": f"{head}{PROXY}    teams:\n{rest}"}) as gateway,
+        Envoy("envoy.yaml", gateway, api.base_url) as envoy,
+    ):
+        body = payment("5000.01")
+        assert 201 == through(envoy, "POST", PAY, body, key="sk-of-a-stranger").status
+        assert 200 == through(envoy, "GET", "/v1/status/undeclared/200", key=gateway.key()).status
+        assert [b"Bearer sk-of-a-stranger" in sent[0], UPSTREAM_KEY.encode() in sent[1]] == [True, True]
+        assert ["settled", "in_doubt"] == [call["state"] for call in gateway.calls()]
+        assert_books_balance(gateway)
 
 
 def pool_of_one() -> ThreadPoolExecutor:

@@ -31,6 +31,7 @@ from aegis_gateway.entrypoints.data_plane.envoy.shown import (
     HeldAnswer,
     ShownRequest,
     changes,
+    header_pairs,
     shown_request,
 )
 from aegis_gateway.entrypoints.data_plane.exchange import HOP_BY_HOP, Scope
@@ -189,7 +190,7 @@ class _ThroughEnvoy:
         if fault is not None:
             raise fault
         headers = message.response_headers
-        pairs = [_pair(header) for header in headers.headers.headers]
+        pairs = header_pairs(headers.headers.headers)
         body = b""
         if not headers.end_of_stream:
             await self._go_on(HeaderChanges(set=[], removed=[]))
@@ -267,16 +268,10 @@ def _unusable(first: Any, connector: str) -> str | None:
 
 
 def _asked(headers: Any, connector: str) -> ShownRequest:
-    pairs = [_pair(header) for header in headers.headers.headers]
+    pairs = header_pairs(headers.headers.headers)
     pseudo = dict(pair for pair in pairs if pair[0].startswith(":"))
     rest = [pair for pair in pairs if not pair[0].startswith(":")]
     return shown_request(connector, pseudo.get(":method", ""), pseudo.get(":path", ""), rest)
-
-
-def _pair(header: Any) -> tuple[str, str]:
-    """A header; its bytes survive whatever they are."""
-    raw: bytes = header.raw_value or header.value.encode()
-    return header.key, raw.decode("utf-8", "surrogateescape")
 
 
 def _target(decided: Decided[OperationCall]) -> str | None:
@@ -347,5 +342,5 @@ def _put(mutation: Any, found: HeaderChanges) -> None:
 def _put_header(options: Any, name: str, value: str, action: int) -> None:
     option = options.add()
     option.header.key = name
-    option.header.raw_value = value.encode("utf-8", "surrogateescape")
+    option.header.raw_value = value.encode()
     option.append_action = action

@@ -44,7 +44,12 @@ from aegis_gateway.entrypoints.data_plane.envoy.processing import (
     ConversationEnded,
     Processing,
 )
-from aegis_gateway.entrypoints.data_plane.envoy.shown import HeldAnswer, ShownRequest, shown_request
+from aegis_gateway.entrypoints.data_plane.envoy.shown import (
+    HeldAnswer,
+    ShownRequest,
+    header_pairs,
+    shown_request,
+)
 from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol, Scope
 from aegis_gateway.entrypoints.data_plane.routes import Route
 
@@ -58,6 +63,7 @@ _ALLOWED = 200
 _OK, _PERMISSION_DENIED = 0, 7
 _ROOM = 1024 * 1024
 _KEEPALIVE_MS = 30_000
+_CONNECTION_AGE_MS = 300_000
 _OPTIONS = (
     ("grpc.so_reuseport", 1),
     ("grpc.max_receive_message_length", ANSWER_BYTES_MAX + _ROOM),
@@ -65,6 +71,8 @@ _OPTIONS = (
     # An Envoy whose machine is gone says so to nobody; the calls that it has open end when it doesn't answer.
     ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
     ("grpc.keepalive_timeout_ms", _KEEPALIVE_MS // 3),
+    # An Envoy's few connections are spread over the workers anew now and then; calls that are open go on to their end.
+    ("grpc.max_connection_age_ms", _CONNECTION_AGE_MS),
 )
 
 _log = logging.getLogger("aegis.data_plane")
@@ -133,6 +141,7 @@ class EnvoyServer:
             words = (
                 f"it isn't said which connector the route is of; set `{CONNECTOR}` in `context_extensions`"
             )
+            _log.error("an Envoy asks in a way that can't be answered: %s", words)
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, words)
         http = attributes.request.http
         asked = _asked(http, connector)
@@ -225,13 +234,7 @@ async def _write(context: grpc.aio.ServicerContext[Any, Any], response: Any) -> 
 
 
 def _asked(http: Any, connector: str) -> ShownRequest:
-    if http.headers:
-        pairs = list(http.headers.items())
-    else:
-        pairs = [
-            (each.key, (each.raw_value or each.value.encode()).decode("utf-8", "surrogateescape"))
-            for each in http.header_map.headers
-        ]
+    pairs = list(http.headers.items()) or header_pairs(http.header_map.headers)
     rest = [(name, value) for name, value in pairs if not name.startswith(":")]
     return shown_request(connector, http.method, http.path, rest)
 

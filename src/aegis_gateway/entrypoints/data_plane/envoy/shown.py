@@ -85,6 +85,19 @@ def shown_request(
     )
 
 
+def header_pairs(headers: Iterable[Any]) -> list[tuple[str, str]]:
+    """Headers as an Envoy tells them by gRPC: as bytes, or as text where it was told to."""
+    return [(header.key, _text(header.raw_value) if header.raw_value else header.value) for header in headers]
+
+
+def _text(raw: bytes) -> str:
+    """A header's value as a text, whatever bytes it is."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
 class HeldAnswer:
     """What a door reads of a request whose body is known, and what it answers, held until it can be told."""
 
