@@ -77,6 +77,13 @@ class Talk:
         self._call.cancel()
 
 
+def written(message: Any) -> bytes:
+    """A message as bytes, or bytes that are none."""
+    data = message if isinstance(message, bytes) else message.SerializeToString()
+    assert isinstance(data, bytes)
+    return data
+
+
 def talking(
     gateway: EnvoyedGateway, script: Callable[[Talk], Awaitable[None]], metadata: Any = METADATA
 ) -> None:
@@ -86,7 +93,7 @@ def talking(
         async with grpc.aio.insecure_channel(f"{HOST}:{gateway.grpc_port}") as channel:
             method = channel.stream_stream(
                 f"/{EXTERNAL_PROCESSOR}/Process",
-                request_serializer=ProcessingRequest.SerializeToString,
+                request_serializer=written,
                 response_deserializer=ProcessingResponse.FromString,
             )
             await script(Talk(method(metadata=metadata)))
@@ -118,7 +125,7 @@ def body(data: bytes, part: str = "request_body") -> Any:
     return message
 
 
-def answer_headers(status: str = "200", *, details: str = "via_upstream", attempts: int = 1) -> Any:
+def answer_headers(status: str = "200", *, details: str = "via_upstream", attempts: object = 1) -> Any:
     """An answer's headers, which end it."""
     message = ProcessingRequest()
     if status:
@@ -230,6 +237,25 @@ def test_answers_that_are_none(gateway: EnvoyedGateway, said: Any) -> None:
     assert ("in_doubt", None) == state(gateway)
 
 
+@pytest.mark.parametrize("after", [0, 1])
+def test_what_cannot_be_read(gateway: EnvoyedGateway, after: int) -> None:
+    """Bytes that are no message end the conversation with an error; what was sent by then is in doubt."""
+    before = gateway.count()
+
+    async def script(talk: Talk) -> None:
+        if after:
+            await talk.say(headers(gateway.key()))
+            await talk.hear()
+        await talk.say(b"\xff\xff\xff")
+        await talk.hear()
+        assert grpc.StatusCode.OK != await talk.ended()
+
+    talking(gateway, script)
+    assert before + after == gateway.count()
+    if after:
+        assert ("in_doubt", None) == state(gateway)
+
+
 @pytest.mark.parametrize(
     ("details", "attempts", "expected"),
     [
@@ -239,6 +265,8 @@ def test_answers_that_are_none(gateway: EnvoyedGateway, said: Any) -> None:
         ("upstream_reset_before_response_started{connection_termination}", 1, ("in_doubt", None)),
         ("response_timeout", 1, ("in_doubt", None)),
         ("another_filter_refused", 0, ("settled", 0)),
+        ("another_filter_refused", None, ("in_doubt", None)),
+        ("no_healthy_upstream", "0", ("in_doubt", None)),
         ("another_filter_refused", 1, ("in_doubt", None)),
         ("via_upstream", 2, ("in_doubt", None)),
         ("via_upstream", 1, ("settled", 10_000_000)),
@@ -246,7 +274,7 @@ def test_answers_that_are_none(gateway: EnvoyedGateway, said: Any) -> None:
     ],
 )
 def test_what_an_envoy_says_of_the_answer(
-    gateway: EnvoyedGateway, details: str, attempts: int, expected: tuple[str, int | None]
+    gateway: EnvoyedGateway, details: str, attempts: object, expected: tuple[str, int | None]
 ) -> None:
     """Only what proves that nothing was sent frees the call's maximum."""
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from google.protobuf.message import DecodeError
 
 from aegis_gateway.adapters.redaction import TextRedactor
 from aegis_gateway.domain.errors import CallError, NotRedactable
@@ -16,7 +17,11 @@ from aegis_gateway.domain.redaction import KINDS as KINDS_REDACTED
 from aegis_gateway.domain.redaction import Redaction
 from aegis_gateway.domain.registry import Argument, Connector, ConnectorKind, Model, Operation
 from aegis_gateway.entrypoints.data_plane.aegislib.reports import read_span, report_of
+from aegis_gateway.entrypoints.data_plane.envoy.api import ProcessingRequest
+from aegis_gateway.entrypoints.data_plane.envoy.processing import asked_request, fate
+from aegis_gateway.entrypoints.data_plane.envoy.shown import changes
 from aegis_gateway.entrypoints.data_plane.events import EventReader, split
+from aegis_gateway.entrypoints.data_plane.exchange import forwarded_headers
 from aegis_gateway.entrypoints.data_plane.models.body import read_body_json
 from aegis_gateway.entrypoints.data_plane.models.chat import ChatDialect
 from aegis_gateway.entrypoints.data_plane.models.dialect import Address, Dialect
@@ -225,7 +230,39 @@ SPAN = (
 )
 
 
+def _handed_over() -> bytes:
+    """What an Envoy says of a request and of its answer, in one message."""
+    message = ProcessingRequest()
+    for part in (message.request_headers, message.response_headers):
+        for name, value in ((":path", b"/v1/x?y=1"), ("authorization", b"Bearer k"), ("x-mine", b"1")):
+            header = part.headers.headers.add()
+            header.key, header.raw_value = name, value
+    said = {"response.code_details": "via_upstream", "upstream.request_attempt_count": 1}
+    message.attributes["filter"].update(said)
+    written: bytes = message.SerializeToString()
+    return written
+
+
+def envoys(data: bytes) -> None:
+    """Whatever an Envoy says is no message, or is a request of the route's connector, and an answer with a fate."""
+    try:
+        message = ProcessingRequest.FromString(data)
+    except DecodeError:
+        return
+    asked = asked_request(message.request_headers, "c")
+    assert asked.path == "/connect/?" or asked.path.startswith("/connect/c/")
+    shown = asked.headers.items()
+    wanted = forwarded_headers(asked, ("authorization", "ours"), None, None)
+    found = changes(shown, wanted)
+    assert {"ours"} == {value for name, value in found.set if name == "authorization"}
+    left = {name for name, _ in shown} - set(found.removed)
+    assert left.isdisjoint({"x-aegis-key", "x-api-key", "api-key", "x-goog-api-key", "cookie"})
+    fault, doubt = fate(message)
+    assert fault is None or not doubt
+
+
 TARGETS: dict[str, Target] = {
+    "envoys": Target(check=envoys, seeds=(_handed_over(),)),
     "body": Target(check=body, seeds=(CHAT, b'{"a": {"b": [1.50, "\\u0022"]}}')),
     "chat": Target(check=requests_of(ChatDialect()), seeds=(CHAT,)),
     "responses": Target(check=requests_of(ResponsesDialect()), seeds=(RESPONSES,)),

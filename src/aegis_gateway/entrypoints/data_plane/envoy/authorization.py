@@ -28,6 +28,7 @@ from aegis_gateway.domain.errors import CallError, CallRepeated, UpstreamFault
 from aegis_gateway.domain.quote import USD, Quote
 from aegis_gateway.domain.redaction import Redactions
 from aegis_gateway.domain.registry import Operation
+from aegis_gateway.entrypoints.data_plane.connect import PREFIX as CONNECT
 from aegis_gateway.entrypoints.data_plane.connect import (
     OperationCall,
     describe,
@@ -43,7 +44,6 @@ from aegis_gateway.entrypoints.data_plane.envoy.shown import (
     changes,
     shown_request,
 )
-from aegis_gateway.entrypoints.data_plane.envoy.shown import PREFIX as CONNECT
 from aegis_gateway.entrypoints.data_plane.exchange import (
     HttpProtocol,
     Scope,

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
@@ -54,6 +55,7 @@ _NEVER_CONNECTED = (
     ),
 )
 """How an Envoy's details of its answer begin where no connection took the request."""
+_STATUS = re.compile("[1-9][0-9]{2}")
 _RESPONSE_OWN = HOP_BY_HOP | {"content-length", "date", "server"}
 
 Part = Literal["request_headers", "request_body", "response_headers", "response_body"]
@@ -77,13 +79,15 @@ class Conversation:
         self._write = write
         self._heard: asyncio.Queue[Any] = asyncio.Queue()
         self.has_ended = False
+        self._why_unreadable = ""
 
     def hear(self, message: Any) -> None:
         """The Envoy said something."""
         self._heard.put_nowait(message)
 
-    def end(self) -> None:
-        """The Envoy will say nothing more."""
+    def end(self, why_unreadable: str = "") -> None:
+        """The Envoy will say nothing more, or nothing that can be read."""
+        self._why_unreadable = self._why_unreadable or why_unreadable
         self.has_ended = True
         self._heard.put_nowait(None)
 
@@ -93,6 +97,15 @@ class Conversation:
         if message is None:
             self._heard.put_nowait(None)
         return message
+
+    def check(self) -> None:
+        """Make sure that it ended, if it did, because the Envoy had no more to say.
+
+        Raises:
+            ConversationBroken: it said what can't be read.
+        """
+        if self._why_unreadable:
+            raise ConversationBroken(self._why_unreadable)
 
     async def tell(self, response: Any) -> None:
         """Tell it something.
@@ -119,6 +132,10 @@ class Processing:
             ConversationEnded: the Envoy left before it heard all of it.
             ConversationBroken: it has to be told that this failed.
         """
+        await self._serve(talk, connector, patience_ns)
+        talk.check()
+
+    async def _serve(self, talk: Conversation, connector: str, patience_ns: int) -> None:
         first = await talk.next()
         if first is None:
             return
@@ -143,7 +160,7 @@ class Processing:
                     "there is no body where one should be; is `request_body_mode` BUFFERED?"
                 )
             part, raw = "request_body", second.request_body.body
-        asked = _asked(first.request_headers, connector)
+        asked = asked_request(first.request_headers, connector)
         held = HeldAnswer(raw)
         way = _ThroughEnvoy(talk, part, self._secrets)
         await self._data_plane.serve(Route(ConnectDoor(self._calls, way, patience_ns)), asked, held)
@@ -186,7 +203,7 @@ class _ThroughEnvoy:
             is_sized="content-length" in scope.headers,
         )
         message = await self._next("response_headers")
-        fault, doubt = _fate(message)
+        fault, doubt = fate(message)
         if fault is not None:
             raise fault
         headers = message.response_headers
@@ -195,8 +212,11 @@ class _ThroughEnvoy:
         if not headers.end_of_stream:
             await self._go_on(HeaderChanges(set=[], removed=[]))
             body = (await self._next("response_body")).response_body.body
+        status = dict(pairs).get(":status", "")
+        if not _STATUS.fullmatch(status):
+            raise UpstreamFault("Envoy tells of an answer without a status", sent=True)
         self._answer = UpstreamAnswer(
-            status=int(dict(pairs)[":status"]),
+            status=int(status),
             headers=[(name.lower(), value) for name, value in pairs if not name.startswith(":")],
             body=body,
         )
@@ -267,7 +287,8 @@ def _unusable(first: Any, connector: str) -> str | None:
     return None
 
 
-def _asked(headers: Any, connector: str) -> ShownRequest:
+def asked_request(headers: Any, connector: str) -> ShownRequest:
+    """The request that an Envoy tells of by its headers."""
     pairs = header_pairs(headers.headers.headers)
     pseudo = dict(pair for pair in pairs if pair[0].startswith(":"))
     rest = [pair for pair in pairs if not pair[0].startswith(":")]
@@ -282,13 +303,19 @@ def _target(decided: Decided[OperationCall]) -> str | None:
     return f"/{sent.path}?{sent.query}" if sent.query else f"/{sent.path}"
 
 
-def _fate(message: Any) -> tuple[UpstreamFault | None, str]:
+def fate(message: Any) -> tuple[UpstreamFault | None, str]:
     """What an answer's attributes say of it: why it isn't the upstream's, or why it doesn't tell what the call cost."""
-    said = {name: value for each in message.attributes.values() for name, value in each.items()}
-    details = str(said.get("response.code_details") or "")
-    attempts = said.get("upstream.request_attempt_count")
+    said = {name: value for each in message.attributes.values() for name, value in each.fields.items()}
+    details, attempts = "", None
+    if "response.code_details" in said:
+        details = said["response.code_details"].string_value
+    count = said.get("upstream.request_attempt_count")
+    if count is not None and count.WhichOneof("kind") == "number_value":
+        attempts = (
+            count.number_value
+        )  # a number that isn't there is no 0, which would say that nothing was sent
     if details in ("", _VIA_UPSTREAM):
-        is_repeated = isinstance(attempts, float) and attempts > 1
+        is_repeated = attempts is not None and attempts > 1
         return None, f"Envoy sent it {attempts:.0f} times, and tells of one answer" if is_repeated else ""
     if attempts == 0 or (attempts == 1 and details.startswith(_NEVER_CONNECTED)):
         return UpstreamFault("Envoy cannot reach the upstream; nothing was sent", sent=False), ""

@@ -14,6 +14,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from aegis_gateway.adapters.upstream import ANSWER_BYTES_MAX
 from aegis_gateway.application.calls import Calls
@@ -193,9 +194,8 @@ class EnvoyServer:
         hearing = asyncio.create_task(_hear(requests, talk))
         try:
             await asyncio.shield(serving)
-        except ConversationEnded:
-            return
-        except ConversationBroken as fault:
+        except (ConversationBroken, ConversationEnded) as fault:
+            # Never a quiet end: if the Envoy is there after all, it would let the rest pass.
             _log.warning("a call through Envoy can't be gone on with: %s", fault)
             await context.abort(grpc.StatusCode.INTERNAL, str(fault))
         finally:
@@ -214,14 +214,22 @@ class EnvoyServer:
         """Work that goes on to its end, whether or not its Envoy waits for it."""
         task = asyncio.create_task(work)
         self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        task.add_done_callback(self._has_ended)
         return task
+
+    def _has_ended(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        fault = None if task.cancelled() else task.exception()
+        if fault is not None and not isinstance(fault, ConversationBroken | ConversationEnded):
+            _log.error("a call through Envoy failed in a way nobody foresaw", exc_info=fault)
 
 
 async def _hear(requests: AsyncIterator[Any], talk: Conversation) -> None:
     try:
         async for request in requests:
             talk.hear(request)
+    except (grpc.aio.BaseError, DecodeError) as fault:
+        talk.end(f"what Envoy says can't be read: {fault}")
     finally:
         talk.end()
 

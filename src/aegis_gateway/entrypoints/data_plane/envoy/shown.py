@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from aegis_gateway.application.ports import UpstreamAnswer
+from aegis_gateway.entrypoints.data_plane.connect import PREFIX
 from aegis_gateway.entrypoints.data_plane.exchange import (
     HOP_BY_HOP,
     NEVER_FORWARDED,
@@ -21,8 +22,6 @@ from aegis_gateway.entrypoints.data_plane.exchange import (
     StreamTransport,
 )
 from aegis_gateway.entrypoints.data_plane.refusals import Headers
-
-PREFIX = "/connect/"
 
 ENVOYS_OWN = (HOP_BY_HOP - {"proxy-authenticate", "proxy-authorization"}) | {
     "content-length", "forwarded", "host", "via",
