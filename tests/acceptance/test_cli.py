@@ -734,6 +734,26 @@ def free_port() -> int:
         return port
 
 
+def test_envoys_that_cannot_be_served_are_told_before_anything_is_applied(aegis: Aegis) -> None:
+    """A gRPC port without a token, a token that is none, and a port that somebody has: `up` says so, and ends."""
+    directory, port = str(aegis.write()), free_port()
+
+    def told_by_up() -> str:
+        return aegis.both("up", directory, "--port", str(free_port()), "--grpc-port", str(port), code=1)[1]
+
+    assert "say what Envoys show by AEGIS_ENVOY_TOKEN" in told_by_up()
+    aegis.environment["AEGIS_ENVOY_TOKEN"] = "env:TOKEN_OF_ENVOYS"
+    assert "TOKEN_OF_ENVOYS" in told_by_up()
+    aegis.environment["TOKEN_OF_ENVOYS"] = "short"
+    assert "is no token" in told_by_up()
+    aegis.environment["TOKEN_OF_ENVOYS"] = "long-enough-0123456789abcdef"
+    with socket.create_server(("127.0.0.1", port)):
+        told = told_by_up()
+    assert f"cannot listen on 127.0.0.1:{port}: address already in use" in told
+    assert "--grpc-port" in told
+    assert "there is no store" in aegis.both("versions", code=1)[1]
+
+
 def test_a_gateway_from_a_directory(aegis: Aegis) -> None:
     """`up DIR` applies it and says where it is when it answers; a second one is told what is in its way."""
     port = free_port()

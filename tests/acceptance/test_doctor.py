@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import apsw
@@ -23,7 +23,7 @@ def upstream() -> Iterator[UpstreamProcess]:
         yield upstream
 
 
-def examined(gateway: Gateway, code: int = 0) -> dict[str, Any]:
+def examined(gateway: Gateway, code: int = 0, more: Mapping[str, str] | None = None) -> dict[str, Any]:
     """What the doctor says of a gateway's installation."""
     settings = gateway.settings
     told = CliRunner().invoke(
@@ -34,6 +34,7 @@ def examined(gateway: Gateway, code: int = 0) -> dict[str, Any]:
             "AEGIS_PEPPER": settings.pepper,
             "AEGIS_SIGNING_KEY": settings.signing_key,
             "AEGIS_TEST_PEPPER": PEPPER,
+            **(more or {}),
         },
     )
     assert code == told.exit_code, told.output
@@ -49,6 +50,30 @@ def wrong(found: dict[str, Any]) -> list[tuple[str, str]]:
 def running(gateway: Gateway) -> set[int]:
     """The versions that its processes are known to run."""
     return {each["version"] for each in gateway.query("select version from gateway")}
+
+
+def test_what_envoys_need(upstream: UpstreamProcess) -> None:
+    """Off, over HTTP alone, by gRPC too; and a token that isn't there is wrong."""
+    said = []
+    with Gateway(configuration(upstream.base_url), start=False) as gateway:
+        token = gateway.directory / "envoy.token"
+        for more in ({}, {"AEGIS_ENVOY_TOKEN": f"file:{token}"}):
+            said.append(envoys_of(examined(gateway, 3 if more else 0, more)))
+        token.write_text("long-enough-0123456789abcdef")
+        said += [
+            envoys_of(examined(gateway, 0, {"AEGIS_ENVOY_TOKEN": f"file:{token}", **more}))
+            for more in ({}, {"AEGIS_GRPC_PORT": "8701"})
+        ]
+    assert ["ok", "wrong", "ok", "ok"] == [state for state, _ in said]
+    assert "no Envoys are served" in said[0][1]
+    assert "over HTTP" in said[2][1]
+    assert "at port 8701" in said[3][1]
+
+
+def envoys_of(found: dict[str, Any]) -> tuple[str, str]:
+    """What is said of Envoys."""
+    (check,) = (each for each in found["checks"] if each["name"] == "envoys")
+    return check["state"], check["message"]
 
 
 @pytest.mark.parametrize(
