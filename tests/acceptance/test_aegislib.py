@@ -508,7 +508,7 @@ def test_telemetry_is_bounded(gateway: Gateway) -> None:
         mixed["rejected"],
         [fault["index"] for fault in mixed["faults"]],
     )
-    flood = {"spans": [{"span_id": "a"}] * 256}
+    flood = {"spans": [{"span_id": "a", "output": "x" * 4_000}] * 256}
     statuses = {200}
     with ThreadPoolExecutor(8) as pool:
         for _ in range(100):

@@ -33,9 +33,9 @@ from aegis_gateway.entrypoints.data_plane.wire import json_type
 PREFIX = "/v1/telemetry/"
 SPANS_MAX = 256
 BODY_BYTES_MAX = 2 * 1024 * 1024
-UNITS_PER_S = 1_000
-UNITS_BURST = 8_000
-"""A request is a unit, and so is each of its spans."""
+UNITS_PER_S = 2_000
+UNITS_BURST = 16_000
+"""A request is a unit, and so is each of its spans, and each KiB of it."""
 
 _SHOWN_MAX = 20
 _JSON = [("content-type", "application/json")]
@@ -83,6 +83,7 @@ class TelemetryDoor:
         agent = (known.view.registry.tenant, known.key.agent)
         self._take(agent, 1)
         raw = await _bounded_body(scope, protocol)
+        self._take(agent, len(raw) // 1024)
         match scope.method, scope.path.removeprefix(PREFIX):
             case (("POST" | "PATCH"), "spans"):
                 spans = read(SpansRequest, raw).spans
@@ -112,7 +113,7 @@ class TelemetryDoor:
         """
         if not self._allowance.takes(agent, units, time.monotonic()):
             raise CallError(
-                f"agent `{agent[1]}` sends more telemetry than {UNITS_PER_S} spans a second; send less",
+                f"agent `{agent[1]}` sends more than {UNITS_PER_S} spans or KiB of telemetry a second; send less",
                 status=429,
             )
 
