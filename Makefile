@@ -29,8 +29,8 @@ DOCS := $(wildcard README.md ARCHITECTURE.md docs sdk/README.md)
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-large check bench bench-policies bench-replay bench-redaction conformance fuzz chaos fmt \
-	lock clean
+.PHONY: help setup run test test-large check bench bench-policies bench-visibility bench-replay bench-redaction conformance \
+	fuzz chaos fmt lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -59,6 +59,9 @@ bench: $(INSTALLED) ## measure the gateway against a bare relay on this machine
 
 bench-policies: $(INSTALLED) ## measure what a verdict costs, by how many policies there are
 	@$(BIN)/python -m bench.policies $(ARGS)
+
+bench-visibility: $(INSTALLED) ## measure what telling takes which of 10,000 tools an agent may call
+	@$(BIN)/python -m bench.visibility $(ARGS)
 
 bench-replay: $(INSTALLED) ## measure how fast recorded calls are replayed
 	@$(BIN)/python -m bench.replay $(ARGS)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from aegis_gateway.adapters.cedar import CedarPolicies, CompiledPolicies
 from aegis_gateway.adapters.cedar_recorded import RecordedPolicies
-from aegis_gateway.domain.judge import Evaluation, PolicyRequest, Unrecorded, judge
+from aegis_gateway.domain.judge import Evaluation, PolicyRequest, Unknown, judge
 from aegis_gateway.domain.registry import Registry
 
 REGISTRY = Registry(
@@ -74,7 +74,7 @@ arguments = st.fixed_dictionaries(
     optional={"o": st.sampled_from(("x", "xy", "z"))},
 )
 hidden = st.dictionaries(
-    st.sampled_from(("n", "s", "o", "b")), st.sampled_from(tuple(Unrecorded)), min_size=1, max_size=3
+    st.sampled_from(("n", "s", "o", "b")), st.sampled_from(tuple(Unknown)), min_size=1, max_size=3
 )
 
 
@@ -94,11 +94,11 @@ def by_policy(evaluation: Evaluation) -> dict[str, str]:
 
 @settings(max_examples=400)
 @given(sets_of_policies, arguments, hidden)
-def test_what_is_certain_is_true(text: str, whole: dict[str, object], missing: dict[str, Unrecorded]) -> None:
+def test_what_is_certain_is_true(text: str, whole: dict[str, object], missing: dict[str, Unknown]) -> None:
     """A policy that isn't undecided comes to the same of the whole call, and so does a verdict that nothing opens."""
     shown: dict[str, object] = dict(whole)
     for name, known in missing.items():
-        if name in whole or known is Unrecorded.PRESENCE:
+        if name in whole or known is Unknown.PRESENCE:
             shown[name] = known
     compiled = CompiledPolicies((("p.cedar", text),))
     judges, recorded = CedarPolicies(REGISTRY, compiled), RecordedPolicies(REGISTRY, compiled)

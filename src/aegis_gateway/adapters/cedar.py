@@ -13,19 +13,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from functools import cached_property
 
 import cedarpy
-import msgspec
 from cedarpy import pst
 
 from aegis_gateway.adapters.cedar_annotations import annotation_problem, policy_of
 from aegis_gateway.adapters.cedar_entities import Entities, uid
 from aegis_gateway.adapters.cedar_lint import line_of
+from aegis_gateway.adapters.cedar_question import asked
 from aegis_gateway.adapters.cedar_sight import Key
-from aegis_gateway.adapters.cedar_slices import Slice, Slices, mentioned_part
-from aegis_gateway.adapters.cedar_values import cedar_record
+from aegis_gateway.adapters.cedar_slices import Slice, Slices
+from aegis_gateway.adapters.cedar_visibility import BulkPolicies, CedarReach, Visibility
 from aegis_gateway.domain.errors import ConfigurationError, Problem
-from aegis_gateway.domain.judge import Evaluation, Policy, PolicyFault, PolicyRequest
+from aegis_gateway.domain.judge import Evaluation, Policy, PolicyRequest
 from aegis_gateway.domain.registry import Registry
 from aegis_gateway.domain.risk import PolicyBody
 
@@ -38,7 +39,6 @@ Files = tuple[tuple[str, str], ...]
 Question = tuple[str, str, str, str]
 """Who does what to which type of thing, and which: all that a slice depends on."""
 
-_encode = msgspec.json.Encoder().encode
 _NOTHING = Evaluation()
 
 
@@ -55,6 +55,11 @@ class CompiledPolicies:
         self.rules, templates = _compile(texts, parse)
         self.slices = Slices(templates)
         self.version = hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:12]
+
+    @cached_property
+    def bulk(self) -> BulkPolicies:
+        """The same, to be asked about many tools at once."""
+        return BulkPolicies(self.slices, self.rules)
 
 
 class PolicyCompiler:
@@ -90,9 +95,11 @@ class CedarPolicies:
     def __init__(self, registry: Registry, compiled: CompiledPolicies) -> None:
         """Judge the agents of a registry by policies."""
         self._compiled = compiled
+        self._registry = registry
         self._entities = Entities(registry)
         self._asked: dict[Question, tuple[Slice, cedarpy.Entities] | None] = {}
         self._answers: dict[tuple[Question, Key | None], Evaluation] = {}
+        self._visibility: Visibility | None = None
 
     @property
     def version(self) -> str:
@@ -109,12 +116,18 @@ class CedarPolicies:
         key = (question, policies.sight.of(request.context))
         answer = self._answers.get(key)
         if answer is None:
-            answer = self._ask(request, policies, policies.policies, entities)
+            answer = asked(request, policies.policies, entities, policies.mentioned, self.rules)
             if key[1] is not None:
                 if len(self._answers) >= ANSWERS_REMEMBERED_MAX:
                     self._answers.clear()
                 self._answers[key] = answer
         return answer
+
+    def reach(self, agent: str, context: Mapping[str, object]) -> CedarReach:
+        """What an agent may call, by what is known of all its calls' contexts."""
+        if self._visibility is None:
+            self._visibility = Visibility(self._registry, self._entities, self._compiled.bulk)
+        return self._visibility.of(agent, context)
 
     @property
     def rules(self) -> Mapping[str, Policy]:
@@ -138,42 +151,6 @@ class CedarPolicies:
         if policies is None:
             return None
         return policies, self._entities.handle((principal, called, *policies.named))
-
-    def _ask(
-        self, request: PolicyRequest, whole: Slice, policies: cedarpy.PolicySet, entities: cedarpy.Entities
-    ) -> Evaluation:
-        """Ask Cedar about all that a slice's policies see of a call."""
-        context = cedar_record(mentioned_part(request.context, whole.mentioned), "context")
-        answer = cedarpy.is_authorized(
-            {
-                "principal": {"type": "Agent", "id": request.agent},
-                "action": {"type": "Action", "id": request.action},
-                "resource": {"type": request.resource_type, "id": request.resource},
-                "context": _encode(context).decode(),
-            },
-            policies,
-            entities,
-        )
-        if answer.decision is cedarpy.Decision.NoDecision:
-            faults = tuple(
-                PolicyFault(policy="", message=message) for message in answer.diagnostics.errors
-            ) or (PolicyFault(policy="", message="the policies gave no decision"),)
-            return Evaluation(faults=faults)
-        mentioned = whole.mentioned
-        return Evaluation(
-            saw_utilisation=mentioned is None or "budget" in mentioned,
-            matched=tuple(self._compiled.rules[name] for name in sorted(answer.diagnostics.reasons)),
-            faults=tuple(self._fault(message) for message in sorted(answer.diagnostics.errors)),
-        )
-
-    def _fault(self, message: str) -> PolicyFault:
-        """Cedar says: error while evaluating policy `NAME`: WHAT. A fault of nobody knows what refuses."""
-        _, _, rest = message.partition("policy `")
-        name, found, what = rest.partition("`: ")
-        rule = self._compiled.rules.get(name)
-        if not found or rule is None:
-            return PolicyFault(policy="", message=message)
-        return PolicyFault(policy=name, message=what, mode=rule.mode)
 
 
 def policy_bodies(files: Files) -> dict[str, PolicyBody]:

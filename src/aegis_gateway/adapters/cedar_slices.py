@@ -53,11 +53,16 @@ class Slices:
             for action in _actions(template.action):
                 key = (_entity(template.principal), action, _entity(template.resource))
                 self._by_scope.setdefault(key, []).append(name)
+        by_action: dict[str, list[str]] = {}
+        for (_, action, _), names in self._by_scope.items():
+            if action is not None:
+                by_action.setdefault(action.id, []).extend(names)
+        self._by_action = {action: tuple(sorted(names)) for action, names in by_action.items()}
         self._compiled: dict[tuple[str, ...], Slice] = {}
 
     def of(self, principal: Line, action: pst.EntityUid, resource: Line) -> Slice | None:
         """The slice for a question; None where no policy can match it."""
-        names = tuple(sorted(self._names(principal, action, resource)))
+        names = tuple(sorted(self._names(principal, (None, action), resource)))
         if not names:
             return None
         found = self._compiled.get(names)
@@ -67,11 +72,30 @@ class Slices:
             )
         return found
 
-    def _names(self, principal: Line, action: pst.EntityUid, resource: Line) -> Iterator[str]:
-        for key in product((None, *principal), (None, action), (None, *resource)):
+    @property
+    def templates(self) -> Mapping[str, pst.Template]:
+        """All policies, by id."""
+        return self._templates
+
+    def of_action(self, action: str) -> tuple[str, ...]:
+        """The ids of policies whose scope names an action."""
+        return self._by_action.get(action, ())
+
+    def of_any_action(self, principal: Line, resource: Line) -> Iterator[str]:
+        """The ids of policies whose scope holds for caller and resource, whatever is done."""
+        return self._names(principal, (None,), resource)
+
+    def holds(self, name: str, principal: Line, resource: Line) -> bool:
+        """Whether a policy's scope holds for caller and resource."""
+        template = self._templates[name]
+        return _holds(template.principal, principal) and _holds(template.resource, resource)
+
+    def _names(
+        self, principal: Line, actions: tuple[pst.EntityUid | None, ...], resource: Line
+    ) -> Iterator[str]:
+        for key in product((None, *principal), actions, (None, *resource)):
             for name in self._by_scope.get(key, ()):
-                template = self._templates[name]
-                if _holds(template.principal, principal) and _holds(template.resource, resource):
+                if self.holds(name, principal, resource):
                     yield name
 
 
@@ -81,7 +105,7 @@ def _slice(templates: Mapping[str, pst.Template]) -> Slice:
         templates=templates,
         policies=policy_set(templates),
         sight=Sight(clauses),
-        mentioned=_tree({path for clause in clauses for path, _ in context_uses(clause)}),
+        mentioned=mentioned_tree({path for clause in clauses for path, _ in context_uses(clause)}),
         named=tuple(
             dict.fromkeys(
                 each for clause in clauses for each in nodes(clause) if isinstance(each, pst.EntityUid)
@@ -137,10 +161,10 @@ def mentioned_part(context: Mapping[str, object], mentioned: Mentioned) -> Mappi
     }
 
 
-def _tree(paths: Iterable[tuple[str, ...]]) -> Mentioned:
+def mentioned_tree(paths: Iterable[tuple[str, ...]]) -> Mentioned:
     """Paths as a tree; where a path ends, all below it is mentioned."""
     tree: dict[str, Mentioned] = {}
-    for path in sorted(paths):
+    for path in sorted(set(paths)):
         if not path:
             return None
         step = tree

@@ -7,12 +7,23 @@ from collections.abc import Iterator, Mapping
 
 from cedarpy import pst
 
+_FIELDS: dict[type, tuple[str, ...]] = {}
+
+
+def fields_of(node: object) -> tuple[str, ...]:
+    """The names of a node's fields; none of what isn't one."""
+    kind = type(node)
+    if kind not in _FIELDS:
+        fields = dataclasses.fields(node) if dataclasses.is_dataclass(node) else ()
+        _FIELDS[kind] = tuple(each.name for each in fields)
+    return _FIELDS[kind]
+
 
 def children(node: object) -> Iterator[object]:
     """What stands directly below a node."""
-    if dataclasses.is_dataclass(node):
-        for field in dataclasses.fields(node):
-            yield getattr(node, field.name)
+    if fields := fields_of(node):
+        for name in fields:
+            yield getattr(node, name)
     elif isinstance(node, tuple | list):
         yield from node
     elif isinstance(node, Mapping):

@@ -14,7 +14,7 @@ import msgspec
 
 from aegis_gateway.application.asked import Asked
 from aegis_gateway.domain.decision import Effect
-from aegis_gateway.domain.judge import Unrecorded
+from aegis_gateway.domain.judge import Unknown
 from aegis_gateway.domain.registry import Argument
 from aegis_gateway.domain.tools import MODEL_TOOLS
 
@@ -158,7 +158,7 @@ def arguments_of(
         name = argument.name
         found = summary.get(name)
         if name == _OPERATION or (found is None and not _was_left_out(decision, name, then)):
-            values[name] = Unrecorded.PRESENCE
+            values[name] = Unknown.PRESENCE
         elif found is not None:
             values[name] = _typed(argument, found, is_redacted=bool(decision.redacted))
     return values
@@ -174,16 +174,16 @@ def _was_left_out(decision: RecordedDecision, name: str, then: DeclaredThen) -> 
 def _typed(argument: Argument, found: object, *, is_redacted: bool) -> object:
     """A value of an argument's type from what the record shows of it; a text may be what is left of it."""
     if argument.type == "boolean":
-        return found if isinstance(found, bool) else Unrecorded.VALUE
+        return found if isinstance(found, bool) else Unknown.VALUE
     if not isinstance(found, str) or _HIDDEN.fullmatch(found):
-        return Unrecorded.VALUE
+        return Unknown.VALUE
     match argument.type:
         case "string":
-            return Unrecorded.VALUE if is_redacted else found
+            return Unknown.VALUE if is_redacted else found
         case "integer":
-            return int(found) if _INTEGER.fullmatch(found) else Unrecorded.VALUE
+            return int(found) if _INTEGER.fullmatch(found) else Unknown.VALUE
         case "number":
             try:
                 return Decimal(found)
             except InvalidOperation:
-                return Unrecorded.VALUE
+                return Unknown.VALUE

@@ -11,7 +11,7 @@ Policies in shadow are evaluated with the others and change nothing; each is tol
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal, Protocol
 
 import msgspec
@@ -75,8 +75,8 @@ class PolicyFault(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode = "enforce"
 
 
-class Unrecorded(enum.Enum):
-    """What stands for an argument that the record doesn't have: only its value, or even whether there was one."""
+class Unknown(enum.Enum):
+    """What stands for a value of a context that isn't known: what it is, or even whether it is there."""
 
     VALUE = enum.auto()
     PRESENCE = enum.auto()
@@ -86,7 +86,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     """All policies that matched a call, and all that erred on it, each sorted by id.
 
     `saw_utilisation`: some of them look at how much of its budgets is used. `undecided` are policies that look at
-    arguments which are not recorded, and at which: each may match, or err, or neither.
+    what isn't known of the call, and at what: each may match, or err, or neither.
     """
 
     matched: tuple[Policy, ...] = ()
@@ -108,18 +108,38 @@ class PolicyRequest(msgspec.Struct, frozen=True, kw_only=True):
     context: dict[str, object]
 
 
-class Policies(Protocol):
+class Evaluates(Protocol):
+    """What evaluates policies."""
+
+    def evaluate(self, request: PolicyRequest) -> Evaluation:
+        """Evaluate every policy that could match, in one go."""
+
+
+class Policies(Evaluates, Protocol):
     """A compiled set of policies, at one version."""
 
     @property
     def version(self) -> str:
         """The version, as it stands in each decision."""
 
-    def evaluate(self, request: PolicyRequest) -> Evaluation:
-        """Evaluate every policy that could match, in one go."""
+    def reach(self, agent: str, context: Mapping[str, object]) -> Reach:
+        """What an agent may call, by what is known of all its calls' contexts (`Unknown` stands for what isn't)."""
 
 
-def judge(request: PolicyRequest, policies: Policies, *, proxied: bool = False) -> Verdict:
+class Reach(Protocol):
+    """What an agent may call under some arguments: what no policy refuses whatever they are, and some may permit.
+
+    Each policy is looked at for itself, so it may be more than the agent can really do, never less.
+    """
+
+    def tool(self, name: str) -> bool:
+        """Whether it may call a tool, by its name (`CONNECTOR.OPERATION`)."""
+
+    def model(self, action: str, name: str) -> bool:
+        """Whether it may do something to a model (`chat`, `embed`…)."""
+
+
+def judge(request: PolicyRequest, policies: Evaluates, *, proxied: bool = False) -> Verdict:
     """Combine what the policies say: errors refuse, then denials, then the want of a permit.
 
     Downgrades to different models can't both be fulfilled, and refuse. The lowest caps hold, and every throttle; what
@@ -165,21 +185,38 @@ def _proxied(request: PolicyRequest, evaluation: Evaluation) -> Verdict:
     return msgspec.structs.replace(verdict, shadow=shadow)
 
 
-def _enforced(request: PolicyRequest, evaluation: Evaluation) -> Verdict:
-    faults = [fault for fault in evaluation.faults if fault.mode == "enforce"]
+def may_permit(request: PolicyRequest, evaluation: Evaluation) -> bool:
+    """Whether a call would be permitted if each policy that is undecided came out as it is best for the call."""
+    hoped = [policy for policy, _ in evaluation.undecided if policy.effect == "permit"]
+    matched = [policy for policy in (*evaluation.matched, *hoped) if policy.mode == "enforce"]
+    return not _refusals(request, evaluation.faults, matched)
+
+
+def _refusals(
+    request: PolicyRequest, faults: Iterable[PolicyFault], matched: list[Policy]
+) -> tuple[Reason, ...]:
+    """Why enforced policies refuse; nothing where they don't."""
+    faults = [fault for fault in faults if fault.mode == "enforce"]
     if faults:
-        return Verdict(effect="deny", reasons=tuple(_fault(fault) for fault in faults))
-    matched = [policy for policy in evaluation.matched if policy.mode == "enforce"]
+        return tuple(_fault(fault) for fault in faults)
     denials = [policy for policy in matched if policy.effect == "deny"]
     if denials:
-        return Verdict(effect="deny", reasons=tuple(_denial(policy) for policy in denials))
-    permits = [policy for policy in matched if policy.effect == "permit"]
-    if not permits:
-        return Verdict(effect="deny", reasons=(_no_permit(request),))
+        return tuple(_denial(policy) for policy in denials)
+    if not any(policy.effect == "permit" for policy in matched):
+        return (_no_permit(request),)
     downgrades = [policy for policy in matched if policy.model is not None]
-    targets = {policy.model for policy in downgrades}
-    if len(targets) > 1:
-        return Verdict(effect="deny", reasons=(_conflict(downgrades),))
+    if len({policy.model for policy in downgrades}) > 1:
+        return (_conflict(downgrades),)
+    return ()
+
+
+def _enforced(request: PolicyRequest, evaluation: Evaluation) -> Verdict:
+    matched = [policy for policy in evaluation.matched if policy.mode == "enforce"]
+    refusals = _refusals(request, evaluation.faults, matched)
+    if refusals:
+        return Verdict(effect="deny", reasons=refusals)
+    permits = [policy for policy in matched if policy.effect == "permit"]
+    downgrades = [policy for policy in matched if policy.model is not None]
     caps = [policy for policy in matched if policy.effect == "cap"]
     throttles = [policy for policy in evaluation.matched if policy.effect == "throttle"]
     redacts = [policy for policy in matched if policy.effect == "redact"]
@@ -192,7 +229,7 @@ def _enforced(request: PolicyRequest, evaluation: Evaluation) -> Verdict:
             *(_downgrade(policy) for policy in downgrades),
             *(_redacted(policy) for policy in redacts),
         ),
-        model=next(iter(targets), None),
+        model=next((policy.model for policy in downgrades), None),
         output_tokens_max=least(policy.output_tokens_max for policy in caps),
         cost_max_nano_usd=least(policy.cost_max_nano_usd for policy in caps),
         throttles=tuple(_throttle(policy) for policy in throttles),

@@ -4,10 +4,10 @@ import pytest
 
 from aegis_gateway.adapters.cedar import CompiledPolicies
 from aegis_gateway.adapters.cedar_recorded import RecordedPolicies
-from aegis_gateway.domain.judge import Unrecorded, judge
+from aegis_gateway.domain.judge import Unknown, judge
 from tests.unit.adapters.test_cedar import REGISTRY, request
 
-VALUE, PRESENCE = Unrecorded.VALUE, Unrecorded.PRESENCE
+VALUE, PRESENCE = Unknown.VALUE, Unknown.PRESENCE
 PERMIT = '@id("all") permit(principal, action, resource);'
 DENY = '@id("no") forbid(principal, action, resource) when { %s };'
 

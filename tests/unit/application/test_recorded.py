@@ -7,11 +7,11 @@ import msgspec
 import pytest
 
 from aegis_gateway.application.recorded import arguments_of, decision_of
-from aegis_gateway.domain.judge import Unrecorded
+from aegis_gateway.domain.judge import Unknown
 from aegis_gateway.domain.registry import Argument, ArgumentType
 from aegis_gateway.domain.tools import MODEL_TOOLS
 
-VALUE, PRESENCE = Unrecorded.VALUE, Unrecorded.PRESENCE
+VALUE, PRESENCE = Unknown.VALUE, Unknown.PRESENCE
 
 
 def declared(name: str, kind: ArgumentType) -> Argument:
