@@ -97,7 +97,7 @@ def files() -> Files:
     """A tenant with tools that run in its agents."""
     made = configuration(
         "http://127.0.0.1:9",
-        agents=("bot", "other", "poor", "reporter", "slow"),
+        agents=("bot", "other", "poor", "reporter", "slow", "spawner"),
         agent_budgets={"poor": "ten", "reporter": "reported"},
         budgets=BUDGETS,
         policies=POLICIES,
@@ -108,6 +108,12 @@ def files() -> Files:
         "    models:\n", f"{LOCAL}    customers: {{initech: {{}}}}\n    models:\n"
     )
     text = text.replace("      other: {", "      other: {external_id: assistant-7, ")
+    text = text.replace("spawner: {team: desk, owner: ana", "spawner: {team: desk, owner: sam")
+    text = text.replace(
+        "    teams:\n",
+        "    replication: {owners: {sam@acme.example: {max_runs: 1}}, idle: 1h}\n    teams:\n",
+        1,
+    )
     return {**made, "aegis.yaml": text}
 
 
@@ -561,6 +567,19 @@ def test_too_often(gateway: Gateway) -> None:
     [violation] = denied["final_decision"]["violations"]
     assert ("deny", "rate_limited", "rate") == (effect(denied), violation["type"], violation["limit_type"])
     assert " ms it may be tried again" in violation["message"]
+
+
+def test_each_question_opens_a_run(gateway: Gateway) -> None:
+    """Unless its session names one that is open: where an owner's runs are bounded, that is how to go on."""
+    key = gateway.key("spawner")
+    run = ask(gateway, "POST", "/v1/runs", {}, key=key).json["run"]
+    body: dict[str, Any] = {"agent_id": "spawner", "tool": {"name": "rank"}, "session": {"aegis-run-id": run}}
+    assert ["allow"] * 2 == [
+        effect(send(gateway, "POST", "/v1/decision", body, "spawner").json) for _ in range(2)
+    ]
+    denied = decide(gateway, "rank", "spawner").json
+    [violation] = denied["final_decision"]["violations"]
+    assert ("deny", "too_many_runs", "runs") == (effect(denied), violation["type"], violation["limit_type"])
 
 
 def test_a_gateway_that_was_killed() -> None:

@@ -29,6 +29,8 @@ _LIMITS: dict[ReasonCode, str] = {
     "too_many_instances": "budget",
     "unbounded_cost": "budget",
     "rate_limited": "rate",
+    "too_deep": "runs",
+    "too_many_runs": "runs",
 }
 _OF_POLICIES: tuple[ReasonCode, ...] = (
     "permitted",
