@@ -485,6 +485,38 @@ def test_the_stream_of_a_session(server: ScriptedServer, gateway: Gateway) -> No
     assert 405 == ask(gateway, "GET", "/mcp/bank", headers={"mcp-protocol-version": MODERN}).status
 
 
+def test_a_stream_that_is_taken_up_again(server: ScriptedServer, gateway: Gateway) -> None:
+    """The call is in doubt until its answer comes on the other stream, after a restart too; then it is settled."""
+    key = gateway.key("careful")
+    server.on("pay", lambda asked: iter((b"id: first\ndata: \n\n", b"retry: 10\n\n")))
+    client = Client(gateway, key=key)
+    paused = client.call("pay", amount=1)
+    assert [] == messages_of(paused)
+    assert "in_doubt" == gateway.last_call()["state"]
+    place = next(line for line in paused.body.decode().splitlines() if line.startswith("id: "))
+    assert "first" not in place
+    gateway.restart()
+
+    def rest(asked: Asked) -> Iterator[bytes]:
+        assert "first" == asked.headers["last-event-id"]
+        yield event({"jsonrpc": "2.0", "id": 99, "result": {}}, "second")
+        yield event(result({"id": 3}, content=[text(f"of {SSN}")]), "third")
+
+    server.on("GET", rest)
+
+    def resumed(key: str) -> Answer:
+        headers = {"accept": "text/event-stream", "mcp-session-id": client.session}
+        return ask(gateway, "GET", "/mcp/bank", key=key, headers={**headers, "last-event-id": place[4:]})
+
+    answer = messages_of(resumed(key))
+    assert [3] == [message["id"] for message in answer]
+    assert "[SSN:" in answer[0]["result"]["content"][0]["text"]
+    row = gateway.last_call()
+    assert ("settled", 250_000_000) == (row["state"], row["cost_nano_usd"])
+    assert row["call"] == answer[0]["result"]["_meta"]["aegis/call"]["decision_id"]
+    assert 404 == resumed(gateway.key("other")).status
+
+
 @pytest.mark.parametrize(
     ("answer", "state", "words"),
     [

@@ -278,7 +278,7 @@ class ToolDecisions:
             agent=agent,
             # Only its price and counts are needed, and a schema may be long.
             operation=msgspec.structs.replace(request.operation, arguments=(), body_schema=b""),
-            numbers=_numbers(request.operation, request.read),
+            numbers=request_numbers(request.operation, request.read),
             quote=quote,
             maximum=maximum,
         )
@@ -343,7 +343,7 @@ def of_arguments(fault: CallError) -> CallError:
     return CallError(str(fault).replace("`body", "`arguments"), status=fault.status, field=field)
 
 
-def _numbers(operation: Operation, read: Read) -> dict[str, str]:
+def request_numbers(operation: Operation, read: Read) -> dict[str, str]:
     """The numbers of a request that its price or counts are read from."""
     paths = [
         operation.price.units_from,

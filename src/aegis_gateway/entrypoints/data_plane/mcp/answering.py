@@ -28,6 +28,10 @@ class CallerLeft(Exception):
     """The caller has closed its stream, and by that has cancelled its request."""
 
 
+class StreamPaused(Exception):
+    """The server has closed its stream before the answer, for the caller to take it up again later."""
+
+
 class Exchange(Protocol):
     """A server's answer to one message."""
 
@@ -104,6 +108,11 @@ class Answering:
         self._protocol.response_bytes(status, returned_headers(passed, self.ours), message)
 
 
+def has_id(block: bytes) -> bool:
+    """Whether an event has an id, after which its stream can be taken up again."""
+    return block.startswith(b"id:") or b"\nid:" in block or b"\rid:" in block
+
+
 Respond = Callable[[ServerMessage, bytes], Awaitable[bytes]]
 """What becomes of the answer on its way to the caller, by the message and its bytes."""
 Pass = Callable[[ServerMessage, bytes], Awaitable[bytes | None]]
@@ -124,11 +133,18 @@ async def unchanged(_message: ServerMessage, raw: bytes) -> bytes:
 
 
 async def relay(
-    exchange: Exchange, answering: Answering, respond: Respond, pass_on: Pass, *, leaving_cancels: bool
+    exchange: Exchange,
+    answering: Answering,
+    respond: Respond,
+    pass_on: Pass,
+    *,
+    leaving_cancels: bool,
+    marked: Callable[[bytes], bytes] | None = None,
 ) -> None:
-    """Pass a server's answer on, as it comes.
+    """Pass a server's answer on, as it comes. Where streams may be taken up again, their events are `marked`.
 
     Raises:
+        StreamPaused: the server has closed its stream before the answer, and will give it later.
         UpstreamFault: it broke off, or is none; what was begun of the caller's answer still lacks its end.
         CallerLeft: the caller has left, where that cancels its request.
     """
@@ -139,8 +155,11 @@ async def relay(
         await answering.finish(sent, exchange.headers, status=exchange.status)
         return
     answering.begin(exchange.headers)
+    may_resume = False
     while (block := await exchange.next_event()) is not None:
         raw = event_data(block)
+        if marked is not None and has_id(block):
+            block, may_resume = marked(block), True
         if not raw:
             await answering.tell(block)  # a comment, or where to take the stream up again
             continue
@@ -156,6 +175,8 @@ async def relay(
         sent = await respond(message, raw)
         await answering.finish_event(block if sent is raw else with_data(block, sent), sent)
         return
+    if may_resume:
+        raise StreamPaused
     raise UpstreamFault("the server's stream ended before its answer", sent=True)
 
 

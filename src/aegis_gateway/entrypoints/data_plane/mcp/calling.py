@@ -32,7 +32,7 @@ from aegis_gateway.entrypoints.data_plane.connect import (
 )
 from aegis_gateway.entrypoints.data_plane.exchange import decision_headers, settlement_headers
 from aegis_gateway.entrypoints.data_plane.forwarding import at_maximum, put_in_doubt, settle
-from aegis_gateway.entrypoints.data_plane.mcp.answering import Answering, CallerLeft
+from aegis_gateway.entrypoints.data_plane.mcp.answering import Answering, CallerLeft, StreamPaused
 from aegis_gateway.entrypoints.data_plane.mcp.errors import NOT_DONE
 from aegis_gateway.entrypoints.data_plane.mcp.messages import (
     CallerMessage,
@@ -56,6 +56,7 @@ from aegis_gateway.entrypoints.data_plane.tool_decisions import of_arguments
 from aegis_gateway.entrypoints.data_plane.wire import UNREADABLE, response_reader
 
 NO_ARGUMENTS = b"{}"
+_PAUSED = "the server closed the call's stream, and gives the answer to who takes it up again"
 _CANCELLED = "the caller closed its stream, which cancels the call"
 
 
@@ -156,6 +157,9 @@ class CallUnderWay:
             yield
         except UpstreamFault as fault:
             await self.fail(fault)
+        except StreamPaused:
+            self._answering.drop()
+            await put_in_doubt(self._calls, self._decided, _PAUSED)
         except CallerLeft:
             await put_in_doubt(self._calls, self._decided, _CANCELLED)
         except asyncio.CancelledError:

@@ -65,7 +65,7 @@ class McpDoor:
         self._eras = Eras(self._servers)
         self._serving = Serving(calls, sealer)
         self._sessions = Sessions(sealer)
-        self._legacy = LegacyRelay(self._servers, sealer)
+        self._legacy = LegacyRelay(calls, self._servers, sealer)
         self.errors = MCP
 
     async def __call__(self, scope: Scope, protocol: HttpProtocol) -> None:

@@ -9,13 +9,15 @@ from collections.abc import Mapping
 
 import msgspec
 
+from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.ports import Sealer
 from aegis_gateway.domain.errors import UpstreamFault
 from aegis_gateway.domain.registry import Connector
-from aegis_gateway.entrypoints.data_plane.events import event_data
+from aegis_gateway.entrypoints.data_plane.events import event_data, with_data
 from aegis_gateway.entrypoints.data_plane.exchange import Caller, returned_headers
 from aegis_gateway.entrypoints.data_plane.mcp.answering import Answering, relay
 from aegis_gateway.entrypoints.data_plane.mcp.asked_back import may_ask
+from aegis_gateway.entrypoints.data_plane.mcp.calling import CallUnderWay
 from aegis_gateway.entrypoints.data_plane.mcp.errors import ProtocolFault
 from aegis_gateway.entrypoints.data_plane.mcp.http_servers import HttpServers
 from aegis_gateway.entrypoints.data_plane.mcp.lists import without_tasks
@@ -27,9 +29,11 @@ from aegis_gateway.entrypoints.data_plane.mcp.messages import (
     with_result,
 )
 from aegis_gateway.entrypoints.data_plane.mcp.requests import Request, Who
+from aegis_gateway.entrypoints.data_plane.mcp.resuming import OpenCall, Places
 from aegis_gateway.entrypoints.data_plane.mcp.serving import declined
 from aegis_gateway.entrypoints.data_plane.mcp.sessions import Session, Sessions
 from aegis_gateway.entrypoints.data_plane.mcp.versions import (
+    LAST_EVENT,
     LEGACY,
     LEGACY_NEWEST,
     SESSION_HEADER,
@@ -70,9 +74,11 @@ def new_session(who: Who, server: str, message: CallerMessage, *, is_relayed: bo
 class LegacyRelay:
     """Sessions with one server over HTTP."""
 
-    def __init__(self, servers: HttpServers, sealer: Sealer) -> None:
-        """Build on the way to servers."""
+    def __init__(self, calls: Calls, servers: HttpServers, sealer: Sealer) -> None:
+        """Build on the use cases and the way to servers."""
+        self._calls = calls
         self._servers = servers
+        self._places = Places(sealer)
         self._sessions = Sessions(sealer)
 
     async def initialize(self, who: Who, connector: Connector, message: CallerMessage) -> bool:
@@ -118,6 +124,9 @@ class LegacyRelay:
         who, session = request.who, request.session
         assert session is not None, "it is of a session"
         more = [("accept", "text/event-stream"), *session_headers(request)]
+        seen = self._places.find(who, way.connector.id, who.scope.headers.get(LAST_EVENT) or "")
+        if seen is not None:
+            more.append((LAST_EVENT, seen[0]))
         async with self._servers.exchange(
             who.asking, way.connector, b"", more, method="GET", listens=True
         ) as exchange:
@@ -125,12 +134,16 @@ class LegacyRelay:
                 status = exchange.status if exchange.status in (400, 404, 405) else 502
                 raise ProtocolFault(-32600, f"the server answered {exchange.status}", status=status)
             caller = Caller(who.protocol.response_stream(200, returned_headers(exchange.headers, [])))
+            resumed = _Resumed(self._calls, self._places, request, way, seen[1]) if seen is not None else None
             while caller.is_there and (block := await exchange.next_event()) is not None:
                 message = server_message(event_data(block))
-                if message is None or not message.asks or may_ask(message.method or "", session.capabilities):
-                    await caller.send(block)
-                else:
+                may_pass = message is None or may_ask(message.method or "", session.capabilities)
+                if message is not None and message.asks and not may_pass:
                     await declined(request, way, message)
+                elif resumed is not None:
+                    await caller.send(await resumed.passed(message, block))
+                else:
+                    await caller.send(block)
 
     async def end(self, who: Who, connector: Connector, session: Session) -> None:
         """End a session."""
@@ -141,6 +154,31 @@ class LegacyRelay:
         async with self._servers.exchange(who.asking, connector, b"", more, method="DELETE") as exchange:
             status = exchange.status if exchange.status in (200, 202, 204, 404, 405) else 502
             who.protocol.response_bytes(status, [], b"")
+
+
+class _Resumed:
+    """The rest of a call's stream, taken up again."""
+
+    def __init__(self, calls: Calls, places: Places, request: Request, way: Way, call: OpenCall) -> None:
+        self._places = places
+        self._request = request
+        self._way = way
+        self._call = call
+        answering = Answering(request.who.protocol, call.request)
+        self._under_way = CallUnderWay(calls, call.decided(request.who), answering, "legacy")
+
+    async def passed(self, message: ServerMessage | None, block: bytes) -> bytes:
+        """An event as the caller gets it; the answer is settled first."""
+        block = self._places.marked(self._request.who, self._way.connector.id, self._call, block)
+        if message is None:
+            return block
+        raw = event_data(block)
+        if message.is_response:
+            if message.id != self._call.request:
+                return b""
+            return with_data(block, await self._under_way.respond(message, raw))
+        told = await self._under_way.pass_on(message, raw)
+        return with_data(block, told) if told is not None else b""
 
 
 async def _nothing(_message: ServerMessage, raw: bytes) -> bytes | None:

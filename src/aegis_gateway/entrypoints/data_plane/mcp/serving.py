@@ -29,6 +29,7 @@ from aegis_gateway.entrypoints.data_plane.mcp.answering import (
     Answering,
     CallerLeft,
     Exchange,
+    StreamPaused,
     relay,
 )
 from aegis_gateway.entrypoints.data_plane.mcp.asked_back import may_ask, undeclared
@@ -55,6 +56,7 @@ from aegis_gateway.entrypoints.data_plane.mcp.messages import (
 from aegis_gateway.entrypoints.data_plane.mcp.parameters import redacted_headers
 from aegis_gateway.entrypoints.data_plane.mcp.refusals import error_result, refused_result
 from aegis_gateway.entrypoints.data_plane.mcp.requests import Request, Who
+from aegis_gateway.entrypoints.data_plane.mcp.resuming import Places, open_call
 from aegis_gateway.entrypoints.data_plane.mcp.states import States
 from aegis_gateway.entrypoints.data_plane.mcp.versions import NAMED, Era
 from aegis_gateway.entrypoints.data_plane.mcp.visible import visible_tools
@@ -92,6 +94,7 @@ class Serving:
         """Build on the use cases."""
         self._calls = calls
         self._states = States(sealer)
+        self._places = Places(sealer)
 
     async def serve(self, request: Request, way: Way) -> None:
         """Answer a request.
@@ -175,7 +178,18 @@ class Serving:
                     respond,
                     partial(_passed, request, way, under_way.pass_on),
                     leaving_cancels=request.era == "modern",
+                    marked=self._marks(request, way, decided),
                 )
+
+    def _marks(
+        self, request: Request, way: Way, decided: Decided[OperationCall]
+    ) -> Callable[[bytes], bytes] | None:
+        """How the events of a call's stream are marked, where it can be taken up again."""
+        id_ = request.message.id
+        if request.era == "modern" or id_ is None:
+            return None
+        call = open_call(request.who, id_, decided)
+        return lambda block: self._places.marked(request.who, way.connector.id, call, block)
 
     async def _refused_call(self, exchange: Exchange, under_way: CallUnderWay, answering: Answering) -> None:
         """A server's answer with an HTTP error: an error of the protocol passes as it is."""
@@ -205,12 +219,18 @@ class Serving:
                 async with way.send(request, outgoing, listens=listens) as exchange:
                     if exchange.status == 200:
                         pass_on = partial(_passed, request, way, _as_it_is)
+                        is_modern = request.era == "modern"
                         await relay(
-                            exchange, answering, shown, pass_on, leaving_cancels=request.era == "modern"
+                            exchange,
+                            answering,
+                            shown,
+                            pass_on,
+                            leaving_cancels=is_modern,
+                            marked=None if is_modern else _unmarked,
                         )
                     else:
                         await _refused(exchange, answering)
-            except CallerLeft:
+            except (CallerLeft, StreamPaused):
                 answering.drop()
             except UpstreamFault as fault:
                 await answering.finish(
@@ -305,6 +325,10 @@ async def while_there(who: Who, work: Awaitable[None]) -> None:
         doing.cancel()
         # A fault's trace leads here, and from here to the fault: kept alive by itself it would keep a stream open.
         del doing, leaving
+
+
+def _unmarked(block: bytes) -> bytes:
+    return block
 
 
 async def _same(_message: ServerMessage, raw: bytes) -> bytes:

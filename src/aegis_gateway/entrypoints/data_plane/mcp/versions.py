@@ -14,6 +14,7 @@ VERSION_HEADER = "mcp-protocol-version"
 METHOD_HEADER = "mcp-method"
 NAME_HEADER = "mcp-name"
 SESSION_HEADER = "mcp-session-id"
+LAST_EVENT = "last-event-id"
 PARAMETER_HEADER = "mcp-param-"
 
 META = "io.modelcontextprotocol/"
