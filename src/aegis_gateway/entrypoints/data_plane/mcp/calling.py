@@ -158,8 +158,8 @@ class CallUnderWay:
         except UpstreamFault as fault:
             await self.fail(fault)
         except StreamPaused:
-            self._answering.drop()
             await put_in_doubt(self._calls, self._decided, _PAUSED)
+            self._answering.drop()
         except CallerLeft:
             await put_in_doubt(self._calls, self._decided, _CANCELLED)
         except asyncio.CancelledError:
