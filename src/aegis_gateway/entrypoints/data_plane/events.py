@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 EVENT_BYTES_MAX = 8 * 1024 * 1024
 
+_END_BYTES = 3
+"""How much of an event's end may stand in an earlier piece than its last byte."""
 _END_OF_EVENT = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 
 
@@ -15,7 +17,8 @@ class EventReader:
 
     def __init__(self) -> None:
         """Start with nothing read."""
-        self._buffer = b""
+        self._pieces: list[bytes] = []
+        self._size = 0
 
     def block(self, piece: bytes) -> bytes:
         """Take a piece, give all events that are whole now, as they stand.
@@ -23,12 +26,27 @@ class EventReader:
         Raises:
             ValueError: an event is longer than any may be.
         """
-        buffer = self._buffer + piece
+        if self._pieces and not self._ends_event(piece):
+            # Joined with what is held only once that ends: a long event in small pieces would be copied each time.
+            self._hold(piece)
+            return b""
+        buffer = b"".join((*self._pieces, piece)) if self._pieces else piece
         end = _end_of_last_event(buffer)
-        self._buffer = buffer[end:]
-        if len(self._buffer) > EVENT_BYTES_MAX:
-            raise ValueError("an event of the upstream's stream is too long")
+        self._pieces, self._size = [], 0
+        self._hold(buffer[end:])
         return buffer[:end]
+
+    def _ends_event(self, piece: bytes) -> bool:
+        """Whether a piece ends the event that is held, or one in itself."""
+        before = b"".join(self._pieces[-_END_BYTES:])[-_END_BYTES:]
+        return _END_OF_EVENT.search(before + piece) is not None
+
+    def _hold(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._size > EVENT_BYTES_MAX:
+            raise ValueError("an event of the upstream's stream is too long")
+        if piece:
+            self._pieces.append(piece)
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
         """Take a piece, give the events that are whole now, one by one.
@@ -40,7 +58,8 @@ class EventReader:
 
     def rest(self) -> bytes:
         """What is left when the stream has ended: an event without its blank line."""
-        rest, self._buffer = self._buffer, b""
+        rest = b"".join(self._pieces)
+        self._pieces, self._size = [], 0
         return rest
 
 

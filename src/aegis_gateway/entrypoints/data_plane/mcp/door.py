@@ -158,8 +158,9 @@ class McpDoor:
             ProtocolFault: there is not.
         """
         connector = who.view.registry.connectors.get(server)
-        is_there = connector is not None and connector.kind == "mcp"
-        if connector is None or not is_there or not (is_call or sees_server(who.view, who.agent, connector)):
+        if connector is not None and connector.kind != "mcp":
+            connector = None
+        if connector is None or not (is_call or sees_server(who.view, who.agent, connector, who.now_ns)):
             words = f"there is no server `{server[:64]}` here of which agent `{who.agent.id}` may call a tool"
             raise ProtocolFault(404, words, {"code": "unknown_server"}, status=404)
         return connector

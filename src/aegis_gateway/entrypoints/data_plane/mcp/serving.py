@@ -375,7 +375,9 @@ async def _listed(request: Request, way: Way, message: ServerMessage, raw: bytes
     who = request.who
     try:
         changed = shown_list(
-            result, lambda tools: visible_tools(who.view, who.agent, way.connector, tools), request.era
+            result,
+            lambda tools: visible_tools(who.view, who.agent, way.connector, tools, who.now_ns),
+            request.era,
         )
     except UNREADABLE:
         words = "the server's list of tools can't be read"

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from aegis_gateway.application.directory import TenantView
+from aegis_gateway.application.visibility import reach_of
+from aegis_gateway.domain.judge import Reach
 from aegis_gateway.domain.registry import OTHER_TOOLS, Agent, Connector, Operation
 
 
@@ -22,39 +24,39 @@ def operation_of(connector: Connector, tool: str) -> Operation | None:
     return others
 
 
-def servers_of(view: TenantView, agent: Agent) -> list[Connector]:
+def servers_of(view: TenantView, agent: Agent, now_ns: int) -> list[Connector]:
     """The servers of which an agent sees something."""
+    reach = reach_of(view, agent, now_ns)
     return [
         connector
         for connector in view.registry.connectors.values()
-        if connector.kind == "mcp" and sees_server(view, agent, connector)
+        if connector.kind == "mcp" and _sees_some(view, reach, connector)
     ]
 
 
-def sees_server(view: TenantView, agent: Agent, connector: Connector) -> bool:
+def sees_server(view: TenantView, agent: Agent, connector: Connector, now_ns: int) -> bool:
     """Whether an agent may call any tool of a server."""
+    return _sees_some(view, reach_of(view, agent, now_ns), connector)
+
+
+def _sees_some(view: TenantView, reach: Reach, connector: Connector) -> bool:
     if view.registry.proxy is not None:
         return True
-    tools = [f"{connector.id}.{operation.id}" for operation in connector.operations]
-    return bool(_callable(view, agent, tools))
+    return any(reach.tool(f"{connector.id}.{operation.id}") for operation in connector.operations)
 
 
 def visible_tools(
-    view: TenantView, agent: Agent, connector: Connector, tools: Iterable[str]
+    view: TenantView, agent: Agent, connector: Connector, tools: Iterable[str], now_ns: int
 ) -> frozenset[str]:
     """Of a server's tools, by their names there, those that an agent may call with some arguments."""
     if view.registry.proxy is not None:
         return frozenset(tools)
-    operations = {tool: operation_of(connector, tool) for tool in tools}
-    named = {
-        tool: f"{connector.id}.{operation.id}"
-        for tool, operation in operations.items()
-        if operation is not None
-    }
-    may_call = _callable(view, agent, dict.fromkeys(named.values()))
-    return frozenset(tool for tool, name in named.items() if name in may_call)
-
-
-def _callable(_view: TenantView, _agent: Agent, tools: Iterable[str]) -> frozenset[str]:
-    """Of tools, by the names that policies know them by, those that an agent may call with some arguments."""
-    return frozenset(tools)
+    reach = reach_of(view, agent, now_ns)
+    declared = {operation.tool: operation for operation in connector.operations}
+    others = declared.pop("", None)  # the one that stands for all that are not declared has no name there
+    sees_others = others is not None and reach.tool(f"{connector.id}.{others.id}")
+    return frozenset(
+        tool
+        for tool in tools
+        if (reach.tool(f"{connector.id}.{declared[tool].id}") if tool in declared else sees_others)
+    )
