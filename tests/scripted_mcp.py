@@ -53,6 +53,7 @@ class ScriptedServer:
         self.asked: list[Asked] = []
         self.scripts: dict[str, Script] = {}
         self.page: int | None = None
+        self.forgotten: set[str] = set()
         self._sessions = 0
         handler = type("Handler", (_Handler,), {"server_of": self})
         self._http = ThreadingHTTPServer((HOST, 0), handler)
@@ -95,6 +96,8 @@ class ScriptedServer:
             return 400, {}, _error(message, -32600, "not spoken here") if not is_modern else b"what is this?"
         if not is_modern and method != "initialize" and "mcp-session-id" not in asked.headers:
             return 400, {}, _error(message, -32600, "no session")
+        if asked.headers.get("mcp-session-id") in self.forgotten:
+            return 404, {}, _error(message, -32600, "no such session")
         if "id" not in message or "method" not in message:
             return 202, {}, b""
         name = message.get("params", {}).get("name") if method == "tools/call" else method

@@ -104,6 +104,7 @@ async def serve(socket_path: Path) -> None:
         await parting
     serving.cancel()
     watching.cancel()
+    await mcp.close()
     ledger.close()
 
 

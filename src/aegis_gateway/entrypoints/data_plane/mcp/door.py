@@ -19,24 +19,28 @@ from aegis_gateway.entrypoints.data_plane.exchange import (
     send_error,
 )
 from aegis_gateway.entrypoints.data_plane.mcp.answering import JSON_TYPE
+from aegis_gateway.entrypoints.data_plane.mcp.catalogues import Catalogues
 from aegis_gateway.entrypoints.data_plane.mcp.eras import Eras
 from aegis_gateway.entrypoints.data_plane.mcp.errors import (
+    INVALID_REQUEST,
     MCP,
     ProtocolFault,
     misread,
-    unknown_method,
 )
 from aegis_gateway.entrypoints.data_plane.mcp.headers import era_of
 from aegis_gateway.entrypoints.data_plane.mcp.http_servers import HttpServers
 from aegis_gateway.entrypoints.data_plane.mcp.legacy import LegacyRelay, session_of
 from aegis_gateway.entrypoints.data_plane.mcp.messages import CallerMessage, Id, caller_message
 from aegis_gateway.entrypoints.data_plane.mcp.origins import Origins
+from aegis_gateway.entrypoints.data_plane.mcp.own_ways import OwnWays
 from aegis_gateway.entrypoints.data_plane.mcp.requests import Request, Who, who_asks
 from aegis_gateway.entrypoints.data_plane.mcp.serving import Serving, while_there
 from aegis_gateway.entrypoints.data_plane.mcp.sessions import Sessions
-from aegis_gateway.entrypoints.data_plane.mcp.versions import MODERN, VERSION_HEADER, Era
+from aegis_gateway.entrypoints.data_plane.mcp.speaking import ALL, Speaking
+from aegis_gateway.entrypoints.data_plane.mcp.stdio_servers import StdioServers
+from aegis_gateway.entrypoints.data_plane.mcp.versions import MODERN, VERSION_HEADER
 from aegis_gateway.entrypoints.data_plane.mcp.visible import sees_server
-from aegis_gateway.entrypoints.data_plane.mcp.ways import RelayedWay
+from aegis_gateway.entrypoints.data_plane.mcp.ways import LateWay, RelayedWay, Way
 from aegis_gateway.entrypoints.data_plane.refusals import error_answer, misunderstood
 from aegis_gateway.entrypoints.data_plane.wire import json_type
 
@@ -66,6 +70,9 @@ class McpDoor:
         self._serving = Serving(calls, sealer)
         self._sessions = Sessions(sealer)
         self._legacy = LegacyRelay(calls, self._servers, sealer)
+        catalogues = Catalogues()
+        self._ways = OwnWays(self._servers, self._eras, StdioServers(secrets), catalogues)
+        self._speaking = Speaking(self._serving, self._ways, catalogues, sealer)
         self.errors = MCP
 
     async def __call__(self, scope: Scope, protocol: HttpProtocol) -> None:
@@ -98,14 +105,19 @@ class McpDoor:
         except UpstreamFault as fault:
             _send(protocol, _failed(fault), None)
 
-    async def _streamed(self, who: Who, connector: Connector) -> None:
-        session = session_of(self._sessions, who, connector.id)
+    async def _streamed(self, who: Who, only: Connector | None) -> None:
+        session = session_of(self._sessions, who, only.id if only else ALL)
+        if only is None or not session.is_relayed:
+            if who.scope.method == "DELETE":
+                who.protocol.response_bytes(200, [], b"")
+                return
+            raise ProtocolFault(INVALID_REQUEST, "nothing is told unasked here", status=405)
         if who.scope.method == "DELETE":
-            await self._legacy.end(who, connector, session)
+            await self._legacy.end(who, only, session)
         else:
             nothing = CallerMessage(kind="notification", raw=b"", values={})
             request = Request(who=who, message=nothing, era="legacy", session=session)
-            await while_there(who, self._legacy.listen(request, RelayedWay(self._servers, connector)))
+            await while_there(who, self._legacy.listen(request, RelayedWay(self._servers, only)))
 
     async def _posted(self, scope: Scope, protocol: HttpProtocol, key: str | None, server: str) -> None:
         id_: Id | None = None
@@ -116,47 +128,80 @@ class McpDoor:
             era = era_of(scope.headers, message)
             is_call = message.method == "tools/call"
             who = await who_asks(self._calls, self._clock, scope, protocol, key, as_of_now=not is_call)
-            connector = self._server(who, server, is_call=is_call)
-            await self._served(who, message, era, connector)
+            only = self._server(who, server, is_call=is_call)
+            if era == "modern":
+                await self._modern(Request(who=who, message=message, era=era), only)
+            else:
+                await self._in_session(who, message, only)
         except ProtocolFault as fault:
             _send(protocol, fault, id_)
         except UpstreamFault as fault:
             _send(protocol, _failed(fault), id_)
 
-    async def _served(self, who: Who, message: CallerMessage, era: Era, connector: Connector) -> None:
-        way = RelayedWay(self._servers, connector)
-        if era == "modern":
-            if message.kind == "response":
-                raise ProtocolFault(
-                    -32600, "a client sends requests, and answers what it is asked within them"
-                )
-            if message.kind == "notification":
-                who.protocol.response_bytes(202, [], b"")  # none is defined that has to be passed on
-                return
-            await self._serving.serve(Request(who=who, message=message, era=era), way)
+    async def _modern(self, request: Request, only: Connector | None) -> None:
+        who, message = request.who, request.message
+        if message.kind == "response":
+            raise ProtocolFault(INVALID_REQUEST, "what a server asks is answered within the next request")
+        if message.kind == "notification":
+            who.protocol.response_bytes(202, [], b"")  # none is defined that has to be passed on
             return
-        if message.method == "initialize":
-            if not await self._legacy.initialize(who, connector, message):
-                raise unknown_method("initialize")
-            return
-        session = session_of(self._sessions, who, connector.id)
-        request = Request(who=who, message=message, era=era, session=session)
-        if message.kind == "request":
-            try:
-                await self._serving.serve(request, way)
-            except ProtocolFault as fault:
-                # By its status a session's client would take it that the session is over.
-                fault.status = 200 if fault.status == 404 else fault.status
-                raise
+        if only is None or only.command:
+            await self._speaking.serve(request, only)
+        elif message.method == "tools/call":
+            # Which way it is takes asking the server, once; the call is decided on before.
+            await self._serving.call(request, LateWay(only, lambda: self._way(request, only)))
+        elif await self._eras.of(who.tenant, who.asking, only) == "modern":
+            await self._serving.serve(request, RelayedWay(self._servers, only))
         else:
-            await self._legacy.tell(request, connector)
+            await self._speaking.serve(request, only)
 
-    def _server(self, who: Who, server: str, *, is_call: bool = False) -> Connector:
-        """The server that a caller asks for, if there is anything for it there.
+    async def _way(self, request: Request, only: Connector) -> Way:
+        """A modern caller's way to a server over HTTP."""
+        who = request.who
+        if await self._eras.of(who.tenant, who.asking, only) == "modern":
+            return RelayedWay(self._servers, only)
+        return await self._ways.to(request, only)
+
+    async def _in_session(self, who: Who, message: CallerMessage, only: Connector | None) -> None:
+        if message.method == "initialize":
+            await self._initialize(Request(who=who, message=message, era="legacy"), only)
+            return
+        session = session_of(self._sessions, who, only.id if only else ALL)
+        request = Request(who=who, message=message, era="legacy", session=session)
+        is_relayed = only is not None and session.is_relayed
+        if message.kind != "request":
+            if only is not None and is_relayed:
+                await self._legacy.tell(request, only)
+            else:
+                who.protocol.response_bytes(202, [], b"")
+            return
+        try:
+            if only is not None and is_relayed:
+                await self._serving.serve(request, RelayedWay(self._servers, only))
+            else:
+                await self._speaking.serve(request, only)
+        except ProtocolFault as fault:
+            # By its status a session's client would take it that the session is over.
+            fault.status = 200 if fault.status == 404 else fault.status
+            raise
+
+    async def _initialize(self, request: Request, only: Connector | None) -> None:
+        """Begin a session: at the server, if it has sessions, else with the gateway, which speaks for it."""
+        if (
+            only is None
+            or only.command
+            or not await self._legacy.initialize(request.who, only, request.message)
+        ):
+            await self._speaking.serve(request, only)
+
+    def _server(self, who: Who, server: str, *, is_call: bool = False) -> Connector | None:
+        """The server that a caller asks for, if there is anything for it there; None where it is all of them.
 
         Raises:
             ProtocolFault: there is not.
         """
+        if server == ALL:
+            return None
         connector = who.view.registry.connectors.get(server)
         if connector is not None and connector.kind != "mcp":
             connector = None
@@ -164,6 +209,10 @@ class McpDoor:
             words = f"there is no server `{server[:64]}` here of which agent `{who.agent.id}` may call a tool"
             raise ProtocolFault(404, words, {"code": "unknown_server"}, status=404)
         return connector
+
+    async def close(self) -> None:
+        """End what was started for it."""
+        await self._ways.close()
 
 
 def _read(scope: Scope, raw: bytes) -> CallerMessage:

@@ -14,6 +14,7 @@ from aegis_gateway.entrypoints.data_plane.events import event_data
 from aegis_gateway.entrypoints.data_plane.mcp.answering import Exchange
 from aegis_gateway.entrypoints.data_plane.mcp.http_servers import ACCEPT, Asking, HttpServers
 from aegis_gateway.entrypoints.data_plane.mcp.messages import (
+    Id,
     ServerMessage,
     encode,
     result_members,
@@ -36,7 +37,7 @@ Place = tuple[str, str, str]
 """Tenant, connector, address."""
 
 
-def modern_request(method: str, params: dict[str, object] | None = None, id_: str = _ID) -> bytes:
+def modern_request(method: str, params: dict[str, object] | None = None, id_: Id = _ID) -> bytes:
     """A request of the gateway's own, which can be asked for nothing."""
     meta = {META_VERSION: MODERN, META_CAPABILITIES: {}}
     return encode(
@@ -88,7 +89,7 @@ class Eras:
 
     async def _asked(self, asking: Asking, connector: Connector) -> Era:
         body, headers = modern_request(_DISCOVER), modern_headers(_DISCOVER)
-        async with self._servers.exchange(asking, connector, body, headers) as exchange:
+        async with self._servers.exchange(asking, connector, body, headers, fresh=True) as exchange:
             if exchange.status in (401, 403) or exchange.status >= 500:
                 raise UpstreamFault(
                     f"the server answered {exchange.status} when it was asked what it is", sent=True

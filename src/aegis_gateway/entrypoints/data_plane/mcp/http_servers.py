@@ -27,6 +27,7 @@ LISTENING_S = 24 * 3600
 
 _BETWEEN_US = frozenset((SESSION_HEADER, "origin", "referer", "mcp-session", "forwarded"))
 _NOT_RETURNED = frozenset((SESSION_HEADER, "www-authenticate"))
+_OF_MESSAGES = ("mcp-", "last-event-id", "accept")
 _OF_BROWSERS = "sec-"
 
 
@@ -92,15 +93,17 @@ class HttpServers:
         *,
         method: str = "POST",
         listens: bool = False,
+        fresh: bool = False,
     ) -> AsyncIterator[HttpExchange]:
         """Send a server a message and read what it answers.
 
-        `more` are headers that stand in place of the caller's; `listens`: the answer is a stream without an end.
+        `more` are headers that stand in place of the caller's; `listens`: the answer is a stream without an end;
+        `fresh`: the message is worded by the gateway, so what the caller's headers say of its own doesn't pass.
 
         Raises:
             UpstreamFault: there was no answer.
         """
-        request = self._request(asking, connector, body, more or [], method)
+        request = self._request(asking, connector, body, more or [], method, fresh=fresh)
         if listens:
             usual = request.deadlines
             patient = Deadlines(
@@ -114,7 +117,7 @@ class HttpServers:
             yield HttpExchange(stream)
 
     def _request(
-        self, asking: Asking, connector: Connector, body: bytes, more: Headers, method: str
+        self, asking: Asking, connector: Connector, body: bytes, more: Headers, method: str, *, fresh: bool
     ) -> UpstreamRequest:
         request = upstream_request(
             asking.scope,
@@ -131,7 +134,10 @@ class HttpServers:
         kept = [
             (name, value)
             for name, value in request.headers
-            if name not in _BETWEEN_US and name not in replaced and not name.startswith(_OF_BROWSERS)
+            if name not in _BETWEEN_US
+            and name not in replaced
+            and not name.startswith(_OF_BROWSERS)
+            and not (fresh and name.startswith(_OF_MESSAGES))
         ]
         return msgspec.structs.replace(request, headers=[*kept, *more])
 

@@ -39,3 +39,40 @@ def _leaves(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
 
 def _rendered(value: str | int | bool) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+class _Annotated(msgspec.Struct, frozen=True, rename={"header": "x-mcp-header"}):
+    """A schema, as far as it says which values stand in headers too."""
+
+    header: str = ""
+    properties: dict[str, Any] = {}
+
+
+class _Definition(msgspec.Struct, frozen=True, rename="camel"):
+    """A tool's definition, as far as its arguments' schema."""
+
+    input_schema: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+def mirrored_headers(definition: msgspec.Raw, arguments: object) -> Headers:
+    """The headers that repeat a call's arguments, as the tool's definition wants them."""
+    try:
+        schema = msgspec.json.decode(msgspec.json.decode(definition, type=_Definition).input_schema)
+        annotated = list(_headers_of(schema))
+    except msgspec.MsgspecError:
+        return []
+    values = dict(_leaves(arguments))
+    return [
+        (f"{PARAMETER_HEADER}{name.lower()}", encoded(_rendered(values[path])))
+        for path, name in annotated
+        if path in values
+    ]
+
+
+def _headers_of(schema: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    found = msgspec.convert(schema, _Annotated, strict=False)
+    if found.header and path:
+        yield path, found.header
+    for name, inner in found.properties.items():
+        if isinstance(inner, dict):
+            yield from _headers_of(inner, (*path, name))

@@ -53,6 +53,7 @@ from aegis_gateway.entrypoints.data_plane.mcp.messages import (
     server_message,
     with_result,
 )
+from aegis_gateway.entrypoints.data_plane.mcp.naming import AS_THEY_ARE, Names
 from aegis_gateway.entrypoints.data_plane.mcp.parameters import redacted_headers
 from aegis_gateway.entrypoints.data_plane.mcp.refusals import error_result, refused_result
 from aegis_gateway.entrypoints.data_plane.mcp.requests import Request, Who
@@ -96,7 +97,7 @@ class Serving:
         self._states = States(sealer)
         self._places = Places(sealer)
 
-    async def serve(self, request: Request, way: Way) -> None:
+    async def serve(self, request: Request, way: Way, names: Names = AS_THEY_ARE) -> None:
         """Answer a request.
 
         Raises:
@@ -105,17 +106,17 @@ class Serving:
         """
         method = request.message.method
         if method == "tools/call":
-            await self.call(request, way)
+            await self.call(request, way, names)
         elif method == "tools/list":
-            await self._free(request, way, partial(_listed, request, way))
+            await self._free(request, way, partial(_listed, request, way), names)
         elif method in FREE_IN[request.era]:
-            await self._free(request, way, partial(self._shown, request, way))
+            await self._free(request, way, partial(self._shown, request, way, names), names)
         elif method == LISTEN and request.era == "modern":
-            await self._free(request, way, _same, listens=True)
+            await self._free(request, way, _same, names, listens=True)
         else:
             raise unknown_method(method)
 
-    async def call(self, request: Request, way: Way) -> None:
+    async def call(self, request: Request, way: Way, names: Names = AS_THEY_ARE) -> None:
         """A tool is called."""
         who, message = request.who, request.message
         tool = message.param("name")
@@ -124,9 +125,9 @@ class Serving:
         if "task" in message.params:
             raise ProtocolFault(INVALID_PARAMS, "tasks are not served here; call the tool without `task`")
         answering = Answering(who.protocol, message.id)
-        opened = self._opened(request, way)
+        changed = {**names.asked(message), **self._opened(request, way)}
         try:
-            call = tool_call(message, way.connector.id, tool)
+            call = tool_call(message, way.connector.id, names.own(tool))
             decided = await self._calls.decide(
                 who.key,
                 lambda view, _model, redactions: describe_tool(view, call, redactions),
@@ -144,7 +145,7 @@ class Serving:
             await answering.finish(response(message.id, refused_result(decided, request.era)))
             return
         under_way = CallUnderWay(self._calls, decided, answering, request.era)
-        forwarded = self._forwarded(request, way, decided, opened, under_way, answering)
+        forwarded = self._forwarded(request, way, names, decided, changed, under_way, answering)
         if request.era == "modern":
             await while_there(who, forwarded)
         else:
@@ -154,20 +155,21 @@ class Serving:
         self,
         request: Request,
         way: Way,
+        names: Names,
         decided: Decided[OperationCall],
-        opened: Changed,
+        changed: Changed,
         under_way: CallUnderWay,
         answering: Answering,
     ) -> None:
         async with under_way.accounted_for():
-            outgoing = _outgoing(request, decided, opened)
+            outgoing = _outgoing(request, names, decided, changed)
             async with way.send(request, outgoing) as exchange:
                 if exchange.status != 200:
                     await self._refused_call(exchange, under_way, answering)
                     return
 
                 async def respond(message: ServerMessage, raw: bytes) -> bytes:
-                    sealed = self._sealed(request, way, message, raw)
+                    sealed = self._sealed(request, way, names, message, raw)
                     changed = message if sealed is raw else server_message(sealed)
                     assert changed is not None, "what we made of it is a message"
                     return await under_way.respond(changed, sealed)
@@ -206,12 +208,14 @@ class Serving:
         request: Request,
         way: Way,
         shown: Callable[[ServerMessage, bytes], Awaitable[bytes]],
+        names: Names,
         *,
         listens: bool = False,
     ) -> None:
         """A request that costs nothing; `listens`: one that goes on until one of both has enough."""
         message = request.message
-        outgoing = Outgoing(message=message, changed=self._opened(request, way))
+        changed = {**names.asked(message), **self._opened(request, way)}
+        outgoing = Outgoing(message=message, changed=changed)
         answering = Answering(request.who.protocol, message.id)
 
         async def passed() -> None:
@@ -263,17 +267,22 @@ class Serving:
             raise ProtocolFault(INVALID_PARAMS, words)
         return {_STATE: raw_json(opened)}
 
-    async def _shown(self, request: Request, way: Way, message: ServerMessage, raw: bytes) -> bytes:
+    async def _shown(
+        self, request: Request, way: Way, names: Names, message: ServerMessage, raw: bytes
+    ) -> bytes:
         """What a caller gets of the answer to a free request."""
         if request.message.method == "server/discover":
             result = result_members(message)
             changed = without_tasks(result) if result is not None else {}
             return with_result(raw, changed) if changed else raw
-        return self._sealed(request, way, message, raw)
+        return self._sealed(request, way, names, message, raw)
 
-    def _sealed(self, request: Request, way: Way, message: ServerMessage, raw: bytes) -> bytes:
+    def _sealed(self, request: Request, way: Way, names: Names, message: ServerMessage, raw: bytes) -> bytes:
         """An answer, with the server's state sealed; one that asks what the client can't be asked for is an error."""
         asked = request.message
+        if names.server and bytes(message.result):
+            called = names.answered(asked.method, result_members(message) or {})
+            raw = with_result(raw, called) if called else raw
         if asked.method not in NAMED or not (b"input_required" in raw or b"\\u" in raw):
             return raw
         result = result_members(message)
@@ -294,14 +303,16 @@ class Serving:
         return with_result(raw, {_STATE: raw_json(sealed)})
 
 
-def _outgoing(request: Request, decided: Decided[OperationCall], opened: Changed) -> Outgoing:
+def _outgoing(request: Request, names: Names, decided: Decided[OperationCall], changed: Changed) -> Outgoing:
     """A call as its server gets it: with the server's own state, and without what is redacted in the arguments."""
     message, sent = request.message, decided.described.sent
+    own_name = names.own(message.param("name"))
     if sent is None:
-        return Outgoing(message=message, changed=opened, name=decided.name)
+        return Outgoing(message=message, changed=changed, name=decided.name, own_name=own_name)
     return Outgoing(
         message=message,
-        changed={**opened, "arguments": msgspec.Raw(sent.body)},
+        own_name=own_name,
+        changed={**changed, "arguments": msgspec.Raw(sent.body)},
         headers=redacted_headers(request.who.scope.headers, message.param("arguments"), sent.body),
         name=decided.name,
     )

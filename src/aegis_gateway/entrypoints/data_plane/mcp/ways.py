@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
 import msgspec
 
+from aegis_gateway.domain.errors import UpstreamFault
 from aegis_gateway.domain.registry import Connector
 from aegis_gateway.entrypoints.data_plane.mcp.answering import Exchange
 from aegis_gateway.entrypoints.data_plane.mcp.headers import encoded
@@ -21,24 +22,34 @@ from aegis_gateway.entrypoints.data_plane.refusals import Headers
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     """A caller's message as its server gets it: `changed` are parameters that are others there, or none (None).
 
-    `headers` stand in place of the caller's; `name` is what the server may know of the caller's name for the call.
+    `headers` stand in place of the caller's; `name` is what the server may know of the caller's name for the call;
+    `own_name` is the tool's at the server.
     """
 
     message: CallerMessage
     changed: Mapping[str, msgspec.Raw | None] = {}
     headers: Headers = []
     name: str | None = None
+    own_name: str | None = None
 
     @property
     def raw(self) -> bytes:
         """The message's bytes: the caller's own, unless something of it is changed."""
         return self.message.with_params(self.changed) if self.changed else self.message.raw
 
+    @property
+    def arguments(self) -> object:
+        """The arguments of a call as the server gets them, decoded."""
+        changed = self.changed.get("arguments")
+        return self.message.param("arguments") if changed is None else msgspec.json.decode(changed)
+
 
 class Way(Protocol):
     """The way to one server, for one request."""
 
-    connector: Connector
+    @property
+    def connector(self) -> Connector:
+        """The server."""
 
     def send(
         self, request: Request, outgoing: Outgoing, *, listens: bool = False
@@ -55,6 +66,37 @@ class Way(Protocol):
         Raises:
             UpstreamFault: it can't be told.
         """
+
+
+class LateWay:
+    """A way that is looked for when something is sent on it: finding it may take asking the server."""
+
+    def __init__(self, connector: Connector, find: Callable[[], Awaitable[Way]]) -> None:
+        """Find the way to a server by `find`."""
+        self.connector = connector
+        self._find = find
+        self._found: Way | None = None
+
+    async def _way(self) -> Way:
+        if self._found is None:
+            try:
+                self._found = await self._find()
+            except UpstreamFault as fault:
+                # Of what was to be sent the server has heard nothing.
+                raise UpstreamFault(str(fault), sent=False, timed_out=fault.timed_out) from fault
+        return self._found
+
+    @asynccontextmanager
+    async def send(
+        self, request: Request, outgoing: Outgoing, *, listens: bool = False
+    ) -> AsyncIterator[Exchange]:
+        """Find the way, and send a message on it."""
+        async with (await self._way()).send(request, outgoing, listens=listens) as exchange:
+            yield exchange
+
+    async def reply(self, request: Request, answer: bytes) -> None:
+        """Answer on the way that was found."""
+        await (await self._way()).reply(request, answer)
 
 
 class RelayedWay:
