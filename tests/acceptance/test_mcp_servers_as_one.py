@@ -133,9 +133,14 @@ def test_what_is_nobodys_is_refused(old: ScriptedServer, new: ScriptedServer, ga
     assert -32602 == other.json["error"]["code"]
 
 
+def completed_with_its_reference(asked: Asked) -> dict[str, Any]:
+    """A completion that is what it was asked about."""
+    return result(asked.json, completion={"values": [asked.json["params"]["ref"]["uri"]]})
+
+
 def test_resources_and_prompts_of_all(new: ScriptedServer, gateway: Gateway) -> None:
     """Their names say whose they are, in lists, in what is read, and in what tools give."""
-    capabilities = {"tools": {}, "resources": {}, "prompts": {}, "completions": {}}
+    capabilities: dict[str, Any] = {kind: {} for kind in ("tools", "resources", "prompts", "completions")}
     new.on(
         "server/discover",
         lambda asked: result(asked.json, supportedVersions=["2026-07-28"], capabilities=capabilities),
@@ -143,10 +148,7 @@ def test_resources_and_prompts_of_all(new: ScriptedServer, gateway: Gateway) -> 
     new.on("resources/list", lambda asked: result(asked.json, resources=[{"uri": "file:///x", "name": "x"}]))
     new.on("prompts/list", lambda asked: result(asked.json, prompts=[{"name": "hello"}]))
     new.on("prompts/get", lambda asked: result(asked.json, messages=[text(asked.json["params"]["name"])]))
-    new.on(
-        "completion/complete",
-        lambda asked: result(asked.json, completion={"values": [asked.json["params"]["ref"]["uri"]]}),
-    )
+    new.on("completion/complete", completed_with_its_reference)
     link = {"type": "resource_link", "uri": "file:///x", "name": "x"}
     new.on("find_it", lambda asked: result(asked.json, content=[link]))
 
