@@ -396,6 +396,7 @@ class DirectoryLoader:
             canary=canary.version if canary else None,
             warning=warning,
             of_strangers=next((view for view in views.values() if view.registry.takes_strangers), None),
+            view_of=lambda tenant, agent: self._view_of(tenant, agent, views, ahead, canary),
         )
 
     def _verify(self, state: StoredState) -> str:

@@ -3,7 +3,7 @@
 Rule 1: an expression that doesn't touch what is missing comes to the same without it. So policies are evaluated
         without: one that errs and mentions what is missing is undecided; one that doesn't err never touched it.
 Rule 2: where it is known that a value is there, `has` is true of it, whatever it is. Where it is not, or where a record
-        is looked at as a whole that it is missing from, the policy is undecided.
+        is looked at as a whole that it is missing from, the missing value itself is looked at instead, which errs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 from cedarpy import pst
 
 from aegis_gateway.adapters.cedar_slices import policy_set
-from aegis_gateway.adapters.cedar_tree import Use, context_uses, fields_of, path_of
+from aegis_gateway.adapters.cedar_tree import Use, context_use, context_uses, fields_of
 from aegis_gateway.domain.decision import Undecided
 from aegis_gateway.domain.judge import Evaluation, Policy, PolicyFault, Unknown
 
@@ -31,13 +31,10 @@ _ARGUMENTS = "args."
 
 
 class Doubt(msgspec.Struct, frozen=True, kw_only=True):
-    """Policies for calls of which something is missing, and what of that they mention; `never` are those that nothing
-    can be said of.
-    """
+    """Policies for calls of which something is missing, and what of that they mention."""
 
     policies: cedarpy.PolicySet
     mentions: dict[str, tuple[Path, ...]]
-    never: frozenset[str]
 
     def told(self, answer: Evaluation, rules: Mapping[str, Policy]) -> Evaluation:
         """What is certain of an answer of these policies, and what is not."""
@@ -45,10 +42,9 @@ class Doubt(msgspec.Struct, frozen=True, kw_only=True):
         def is_open(fault: PolicyFault) -> bool:
             return fault.policy in self.mentions
 
-        undecided = self.never | {fault.policy for fault in answer.faults if is_open(fault)}
+        undecided = {fault.policy for fault in answer.faults if is_open(fault)}
         return msgspec.structs.replace(
             answer,
-            matched=tuple(policy for policy in answer.matched if policy.id not in undecided),
             faults=tuple(fault for fault in answer.faults if not is_open(fault)),
             undecided=tuple(
                 (rules[name], Undecided(rule=name, missing=tuple(map(_told, self.mentions[name]))))
@@ -67,25 +63,17 @@ def doubt_of(
     `known_uses` is what they look at, where that was found out before.
     """
     mentions: dict[str, tuple[Path, ...]] = {}
-    never: set[str] = set()
-    granted = dict(templates)
-    there = frozenset(path for path, known in missing if known is Unknown.VALUE)
+    told = dict(templates)
     for name, template in templates.items():
         uses = frozenset(uses_of(template) if known_uses is None else known_uses[name])
         mentioned = tuple(path for path, _ in missing if any(_touches(use, path) for use in uses))
         if mentioned:
             mentions[name] = mentioned
-        if any(_is_beyond(use, *each) for use in uses for each in missing):
-            never.add(name)
-        if any(asks and path in there for path, asks in uses):
-            granted[name] = cast(pst.Template, _granted(template, there))
+        if any(_instead(use, missing) is not None for use in uses):
+            told[name] = cast(pst.Template, _rewritten(template, missing))
     if not mentions:
         return None
-    return Doubt(
-        policies=policy_set(granted),
-        mentions=mentions,
-        never=frozenset(never),
-    )
+    return Doubt(policies=policy_set(told), mentions=mentions)
 
 
 def parted(context: Mapping[str, object]) -> tuple[dict[str, object], Missing]:
@@ -131,19 +119,34 @@ def _is_beyond(use: Use, whole: Path, known: Unknown) -> bool:
     return len(path) < len(whole) and path == whole[: len(path)]
 
 
-def _granted(node: object, there: frozenset[Path]) -> object:
-    """A tree in which `has` is true of what is known to be there."""
-    if isinstance(node, pst.HasAttr) and (base := path_of(node.base)) is not None:
-        path = (*base, *node.attrs)
-        if path[0] == "context" and path[1:] in there:
-            return pst.BoolLit(value=True)
+def _instead(use: Use, missing: Missing) -> object | None:
+    """What to look at in place of a use that evaluating without what is missing would tell wrongly; None where it
+    wouldn't.
+    """
+    path, asks = use
+    for whole, known in missing:
+        if _is_beyond(use, whole, known):
+            node: pst.Expr = pst.Var(name="context")
+            for name in whole:
+                node = pst.GetAttr(base=node, attr=name)
+            return node
+    is_there = asks and any(path == whole and known is Unknown.VALUE for whole, known in missing)
+    return pst.BoolLit(value=True) if is_there else None
+
+
+def _rewritten(node: object, missing: Missing) -> object:
+    """A tree without the uses that would be told wrongly."""
+    use = context_use(node)
+    if use is not None:
+        instead = _instead(use, missing)
+        return node if instead is None else instead
     if fields := fields_of(node):
         values = {name: getattr(node, name) for name in fields}
-        changed = {name: new for name, old in values.items() if (new := _granted(old, there)) is not old}
+        changed = {name: new for name, old in values.items() if (new := _rewritten(old, missing)) is not old}
         return dataclasses.replace(cast(Any, node), **changed) if changed else node
     if isinstance(node, tuple):
-        items = tuple(_granted(each, there) for each in node)
+        items = tuple(_rewritten(each, missing) for each in node)
         return items if any(new is not old for new, old in zip(items, node, strict=True)) else node
     if isinstance(node, pst.FrozenMap):
-        return pst.FrozenMap({name: _granted(each, there) for name, each in node.items()})
+        return pst.FrozenMap({name: _rewritten(each, missing) for name, each in node.items()})
     return node

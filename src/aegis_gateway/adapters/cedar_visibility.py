@@ -23,7 +23,6 @@ from aegis_gateway.adapters.cedar_entities import Entities, uid
 from aegis_gateway.adapters.cedar_question import asked
 from aegis_gateway.adapters.cedar_sight import Sight
 from aegis_gateway.adapters.cedar_slices import (
-    Line,
     Mentioned,
     Slices,
     mentioned_tree,
@@ -49,7 +48,8 @@ _NOTHING = Evaluation()
 
 class _Group(msgspec.Struct, frozen=True):
     """Tools that no policy tells apart: what they are of, the policies whose scope names them, those of their arguments
-    that policies look at, and one of them by name (`is_named`: a condition names it, so it is alone).
+    that policies look at, and one of them by name (`is_named`: a condition names it, so it is alone). `place` is the
+    number of what they are of.
     """
 
     resource: pst.EntityUid
@@ -57,13 +57,15 @@ class _Group(msgspec.Struct, frozen=True):
     arguments: Missing
     is_named: bool
     action: str
+    place: int
 
 
 class _Grouped(msgspec.Struct, Generic[K], frozen=True):
-    """Tools in groups: the group of each, by number."""
+    """Tools in groups: the group of each, by number, and the groups of each place."""
 
     groups: list[_Group]
     numbers: dict[K, int]
+    places: list[list[int]]
 
 
 class _Look(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,31 +144,39 @@ class BulkPolicies:
 
 
 class CedarReach:
-    """What one agent may call."""
+    """What one agent may call. Answers are found when first asked for: all of a connector or model at once."""
 
     def __init__(self, visibility: Visibility, agent: str, context: Context) -> None:
-        """Answers are found when they are first asked for."""
+        """Nothing was asked for yet."""
         self._visibility = visibility
         self._agent = agent
         self._context = context
-        self._tools: list[bool] | None = None
-        self._models: list[bool] | None = None
+        self._tools: list[bool | None] = []
+        self._models: list[bool | None] = []
 
     def tool(self, name: str) -> bool:
         """Whether it may call a tool."""
-        grouped = self._visibility.tools
-        if self._tools is None:
-            self._tools = self._visibility.answers(grouped.groups, self._agent, self._context)
-        number = grouped.numbers.get(name)
-        return number is not None and self._tools[number]
+        return self._answer(self._visibility.tools, self._tools, name)
 
     def model(self, action: str, name: str) -> bool:
         """Whether it may do something to a model."""
-        grouped = self._visibility.models
-        if self._models is None:
-            self._models = self._visibility.answers(grouped.groups, self._agent, self._context)
-        number = grouped.numbers.get((action, name))
-        return number is not None and self._models[number]
+        return self._answer(self._visibility.models, self._models, (action, name))
+
+    def _answer(self, grouped: _Grouped[K], answers: list[bool | None], name: K) -> bool:
+        number = grouped.numbers.get(name)
+        if number is None:
+            return False
+        if not answers:
+            answers += [None] * len(grouped.groups)
+        answer = answers[number]
+        if answer is None:
+            numbers = grouped.places[grouped.groups[number].place]
+            groups = [grouped.groups[each] for each in numbers]
+            found = self._visibility.answers(groups, self._agent, self._context)
+            for each, known in zip(numbers, found, strict=True):
+                answers[each] = known
+            return bool(answers[number])
+        return answer
 
 
 class Visibility:
@@ -228,18 +238,23 @@ class Visibility:
     def _grouped(self, tools: Iterable[tuple[K, str, pst.EntityUid, tuple[Argument, ...]]]) -> _Grouped[K]:
         groups: list[_Group] = []
         numbers: dict[K, int] = {}
-        places: dict[tuple[object, ...], int] = {}
+        known: dict[tuple[object, ...], int] = {}
+        places: dict[str, int] = {}
         for key, action, resource, arguments in tools:
             own = self._slices.of_action(action)
             looked_at = self._looked_at(arguments) if arguments else ()
             is_named = action in self._policies.actions_named
-            place = (resource.id, own, looked_at, action if is_named else None)
-            number = places.get(place)
+            place = places.setdefault(resource.id, len(places))
+            what = (place, own, looked_at, action if is_named else None)
+            number = known.get(what)
             if number is None:
-                number = places[place] = len(groups)
-                groups.append(_Group(resource, own, looked_at, is_named, action))
+                number = known[what] = len(groups)
+                groups.append(_Group(resource, own, looked_at, is_named, action, place))
             numbers[key] = number
-        return _Grouped(groups, numbers)
+        at: list[list[int]] = [[] for _ in places]
+        for number, group in enumerate(groups):
+            at[group.place].append(number)
+        return _Grouped(groups, numbers, at)
 
     def _looked_at(self, arguments: tuple[Argument, ...]) -> Missing:
         """Those of a tool's arguments that policies look at. One that isn't declared is never there."""
@@ -250,23 +265,10 @@ class Visibility:
             if wanted is None or each.name in wanted
         )
 
-    def answers(self, groups: Sequence[_Group], agent: str, context: Context) -> list[bool]:
-        """Of each group, whether an agent may call what is in it."""
-        principal = uid("Agent", agent)
-        line = self._entities.line_of(principal)
-        at: dict[pst.EntityUid, list[int]] = {}
-        for number, group in enumerate(groups):
-            at.setdefault(group.resource, []).append(number)
-        answers = [False] * len(groups)
-        for resource, numbers in at.items():
-            found = self._answers_at(resource, [groups[number] for number in numbers], agent, line, context)
-            for number, answer in zip(numbers, found, strict=True):
-                answers[number] = answer
-        return answers
-
-    def _answers_at(
-        self, resource: pst.EntityUid, groups: Sequence[_Group], agent: str, line: Line, context: Context
-    ) -> Iterator[bool]:
+    def answers(self, groups: Sequence[_Group], agent: str, context: Context) -> Iterator[bool]:
+        """Of each group of one place, whether an agent may call what is in it."""
+        resource = groups[0].resource
+        line = self._entities.line_of(uid("Agent", agent))
         called = self._entities.line_of(resource)
         general = tuple(self._slices.of_any_action(line, called))
         own = {

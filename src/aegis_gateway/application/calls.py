@@ -58,9 +58,11 @@ from aegis_gateway.application.runs import (
     recorded_run,
     refuse_over,
 )
+from aegis_gateway.application.visibility import reach_of
 from aegis_gateway.domain.admit import BudgetClaim
 from aegis_gateway.domain.decision import Effect, Reason, Shadow
 from aegis_gateway.domain.errors import CallError, CallRepeated, KeyFormatError, LedgerUnavailable
+from aegis_gateway.domain.judge import Reach
 from aegis_gateway.domain.keys import OUR_KEYS, check_key, key_hash
 from aegis_gateway.domain.ledger import Evidence, Standing
 from aegis_gateway.domain.quote import USD
@@ -115,7 +117,8 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     `run` and `parent` are ids that Aegis gave before, `customer` whom the call serves. `retry` counts the attempts
     that a client's library made before this one, and `idempotency_key` names the call across attempts. `address` is
     the method, path and query that a named call was asked with. `patience_ns` is the longest that the call may wait for
-    a rate's next turn, where its door can't wait for as long as rates are configured to delay.
+    a rate's next turn, where its door can't wait for as long as rates are configured to delay. `subject` is the
+    agent whose call it is, where another asks for it.
     """
 
     run: str | None = None
@@ -125,6 +128,7 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str | None = None
     address: str = ""
     patience_ns: int | None = None
+    subject: str | None = None
 
 
 NO_CONTEXT = CallContext()
@@ -181,6 +185,12 @@ class Considered(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):
     rates: tuple[RateClaim, ...]
     budgets: tuple[BudgetClaim, ...]
     run: RunClaim | None = None
+    asker: Agent
+
+    @property
+    def asked_by(self) -> str | None:
+        """The agent that asks, where it is another than the one whose call it is."""
+        return self.asker.id if self.asker.id != self.agent.id else None
 
 
 class RunAsked(msgspec.Struct, frozen=True, kw_only=True):
@@ -272,6 +282,10 @@ class Calls:
         known = await self.identify(key)
         self._valid_agent(known)
         return known
+
+    def reach_of(self, view: TenantView, agent: Agent) -> Reach:
+        """What an agent may call under some arguments, as of now."""
+        return reach_of(view, agent, self._clock.now_ns())
 
     async def view(self, key: str | None) -> TenantView:
         """What a caller's tenant has configured, as of now.
@@ -412,7 +426,9 @@ class Calls:
         known = await self.identify(key)
         view, copy = known.view, self._directory.copy
         try:
-            agent = self._valid_agent(known)
+            asker = agent = self._valid_agent(known)
+            if context.subject is not None and context.subject != asker.id:
+                view, agent = self._asked_for(asker, view, context.subject)
             tenant = view.registry.tenant
             of_run = recorded_run(run) if run else self._run(context, view, agent, known.key)
             above = self._delegators(of_run, view)
@@ -440,6 +456,7 @@ class Calls:
                 of_run,
                 above,
                 opens_run=context.run is None,
+                asker=asker,
             )
         except CallError:
             # What is wrong by this copy may be right by now, and no ledger will say so: look before saying no.
@@ -447,6 +464,22 @@ class Calls:
             if self._directory.copy is copy:
                 raise
             return None
+
+    def _asked_for(self, asker: Agent, view: TenantView, subject: str) -> tuple[TenantView, Agent]:
+        """Whose call it is that another asks for, and the view that it is decided under.
+
+        Raises:
+            CallError: the asker may not ask for that agent, or there is none; with status 403.
+        """
+        agent = view.registry.agents.get(subject)
+        if not asker.may_ask_for(subject) or agent is None:
+            raise CallError(
+                f"agent `{asker.id}` may not ask for `{subject[:128]}`; its `asks_for` says for which agents it may",
+                status=403,
+                field="subject",
+            )
+        view = self._directory.copy.view_of(view.registry.tenant, subject) or view
+        return view, view.registry.agents.get(subject, agent)
 
     async def open_run(self, key: str | None, asked: RunAsked) -> OpenedRun:
         """Open a run, for the caller itself or for an agent that it delegates to; or say why not. Either is on disk.
@@ -746,6 +779,7 @@ class Calls:
                 customer=context.customer,
                 downgraded_from=judgement.downgraded_from,
                 saved_nano_usd=judgement.saved_nano_usd,
+                asked_by=considered.asked_by,
             ),
             verdict=judgement.verdict,
             arguments=self._arguments_record(view, described),
@@ -757,7 +791,7 @@ class Calls:
             rates=_delayed_at_most(considered.rates, context.patience_ns),
             budgets=considered.budgets,
             run=considered.run,
-            name=_call_name(context, view, agent.id, described),
+            name=_call_name(context, considered),
             utilisation=circumstances.utilisation if judgement.verdict.saw_utilisation else None,
             asked=asked_record(
                 judgement.asked,
@@ -789,8 +823,9 @@ def considered_as(
     delegators: tuple[tuple[Agent, Key], ...] = (),
     *,
     opens_run: bool,
+    asker: Agent | None = None,
 ) -> Considered[D]:
-    """Judge a call, and find what it would count against.
+    """Judge a call, and find what it would count against. `asker` asks for it, if not the agent itself.
 
     Raises:
         CallError: the call cannot be understood.
@@ -825,6 +860,7 @@ def considered_as(
         rates=rates,
         budgets=budgets,
         run=run_claim(view, agent, run, circumstances.owner or agent.owner),
+        asker=asker or agent,
     )
 
 
@@ -900,8 +936,10 @@ def _check_customer(customer: str | None, view: TenantView) -> None:
         )
 
 
-def _call_name(context: CallContext, view: TenantView, agent: str, described: Described) -> CallName | None:
+def _call_name(context: CallContext, considered: Considered[Described]) -> CallName | None:
     """The caller's name for the call, with a keyed digest of what is asked for; that of another call differs.
+
+    What others name that ask for an agent is apart from what it names itself.
 
     Raises:
         CallError: it is no name.
@@ -914,9 +952,13 @@ def _call_name(context: CallContext, view: TenantView, agent: str, described: De
             f"an idempotency key has at most {IDEMPOTENCY_KEY_CHARACTERS_MAX} printable ASCII characters",
             field="idempotency-key",
         )
+    view, described = considered.view, considered.judgement.described
     asked = f"{context.address}\n{described.connector}\n{described.tool}\n".encode() + described.canonical
+    # A name is printable, so with a line's end in it it is no one's own.
+    name = name if considered.asked_by is None else f"{considered.asked_by}\n{name}"
     return CallName(
-        name=_stored_name(view, agent, name), request=hmac.digest(view.arguments_key, asked, "sha256")
+        name=_stored_name(view, considered.agent.id, name),
+        request=hmac.digest(view.arguments_key, asked, "sha256"),
     )
 
 

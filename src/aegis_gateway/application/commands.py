@@ -23,7 +23,8 @@ from aegis_gateway.domain.replication import RunClaim
 class Attribution(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Whom a call is put down to, and what it is a call of. Copied into the record as it stood at the decision.
 
-    `saved_nano_usd` is how much less it is expected to cost than the model that it was asked of.
+    `saved_nano_usd` is how much less it is expected to cost than the model that it was asked of. `asked_by` is the
+    agent that asked, with a key of its own, where that is another one.
     """
 
     agent: str
@@ -45,6 +46,7 @@ class Attribution(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     downgraded_from: str | None = None
     saved_nano_usd: int = 0
     depth: int = 0
+    asked_by: str | None = None
 
 
 class ArgumentsRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):

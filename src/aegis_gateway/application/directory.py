@@ -72,13 +72,19 @@ class KnownKey(msgspec.Struct, frozen=True, kw_only=True):
     view: TenantView
 
 
+def no_view(_tenant: str, _agent: str) -> TenantView | None:
+    """None: there are no tenants."""
+    return None
+
+
 class DirectoryCopy(msgspec.Struct, frozen=True, kw_only=True):
     """One reading of everything: tenants by id, keys by the hash that is stored of them.
 
     `seen` remembers keys that were presented, by a hash that is cheaper than the stored one and means nothing
     outside of this process; only keys that were found are in it, so it is never larger than `keys`. From
     `valid_until_ns` on some of its prices no longer hold. Callers without a key are of `of_strangers`.
-    `version` is in force, `digest` is its bundle's; `warning` says why it is not the newest that is stored.
+    `version` is in force, `digest` is its bundle's; `warning` says why it is not the newest that is stored. `view_of` a
+    tenant and one of its agents is the view that this agent's calls are decided under.
     """
 
     tenants: dict[str, TenantView]
@@ -90,6 +96,7 @@ class DirectoryCopy(msgspec.Struct, frozen=True, kw_only=True):
     warning: str = ""
     seen: dict[bytes, KnownKey] = {}
     of_strangers: TenantView | None = None
+    view_of: Callable[[str, str], TenantView | None] = no_view
 
 
 class Directory:

@@ -48,6 +48,8 @@ def decision_record(
         record["beside_version"] = command.beside_version
     if who.customer is not None:
         record["customer"] = who.customer
+    if who.asked_by is not None:
+        record["asked_by"] = who.asked_by
     if admission.wait_ns:
         record["wait_ns"] = str(admission.wait_ns)
     if who.downgraded_from is not None:

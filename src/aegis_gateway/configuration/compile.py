@@ -218,6 +218,7 @@ def _agent(
         external_id=entry.external_id,
         tags=entry.tags,
         role=entry.role or "",
+        asks_for=entry.asks_for,
     )
 
 

@@ -16,6 +16,7 @@ from aegis_gateway.domain.money import NANO_PER_USD, UnitPrice, usd_text
 from aegis_gateway.domain.price import CALL_KINDS, ModelPrice, ToolPrice
 from aegis_gateway.domain.registry import (
     BUILT_IN_QUANTITIES,
+    EVERY_AGENT,
     Agent,
     Argument,
     Budget,
@@ -173,6 +174,7 @@ def _agent(agent: Agent) -> Fields:
         "budget": agent.budget,
         "external id": agent.external_id or "",
         "tags": _tags(agent.tags),
+        "asks for": agent.asks_for if agent.asks_for == EVERY_AGENT else ", ".join(agent.asks_for),
     }
 
 

@@ -106,6 +106,7 @@ class AgentEntry(Entry):
     )
     external_id: Text | None = None
     tags: Tags = {}
+    asks_for: Annotated[tuple[str, ...] | Literal["all"], PlainValidator(references.asked_for)] = ()
 
 
 class ArgumentEntry(Entry):

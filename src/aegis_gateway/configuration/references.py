@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import msgspec
 from pydantic import ValidationInfo
 
 from aegis_gateway.configuration.values import choice, text
 from aegis_gateway.configuration.words import instead, lacking, listed, shown, unfit
-from aegis_gateway.domain.registry import DIMENSIONS, TAG, TOOL_KINDS, Dimension
+from aegis_gateway.domain.registry import DIMENSIONS, EVERY_AGENT, TAG, TOOL_KINDS, Dimension
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,6 +115,16 @@ def own_cost_centre(value: object, info: ValidationInfo) -> str:
             "write who pays, as in cost_centre: CC-1001"
         )
     return str(cost_centre)
+
+
+def asked_for(value: object, info: ValidationInfo) -> tuple[str, ...] | Literal["all"]:
+    """The agents for whom one may ask: `all`, or some by their ids, each once."""
+    if value == EVERY_AGENT:
+        return EVERY_AGENT
+    if not isinstance(value, list) or not value:
+        unfit(f"is {shown(value)}; write `all`, or the ids of agents, as in [loan-bot]")
+    check = reference("agent")
+    return tuple(dict.fromkeys(check(each, info) for each in value))
 
 
 def counted_quantity(value: object, info: ValidationInfo) -> str:

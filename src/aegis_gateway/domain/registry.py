@@ -65,8 +65,16 @@ class Throttle(msgspec.Struct, frozen=True, kw_only=True):
     period_ns: int
 
 
+EVERY_AGENT: Literal["all"] = "all"
+"""Whom an enforcement point may ask for that may ask for all."""
+
+
 class Agent(msgspec.Struct, frozen=True, kw_only=True):
-    """A registered agent. Owner, cost centre and purpose are never empty; it may have a role."""
+    """A registered agent. Owner, cost centre and purpose are never empty; it may have a role.
+
+    `asks_for`: it enforces decisions for others, by a key of its own, and these are the agents for whom it may ask:
+    some by id, or `EVERY_AGENT`.
+    """
 
     id: str
     owner: str
@@ -79,6 +87,11 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     external_id: str | None = None
     tags: dict[str, str] = {}
     role: str = ""
+    asks_for: tuple[str, ...] | Literal["all"] = ()
+
+    def may_ask_for(self, agent: str) -> bool:
+        """Whether it may ask what is decided for an agent; for itself it always may."""
+        return agent == self.id or self.asks_for == EVERY_AGENT or agent in self.asks_for
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from aegis_gateway.domain.price import ModelPrice, ToolPrice
-from aegis_gateway.domain.registry import Connector, Rate, Registry
+from aegis_gateway.domain.registry import EVERY_AGENT, Connector, Rate, Registry
 from aegis_gateway.domain.replication import Replication
 from aegis_gateway.domain.risk import (
     Compare,
@@ -65,6 +65,15 @@ def _network(_old: str, new: str) -> Judged:
     return "widening", "may be a private one"
 
 
+def _asks_for(old: tuple[str, ...] | Literal["all"], new: tuple[str, ...] | Literal["all"]) -> Judged:
+    """For whom an agent may ask: who asks for another spends that one's money."""
+    if old == EVERY_AGENT or (new != EVERY_AGENT and set(new) < set(old)):
+        return "narrowing", "is for fewer agents"
+    if new != EVERY_AGENT and set(new) == set(old):
+        return "neutral", "is in another order"
+    return "widening", "is for agents for whom it could not ask"
+
+
 def _pace(rate: Rate) -> dict[str, Any]:
     """A rate's settings, with limit and time as one."""
     values = msgspec.structs.asdict(rate)
@@ -92,7 +101,10 @@ _SECTIONS = {
         noun="customer", added=("neutral", _NEW), removed=("narrowing", _GONE), settings={"name": neutral}
     ),
     "agents": Section(
-        noun="agent", added=("neutral", _NEW), removed=("narrowing", _GONE), settings={"external_id": neutral}
+        noun="agent",
+        added=("neutral", _NEW),
+        removed=("narrowing", _GONE),
+        settings={"external_id": neutral, "asks_for": _asks_for},
     ),
     "connectors": Section(
         noun="connector",

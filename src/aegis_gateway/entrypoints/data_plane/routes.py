@@ -20,6 +20,9 @@ from aegis_gateway.entrypoints.data_plane.aegislib.listing import (
     PricingDoor,
 )
 from aegis_gateway.entrypoints.data_plane.aegislib.words import AEGISLIB, DECISION
+from aegis_gateway.entrypoints.data_plane.authzen.door import AUTHZEN, AuthzenDoor
+from aegis_gateway.entrypoints.data_plane.authzen.door import CONFIGURATION as AUTHZEN_CONFIGURATION
+from aegis_gateway.entrypoints.data_plane.authzen.door import PREFIX as AUTHZEN_PREFIX
 from aegis_gateway.entrypoints.data_plane.connect import PREFIX as CONNECT
 from aegis_gateway.entrypoints.data_plane.connect import ConnectDoor, Directly
 from aegis_gateway.entrypoints.data_plane.decisions import DECISIONS, DecisionsDoor
@@ -102,6 +105,7 @@ class Routes:
         self._aegislib = Route(DecidingDoor(calls, decisions), AEGISLIB, keeps=False)
         self._telemetry = Route(telemetry.TelemetryDoor(calls, decisions), AEGISLIB, keeps=False)
         self._runs = Route(RunsDoor(calls, decisions))
+        self._authzen = Route(AuthzenDoor(calls, decisions, estimates), AUTHZEN, keeps=False)
         self._at_azure: dict[str, ModelDoor] = {
             "chat/completions": model_door(ChatDialect()),
             "embeddings": model_door(EmbeddingsDialect()),
@@ -149,6 +153,8 @@ class Routes:
             return self._estimates
         if path == DECISION or path.startswith(f"{DECISION}/"):
             return self._aegislib
+        if path.startswith(AUTHZEN_PREFIX) or path == AUTHZEN_CONFIGURATION:
+            return self._authzen
         if path.startswith(telemetry.PREFIX):
             return self._telemetry
         if path == RUNS or path.startswith(f"{RUNS}/"):

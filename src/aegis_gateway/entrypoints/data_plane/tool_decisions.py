@@ -2,7 +2,7 @@
 
 Rule 1: what is allowed counts as sent, so what is never settled stays at its maximum: a caller who dies frees nothing.
 Rule 2: a decision is settled by the prices and numbers that it was made with. They are in its token, sealed for the
-        agent that it was given to; nobody settles another's, and any worker can settle it.
+        agent that it was given to, which is who asked; nobody settles another's, and any worker can settle it.
 """
 
 from __future__ import annotations
@@ -227,15 +227,17 @@ class ToolDecisions:
         return await self._moved(tenant, call, nothing)
 
     async def find(self, key: str | None, call: str) -> CallReport:
-        """How a call of the caller's stands.
+        """How a call stands: one of the caller's, or of an agent that it may ask for.
 
         Raises:
             CallError: the caller has none of that id.
         """
-        tenant, agent = await self._caller(key)
-        found = await asyncio.to_thread(self._reports.call, tenant, call)
-        if found is None or found.agent != agent:
-            raise CallError(f"agent `{agent}` has no call `{call}`", status=404)
+        known = await self._calls.identify(key)
+        asker = known.agent
+        found = await asyncio.to_thread(self._reports.call, known.view.registry.tenant, call)
+        is_theirs = found is not None and asker is not None and asker.may_ask_for(found.agent)
+        if found is None or not (found.agent == known.key.agent or is_theirs):
+            raise CallError(f"agent `{known.key.agent}` has no call `{call}`", status=404)
         return found
 
     async def is_redacted(self, key: str | None, call: str) -> bool:

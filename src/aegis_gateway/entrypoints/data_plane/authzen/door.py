@@ -1,0 +1,146 @@
+"""The door for enforcement points that speak AuthZEN, Authorization API 1.0.
+
+POST /access/v1/evaluation          whether a subject may do an action to a resource
+POST /access/v1/evaluations         the same for many
+POST /access/v1/search/subject      who may
+POST /access/v1/search/resource     to what
+POST /access/v1/search/action       what
+GET  /.well-known/authzen-configuration   where these are, and what obligations there may be
+
+A denial is an answer like others; 400 is for what can't be understood, 403 for a subject that the asker may not ask
+for. `X-Request-ID` is given back with whatever is answered.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from aegis_gateway.application.calls import Calls
+from aegis_gateway.application.estimates import Estimates
+from aegis_gateway.domain.errors import AegisError, CallError
+from aegis_gateway.entrypoints.data_plane.authzen.answers import CUSTOM, Answer
+from aegis_gateway.entrypoints.data_plane.authzen.evaluating import Evaluating
+from aegis_gateway.entrypoints.data_plane.authzen.requests import (
+    ActionSearch,
+    Evaluation,
+    ResourceSearch,
+    SubjectSearch,
+    checked_json,
+    read,
+    read_batch,
+)
+from aegis_gateway.entrypoints.data_plane.authzen.searching import Searching
+from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol, Scope, api_key, read_body
+from aegis_gateway.entrypoints.data_plane.refusals import Headers, misunderstood, unavailable
+from aegis_gateway.entrypoints.data_plane.tool_decisions import ToolDecisions
+
+PREFIX = "/access/v1/"
+CONFIGURATION = "/.well-known/authzen-configuration"
+
+_EVALUATION, _EVALUATIONS = f"{PREFIX}evaluation", f"{PREFIX}evaluations"
+_SUBJECTS, _RESOURCES, _ACTIONS = (f"{PREFIX}search/{what}" for what in ("subject", "resource", "action"))
+_REQUEST_ID = "x-request-id"
+_JSON = [("content-type", "application/json"), ("cache-control", "no-store")]
+_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+_SCHEMES = ("http", "https")
+
+_encode = msgspec.json.Encoder(decimal_format="string").encode
+
+
+class AuthzenErrors:
+    """How errors look at this door; the specification leaves it open."""
+
+    def body(self, status: int, code: str, message: str, param: str | None = None) -> bytes:
+        """`{"error": {"status", "code", "message", "field"}}`."""
+        error: Answer = {"status": status, "code": code, "message": message}
+        if param is not None:
+            error["field"] = param
+        return _encode({"error": error})
+
+    def event(self, status: int, code: str, message: str) -> bytes:
+        """The same; nothing is streamed here."""
+        return self.body(status, code, message)
+
+
+AUTHZEN = AuthzenErrors()
+
+
+class AuthzenDoor:
+    """Answers enforcement points."""
+
+    errors = AUTHZEN
+
+    def __init__(self, calls: Calls, decisions: ToolDecisions, estimates: Estimates) -> None:
+        """Build the door on decisions, and on what would be decided."""
+        self._calls = calls
+        self._evaluating = Evaluating(calls, decisions, estimates)
+        self._searching = Searching(calls)
+
+    async def __call__(self, scope: Scope, protocol: HttpProtocol) -> None:
+        """Answer one request, under its own id if it has one."""
+        request_id = scope.headers.get(_REQUEST_ID)
+        headers: Headers = [(_REQUEST_ID, request_id)] if request_id is not None else []
+        try:
+            answer = await self._answer(scope, protocol)
+        except CallError as fault:
+            refused = misunderstood(fault, AUTHZEN)
+            protocol.response_bytes(refused.status, [*refused.headers, *headers], refused.body)
+        except AegisError as fault:
+            refused = unavailable(str(fault), AUTHZEN)
+            protocol.response_bytes(refused.status, [*refused.headers, *headers], refused.body)
+        else:
+            protocol.response_bytes(200, [*_JSON, *headers], _encode(answer))
+
+    async def _answer(self, scope: Scope, protocol: HttpProtocol) -> Answer:
+        if (scope.method, scope.path) == ("GET", CONFIGURATION):
+            return _configuration(_base_url(scope))
+        key = api_key(scope)
+        await self._calls.identify(key)
+        raw = await read_body(scope, protocol)
+        if scope.method != "POST":
+            raise _nothing_at(scope)
+        checked_json(scope.headers, raw)
+        if scope.path in (_EVALUATION, _EVALUATIONS):
+            batch = read_batch(raw) if scope.path == _EVALUATIONS else None
+            if batch is None:
+                return await self._evaluating.evaluate(key, read(Evaluation, raw), _base_url(scope))
+            return await self._evaluating.evaluate_all(key, batch, _base_url(scope))
+        if scope.path == _SUBJECTS:
+            return await self._searching.subjects(key, read(SubjectSearch, raw))
+        if scope.path == _RESOURCES:
+            return await self._searching.resources(key, read(ResourceSearch, raw))
+        if scope.path == _ACTIONS:
+            return await self._searching.actions(key, read(ActionSearch, raw))
+        raise _nothing_at(scope)
+
+
+def _configuration(base_url: str) -> Answer:
+    return {
+        "policy_decision_point": base_url,
+        "access_evaluation_endpoint": base_url + _EVALUATION,
+        "access_evaluations_endpoint": base_url + _EVALUATIONS,
+        "search_subject_endpoint": base_url + _SUBJECTS,
+        "search_resource_endpoint": base_url + _RESOURCES,
+        "search_action_endpoint": base_url + _ACTIONS,
+        "obligations_supported": [CUSTOM],
+    }
+
+
+def _base_url(scope: Scope) -> str:
+    """Where the caller reaches this gateway, by its own words: only it is told.
+
+    Raises:
+        CallError: it doesn't say by which name it called.
+    """
+    host = scope.headers.get("host") or ""
+    if not _HOST.fullmatch(host):
+        raise CallError("the `Host` header names no host", field="host")
+    forwarded = (scope.headers.get("x-forwarded-proto") or "").strip().lower()
+    return f"{forwarded if forwarded in _SCHEMES else 'http'}://{host}"
+
+
+def _nothing_at(scope: Scope) -> CallError:
+    words = f"there is nothing at {scope.method[:16]} {scope.path[:256]}; `GET {CONFIGURATION}` says what is"
+    return CallError(words, status=404)
