@@ -688,6 +688,7 @@ def test_the_installed_command() -> None:
         "budget",
         "calls",
         "call",
+        "runs",
         "shadow",
         "top",
         "entries",

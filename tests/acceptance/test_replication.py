@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from aegis_gateway.domain.errors import ConfigurationError
+from aegis_gateway.entrypoints.cli.main import build
 from tests.acceptance.test_decisions import LOCAL
-from tests.gateways import Answer, Files, Gateway, ask, assert_books_balance, at_once, configuration, until
+from tests.gateways import (
+    PEPPER,
+    Answer,
+    Files,
+    Gateway,
+    ask,
+    assert_books_balance,
+    at_once,
+    configuration,
+    until,
+)
 from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.xdist_group("replication")
@@ -320,6 +334,65 @@ def test_how_many_agents(gateway: Gateway) -> None:
     ):
         gateway.apply(files("{max_agents_per_owner: 1}"))
     gateway.apply(files("{max_agents_per_owner: 1, owners: {ben@acme.example: {max_agents: 2}}}"))
+
+
+def aegis(gateway: Gateway, *arguments: str, code: int = 0) -> str:
+    """What a command prints."""
+    environment = {"AEGIS_PEPPER": gateway.settings.pepper, "AEGIS_TEST_PEPPER": PEPPER}
+    result = CliRunner().invoke(build(), [*arguments, "--store", gateway.settings.store], env=environment)
+    assert code == result.exit_code, result.output
+    return result.output
+
+
+def test_what_people_see(gateway: Gateway) -> None:
+    """Open runs by owner, and the way to end one; of a delegated call, in whose name it was made."""
+    call = rank(gateway, "boss").json
+    run = opened(gateway, "boss", parent=call["id"], agent="worker")
+    decided = rank(gateway, "worker", run).json
+    told = json.loads(aegis(gateway, "runs", "--json"))
+    assert {"ana@acme.example": {"open": 2, "most": 40}} == told["owners"]
+    assert ["worker", "boss"] == [each["agent"] for each in told["runs"]]
+    shown = aegis(gateway, "runs", "--owner", "ana@acme.example")
+    assert "ana@acme.example: 2 open of 40" in shown
+    assert run[4:24] in shown
+    (listed,) = json.loads(aegis(gateway, "calls", "--run", run, "--json"))["calls"]
+    assert (call["run"], ["boss"], call["id"]) == (
+        listed["root_run"],
+        listed["delegated_by"],
+        listed["parent"],
+    )
+    assert f"by boss, in the tree of {call['run']}" in aegis(gateway, "call", decided["id"])
+    assert "and 1 below it" in aegis(gateway, "runs", "end", call["run"])
+    assert ["run_ended"] * 2 == [
+        effect(rank(gateway, "worker", run)),
+        effect(rank(gateway, "boss", call["run"])),
+    ]
+    assert run_entries(gateway)[-1]["actor"].startswith("local:")
+    assert "no run is open" in aegis(gateway, "runs")
+    aegis(gateway, "runs", "end", "run_nobody", code=1)
+
+
+def test_replayed(gateway: Gateway, tmp_path: Path) -> None:
+    """Delegated calls are decided anew on the budgets of those who delegated them, and by the depth that they have."""
+    call = rank(gateway, "boss").json
+    run = opened(gateway, "boss", parent=call["id"], agent="worker")
+    told = [effect(rank(gateway, "worker", run)) for _ in range(2)]
+    assert ["allow", "budget_exhausted"] == told
+    assert "allow" == effect(rank(gateway, "worker"))
+
+    def replay(changed: Files) -> dict[str, Any]:
+        for name, text in changed.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(text)
+        return dict(json.loads(aegis(gateway, "replay", str(tmp_path), "--json"))["tenants"][0])
+
+    same = replay(files())
+    assert ([], []) == (same["changes"], same["in_force"]["differs"])
+    plain = files()
+    lower = {**plain, "aegis.yaml": plain["aegis.yaml"].replace("limit: 0.35", "limit: 0.15")}
+    assert {"budget:lead": 1} == {each["rule"]: each["calls"] for each in replay(lower)["changes"]}
+    flat = replay(files("{max_depth: 0}"))
+    assert {"replication:depth": 1} == {each["rule"]: each["calls"] for each in flat["changes"]}
 
 
 @contextmanager

@@ -14,12 +14,13 @@ import msgspec
 
 from aegis_gateway.adapters.people_rows import PEOPLE, TOKENS, person_row, token_row
 from aegis_gateway.adapters.proposal_rows import PROPOSAL, PROPOSALS, proposal_row
-from aegis_gateway.adapters.rows import config_row, standing
+from aegis_gateway.adapters.rows import RUN_FIELDS, config_row, run_row, standing
 from aegis_gateway.application.ports import GatewayRow
 from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.people import Person, Token
 from aegis_gateway.domain.proposal import Proposal
 from aegis_gateway.domain.registry import UNREGISTERED, Budget
+from aegis_gateway.domain.replication import Run
 from aegis_gateway.domain.rolling import rolled
 from aegis_gateway.domain.watch import Side
 from aegis_gateway.domain.window import Window
@@ -138,6 +139,18 @@ select distinct coalesce(model, tool) as name from call
  limit ?
 """
 """What an agent calls. A range of the index on time."""
+
+_RUN = "select {fields} from run where tenant = ? and number = ?"
+"""One run. By the primary key."""
+
+_OPEN_RUNS = "select {fields} from run where tenant = ? and ended_ns is null and open_until_ns > ?"
+_LAST_CALLED_FIRST = " order by open_until_ns desc, number limit ?"
+_OPEN_RUN_COUNTS = """
+select owner, count(*) as runs from run
+ where tenant = ? and ended_ns is null and open_until_ns > ?
+ group by owner
+"""
+"""Runs that count. By the index on them."""
 
 _ENTRIES = """
 select sequence, call, type, at_ns, body from entry
@@ -433,6 +446,24 @@ class Reports:
         """One call by id."""
         rows = self._query(_CALLS + _OF_TENANT + _ONE, (tenant, call))
         return _call(rows[0]) if rows else None
+
+    def run(self, tenant: str, number: str) -> Run | None:
+        """One run that is kept, by its number."""
+        rows = self._query(_RUN.format(fields=", ".join(RUN_FIELDS)), (tenant, number))
+        return run_row(tuple(rows[0].values())) if rows else None
+
+    def open_runs(self, tenant: str, owner: str | None, now_ns: int, limit: int) -> list[Run]:
+        """Runs that count, for one owner or for all, those that were called in last first."""
+        sql, values = _OPEN_RUNS.format(fields=", ".join(RUN_FIELDS)), list[object]([tenant, now_ns])
+        if owner is not None:
+            sql += " and owner = ?"
+            values.append(owner)
+        rows = self._query(sql + _LAST_CALLED_FIRST, (*values, limit))
+        return [run_row(tuple(row.values())) for row in rows]
+
+    def open_run_counts(self, tenant: str, now_ns: int) -> dict[str, int]:
+        """How many runs count, by owner."""
+        return {row["owner"]: row["runs"] for row in self._query(_OPEN_RUN_COUNTS, (tenant, now_ns))}
 
     def entries_of_call(self, tenant: str, call: str) -> list[EntryReport]:
         """What the record says of one call, in order."""

@@ -227,3 +227,19 @@ def test_a_budget_that_counts_something_else_needs_a_new_id() -> None:
     ] == obstacles(with_policies(), other)
     assert [] == obstacles(with_policies(), with_policies())
     assert [] == obstacles(None, other)
+
+
+def test_bounds_of_owners() -> None:
+    """They are told in words, those of all and of each owner that has others."""
+    bounds = (
+        "{max_agents_per_owner: 20, max_runs_per_owner: 10, idle: 1m, mode: shadow, "
+        "owners: {ana@x: {max_depth: 2}}}"
+    )
+    (change,) = difference(
+        loaded(),
+        loaded(written(("    name: North Bank\n", f"    name: North Bank\n    replication: {bounds}\n"))),
+    )
+    assert (
+        "changed tenant northbank: bounds 20 agents, 10 runs open at once, bounds of ana@x 2 calls deep, "
+        "runs count for 1m, bounds are in shadow"
+    ) == str(change)

@@ -260,3 +260,39 @@ def test_what_was_in_force_can_not_be_loaded() -> None:
     forged = bootstrap.appraisal(None, new, state())
     assert (7, "widening", ("bank",)) == (forged.based_on, forged.risk.level, forged.asking)
     assert Appraisal() == bootstrap.appraisal(None, new, NOTHING)
+
+
+BOUNDS = "{max_depth: 3, max_agents_per_owner: 5, max_runs_per_owner: 10, owners: {ann: {max_runs: 20}}}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "level"),
+    [
+        ("", BOUNDS, "narrowing"),
+        (BOUNDS, "", "widening"),
+        ("", BOUNDS[:-1] + ", mode: shadow}", "neutral"),
+        (BOUNDS[:-1] + ", mode: shadow}", BOUNDS, "narrowing"),
+        (BOUNDS, BOUNDS[:-1] + ", mode: shadow}", "widening"),
+        (BOUNDS, BOUNDS.replace("max_depth: 3", "max_depth: 4"), "widening"),
+        (BOUNDS, BOUNDS.replace("max_depth: 3", "max_depth: 2"), "narrowing"),
+        (BOUNDS, BOUNDS.replace("max_agents_per_owner: 5, ", ""), "widening"),
+        (BOUNDS, BOUNDS.replace("{max_runs: 20}", "{max_runs: 21}"), "widening"),
+        (BOUNDS, BOUNDS.replace("ann: {max_runs: 20}", "ben: {max_runs: 20}"), "widening"),
+        (BOUNDS, BOUNDS.replace(", owners: {ann: {max_runs: 20}}", ""), "narrowing"),
+        (BOUNDS, BOUNDS[:-1] + ", idle: 1m}", "widening"),
+        (BOUNDS, BOUNDS[:-1] + ", idle: 1h}", "narrowing"),
+    ],
+)
+def test_bounds_of_owners(old: str, new: str, level: str) -> None:
+    """One that bears more anywhere widens; in shadow they don't act."""
+
+    def loaded(bounds: str) -> str:
+        line = f"    replication: {bounds}\n" if bounds else ""
+        return DOCUMENT.replace("    regions: [eu]\n", f"    regions: [eu]\n{line}")
+
+    configurations = [
+        bootstrap.configuration({"aegis.yaml": loaded(each), "policies/all.cedar": POLICY})
+        for each in (old, new)
+    ]
+    found = bootstrap.appraisal(configurations[0], configurations[1], state())
+    assert level == found.risk.level

@@ -11,6 +11,7 @@ from rich.console import Group
 from rich.text import Text
 
 from aegis_gateway.adapters.reports import CallReport, EntryReport
+from aegis_gateway.application.runs import recorded_run
 from aegis_gateway.domain.errors import ConfigurationError
 from aegis_gateway.domain.money import usd_text
 from aegis_gateway.domain.quote import USD
@@ -112,6 +113,7 @@ def _facts(found: CallReport, decision: Record, settlement: Record | None) -> It
         "asked": asked,
         "arguments": f"digest {str(arguments.get('digest', ''))[:16]}…, not kept",
         "run": found.run or "",
+        "delegated": _delegated(found),
         "parent": found.parent or "",
         "customer": found.customer or "",
         "attempt": f"{decision['retry'] + 1}, by the client itself" if decision.get("retry") else "",
@@ -123,6 +125,12 @@ def _facts(found: CallReport, decision: Record, settlement: Record | None) -> It
     for title, text in facts.items():
         if text:
             yield Text.assemble((f"{title:<10}", DIM), text)
+
+
+def _delegated(found: CallReport) -> str:
+    run = recorded_run(found.run or "")
+    by = ", ".join(each.agent for each in run.delegators)
+    return f"by {by}, in the tree of {run.scope}" if by else ""
 
 
 def _downgraded(downgrade: Record | None) -> str:

@@ -14,6 +14,7 @@ from rich.text import Text
 from aegis_gateway.adapters.reports import OPEN_STATES, CallFilter, CallReport
 from aegis_gateway.application.commands import Failed, Moved, Settle
 from aegis_gateway.application.ledger import Ledger
+from aegis_gateway.application.runs import recorded_run
 from aegis_gateway.domain.errors import ConfigurationError, LedgerUnavailable, MoneyError
 from aegis_gateway.domain.ledger import Evidence
 from aegis_gateway.domain.money import UnitPrice, nano_usd, scaled_integer, usd_text
@@ -221,6 +222,10 @@ def call_record(each: CallReport) -> dict[str, object]:
     for name in ("expected", "maximum", "cost"):
         amount = record[f"{name}_nano_usd"]
         record[name] = usd_text(amount) if isinstance(amount, int) else None
+    run = recorded_run(each.run or "")
+    if run.delegators:
+        record["root_run"] = run.scope
+        record["delegated_by"] = [above.agent for above in run.delegators]
     return record
 
 

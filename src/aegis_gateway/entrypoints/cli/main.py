@@ -36,6 +36,7 @@ from aegis_gateway.entrypoints.cli import (
     policy_test,
     proposals,
     replay,
+    runs,
     shadow,
     top,
     up,
@@ -48,7 +49,7 @@ PLUGINS = "aegis.commands"
 BUILT_IN = (
     *("up", "init", "plan", "test", "replay", "apply", "versions", "rollback", "canary", "proposals"),
     *("agent", "key", "people", "policy"),
-    *("estimate", "budget", "calls", "call", "shadow", "top", "entries", "doctor"),
+    *("estimate", "budget", "calls", "call", "runs", "shadow", "top", "entries", "doctor"),
 )
 
 _RUN, _WHO, _LOOK = "Configure and run", "Who may", "See"
@@ -124,6 +125,7 @@ def build(plugins: Iterable[EntryPoint] = ()) -> typer.Typer:
     app.command(rich_help_panel=_LOOK, short_help="One call in full: who, what, why, cost, timeline.")(
         call.call
     )
+    app.add_typer(runs.app, rich_help_panel=_LOOK)
     app.command(rich_help_panel=_LOOK, short_help="What rules in shadow would have done.")(shadow.shadow)
     app.command(rich_help_panel=_LOOK, short_help="All of that, live.")(top.top)
     app.command(rich_help_panel=_LOOK, short_help="The record itself, byte for byte.")(entries.entries)

@@ -13,6 +13,7 @@ from aegis_gateway.adapters.reports import ShadowReport, Sum
 from aegis_gateway.domain.judge import NO_PERMIT, Policy
 from aegis_gateway.domain.money import usd_text
 from aegis_gateway.domain.registry import Budget, Rate
+from aegis_gateway.domain.replication import OF_REPLICATION
 from aegis_gateway.entrypoints.cli import options
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption
 from aegis_gateway.entrypoints.cli.output import DIM, STRONG, out, print_json, usd
@@ -67,6 +68,8 @@ def shadow(
         }
         rules |= {f"budget:{each.id}": "budget" for each in registry.budgets.values() if is_quiet(each)}
         rules |= {f"rate:{each.id}": "rate limit" for each in registry.rates.values() if is_quiet(each)}
+        if registry.replication is not None and registry.replication_mode == "shadow":
+            rules |= dict.fromkeys((f"{OF_REPLICATION}depth", f"{OF_REPLICATION}runs"), "bound of owners")
         if all_of_it:
             rules[NO_PERMIT] = "the want of a permit"
         found = session.reports.shadow(name, options.since_ns(since, now_ns))
