@@ -247,6 +247,11 @@ def test_calls_without_a_run_open_one(gateway: Gateway) -> None:
     assert ["refused", "too_many_runs"] == [
         gateway.call(refused.json["id"])[name] for name in ("state", "reason_code")
     ]
+    asked = {**RANK, "run": runs[0]}
+    for estimated, expected in ((RANK, "too_many_runs"), (asked, "allow")):
+        assert expected == effect(
+            ask(gateway, "POST", "/v1/estimates", estimated, key=gateway.key("spawner"))
+        )
     answer = open_run(gateway, "spawner")
     assert (429, "too_many_runs", "false") == (
         answer.status,
@@ -256,6 +261,9 @@ def test_calls_without_a_run_open_one(gateway: Gateway) -> None:
     assert ["allow"] * 5 == [effect(rank(gateway, "spawner", run)) for run in runs]
     assert "allow" == effect(rank(gateway, "loner"))
     end(gateway, "spawner", runs[4])
+    ended = {**RANK, "run": runs[4]}
+    told = ask(gateway, "POST", "/v1/estimates", ended, key=gateway.key("spawner"))
+    assert "run_ended" == effect(told)
     assert "allow" == effect(rank(gateway, "spawner"))
     assert "too_many_runs" == effect(rank(gateway, "spawner"))
 

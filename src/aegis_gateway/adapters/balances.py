@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import msgspec
+
 from aegis_gateway.adapters.reports import Query
 from aegis_gateway.adapters.rows import standing
 from aegis_gateway.application.ports import Balances
 from aegis_gateway.domain.admit import RateKey, StandingKey
 from aegis_gateway.domain.ledger import Standing
+from aegis_gateway.domain.replication import Run, RunClaim, called
 
 _HEAD = """
 select 'head' as kind, '' as name, '' as scope, '' as label, epoch as first, last_ns as second, null as buckets
@@ -28,6 +31,14 @@ select 'arrival', rate, scope, '', arrival_ns, 0, null from rate_arrival
  where tenant = ? and ({keys})
 """
 """By the primary keys, key by key."""
+_RUN = """
+union all
+select 'run', run, '', '', open_until_ns, coalesce(ended_ns, -1), null from run where tenant = ? and number = ?
+union all
+select 'others', '', '', '', count(*), 0, null from run
+ where tenant = ? and owner = ? and ended_ns is null and open_until_ns > ? and number <> ?
+"""
+"""A run, by the primary key, and the others of its owner that count, by the index on them."""
 
 
 class StoredBalances:
@@ -38,9 +49,14 @@ class StoredBalances:
         self._query = query
 
     def read(
-        self, tenant: str, standings: Collection[StandingKey], arrivals: Collection[RateKey]
+        self,
+        tenant: str,
+        standings: Collection[StandingKey],
+        arrivals: Collection[RateKey],
+        run: RunClaim | None,
+        now_ns: int,
     ) -> Balances:
-        """A tenant's epoch and clock, and what there is of some balances and rates."""
+        """A tenant's epoch and clock, and what there is of some balances and rates, and of a run."""
         sql, values = _HEAD, list[object]([tenant])
         if standings:
             sql += _STANDINGS.format(keys=_any_of('(budget = ? and scope = ? and "window" = ?)', standings))
@@ -48,7 +64,11 @@ class StoredBalances:
         if arrivals:
             sql += _ARRIVALS.format(keys=_any_of("(rate = ? and scope = ?)", arrivals))
             values += [tenant, *(part for key in arrivals for part in key)]
-        epoch = last_ns = 0
+        if run is not None:
+            sql += _RUN
+            values += [tenant, run.number, tenant, run.owner, now_ns, run.number]
+        epoch = last_ns = others = 0
+        kept: Run | None = None
         balances: dict[StandingKey, Standing] = {}
         turns: dict[RateKey, int] = {}
         for row in self._query(sql, tuple(values)):
@@ -58,9 +78,19 @@ class StoredBalances:
                 case "standing":
                     key = (row["name"], row["scope"], row["label"])
                     balances[key] = standing(row["first"], row["second"], row["buckets"])
+                case "run":
+                    assert run is not None, "it was asked about"
+                    ended_ns = None if row["second"] < 0 else row["second"]
+                    kept = msgspec.structs.replace(
+                        called(run, tenant, None, now_ns), open_until_ns=row["first"], ended_ns=ended_ns
+                    )
+                case "others":
+                    others = row["first"]
                 case _:
                     turns[row["name"], row["scope"]] = row["first"]
-        return Balances(epoch=epoch, last_ns=last_ns, standings=balances, arrivals=turns)
+        return Balances(
+            epoch=epoch, last_ns=last_ns, standings=balances, arrivals=turns, run=kept, others_open=others
+        )
 
 
 def _any_of(condition: str, keys: Collection[object]) -> str:

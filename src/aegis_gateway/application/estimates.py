@@ -39,6 +39,7 @@ from aegis_gateway.domain.quote import (
 )
 from aegis_gateway.domain.rate import RateClaim, wait_ns
 from aegis_gateway.domain.registry import Model
+from aegis_gateway.domain.replication import run_refusal
 from aegis_gateway.domain.window import Window
 
 _ASKED_AGAIN_MAX = 8
@@ -136,7 +137,7 @@ class Estimates:
             if considered.judgement.verdict.saw_utilisation and now_used != used:
                 used = now_used
                 continue
-            return estimated(considered, standings)
+            return estimated(considered, standings, balances)
         raise LedgerUnavailable("the configuration keeps changing; try again in a moment")
 
 
@@ -150,7 +151,7 @@ def balances_for(considered: Considered[Described], reader: BalanceReader, windo
         instances_key(claim, now_ns): None for claim in considered.budgets if claim.instances_max is not None
     }
     turns = {(claim.rate, claim.scope): None for claim in considered.rates}
-    return reader.read(considered.view.registry.tenant, list(keys), list(turns))
+    return reader.read(considered.view.registry.tenant, list(keys), list(turns), considered.run, now_ns)
 
 
 def standings_of(considered: Considered[Described], balances: Balances, windows: Windows) -> Standings:
@@ -164,8 +165,8 @@ def standings_of(considered: Considered[Described], balances: Balances, windows:
     return books.standings_for(tenant, considered.rates, considered.budgets, of_claims, now_ns)
 
 
-def estimated(considered: Considered[D], standings: Standings) -> Estimate[D]:
-    """What would become of a call with these balances."""
+def estimated(considered: Considered[D], standings: Standings, balances: Balances) -> Estimate[D]:
+    """What would become of a call with these balances, in a run that stands so."""
     judgement, now_ns = considered.judgement, considered.circumstances.now_ns
     quote = judgement.quote
     budgets = tuple(
@@ -187,10 +188,22 @@ def estimated(considered: Considered[D], standings: Standings) -> Estimate[D]:
     )
     return Estimate(
         considered=considered,
-        admission=admitted(judgement.verdict, quote, considered.rates, considered.budgets, standings, now_ns),
+        admission=_admission(considered, standings, balances),
         budgets=budgets,
         rates=rates,
         cheaper=cheaper_models(considered),
+    )
+
+
+def _admission(considered: Considered[Described], standings: Standings, balances: Balances) -> Admission:
+    judgement, run, now_ns = considered.judgement, considered.run, considered.circumstances.now_ns
+    over = None if run is None else run_refusal(run, balances.run, balances.others_open, now_ns)
+    if over is not None and run is not None and judgement.verdict.permits:
+        is_shadow = over.code == "too_many_runs" and run.mode == "shadow"
+        if not is_shadow:
+            return Admission(effect="deny", reasons=(over,))
+    return admitted(
+        judgement.verdict, judgement.quote, considered.rates, considered.budgets, standings, now_ns
     )
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from aegis_gateway.application.commands import Admit, Command, EndRun, OpenRun
 from aegis_gateway.application.ports import LockedTenants
 from aegis_gateway.domain.decision import Reason
-from aegis_gateway.domain.replication import Run, RunClaim, called, ended, run_ended, too_many_runs
+from aegis_gateway.domain.replication import Run, RunClaim, called, ended, run_ended, run_refusal
 
 
 class OpenRuns:
@@ -63,16 +65,16 @@ class OpenRuns:
     def refusal(self, tenant: str, claim: RunClaim) -> Reason | None:
         """Why nothing may be called in a run: it is ended, or one more would be open than its owner may have."""
         run = self._runs.get((tenant, claim.number))
-        if run.ended_ns is not None if run is not None else claim.is_kept:
-            return run_ended(claim.run)
-        return self._one_more(tenant, claim, run)
+        return run_refusal(claim, run, self._others(tenant, claim), self._now[tenant])
 
     def refusal_to_open(self, tenant: str, claim: RunClaim) -> Reason | None:
         """Why a run may not be opened: what it would be delegated in is ended, or there would be one too many."""
         above = self._runs.get((tenant, claim.above)) if claim.above else None
         if above is not None and above.ended_ns is not None:
             return run_ended(above.run)
-        return self._one_more(tenant, claim, None)
+        # What is opened now needn't have been there before.
+        new = msgspec.structs.replace(claim, is_kept=False)
+        return run_refusal(new, None, self._others(tenant, claim), self._now[tenant])
 
     def call(self, tenant: str, claim: RunClaim) -> None:
         """Note that something is called in a run, or that it is opened."""
@@ -99,11 +101,9 @@ class OpenRuns:
             self._put(ended(each, now_ns))
         return over
 
-    def _one_more(self, tenant: str, claim: RunClaim, run: Run | None) -> Reason | None:
-        if claim.runs_max is None or (run is not None and run.is_open(self._now[tenant])):
-            return None
-        others = self._open[tenant, claim.owner] - {claim.number}
-        return too_many_runs(claim) if len(others) >= claim.runs_max else None
+    def _others(self, tenant: str, claim: RunClaim) -> int:
+        """How many other runs count for an owner; nobody asks where it doesn't matter."""
+        return len(self._open.get((tenant, claim.owner), set()) - {claim.number})
 
     def _put(self, run: Run) -> None:
         key = (run.tenant, run.number)

@@ -16,7 +16,7 @@ from aegis_gateway.domain.people import Person, Token
 from aegis_gateway.domain.price import ChargeLine
 from aegis_gateway.domain.proposal import Answer, Proposal
 from aegis_gateway.domain.registry import Agent, Deadlines, Key
-from aegis_gateway.domain.replication import Run
+from aegis_gateway.domain.replication import Run, RunClaim
 from aegis_gateway.domain.window import Window
 
 
@@ -318,22 +318,30 @@ class NamedCalls(Protocol):
 
 class Balances(msgspec.Struct, frozen=True, kw_only=True):
     """What stands of some balances and rates in one instant, with the tenant's epoch and last clock; what was never
-    used is absent.
+    used is absent. `run` is what is kept of the run that was asked about, `others_open` how many others count for its
+    owner.
     """
 
     epoch: int
     last_ns: int
     standings: dict[StandingKey, Standing]
     arrivals: dict[RateKey, int]
+    run: Run | None = None
+    others_open: int = 0
 
 
 class BalanceReader(Protocol):
     """Balances, read from outside the ledger. May block."""
 
     def read(
-        self, tenant: str, standings: Collection[StandingKey], arrivals: Collection[RateKey]
+        self,
+        tenant: str,
+        standings: Collection[StandingKey],
+        arrivals: Collection[RateKey],
+        run: RunClaim | None,
+        now_ns: int,
     ) -> Balances:
-        """What there is of them."""
+        """What there is of them, and of a run."""
 
 
 class Sealer(Protocol):

@@ -146,6 +146,18 @@ def too_many_runs(claim: RunClaim) -> Reason:
     )
 
 
+def run_refusal(claim: RunClaim, run: Run | None, others_open: int, now_ns: int) -> Reason | None:
+    """Why nothing may be called in a run, or it may not be opened: it is ended, or its owner has as many as they may.
+
+    `run` is what is kept of it, `others_open` how many others count for its owner.
+    """
+    if run.ended_ns is not None if run is not None else claim.is_kept:
+        return run_ended(claim.run)
+    if claim.runs_max is None or (run is not None and run.is_open(now_ns)):
+        return None
+    return too_many_runs(claim) if others_open >= claim.runs_max else None
+
+
 def run_ended(run: str) -> Reason:
     """Why nothing is called in a run any more."""
     return Reason(

@@ -131,10 +131,11 @@ def _estimated(session: Session, tenant: str, agent_id: str, asked: EstimateRequ
             considered = considered_as(
                 view, agent, _ESTIMATE_KEY, describe, circumstances, recorded_run(NEW_RUN), opens_run=True
             )
-            standings = standings_of(considered, balances_for(considered, balances, windows), windows)
+            found = balances_for(considered, balances, windows)
+            standings = standings_of(considered, found, windows)
             now_used = utilisation(considered.budgets, standings)
             if now_used == used or not considered.judgement.verdict.saw_utilisation:
-                return estimated(considered, standings)
+                return estimated(considered, standings, found)
             used = now_used
     except CallError as fault:
         raise ConfigurationError(str(fault)) from fault
