@@ -14,7 +14,6 @@ import http.client
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -225,12 +224,16 @@ class Envoy:
             sys.stderr.write(self.log())
         self.close()
 
-    def close(self) -> None:
-        """End it and remove what it was given."""
+    def kill(self) -> None:
+        """`kill -9`."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGKILL)
+            self._process.kill()
             self._process.wait()
             self._process = None
+
+    def close(self) -> None:
+        """End it and remove what it was given."""
+        self.kill()
         for guard in self._guards.values():
             guard.close()
         shutil.rmtree(self._directory)

@@ -416,6 +416,17 @@ def test_a_caller_who_leaves(gateway: EnvoyedGateway, envoy: Envoy, sent: list[b
     assert before + 1 == gateway.count()
 
 
+def test_an_envoy_that_is_killed(api: ScriptedApi, gateway: EnvoyedGateway, sent: list[bytes]) -> None:
+    """What it had under way is in doubt."""
+    with Envoy("envoy.yaml", gateway, api.base_url) as envoy, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(through, envoy, "GET", "/v1/slow", key=gateway.key())
+        until(lambda: len(sent) == 1, "the call does not arrive")
+        envoy.kill()
+        with pytest.raises((http.client.HTTPException, ConnectionError)):
+            waiting.result()
+        assert "in_doubt" == gateway.settled()["state"]
+
+
 def test_a_body_that_is_too_long(gateway: EnvoyedGateway, envoy: Envoy, sent: list[bytes]) -> None:
     """Envoy refuses what it may not hold whole; nothing is decided."""
     before = gateway.count()
@@ -495,6 +506,28 @@ def test_a_worker_that_is_killed(gateway: EnvoyedGateway, envoy: Envoy, sent: li
     assert answer.status in (500, 503)
     assert b"{}" != answer.body
     assert "in_doubt" == gateway.settled()["state"]
+    until(lambda: pay(envoy, gateway).status == 201, "nobody serves any more")
+
+
+def test_workers_that_are_killed_under_load(gateway: EnvoyedGateway, envoy: Envoy, sent: list[bytes]) -> None:
+    """Whatever reached the upstream is counted, and who got an answer was charged for it."""
+    before = gateway.count()
+
+    def call(number: int) -> Answer:
+        if number % 50 == 25:
+            for worker in gateway.workers()[: number // 50]:
+                with contextlib.suppress(ProcessLookupError):  # somebody else's turn has ended it
+                    os.kill(worker, signal.SIGKILL)
+        return pay(envoy, gateway)
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(call, range(200)))
+    assert {201, 500, 503} >= {answer.status for answer in answers}
+    until(lambda: gateway.states()["dispatched"] == 0, "a call stays open")
+    calls = {row["call"]: row for row in gateway.calls()[before:]}
+    paid = [calls[each.headers["aegis-decision-id"]] for each in answers if each.status == 201]
+    assert {("settled", 250_000_000)} == {(row["state"], row["cost_nano_usd"]) for row in paid}
+    assert len(sent) <= sum(row["cost_nano_usd"] != 0 for row in calls.values())
     until(lambda: pay(envoy, gateway).status == 201, "nobody serves any more")
 
 
