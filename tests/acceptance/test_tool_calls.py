@@ -256,5 +256,5 @@ def test_what_the_model_is_told(gateway: Gateway, calls: ToolCalls) -> None:
     with Aegis(gateway.url, gateway.key("poor")) as poor:
         words = refusal("rank", {}, poor)
     assert "only the budget's owner can raise it" in words
-    assert "It may have cost up to $0.1." in words
+    assert "It would have cost up to $0.10." in words
     assert "No tool is run without its decision" in told(Unavailable("the gateway is away"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 
 from aegis_sdk.decision import Decision
 from aegis_sdk.errors import (
@@ -16,6 +17,7 @@ from aegis_sdk.errors import (
     Unavailable,
 )
 
+_CENT = Decimal("0.01")
 _AS_IT_IS = "The same call will be refused again: do without it, or make one that is allowed."
 
 
@@ -60,7 +62,9 @@ def _what_to_do(fault: Refused) -> str:
 def _cost(decision: Decision) -> list[str]:
     if decision.maximum_usd is None:
         return []
-    return [f"It may have cost up to ${decision.maximum_usd}."]
+    cents = decision.maximum_usd.quantize(_CENT)
+    amount = cents if cents == decision.maximum_usd else decision.maximum_usd
+    return [f"It would have cost up to ${amount:f}."]
 
 
 def _sentence(text: str) -> str:
