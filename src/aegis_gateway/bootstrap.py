@@ -382,14 +382,16 @@ class DirectoryLoader:
             for place, found in self._compiled.items()
             if place[0] in (config.version, canary.version if canary else None)
         }
+        known = [
+            KnownKey(key=each, agent=view.registry.agents.get(each.agent), view=view)
+            for tenant, stored in state.tenants.items()
+            for each in stored.keys
+            if (view := self._view_of(tenant, each.agent, views, ahead, canary)) is not None
+        ]
         return DirectoryCopy(
             tenants=views,
-            keys={
-                each.hash: KnownKey(key=each, agent=view.registry.agents.get(each.agent), view=view)
-                for tenant, stored in state.tenants.items()
-                for each in stored.keys
-                if (view := self._view_of(tenant, each.agent, views, ahead, canary)) is not None
-            },
+            keys={each.key.hash: each for each in known},
+            by_id={(each.view.registry.tenant, each.key.id): each for each in known},
             valid_until_ns=_end_ns(self._prices.valid_through),
             version=config.version,
             digest=config.bundle_digest,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,6 +24,7 @@ from tests.gateways import (
     ask,
     assert_books_balance,
     at_once,
+    chat_body,
     configuration,
     until,
 )
@@ -258,6 +260,10 @@ def test_calls_without_a_run_open_one(gateway: Gateway) -> None:
         answer.code,
         answer.headers["x-should-retry"],
     )
+    model = ask(
+        gateway, "POST", "/v1/chat/completions", chat_body("hi", max_tokens=9), key=gateway.key("spawner")
+    )
+    assert (429, "too_many_runs", "false") == (model.status, model.code, model.headers["x-should-retry"])
     assert ["allow"] * 5 == [effect(rank(gateway, "spawner", run)) for run in runs]
     assert "allow" == effect(rank(gateway, "loner"))
     end(gateway, "spawner", runs[4])
@@ -335,21 +341,47 @@ def test_rates_of_new_runs_hold_for_them_too(gateway: Gateway) -> None:
     assert "rate_limited" == effect(rank(gateway, "spawner"))
 
 
-def test_how_many_agents(gateway: Gateway) -> None:
-    """An owner with too many can't be applied or registered, and nothing of it is."""
-    with pytest.raises(
-        ConfigurationError, match=r"`ben@acme.example` would have 2 agents, and 1 is the most"
-    ):
-        gateway.apply(files("{max_agents_per_owner: 1}"))
-    gateway.apply(files("{max_agents_per_owner: 1, owners: {ben@acme.example: {max_agents: 2}}}"))
-
-
 def aegis(gateway: Gateway, *arguments: str, code: int = 0) -> str:
     """What a command prints."""
     environment = {"AEGIS_PEPPER": gateway.settings.pepper, "AEGIS_TEST_PEPPER": PEPPER}
     result = CliRunner().invoke(build(), [*arguments, "--store", gateway.settings.store], env=environment)
     assert code == result.exit_code, result.output
     return result.output
+
+
+def test_how_many_agents(gateway: Gateway, tmp_path: Path) -> None:
+    """An owner with too many can't be applied, planned, registered or imported, and nothing of it is."""
+    words = "`ben@acme.example` would have 2 agents, and 1 is the most"
+    bounds = "{max_agents_per_owner: 1, mode: %s}"
+    with pytest.raises(ConfigurationError, match=re.escape(words)):
+        gateway.apply(files(bounds % "enforce"))
+    assert words in aegis(gateway, "plan", written(files(bounds % "enforce"), tmp_path), code=1)
+    assert f"{words}" in aegis(gateway, "plan", written(files(bounds % "shadow"), tmp_path))
+    gateway.apply(files("{max_agents_per_owner: 1, owners: {ben@acme.example: {max_agents: 2}}}"))
+    who = ("--team", "desk", "--cost-centre", "CC-1", "--purpose", "test", "--environment", "test")
+    one_more = "would have 3 agents, and 2 is the most"
+    assert one_more in aegis(gateway, "agent", "add", "third", "--owner", "ben@acme.example", *who, code=1)
+    rows = tmp_path / "agents.csv"
+    rows.write_text(
+        "id,owner,team,cost_centre,purpose,environment\n"
+        "fourth,eve@acme.example,desk,CC-1,test,test\n"
+        "fifth,ben@acme.example,desk,CC-1,test,test\n"
+    )
+    for more in (("--dry-run",), ()):
+        assert one_more in aegis(gateway, "agent", "import", str(rows), *more, code=1)
+    assert "third" not in aegis(gateway, "agent", "list")
+    assert "fourth" not in aegis(gateway, "agent", "list")
+    aegis(gateway, "agent", "add", "sixth", "--owner", "eve@acme.example", *who)
+    with pytest.raises(ConfigurationError, match=r"`eve@acme.example` would have 1 agent, and 0 is the most"):
+        gateway.apply(files("{owners: {eve@acme.example: {max_agents: 0}}}"))
+
+
+def written(made: Files, directory: Path) -> str:
+    """A configuration as a directory."""
+    for name, text in made.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(text)
+    return str(directory)
 
 
 def test_what_people_see(gateway: Gateway) -> None:
@@ -389,10 +421,8 @@ def test_replayed(gateway: Gateway, tmp_path: Path) -> None:
     assert "allow" == effect(rank(gateway, "worker"))
 
     def replay(changed: Files) -> dict[str, Any]:
-        for name, text in changed.items():
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).write_text(text)
-        return dict(json.loads(aegis(gateway, "replay", str(tmp_path), "--json"))["tenants"][0])
+        directory = written(changed, tmp_path)
+        return dict(json.loads(aegis(gateway, "replay", directory, "--json"))["tenants"][0])
 
     same = replay(files())
     assert ([], []) == (same["changes"], same["in_force"]["differs"])

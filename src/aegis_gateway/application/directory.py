@@ -78,7 +78,7 @@ def no_view(_tenant: str, _agent: str) -> TenantView | None:
 
 
 class DirectoryCopy(msgspec.Struct, frozen=True, kw_only=True):
-    """One reading of everything: tenants by id, keys by the hash that is stored of them.
+    """One reading of everything: tenants by id, keys by the hash that is stored of them, and `by_id` (tenant and id).
 
     `seen` remembers keys that were presented, by a hash that is cheaper than the stored one and means nothing
     outside of this process; only keys that were found are in it, so it is never larger than `keys`. From
@@ -95,6 +95,7 @@ class DirectoryCopy(msgspec.Struct, frozen=True, kw_only=True):
     canary: int | None = None
     warning: str = ""
     seen: dict[bytes, KnownKey] = {}
+    by_id: dict[tuple[str, str], KnownKey] = {}
     of_strangers: TenantView | None = None
     view_of: Callable[[str, str], TenantView | None] = no_view
 
@@ -111,19 +112,14 @@ class Directory:
         self._looked_at = 0.0
         self._epochs_seen = epochs()
         self.copy = load()
-        self._by_id: tuple[DirectoryCopy | None, dict[tuple[str, str], KnownKey]] = None, {}
 
     def find(self, key_hash: bytes) -> KnownKey | None:
         """The key with this hash, if the copy has it."""
         return self.copy.keys.get(key_hash)
 
     def find_by_id(self, tenant: str, key: str) -> KnownKey | None:
-        """A tenant's key by its id. They are put in order when it is first asked for."""
-        copy = self.copy
-        if self._by_id[0] is not copy:
-            known = copy.keys.values()
-            self._by_id = copy, {(each.view.registry.tenant, each.key.id): each for each in known}
-        return self._by_id[1].get((tenant, key))
+        """A tenant's key by its id."""
+        return self.copy.by_id.get((tenant, key))
 
     async def keep_current(self, now_ns: int) -> None:
         """Read again what has become invalid by time alone: prices that begin on a date."""

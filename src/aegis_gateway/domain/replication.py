@@ -172,7 +172,7 @@ def too_many_agents(replication: Replication | None, owners: Iterable[str]) -> t
     if replication is None:
         return ()
     return tuple(
-        f"owner `{owner}` would have {count} agents, and {most} is the most "
+        f"owner `{owner}` would have {count} {'agent' if count == 1 else 'agents'}, and {most} is the most "
         "(`max_agents_per_owner` under `replication`); give some to another owner, or take some out"
         for owner, count in sorted(Counter(owners).items())
         if (most := replication.of(owner).agents_max) is not None and count > most

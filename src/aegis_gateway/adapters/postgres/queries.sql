@@ -153,7 +153,8 @@ select tenant, number, run, agent, owner, root, above, is_kept, opened_ns, open_
 -- Runs, opened, called or ended.
 insert into run select * from json_populate_recordset(null::run, %s::json)
 on conflict (tenant, number) do update
-   set open_until_ns = excluded.open_until_ns, forget_ns = excluded.forget_ns, ended_ns = excluded.ended_ns;
+   set owner = excluded.owner, open_until_ns = excluded.open_until_ns, forget_ns = excluded.forget_ns,
+       ended_ns = excluded.ended_ns;
 
 -- name: forget_old_runs
 -- Runs that nobody can name any more, or that a call would open anew.

@@ -112,7 +112,8 @@ select tenant, number, run, agent, owner, root, above, is_kept, opened_ns, open_
 insert into run (tenant, number, run, agent, owner, root, above, is_kept, opened_ns, open_until_ns, forget_ns, ended_ns)
 values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 on conflict (tenant, number) do update
-   set open_until_ns = excluded.open_until_ns, forget_ns = excluded.forget_ns, ended_ns = excluded.ended_ns;
+   set owner = excluded.owner, open_until_ns = excluded.open_until_ns, forget_ns = excluded.forget_ns,
+       ended_ns = excluded.ended_ns;
 
 -- name: forget_old_runs
 -- Runs that nobody can name any more, or that a call would open anew.
