@@ -18,7 +18,9 @@ IDLE_NS = 15 * 60 * 1_000_000_000
 """After how long without a call a run counts no more, where the configuration doesn't say."""
 RUN_LIFETIME_NS = 30 * 86_400 * 1_000_000_000
 """How long a run that was opened as such may go on."""
-OF_REPLICATION = "replication:"
+REPLICATION = "replication"
+"""What the bounds of a tenant's owners are called, all together."""
+OF_REPLICATION = f"{REPLICATION}:"
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ import msgspec
 
 from aegis_gateway.domain.price import ModelPrice, ToolPrice
 from aegis_gateway.domain.registry import EVERY_AGENT, Connector, Rate, Registry
-from aegis_gateway.domain.replication import Replication
+from aegis_gateway.domain.replication import REPLICATION, Replication
 from aegis_gateway.domain.risk import (
     Compare,
     Finding,
@@ -183,7 +183,6 @@ def _replication(old: Replication | None, new: Replication | None) -> Judged:
 
 
 _TENANT: dict[str, Compare] = {
-    "replication": _replication,
     "name": neutral,
     "four_eyes": turned_off_widens,
     "shadow_for_ns": _shadow_for,
@@ -230,11 +229,14 @@ def _of_itself(tenant: str, judged: Judged) -> Finding:
 def _of_registries(old: Registry, new: Registry, keyed: frozenset[str]) -> Iterator[Finding]:
     tenant = new.tenant
     before, after = msgspec.structs.asdict(old), msgspec.structs.asdict(new)
-    own = [name for name in after if name not in _SECTIONS]
+    own = [name for name in after if name not in _SECTIONS and name != REPLICATION]
     for judged in compared(
         {name: before[name] for name in own}, {name: after[name] for name in own}, _TENANT
     ):
         yield _of_itself(tenant, judged)
+    if old.replication != new.replication:
+        direction, reason = _replication(old.replication, new.replication)
+        yield Finding(tenant=tenant, what=REPLICATION, direction=direction, reason=reason)
     for name, section in _SECTIONS.items():
         yield from section.findings(tenant, before[name], after[name])
     for agent in sorted((after["agents"].keys() - before["agents"].keys()) & keyed):

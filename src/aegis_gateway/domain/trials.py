@@ -12,10 +12,11 @@ from typing import Any
 
 import msgspec
 
+from aegis_gateway.domain.replication import REPLICATION
 from aegis_gateway.domain.risk import Finding, Stance
 
 Rules = Mapping[str, tuple[str, Any]]
-"""What holds calls back in a tenant, by what it is called (`policy ID`, `budget ID`, `rate ID`): its mode, itself."""
+"""What holds calls back in a tenant, by its name (`policy ID`, `budget ID`, `rate ID`, `replication`): mode, itself."""
 
 
 class Untried(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +38,9 @@ def rules_of(stance: Stance) -> Rules:
     }
     things |= {f"budget {name}": (each.mode, _as_acting(each)) for name, each in registry.budgets.items()}
     things |= {f"rate {name}": (each.mode, _as_acting(each)) for name, each in registry.rates.items()}
+    bounds = registry.replication
+    if bounds is not None:
+        things[REPLICATION] = (bounds.mode, _as_acting(bounds))
     if registry.proxy is not None:
         return {name: ("shadow", thing) for name, (_, thing) in things.items()}
     return things
@@ -44,7 +48,7 @@ def rules_of(stance: Stance) -> Rules:
 
 def wanting_trial(old: Stance, new: Stance, findings: Iterable[Finding]) -> tuple[str, ...]:
     """The rules that would begin to hold back what is let through now: those that didn't act, policies that are other
-    ones, and budgets and rates of which a change narrows something.
+    ones, and budgets, rates and bounds of owners of which a change narrows something.
     """
     before, after = rules_of(old), rules_of(new)
     narrower = {finding.what for finding in findings if finding.direction == "narrowing"}

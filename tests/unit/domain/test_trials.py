@@ -8,6 +8,7 @@ import pytest
 
 from aegis_gateway.domain.judge import Policy
 from aegis_gateway.domain.registry import Budget, Proxy, Rate, Registry
+from aegis_gateway.domain.replication import Bounds, Replication
 from aegis_gateway.domain.risk import PolicyBody, Stance
 from aegis_gateway.domain.risk_of_changes import risk_of
 from aegis_gateway.domain.trials import rules_of, untried, wanting_trial
@@ -17,6 +18,7 @@ DAY_NS = 24 * 3_600 * 1_000_000_000
 
 BUDGET = Budget(id="day", owner="ana", deputy="ben", quantity="usd", limit=100, period="daily", zone="UTC")
 RATE = Rate(id="pace", limit=5, period_ns=DAY_NS, burst=5)
+BOUNDS = Replication(bounds=Bounds(runs_max=5), idle_ns=DAY_NS)
 DENY = PolicyBody(policy=Policy(id="no", effect="deny"), condition="when x")
 PERMIT = PolicyBody(policy=Policy(id="may", effect="permit"), condition="")
 
@@ -24,12 +26,13 @@ PERMIT = PolicyBody(policy=Policy(id="may", effect="permit"), condition="")
 def stance(
     *, budgets: Iterable[Budget] = (BUDGET,), rates: Iterable[Rate] = (RATE,),
     policies: Iterable[PolicyBody] = (PERMIT, DENY), proxy: Proxy | None = None,
+    replication: Replication | None = None,
 ) -> Stance:  # fmt: skip
     """All that decides in a tenant."""
     registry = Registry(
         tenant="acme", name="Acme", zone="UTC", teams={}, projects={}, agents={}, connectors={}, models={},
         quantities={}, budgets={each.id: each for each in budgets}, rates={each.id: each for each in rates},
-        proxy=proxy,
+        proxy=proxy, replication=replication,
     )  # fmt: skip
     return Stance(registry=registry, policies={each.policy.id: each for each in policies})
 
@@ -56,6 +59,16 @@ def in_shadow(thing: Any) -> Any:
         (stance(), stance(budgets=[replace(BUDGET, owner="zoe")]), ()),
         (stance(rates=[in_shadow(RATE)]), stance(), ("rate pace",)),
         (stance(proxy=Proxy()), stance(), ("budget day", "policy no", "rate pace")),
+        (stance(), stance(replication=BOUNDS), ("replication",)),
+        (stance(replication=in_shadow(BOUNDS)), stance(replication=BOUNDS), ("replication",)),
+        (
+            stance(replication=BOUNDS),
+            stance(replication=replace(BOUNDS, idle_ns=2 * DAY_NS)),
+            ("replication",),
+        ),
+        (stance(replication=BOUNDS), stance(replication=replace(BOUNDS, idle_ns=1)), ()),
+        (stance(replication=BOUNDS), stance(), ()),
+        (stance(), stance(replication=in_shadow(BOUNDS)), ()),
     ],
 )
 def test_what_wants_a_trial(old: Stance, new: Stance, expected: tuple[str, ...]) -> None:
