@@ -155,6 +155,11 @@ def test_the_requests_id_is_given_back(gateway: Gateway) -> None:
     ):
         assert named["x-request-id"] == post(gateway, what, body, headers=named).headers["x-request-id"]
         assert "x-request-id" not in post(gateway, what, body).headers
+    for odd in ("a b", "x" * 2_000, "{}", "\t", "\xe9"):
+        odd_one = post(
+            gateway, "search/action", {"subject": ALICE, "resource": RECORD_1}, headers={"x-request-id": odd}
+        )
+        assert 200 == odd_one.status
     nobody = ask(gateway, "POST", "/access/v1/evaluation", evaluation(), key=None, headers=named)
     assert (401, named["x-request-id"]) == (nobody.status, nobody.headers["x-request-id"])
     nowhere = post(gateway, "evaluate", evaluation(), headers=named)

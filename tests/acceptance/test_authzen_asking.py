@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from aegis_gateway.domain.config_version import Canary
+from aegis_gateway.domain.risk import Appraisal
+from aegis_gateway.entrypoints.cli.main import build
 from tests.authzen_fixture import (
     ALICE,
     BOB,
@@ -22,7 +27,7 @@ from tests.authzen_fixture import (
     post,
 )
 from tests.clients import run_client
-from tests.gateways import Answer, Gateway, ask, assert_books_balance
+from tests.gateways import PEPPER, Answer, Gateway, ask, assert_books_balance
 
 pytestmark = pytest.mark.xdist_group("authzen")
 
@@ -262,6 +267,8 @@ def test_what_is_redacted_is_an_obligation() -> None:
         no = post(gateway, "evaluation", {**secret, "context": unable}).json
         assert (False, ["obligation_unfulfilled"]) == (no["decision"], no["context"]["codes"])
         assert not {"obligations", "settlement"} & no["context"].keys()
+        asked_only = {**unable, "aegis": {"reserve": False}}
+        assert not post(gateway, "evaluation", {**secret, "context": asked_only}).json["decision"]
         assert "settled" == gateway.call(no["context"]["id"])["state"]
         assert_books_balance(gateway)
 
@@ -273,6 +280,65 @@ def test_a_change_of_whom_one_may_ask_for_holds_for_the_next_request(gateway: Ga
     gateway.apply({**made, "aegis.yaml": made["aegis.yaml"].replace("asks_for: [alice]", "asks_for: [bob]")})
     assert 200 == post(gateway, "evaluation", evaluation(BOB), "narrow").status
     assert 403 == post(gateway, "evaluation", evaluation(ALICE), "narrow").status
+
+
+def test_a_canary_decides_for_those_whose_it_is(gateway: Gateway) -> None:
+    """Whoever asks for them, and in searches too."""
+    made = files(
+        more_policies='@id("no-reading") forbid(principal, action == Action::"record-1.read", resource);'
+    )
+    with gateway.administration() as administration:
+        canary = Canary(beside=1, agents=("bob",))
+        administration.apply(made, ["acme"], appraisal=Appraisal(based_on=1), canary=canary)
+
+    def decided(subject: object) -> tuple[bool, int]:
+        answer = post(gateway, "evaluation", evaluation(subject)).json
+        entry = next(each for each in gateway.entries() if each.get("call") == answer["context"]["id"])
+        return answer["decision"], entry["config_version"]
+
+    assert ((True, 1), (False, 2)) == (decided(ALICE), decided(BOB))
+    body = {"subject": {"type": "agent"}, "action": READ, "resource": RECORD_1}
+    found = post(gateway, "search/subject", body).json["results"]
+    assert ["alice", "narrow", "pep"] == [each["id"] for each in found]
+
+
+def test_where_everything_passes() -> None:
+    """In proxy mode it is a yes that counts on no budget; what there is not is still a no, and isn't found."""
+    made = files()
+    proxied = made["aegis.yaml"].replace("  acme:\n", "  acme:\n    proxy: {}\n", 1)
+    with Gateway({**made, "aegis.yaml": proxied}) as gateway:
+        assert post(gateway, "evaluation", evaluation(BOB, WRITE)).json["decision"]
+        nothing = {"type": "record", "id": "record-1"}
+        assert not post(gateway, "evaluation", evaluation(BOB, WRITE, nothing)).json["decision"]
+        body = {"subject": {"type": "agent"}, "action": WRITE}
+        found = post(gateway, "search/subject", {**body, "resource": RECORD_1}).json["results"]
+        assert ["alice", "bob", "narrow", "pep"] == [each["id"] for each in found]
+        assert [] == post(gateway, "search/subject", {**body, "resource": nothing}).json["results"]
+        assert 403 == post(gateway, "evaluation", evaluation(BOB), "alice").status
+
+
+def test_what_was_asked_for_others_is_replayed(gateway: Gateway, tmp_path: Path) -> None:
+    """As the subject's call: a changed policy says of it what it would have done."""
+    for subject in (ALICE, BOB):
+        post(gateway, "evaluation", evaluation(subject))
+    made = files(more_policies='@id("not-alice") forbid(principal == Agent::"alice", action, resource);')
+    for name, text in made.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    settings = gateway.settings
+    told = CliRunner().invoke(
+        build(),
+        ["replay", "--since", "1h", "--json", str(tmp_path)],
+        env={
+            "AEGIS_STORE": settings.store,
+            "AEGIS_PEPPER": settings.pepper,
+            "AEGIS_SIGNING_KEY": settings.signing_key,
+            "AEGIS_TEST_PEPPER": PEPPER,
+        },
+    )
+    assert "not-alice" in told.output, told.output
+    (tenant,) = json.loads(told.stdout)["tenants"]
+    assert 1 == tenant["new_denials"]
 
 
 def test_a_run_is_its_subjects(shared: Gateway) -> None:

@@ -17,6 +17,13 @@ from aegis_gateway.domain.redaction import KINDS as KINDS_REDACTED
 from aegis_gateway.domain.redaction import Redaction
 from aegis_gateway.domain.registry import Argument, Connector, ConnectorKind, Model, Operation
 from aegis_gateway.entrypoints.data_plane.aegislib.reports import read_span, report_of
+from aegis_gateway.entrypoints.data_plane.authzen.requests import (
+    Evaluation,
+    arguments_of,
+    checked_json,
+    read_batch,
+)
+from aegis_gateway.entrypoints.data_plane.authzen.requests import read as read_authzen
 from aegis_gateway.entrypoints.data_plane.envoy.api import ProcessingRequest
 from aegis_gateway.entrypoints.data_plane.envoy.processing import asked_request, fate
 from aegis_gateway.entrypoints.data_plane.envoy.shown import changes
@@ -31,7 +38,7 @@ from aegis_gateway.entrypoints.data_plane.models.messages import MessagesDialect
 from aegis_gateway.entrypoints.data_plane.models.redacted_stream import RedactedEvents
 from aegis_gateway.entrypoints.data_plane.models.responses import ResponsesDialect
 from aegis_gateway.entrypoints.data_plane.redacting import redacted_json
-from aegis_gateway.entrypoints.data_plane.wire import parse_operation, path_segments
+from aegis_gateway.entrypoints.data_plane.wire import parse_operation, path_segments, strict_json
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -261,7 +268,33 @@ def envoys(data: bytes) -> None:
     assert fault is None or not doubt
 
 
+def evaluations(data: bytes) -> None:
+    """Whatever an enforcement point sends is refused, or is evaluations that each are read or refused alone; the
+    arguments of one are one JSON object.
+    """
+    try:
+        checked_json({"content-type": "application/json"}, data)
+        batch = read_batch(data)
+    except CallError:
+        return
+    for each in (data,) if batch is None else batch.evaluations:
+        try:
+            asked = read_authzen(Evaluation, each)
+            arguments = arguments_of(asked.around, asked.action.properties, asked.resource.properties)
+        except CallError:
+            continue
+        assert isinstance(strict_json(arguments), dict)
+
+
+EVALUATIONS = (
+    b'{"subject": {"type": "agent", "id": "a"}, "action": {"name": "x", "properties": {"n": 1.50}}, "resource": '
+    b'{"type": "tool", "id": "t", "properties": {"arguments": {"s": "x"}}}, "context": {"aegis": {"reserve": false}, '
+    b'"arguments": {"n": 2}}, "evaluations": [{}, {"action": {"properties": {}}, "context": {}}], '
+    b'"options": {"evaluations_semantic": "deny_on_first_deny"}}'
+)
+
 TARGETS: dict[str, Target] = {
+    "evaluations": Target(check=evaluations, seeds=(EVALUATIONS, EVALUATIONS.replace(b"[{}, ", b"["))),
     "envoys": Target(check=envoys, seeds=(_handed_over(),)),
     "body": Target(check=body, seeds=(CHAT, b'{"a": {"b": [1.50, "\\u0022"]}}')),
     "chat": Target(check=requests_of(ChatDialect()), seeds=(CHAT,)),

@@ -391,6 +391,7 @@ def _record(tenant: str, agent: Agent, source: str) -> dict[str, object]:
         "budget": agent.budget,
         "external_id": agent.external_id,
         "tags": agent.tags,
+        "asks_for": agent.asks_for,
         "source": source,
     }
 

@@ -116,6 +116,7 @@ def _facts(found: CallReport, decision: Record, settlement: Record | None) -> It
         "delegated": _delegated(found),
         "parent": found.parent or "",
         "customer": found.customer or "",
+        "asked by": decision.get("asked_by", ""),
         "attempt": f"{decision['retry'] + 1}, by the client itself" if decision.get("retry") else "",
         "in shadow": "; ".join(_would(each) for each in decision.get("shadow", ())),
         "downgraded": _downgraded(decision.get("downgrade")),

@@ -22,6 +22,8 @@ from aegis_gateway.entrypoints.data_plane.tool_decisions import ToolDecision
 CUSTOM = "custom"
 """The one type of obligation that is used here; the standard's draft leaves to its `vendor` what it means."""
 
+_OF_A_YES = ("obligations", "settlement")
+
 Answer = dict[str, Any]
 
 
@@ -75,10 +77,18 @@ def estimate_answer(estimate: Estimate[Described]) -> Answer:
 
 
 def refusal_answer(code: str, message: str) -> Answer:
-    """A refusal of what there is nothing to decide about; it is not recorded."""
-    reason = Reason(code="unknown_tool", subject="", message=message)
-    told = {**_why([reason]), "codes": [code], "reasons": [{"code": code, "message": message}]}
-    return {"decision": False, "context": {"recorded": False, "effect": "deny", **told}}
+    """A refusal that nothing was recorded of."""
+    return {"decision": False, "context": {"recorded": False, "effect": "deny", **_because(code, message)}}
+
+
+def unfulfilled_answer(answer: Answer) -> Answer:
+    """A yes as a no to an enforcement point that says that it can't do what it would stand on."""
+    left = {name: value for name, value in answer["context"].items() if name not in _OF_A_YES}
+    why = _because(
+        "obligation_unfulfilled",
+        "a policy obliges whoever enforces this to what the request says it can't do",
+    )
+    return {"decision": False, "context": {**left, "effect": "deny", **why}}
 
 
 def fault_answer(fault: AegisError) -> Answer:
@@ -128,11 +138,18 @@ def _before(found: CallReport) -> Answer:
     }
     if found.effect != "allow":
         # Only the first of its reasons is kept where it can be looked up by its call.
-        told = {"code": found.reason_code, "message": found.reason}
-        context |= {"reason": found.reason, "codes": [found.reason_code], "reasons": [told]}
+        context |= _because(found.reason_code, found.reason)
     if found.cost_nano_usd is not None:
         context["cost"] = {"actual_usd": usd_decimal_text(found.cost_nano_usd)}
     return context
+
+
+def _because(code: str, message: str) -> Answer:
+    return {
+        "reason": message,
+        "codes": [code],
+        "reasons": [{"code": code, "message": message, "subject": ""}],
+    }
 
 
 def _why(reasons: Iterable[Reason]) -> Answer:

@@ -24,6 +24,7 @@ from aegis_gateway.entrypoints.data_plane.authzen.answers import (
     fault_answer,
     needs_obligation,
     refusal_answer,
+    unfulfilled_answer,
 )
 from aegis_gateway.entrypoints.data_plane.authzen.mapping import AGENT, Target, action_on, agent_of, target_of
 from aegis_gateway.entrypoints.data_plane.authzen.requests import (
@@ -36,7 +37,6 @@ from aegis_gateway.entrypoints.data_plane.authzen.requests import (
 )
 from aegis_gateway.entrypoints.data_plane.estimates import EstimateRequest, description
 from aegis_gateway.entrypoints.data_plane.tool_decisions import (
-    ToolDecision,
     ToolDecisions,
     ToolRequest,
     described_tool,
@@ -79,19 +79,24 @@ class Evaluating:
             address=_ADDRESS,
             subject=agent.id,
         )
+        decision = None
         if target.model is not None:
-            return await self._model(key, target, ours, context)
-        arguments = arguments_of(asked.around, asked.action.properties, resource.properties)
-        if not ours.reserve:
-            describe = described_as(target, arguments)
-            return estimate_answer(await self._estimates.estimate(key, describe, context))
-        decision = await self._decisions.decide(
-            key, ToolRequest(tool=target.action, arguments=arguments, context=context)
-        )
-        answer = decision_answer(decision, base_url)
+            answer = await self._model(key, target, ours, context)
+        else:
+            arguments = arguments_of(asked.around, asked.action.properties, resource.properties)
+            if ours.reserve:
+                request = ToolRequest(tool=target.action, arguments=arguments, context=context)
+                decision = await self._decisions.decide(key, request)
+                answer = decision_answer(decision, base_url)
+            else:
+                describe = described_as(target, arguments)
+                answer = estimate_answer(await self._estimates.estimate(key, describe, context))
         supported = asked.around.obligations_supported
         if needs_obligation(answer) and supported is not None and CUSTOM not in supported:
-            return await self._taken_back(key, decision, answer)
+            if decision is not None and decision.decided is not None and decision.token is not None:
+                # It was decided for this request alone, so nobody runs it.
+                await self._decisions.release(key, decision.decided.call, decision.token)
+            return unfulfilled_answer(answer)
         return answer
 
     async def _subject(self, key: str | None, subject: Entity) -> tuple[KnownKey, Agent | None]:
@@ -153,17 +158,6 @@ class Evaluating:
             return refusal_answer("unknown_tool", words)
         estimate = await self._estimates.estimate(key, description(view, request), context)
         return estimate_answer(estimate)
-
-    async def _taken_back(self, key: str | None, decision: ToolDecision, answer: Answer) -> Answer:
-        """A yes that needs what its enforcement point says that it can't do: what it held is free again."""
-        if decision.decided is not None and decision.token is not None:
-            await self._decisions.release(key, decision.decided.call, decision.token)
-        context = answer["context"]
-        del context["obligations"]
-        context.pop("settlement", None)
-        message = "policies have the arguments redacted, and the enforcement point says that it can't"
-        refused = refusal_answer("obligation_unfulfilled", message)
-        return {"decision": False, "context": {**context, **refused["context"], "recorded": True}}
 
 
 def subject_of(known: KnownKey, kind: str, name: str) -> Agent | None:

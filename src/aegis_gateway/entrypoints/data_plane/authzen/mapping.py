@@ -58,6 +58,14 @@ def target_of(registry: Registry, kind: str, name: str, action: str) -> Target:
     return Target(action=f"{kind}:{name}:{action}")
 
 
+def exists(registry: Registry, target: Target) -> bool:
+    """Whether there is such a tool, or model to which that is done."""
+    if target.model is None:
+        return not isinstance(tool_named(registry, target.action), Reason)
+    model = registry.models.get(target.model)
+    return model is not None and target.action == action_on(model)
+
+
 def targets_of(registry: Registry, kind: str, action: str) -> dict[str, Target]:
     """All resources of a type that an action could be done to, by id."""
     if kind == MODEL:

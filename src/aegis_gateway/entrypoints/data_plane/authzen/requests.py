@@ -12,8 +12,14 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 
 from aegis_gateway.domain.errors import CallError
-from aegis_gateway.entrypoints.data_plane.exchange import RequestHeaders
-from aegis_gateway.entrypoints.data_plane.wire import JSON, UNREADABLE, decoder_words, json_type, strict_json
+from aegis_gateway.entrypoints.data_plane.wire import (
+    JSON,
+    UNREADABLE,
+    SupportsGet,
+    decoder_words,
+    json_type,
+    strict_json,
+)
 
 EVALUATIONS_MAX = 100
 PAGE_MAX = 1_000
@@ -141,7 +147,7 @@ class _Many(msgspec.Struct, frozen=True, kw_only=True):
     options: _Options | None = None
 
 
-def checked_json(headers: RequestHeaders, raw: bytes) -> None:
+def checked_json(headers: SupportsGet, raw: bytes) -> None:
     """Make sure that a body is JSON, and is called so.
 
     Raises:

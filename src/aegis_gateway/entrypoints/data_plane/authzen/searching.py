@@ -25,6 +25,7 @@ from aegis_gateway.entrypoints.data_plane.authzen.mapping import (
     AGENT,
     Target,
     actions_of,
+    exists,
     target_of,
     targets_of,
 )
@@ -69,7 +70,8 @@ class Searching:
         known = await self._calls.caller(key)
         resource = asked.resource
         target = target_of(known.view.registry, resource.type, resource.id, asked.action.name)
-        agents = _askable(known) if asked.subject.type == AGENT else {}
+        is_there = asked.subject.type == AGENT and exists(known.view.registry, target)
+        agents = _askable(known) if is_there else {}
         candidates = [(name, agent, target) for name, agent in sorted(agents.items())]
         about = _about(key, known, asked.context, asked.action.properties, resource.properties)
         return await self._found(about, candidates, asked.page, lambda name: {"type": AGENT, "id": name})
