@@ -106,6 +106,12 @@ def scripted(upstream: ScriptedUpstream, **rest: Any) -> Gateway:
     return Gateway(configuration(upstream.base_url, operations=OPERATIONS, **rest))
 
 
+def test_no_envoy_is_answered_unless_there_is_a_token(gateway: Gateway) -> None:
+    """Where nothing says who is an Envoy there is no door for them, which would tell the credential."""
+    answer = ask(gateway, "GET", "/ext_authz/api/v1/fx/EURUSD", headers={"aegis-envoy-token": ""})
+    assert (404, "not_found") == (answer.status, answer.code)
+
+
 def test_a_price_per_call(upstream: UpstreamProcess, gateway: Gateway) -> None:
     """A payment costs its fee; the answer is the API's own, with Aegis's headers beside it."""
     with happening(gateway, upstream) as happened:
