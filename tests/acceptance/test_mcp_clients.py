@@ -50,25 +50,36 @@ DECLARED = ["search", "transfer", "report", "confirm"]
 
 
 class Client(NamedTuple):
-    """A client: in which environment, by which script, and what it can't do."""
+    """A client: in which environment, by which script, in which form of the protocol, and whether it can be asked."""
 
     environment: str
     script: str
+    form: str
     mode: str = ""
-    asks: bool = True
+    can_be_asked: bool = True
+
+    def is_asked(self, place: str) -> bool:
+        """Whether a question reaches it. Where all servers are one, they are spoken to in the newest form, and a
+        client of the older one, who would be asked in the middle of a call, can't be.
+        """
+        return self.can_be_asked and bool(place or self.form == "modern")
 
 
 CLIENTS = {
-    "mcp-2-auto": Client("mcp2", "mcp2", "auto"),
-    "mcp-2-legacy": Client("mcp2", "mcp2", "legacy"),
-    "mcp-1": Client("mcp1", "mcp1"),
-    "fastmcp-4": Client("mcp2", "fastmcp4"),
-    "langchain-mcp-adapters": Client("mcp1", "langchain_adapters"),
-    "openai-agents": Client("mcp2", "openai_agents", asks=False),
+    "mcp-2-auto": Client("mcp2", "mcp2", "modern", "auto"),
+    "mcp-2-legacy": Client("mcp2", "mcp2", "legacy", "legacy"),
+    "mcp-1": Client("mcp1", "mcp1", "legacy"),
+    "fastmcp-4": Client("mcp2", "fastmcp4", "modern"),
+    "langchain-mcp-adapters": Client("mcp1", "langchain_adapters", "legacy"),
+    "openai-agents": Client("mcp2", "openai_agents", "modern", can_be_asked=False),
 }
 
 
-@pytest.fixture(scope="module", params=["bank"], ids=["one"])
+AT: dict[str, tuple[str, ...]] = {"bank": tuple(CLIENTS), "": ("mcp-2-auto", "mcp-1")}
+"""Who calls where: at the one server all, where all servers are one a client of each form."""
+
+
+@pytest.fixture(scope="module", params=["bank", ""], ids=["one", "as-one"])
 def place(request: pytest.FixtureRequest) -> str:
     """The one server by its name, or where all servers are one."""
     return str(request.param)
@@ -89,7 +100,7 @@ def bank(place: str) -> Iterator[tuple[McpServer, Gateway]]:
 def told(bank: tuple[McpServer, Gateway], place: str) -> dict[str, dict[str, Any]]:
     """What all clients tell; they run beside each other."""
     _, gateway = bank
-    keys = {name: gateway.key(name) for name in CLIENTS}
+    keys = {name: gateway.key(name) for name in AT[place]}
 
     def run(name: str) -> dict[str, Any]:
         client = CLIENTS[name]
@@ -112,38 +123,50 @@ def told(bank: tuple[McpServer, Gateway], place: str) -> dict[str, dict[str, Any
         return said
 
     with ThreadPoolExecutor(2) as pool:
-        return dict(zip(CLIENTS, pool.map(run, CLIENTS), strict=True))
+        return dict(zip(AT[place], pool.map(run, AT[place]), strict=True))
 
 
-@pytest.mark.parametrize("name", CLIENTS)
-def test_what_a_client_gets(told: dict[str, dict[str, Any]], place: str, name: str) -> None:
-    """It sees what is declared, gets results with their cost, and its model reads why a call was refused."""
-    said = told[name]
+def test_what_clients_get(told: dict[str, dict[str, Any]], place: str) -> None:
+    """They see what is declared, get results with their cost, and their models read why a call was refused."""
+    assert list(AT[place]) == list(told)
+    for name, said in told.items():
+        _assert_got(CLIENTS[name], said, place)
+
+
+def _assert_got(client: Client, said: dict[str, Any], place: str) -> None:
     prefix = "" if place else "bank_"
-    assert [prefix + tool for tool in DECLARED] == said["tools"]
-    assert {"rows": 3, "query": "loans"} == said["search"]
-    assert "transfers above 5,000 are not for agents" in said["refused"]
-    assert '{"EUR": "1.08"}' == said["resource"]
-    assert "Be brief about rates." == said["prompt"]
+    assert [prefix + tool for tool in DECLARED] == said["tools"], client
+    assert {"rows": 3, "query": "loans"} == said["search"], client
+    assert "transfers above 5,000 are not for agents" in said["refused"], client
+    assert '{"EUR": "1.08"}' == said["resource"], client
+    assert "Be brief about rates." == said["prompt"], client
     if "is_error" in said:
-        assert said["is_error"]
+        assert said["is_error"], client
     if "meta" in said:
-        assert "0.03" == said["meta"][AEGIS]["cost_usd"]
-    if CLIENTS[name].asks:
-        assert [[1, 3], [2, 3], [3, 3]] == said["progress"]
-        assert (["shall I?"], "confirmed: True") == (said["asked"], said["confirmed"])
+        assert "0.03" == said["meta"][AEGIS]["cost_usd"], client
+    if "version" in said:
+        assert ("2026-07-28" if client.form == "modern" else "2025-11-25") == said["version"], client
+    if not client.can_be_asked:
+        assert "the report is written" in said["report"], client
+        return
+    assert [[1, 3], [2, 3], [3, 3]] == said["progress"], client
+    if client.is_asked(place):
+        assert (["shall I?"], "confirmed: True") == (said["asked"], said["confirmed"]), client
     else:
-        assert "the report is written" in said["report"]
+        assert [] == said["asked"], client
+        assert "asks for input" in said["confirmed"], client
 
 
-def test_the_books(bank: tuple[McpServer, Gateway], told: dict[str, dict[str, Any]]) -> None:
+def test_the_books(bank: tuple[McpServer, Gateway], told: dict[str, dict[str, Any]], place: str) -> None:
     """Each client has paid for what it had, nothing for what was refused, and a question is no call of its own."""
     server, gateway = bank
     paid: Counter[str] = Counter()
     for call in gateway.calls():
         paid[call["agent"]] += call["cost_nano_usd"] or 0
     for name in told:
-        expected = SEARCHED_NANO_USD + REPORT_NANO_USD + (CONFIRM_NANO_USD if CLIENTS[name].asks else 0)
+        expected = (
+            SEARCHED_NANO_USD + REPORT_NANO_USD + (CONFIRM_NANO_USD if CLIENTS[name].is_asked(place) else 0)
+        )
         assert expected == paid[name], name
     assert not [call for call in gateway.calls() if call["state"] not in ("settled", "refused")]
     assert_books_balance(gateway)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Awaitable
 from typing import Any
 
 URL = os.environ["MCP_URL"]
@@ -22,7 +23,6 @@ HEADERS = {"Authorization": f"Bearer {KEY}"}
 SEARCH = {"query": "loans", "limit": 3}
 TOO_MUCH = {"amount": 6000, "to": "mallory"}
 QUESTION = "shall I?"
-RESOURCE = "bank://rates"
 PROMPT = "brief"
 TOPIC = {"topic": "rates"}
 
@@ -33,8 +33,19 @@ def tool(name: str) -> str:
 
 
 def text_of(result: Any) -> str:
-    """The texts of a result."""
-    return "".join(each.text for each in result.content)
+    """The texts of a result, in the form of this client or of that one."""
+    if isinstance(result.content, str):
+        return result.content
+    return "".join(each["text"] if isinstance(each, dict) else each.text for each in result.content)
+
+
+async def confirmed(call: Awaitable[Any]) -> str:
+    """What came of a call that asks: its text, or the words of the error that the client raises."""
+    try:
+        result = await call
+    except Exception as error:  # whatever it raises, its words are what is told
+        return str(error)
+    return text_of(result)
 
 
 def tell(told: dict[str, Any]) -> None:

@@ -40,9 +40,10 @@ async def main() -> None:
         except ToolError as error:
             told["refused"], told["is_error"] = str(error), True
         await client.call_tool(doings.tool("report"), {}, progress_handler=note)
-        confirmed = await client.call_tool(doings.tool("confirm"), {"question": doings.QUESTION})
-        told["confirmed"] = doings.text_of(confirmed)
-        told["resource"] = (await client.read_resource(doings.RESOURCE))[0].text
+        confirming = client.call_tool(doings.tool("confirm"), {"question": doings.QUESTION})
+        told["confirmed"] = await doings.confirmed(confirming)
+        rates = (await client.list_resources())[0].uri
+        told["resource"] = (await client.read_resource(rates))[0].text
         prompt = await client.get_prompt(doings.tool(doings.PROMPT), doings.TOPIC)
         told["prompt"] = prompt.messages[0].content.text
     doings.tell(told)

@@ -47,18 +47,14 @@ async def main() -> None:
         found = await call("search", doings.SEARCH)
         told["search"] = found.artifact["structured_content"]
         refused = await call("transfer", doings.TOO_MUCH)
-        told["refused"], told["is_error"] = _text(refused.content), refused.status == "error"
+        told["refused"], told["is_error"] = doings.text_of(refused), refused.status == "error"
         await call("report", {})
-        told["confirmed"] = _text((await call("confirm", {"question": doings.QUESTION})).content)
-    resources = await client.get_resources("bank", uris=doings.RESOURCE)
+        told["confirmed"] = await doings.confirmed(call("confirm", {"question": doings.QUESTION}))
+    resources = await client.get_resources("bank")
     told["resource"] = resources[0].as_string()
     prompt = await client.get_prompt("bank", doings.tool(doings.PROMPT), arguments=doings.TOPIC)
     told["prompt"] = prompt[0].content
     doings.tell(told)
-
-
-def _text(content: Any) -> str:
-    return content if isinstance(content, str) else "".join(each["text"] for each in content)
 
 
 if __name__ == "__main__":

@@ -41,9 +41,10 @@ async def main() -> None:
         refused = await session.call_tool(doings.tool("transfer"), doings.TOO_MUCH)
         told["refused"], told["is_error"] = doings.text_of(refused), refused.isError
         await session.call_tool(doings.tool("report"), {}, progress_callback=note)
-        confirmed = await session.call_tool(doings.tool("confirm"), {"question": doings.QUESTION})
-        told["confirmed"] = doings.text_of(confirmed)
-        told["resource"] = (await session.read_resource(doings.RESOURCE)).contents[0].text
+        confirming = session.call_tool(doings.tool("confirm"), {"question": doings.QUESTION})
+        told["confirmed"] = await doings.confirmed(confirming)
+        rates = (await session.list_resources()).resources[0].uri
+        told["resource"] = (await session.read_resource(rates)).contents[0].text
         prompt = await session.get_prompt(doings.tool(doings.PROMPT), doings.TOPIC)
         told["prompt"] = prompt.messages[0].content.text
     doings.tell(told)

@@ -44,9 +44,10 @@ async def main(mode: Any) -> None:
         refused = await client.call_tool(doings.tool("transfer"), doings.TOO_MUCH)
         told["refused"], told["is_error"] = doings.text_of(refused), refused.is_error
         await client.call_tool(doings.tool("report"), {}, progress_callback=note)
-        confirmed = await client.call_tool(doings.tool("confirm"), {"question": doings.QUESTION})
-        told["confirmed"] = doings.text_of(confirmed)
-        told["resource"] = (await client.read_resource(doings.RESOURCE)).contents[0].text
+        confirming = client.call_tool(doings.tool("confirm"), {"question": doings.QUESTION})
+        told["confirmed"] = await doings.confirmed(confirming)
+        rates = (await client.list_resources()).resources[0].uri
+        told["resource"] = (await client.read_resource(rates)).contents[0].text
         prompt = await client.get_prompt(doings.tool(doings.PROMPT), doings.TOPIC)
         told["prompt"] = prompt.messages[0].content.text
     doings.tell(told)

@@ -59,7 +59,8 @@ async def main() -> None:
         told["search"], told["meta"] = found.structured_content, found.meta
         told["refused"] = await _say(server, "transfer", doings.TOO_MUCH)
         told["report"] = await _say(server, "report", {})
-        told["resource"] = (await server.read_resource(doings.RESOURCE)).contents[0].text
+        rates = (await server.list_resources()).resources[0].uri
+        told["resource"] = (await server.read_resource(rates)).contents[0].text
         prompt = await server.get_prompt(doings.tool(doings.PROMPT), doings.TOPIC)
         told["prompt"] = prompt.messages[0].content.text
     doings.tell(told)
