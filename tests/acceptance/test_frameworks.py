@@ -42,7 +42,7 @@ KINDS = {
         costs={
             "desk.crawl": Decimal("0.13"),
             "desk.broken": Decimal("0.04"),
-            "desk.risky": Decimal("0.5"),
+            "desk.risky": Decimal("1"),
             "desk.confirm": Decimal("0.6"),
         },
     ),
@@ -245,8 +245,20 @@ def test_langgraph_waits_for_a_person(play: Play, name: str) -> None:
         question["maximum_usd"],
         question["reasons"],
     )
+    assert 1 == played.found["risky resumed"]
+    assert "a person was asked" in played.found["no resumed"]
     assert "dared x" in played.resumed["risky"]
-    assert ["refused", "settled"] == played.framework.states("desk.risky")
+    assert [{"what": "x"}] == [given for tool, given in played.resumed["ran"] if tool == "risky"]
+    assert 2 == played.framework.states("desk.risky").count("settled")
+
+
+@of("langgraph")
+def test_answers_to_a_tool_of_langgraph_are_its_own(play: Play, name: str) -> None:
+    """A tool that asks a person itself, after one had to agree, gets the answer to its own question."""
+    played = play(name)
+    assert [{"sure about": "z"}] == played.resumed["doubting"]
+    assert "a person said maybe" in played.resumed["doubt"]
+    assert [{"what": "z"}] == [given for tool, given in played.resumed["ran"] if tool == "doubt"]
 
 
 @of("langgraph")

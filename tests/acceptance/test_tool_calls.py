@@ -228,6 +228,26 @@ def test_hooks_never_raise(gateway: Gateway, calls: ToolCalls) -> None:
     assert "could not be decided" in str(hooked.before("five", "rank", Broken()).refusal)
 
 
+def test_what_another_hook_kept_from_being_run(gateway: Gateway, calls: ToolCalls) -> None:
+    """It costs nothing."""
+    hooked = HookedCalls(calls)
+    assert hooked.before("one", "rank", {}).decision is not None
+    hooked.not_run("one")
+    hooked.after("one", {})
+    assert ("settled", 0) == (gateway.last_call()["state"], gateway.last_call()["cost_nano_usd"])
+
+
+@BOTH
+def test_a_result_that_cannot_be_read(gateway: Gateway, calls: ToolCalls, run: Run) -> None:
+    """It is its caller's all the same, and the call counts at its maximum."""
+
+    def fails(_result: object) -> dict[str, Any]:
+        raise ZeroDivisionError
+
+    assert "said" == run(calls, calls.asked("crawl", {}), lambda *_: "said", numbers=fails)
+    assert ("settled", 500_000_000) == (gateway.last_call()["state"], gateway.last_call()["cost_nano_usd"])
+
+
 class Broken(dict[str, Any]):
     """Arguments that can't be looked at."""
 

@@ -19,7 +19,7 @@ from langgraph.types import Command, interrupt
 
 from aegis_sdk import run
 from aegis_sdk.adapters.langchain import AegisMiddleware
-from aegis_sdk.adapters.langgraph import ToolWrapper
+from aegis_sdk.adapters.langgraph import ASK_AGAIN, NOT_APPROVED, ToolWrapper
 from tests.frameworks import desk
 
 
@@ -31,8 +31,15 @@ def confirm(what: str) -> str:
     return f"a person said {answer}"
 
 
+def doubt(what: str) -> str:
+    """Ask a person, then do it; a person has to agree before, too."""
+    answer = interrupt({"sure about": what})
+    desk.noted("doubt", what=what)
+    return f"a person said {answer}"
+
+
 TOOLS = [StructuredTool.from_function(tool) for tool in desk.TOOLS.values()]
-TOOLS.append(StructuredTool.from_function(confirm))
+TOOLS += [StructuredTool.from_function(tool) for tool in (confirm, doubt)]
 TOOLS.append(StructuredTool.from_function(desk.meet, coroutine=desk.meet_async, name="meet"))
 
 
@@ -41,7 +48,9 @@ def agent(saver: Any) -> Any:
     return create_agent(
         ChatOpenAI(model="gpt-4o-mini", max_retries=0),
         tools=TOOLS,
-        middleware=[AegisMiddleware(desk.MAPPED, approvals="interrupt", model_headers=True)],
+        middleware=[
+            AegisMiddleware({**desk.MAPPED, "doubt": "desk.risky"}, approvals="interrupt", model_headers=True)
+        ],
         checkpointer=saver,
     )
 
@@ -106,9 +115,19 @@ async def asked(file: str) -> dict[str, Any]:
             await made.ainvoke(None, thread("broken"))
         except OSError as fault:
             found["broken again"] = str(fault)
-        for name, prompt in (("risky", desk.RISKY), ("confirm", 'Go. [[call confirm {"what": "y"}]]')):
+        paused = {
+            "risky": desk.RISKY,
+            "no": desk.RISKY,
+            "doubt": 'Go. [[call doubt {"what": "z"}]]',
+            "confirm": 'Go. [[call confirm {"what": "y"}]]',
+        }
+        for name, prompt in paused.items():
             state = await made.ainvoke(message(prompt), thread(name))
             found[name] = [pause.value for pause in state["__interrupt__"]]
+        # Resumed before anybody has agreed it waits on; a no is final.
+        for name, answer in (("risky", ASK_AGAIN), ("no", NOT_APPROVED)):
+            state = await made.ainvoke(Command(resume=answer), thread(name))
+            found[f"{name} resumed"] = len(state.get("__interrupt__", ())) or last(state)
     return found
 
 
@@ -130,9 +149,12 @@ def resumed(file: str) -> dict[str, Any]:
     """In another process: what was left open."""
     with SqliteSaver.from_conn_string(file) as saver:
         made = agent(saver)
+        doubting = made.invoke(Command(resume=ASK_AGAIN), thread("doubt"))
         return {
-            "risky": last(made.invoke(Command(resume=True), thread("risky"))),
+            "risky": last(made.invoke(Command(resume=ASK_AGAIN), thread("risky"))),
             "confirm": last(made.invoke(Command(resume="yes"), thread("confirm"))),
+            "doubting": [pause.value for pause in doubting["__interrupt__"]],
+            "doubt": last(agent(saver).invoke(Command(resume="maybe"), thread("doubt"))),
         }
 
 

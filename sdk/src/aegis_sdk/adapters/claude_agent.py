@@ -3,7 +3,8 @@
     aegis = AegisHooks({"mcp__desk__search": "desk.search", "Read": None})
     ClaudeAgentOptions(hooks=aegis.hooks(), …)
 
-Tools of MCP servers are named `mcp__SERVER__TOOL`. A tool that is neither mapped nor given None is not run.
+Tools of MCP servers are named `mcp__SERVER__TOOL`. A tool that is neither mapped nor given None is not run. Claude Code
+asks its own permissions after the hooks, and tells nobody what it refused: such a call stays at its maximum.
 """
 
 from __future__ import annotations

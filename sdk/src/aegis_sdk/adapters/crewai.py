@@ -25,6 +25,9 @@ from aegis_sdk.adapters.tool_calls import ToolCalls, Tools, numbers_in
 from aegis_sdk.async_client import AsyncAegis
 from aegis_sdk.client import Aegis
 
+_BLOCKED = "Tool execution blocked by hook."
+"""What CrewAI gives instead of a result when another hook has said no."""
+
 
 class AegisHooks:
     """Decides for the tools of all crews, while it is registered."""
@@ -81,6 +84,8 @@ class AegisHooks:
         key = id(context.tool_input)
         self._inputs.pop(key, None)
         refusal = self._refusals.pop(key, None)
-        if refusal is None:
+        if refusal is None and str(context.raw_tool_result).startswith(_BLOCKED):
+            self._calls.not_run(key)
+        elif refusal is None:
             self._calls.after(key, numbers_in(context.raw_tool_result))
         return refusal

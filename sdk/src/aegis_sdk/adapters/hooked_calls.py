@@ -91,6 +91,12 @@ class HookedCalls:
         if outcome is not None:
             await self.calls.async_client.finish(dataclasses.replace(outcome, result=numbers))
 
+    def not_run(self, key: object) -> None:
+        """Let go of the call, if it was decided here: it was allowed, and something else kept it from being made."""
+        outcome = self._taken(key)
+        if outcome is not None:
+            self.calls.client.finish(dataclasses.replace(outcome, kind="release"))
+
     def _decided(self, key: object, call: ToolCall, decision: Decision) -> Before:
         arguments = left_of(call, decision)
         with self._lock:

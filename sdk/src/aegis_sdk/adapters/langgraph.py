@@ -8,6 +8,10 @@ A call is named after its thread and its id, so resuming a thread decides and ch
   * A tool that pauses (`interrupt`) is resumed under the decision it had.
   * A tool that is at its end is not run again; what it gave is given again, where this process still knows it.
   * A tool that raised was run: running it again is another call, with its own decision and cost.
+
+A graph that waits for a person's approval is resumed by `Command(resume=ASK_AGAIN)` once it is given, or
+`Command(resume=NOT_APPROVED)`. LangGraph hands out answers in the order of questions, each time a task runs: these two
+can be told from answers to what the tool itself asks.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from langchain_core.messages import ToolMessage
 from langgraph.errors import GraphBubbleUp
@@ -33,6 +37,11 @@ from aegis_sdk.errors import AegisError, AlreadyDone, ApprovalRequired, Refused
 
 Result: TypeAlias = "ToolMessage | Command[Any]"
 V = TypeVar("V")
+
+ASK_AGAIN: Final = {"aegis": "ask again"}
+"""What a graph is resumed with when a person has agreed: the gateway is asked again, and has the last word."""
+NOT_APPROVED: Final = {"aegis": "not approved"}
+"""What a graph is resumed with when a person has said no: the tool is not run."""
 
 REMEMBERED_MAX = 512
 """How many results, and how many failed attempts, are remembered."""
@@ -53,7 +62,7 @@ class ToolWrapper:
         approvals: Literal["tell", "interrupt"] = "tell",
     ) -> None:
         """As `ToolCalls`. `approvals`: tell the model that a person has to agree, or `interrupt` the graph until it is
-        resumed: then it is asked about again, or, if it is resumed with `False`, not run.
+        resumed with `ASK_AGAIN` or `NOT_APPROVED`.
 
         Raises:
             AegisError: there is no tool, or no key.
@@ -138,10 +147,9 @@ class ToolWrapper:
 
     def _decided(self, made: _Made, decision: Decision, arguments: dict[str, Any]) -> ToolCallRequest:
         """The request with the arguments that were decided on."""
-        if self._interrupts and decision.state is None and _is_answered(made.request):
-            # It was approved, and what the graph was resumed with is the answer to that question: it must not become
-            # the answer to one that the tool asks.
-            interrupt(_question(made, decision))
+        while self._interrupts and made.next_answer() in (ASK_AGAIN, NOT_APPROVED):
+            # It was approved meanwhile. What the graph was resumed with must not answer what the tool itself asks.
+            made.ask(decision)
         if not decision.is_redacted:
             return made.request
         return made.request.override(tool_call={**made.request.tool_call, "args": arguments})
@@ -162,7 +170,7 @@ class ToolWrapper:
             if known is not None:
                 return known
         if isinstance(fault, ApprovalRequired) and self._interrupts:
-            if interrupt(_question(made, fault.decision)) is False:
+            if made.ask(fault.decision) == NOT_APPROVED:
                 return _refused(made, not_approved(call.tool), fault)
             return None
         if not is_told(fault):
@@ -182,6 +190,33 @@ class _Made:
         self.thread = thread_of(_config(request))
         # Without a thread nothing is resumed, and the model's ids may be those of another session.
         self.key = call_name(self.thread, self.id)
+        self._questions = 0
+        self._new_answer_taken = False
+
+    def ask(self, decision: Decision) -> Any:
+        """Interrupt the graph with the question whether it may be made; the answer, once there is one."""
+        pad = self._pad()
+        is_new = pad is not None and self._questions >= len(pad.resume)
+        answer = interrupt(_question(self, decision))
+        self._questions += 1
+        self._new_answer_taken |= is_new
+        return answer
+
+    def next_answer(self) -> Any:
+        """What the next question in this task is answered at once, or None if it would interrupt the graph.
+
+        The answers of earlier times that the task ran come first, then the one that the graph was resumed with.
+        """
+        pad = self._pad()
+        if pad is None:
+            return None
+        if self._questions < len(pad.resume):
+            return pad.resume[self._questions]
+        return None if self._new_answer_taken else pad.get_null_resume(False)
+
+    def _pad(self) -> Any:
+        """Where LangGraph keeps the answers of a task, if it runs in a graph."""
+        return (_config(self.request).get("configurable") or {}).get(_SCRATCHPAD)
 
 
 class _Remembered(OrderedDict[str, V]):
@@ -198,6 +233,16 @@ class _Remembered(OrderedDict[str, V]):
             while len(self) > REMEMBERED_MAX:
                 self.popitem(last=False)
 
+    def kept(self, key: str, make: Callable[[], V]) -> V:
+        """The one that is remembered, or a new one."""
+        with self._lock:
+            value = self.get(key)
+            if value is None:
+                value = self[key] = make()
+            while len(self) > REMEMBERED_MAX:
+                self.popitem(last=False)
+        return value
+
 
 class ThreadRuns:
     """The runs of threads."""
@@ -212,11 +257,7 @@ class ThreadRuns:
         if thread is None or current_run() is not None:
             yield
             return
-        run = self._runs.get(thread)
-        if run is None:
-            run = Run()
-            self._runs.put(thread, run)
-        with within(Scope(run=run)):
+        with within(Scope(run=self._runs.kept(thread, Run))):
             yield
 
 
@@ -255,14 +296,6 @@ def _numbers(result: Result) -> dict[str, Any]:
         return {}
     said = result.content if isinstance(result.content, str) else ""
     return {**numbers_in(said), **numbers_in(result.artifact)}
-
-
-def _is_answered(request: ToolCallRequest) -> bool:
-    """Whether the graph was resumed with an answer that nobody has taken yet, or took in this task before."""
-    pad = (_config(request).get("configurable") or {}).get(_SCRATCHPAD)
-    if pad is None:
-        return False
-    return bool(pad.resume) or pad.get_null_resume(False) is not None
 
 
 def _config(request: ToolCallRequest) -> Mapping[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
@@ -20,6 +21,8 @@ from aegis_sdk.results import numbers_of
 from aegis_sdk.settler import Outcome
 
 NAME_PREFIX = "tool-"
+
+_log = logging.getLogger("aegis_sdk")
 
 T = TypeVar("T")
 Tools = Mapping[str, str | None]
@@ -128,7 +131,7 @@ class ToolCalls:
         except BaseException:  # the thread is to end
             client.finish_later(dataclasses.replace(done, result=scope.reported))
             raise
-        found = (numbers or numbers_in)(result)
+        found = _found(numbers or numbers_in, result, call)
         client.finish(dataclasses.replace(done, result={**found, **scope.reported}))
         return result
 
@@ -171,7 +174,7 @@ class ToolCalls:
         except BaseException:  # the task is cancelled, and is not to wait for this
             client.finish_later(dataclasses.replace(done, result=scope.reported))
             raise
-        found = (numbers or numbers_in)(result)
+        found = _found(numbers or numbers_in, result, call)
         await client.finish(dataclasses.replace(done, result={**found, **scope.reported}))
         return result
 
@@ -198,6 +201,15 @@ def numbers_in(result: object) -> dict[str, Any]:
         except (ValueError, RecursionError):
             return {}
     return numbers_of(result)
+
+
+def _found(numbers: Callable[[T], Mapping[str, Any]], result: T, call: ToolCall) -> Mapping[str, Any]:
+    """The numbers of a result, as far as they can be had: the tool has run, and what it gave is its caller's."""
+    try:
+        return numbers(result)
+    except Exception:
+        _log.exception("the numbers of `%s` can't be read from its result; settled without", call.tool)
+        return {}
 
 
 def left_of(call: ToolCall, decision: Decision) -> dict[str, Any]:
