@@ -118,6 +118,7 @@ def test_the_fixtures_decisions(gateway: Gateway, body: dict[str, Any], expected
         evaluation(context={"arguments": [1]}),
         evaluation(context={"aegis": {"reserv": False}}),
         evaluation(context={"aegis": {"reserve": "no"}}),
+        evaluation(context={"aegis": {"name": ""}}),
         b"",
         b"{",
         b"[]",

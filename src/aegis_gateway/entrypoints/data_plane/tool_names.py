@@ -18,13 +18,15 @@ def tool_named(
     registry: Registry, name: str, *, short_name: bool = False
 ) -> tuple[Connector, Operation] | Reason:
     """The tool of a name, or why there is none; `short_name`: an operation's id alone will do."""
-    short: list[tuple[Connector, Operation]] = []
-    for connector in registry.connectors.values():
-        for operation in connector.operations if connector.kind in TOOL_KINDS else ():
-            if f"{connector.id}.{operation.id}" == name:
-                return connector, operation
-            if short_name and connector.kind == "local" and operation.id == name:
-                short.append((connector, operation))
+    full = _full(registry, name)
+    if full is not None:
+        return full
+    short = [
+        (connector, operation)
+        for connector in (registry.connectors.values() if short_name else ())
+        for operation in (connector.operations if connector.kind == "local" else ())
+        if operation.id == name
+    ]
     if len(short) == 1:
         return short[0]
     if short:
@@ -37,6 +39,19 @@ def tool_named(
 def shown_name(name: str) -> str:
     """A name that may be none, as it can be shown and stored: bounded, and without signs that no name has."""
     return "".join(sign if sign.isprintable() else "?" for sign in name[:_CHARACTERS_MAX])
+
+
+def _full(registry: Registry, name: str) -> tuple[Connector, Operation] | None:
+    """The tool of a full name. Ids of both may have dots, so each of them may be where the connector's ends."""
+    end = name.find(".")
+    while end >= 0:
+        connector = registry.connectors.get(name[:end])
+        if connector is not None and connector.kind in TOOL_KINDS:
+            for operation in connector.operations:
+                if operation.id == name[end + 1 :]:
+                    return connector, operation
+        end = name.find(".", end + 1)
+    return None
 
 
 def _unknown(name: str, why: str) -> Reason:

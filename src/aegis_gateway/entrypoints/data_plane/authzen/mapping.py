@@ -46,7 +46,9 @@ def target_of(registry: Registry, kind: str, name: str, action: str) -> Target:
     if kind == MODEL:
         return Target(action=action, model=name)
     if kind == CONNECTOR:
-        return Target(action=action if action.startswith(f"{name}.") else f"{name}.{action}")
+        tool = f"{name}.{action}"
+        is_full = action.startswith(f"{name}.") and isinstance(tool_named(registry, tool), Reason)
+        return Target(action=action if is_full else tool)
     if kind == TOOL:
         found = tool_named(registry, name, short_name=True)
         if isinstance(found, Reason):

@@ -67,7 +67,7 @@ class Ours(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     run: str | None = None
     parent: str | None = None
     customer: str | None = None
-    name: str | None = None
+    name: Name | None = None
     request: msgspec.Raw = msgspec.Raw()
     prompt: str | None = None
     max_output_tokens: int | None = None

@@ -166,12 +166,12 @@ def _done_by(agent: Agent | None, targets: Mapping[str, Target]) -> list[Candida
 
 def _is_whole(registry: Registry, target: Target, arguments: bytes) -> bool:
     """Whether arguments were given, and all that a tool needs are among them."""
-    found = tool_named(registry, target.action)
+    given: dict[str, object] = json.loads(arguments)
+    found = tool_named(registry, target.action) if given else None
     if not isinstance(found, tuple):
         return False
-    given = json.loads(arguments)
     needed = {each.source[1] for each in found[1].arguments if each.required and len(each.source) > 1}
-    return bool(given) and needed <= given.keys()
+    return needed <= given.keys()
 
 
 def _behind(page: Page | None) -> str | None:
