@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -28,12 +28,13 @@ from aegis_gateway.entrypoints.data_plane.exchange import (
     Scope,
     api_key,
     decision_headers,
+    nothing_at,
     read_body,
     settlement_headers,
 )
 from aegis_gateway.entrypoints.data_plane.refusals import Headers
 from aegis_gateway.entrypoints.data_plane.tool_decisions import ToolDecision, ToolDecisions, ToolRequest
-from aegis_gateway.entrypoints.data_plane.wire import decoder_words, json_type
+from aegis_gateway.entrypoints.data_plane.wire import body_as, json_type
 
 DECISIONS = "/v1/decisions"
 BATCH_MAX = 100
@@ -44,7 +45,6 @@ _NOTHING = msgspec.Raw(b"{}")
 _NOT_GIVEN = msgspec.Raw(b"")
 
 _encode = msgspec.json.Encoder(decimal_format="string").encode
-T = TypeVar("T", bound=msgspec.Struct)
 Written = tuple[Headers, dict[str, Any]]
 
 
@@ -100,24 +100,22 @@ class DecisionsDoor:
     async def _answer(self, scope: Scope, key: str | None, raw: bytes) -> Written:
         method, path = scope.method, scope.path
         if (method, path) == ("POST", DECISIONS):
-            return _decision(await self._decide(key, _read(DecisionRequest, raw)))
+            return _decision(await self._decide(key, body_as(DecisionRequest, raw)))
         if (method, path) == ("POST", f"{DECISIONS}/batch"):
-            return [], await self._batch(key, _read(BatchRequest, raw))
+            return [], await self._batch(key, body_as(BatchRequest, raw))
         match = _PATH.fullmatch(path)
         if match is not None and (method, match[2]) == ("GET", None):
             return [], _shown(await self._decisions.find(key, match[1]))
         if match is not None and (method, match[2]) == ("POST", "/settlement"):
-            asked = _read(SettlementRequest, raw)
+            asked = body_as(SettlementRequest, raw)
             moved = await self._decisions.settle(
                 key, match[1], asked.token, bytes(asked.result), cost_usd=bytes(asked.cost_usd)
             )
             return _settled(match[1], moved)
         if match is not None and (method, match[2]) == ("DELETE", None):
-            asked = _read(SettlementRequest, raw)
+            asked = body_as(SettlementRequest, raw)
             return _settled(match[1], await self._decisions.release(key, match[1], asked.token))
-        raise CallError(
-            f"there is nothing at {method[:16]} {path[:256]}; see the README for what is", status=404
-        )
+        raise nothing_at(scope)
 
     async def _decide(self, key: str | None, asked: DecisionRequest) -> ToolDecision:
         context = CallContext(
@@ -143,13 +141,6 @@ class DecisionsDoor:
                 return {"error": {"message": str(fault), "param": None, "status": 503}}
 
         return {"decisions": await asyncio.gather(*map(one, asked.decisions))}
-
-
-def _read(kind: type[T], raw: bytes) -> T:
-    try:
-        return msgspec.json.decode(raw, type=kind)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as fault:
-        raise CallError(f"the body is not what it should be: {decoder_words(fault)}", field="body") from fault
 
 
 def _decision(decision: ToolDecision) -> Written:

@@ -27,12 +27,12 @@ from aegis_gateway.domain.quote import CALLS, USD, Quote
 from aegis_gateway.domain.quote_lines import Lines, model_lines, operation_lines
 from aegis_gateway.domain.registry import ConnectorKind
 from aegis_gateway.entrypoints.data_plane.connect import OperationCall
-from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol, Scope, api_key, read_body
+from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol, Scope, api_key, nothing_at, read_body
 from aegis_gateway.entrypoints.data_plane.models.call import ModelCall
 from aegis_gateway.entrypoints.data_plane.models.call import describe as described_model
 from aegis_gateway.entrypoints.data_plane.models.dialect import Address
 from aegis_gateway.entrypoints.data_plane.tool_decisions import described_tool
-from aegis_gateway.entrypoints.data_plane.wire import decoder_words, json_type
+from aegis_gateway.entrypoints.data_plane.wire import body_as, json_type
 from aegis_gateway.entrypoints.dialects import DIALECTS
 
 ESTIMATES = "/v1/estimates"
@@ -89,13 +89,10 @@ class EstimatesDoor:
 
     async def _answer(self, scope: Scope, key: str | None, raw: bytes) -> dict[str, Any]:
         if (scope.method, scope.path) == ("POST", ESTIMATES):
-            return await self._estimate(key, _read(EstimateRequest, raw))
+            return await self._estimate(key, body_as(EstimateRequest, raw))
         if (scope.method, scope.path) == ("POST", f"{ESTIMATES}/batch"):
-            return await self._batch(key, _read(BatchRequest, raw))
-        raise CallError(
-            f"there is nothing at {scope.method[:16]} {scope.path[:256]}; see the README for what is",
-            status=404,
-        )
+            return await self._batch(key, body_as(BatchRequest, raw))
+        raise nothing_at(scope)
 
     async def _estimate(self, key: str | None, asked: EstimateRequest) -> dict[str, Any]:
         view = (await self._calls.identify(key)).view
@@ -118,13 +115,6 @@ class EstimatesDoor:
                 answers.append({"error": {"message": str(fault), "param": None, "status": 503}})
             await asyncio.sleep(0)
         return {"estimates": answers}
-
-
-def _read(kind: type[Any], raw: bytes) -> Any:
-    try:
-        return msgspec.json.decode(raw, type=kind)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as fault:
-        raise CallError(f"the body is not what it should be: {decoder_words(fault)}", field="body") from fault
 
 
 def description(view: TenantView, asked: EstimateRequest) -> Describe[Described]:
@@ -172,8 +162,8 @@ def _model_request(view: TenantView, asked: EstimateRequest) -> tuple[bytes, str
 
 def _api_of(view: TenantView, asked: EstimateRequest, raw: bytes) -> str:
     """The API that a request is of, told by what it has in it, and by what its model's connector speaks."""
-    fields = _read(dict[str, msgspec.Raw], raw) if raw else {}
-    name = asked.model or (_read(str, bytes(fields["model"])) if "model" in fields else "")
+    fields = body_as(dict[str, msgspec.Raw], raw) if raw else {}
+    name = asked.model or (body_as(str, bytes(fields["model"])) if "model" in fields else "")
     model = view.registry.models.get(name)
     is_embedding = (
         model is not None and model.price is not None and "output" not in model.price.tiers[0].prices

@@ -142,6 +142,13 @@ class Caller:
             self._transport.note_whole()
 
 
+def nothing_at(scope: Scope) -> CallError:
+    """There is nothing where a request goes."""
+    return CallError(
+        f"there is nothing at {scope.method[:16]} {scope.path[:256]}; see the README for what is", status=404
+    )
+
+
 async def read_body(scope: Scope, protocol: HttpProtocol, patience_s: float = BODY_S) -> bytes:
     """The request's body, within bounds.
 

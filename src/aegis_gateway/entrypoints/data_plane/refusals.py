@@ -42,7 +42,7 @@ _STATUS: dict[ReasonCode, int] = {
 _MISUNDERSTOOD = {
     401: "invalid_api_key",
     403: "agent_not_registered",
-    404: "model_not_found",
+    404: "not_found",
     408: "request_timeout",
     413: "request_too_large",
 }
@@ -98,6 +98,8 @@ def run_refused(reasons: tuple[Reason, ...]) -> ErrorAnswer:
 def misunderstood(fault: CallError, form: ErrorForm = OPENAI) -> ErrorAnswer:
     """A request that could not be understood, or a caller who could not be identified."""
     code = _MISUNDERSTOOD.get(fault.status, "invalid_request")
+    if fault.status == 404 and fault.field == "model":
+        code = "model_not_found"
     return error_answer(
         fault.status, code, str(fault), form, param=fault.field, headers=[("x-should-retry", "false")]
     )

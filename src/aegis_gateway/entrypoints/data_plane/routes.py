@@ -31,7 +31,7 @@ from aegis_gateway.entrypoints.data_plane.envoy.authorization import PREFIX as E
 from aegis_gateway.entrypoints.data_plane.envoy.authorization import AuthorizationDoor
 from aegis_gateway.entrypoints.data_plane.error_forms import OPENAI, ErrorForm
 from aegis_gateway.entrypoints.data_plane.estimates import ESTIMATES, EstimatesDoor
-from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol, Scope, send_error
+from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol, Scope, nothing_at, send_error
 from aegis_gateway.entrypoints.data_plane.mcp.door import PREFIX as MCP_PREFIX
 from aegis_gateway.entrypoints.data_plane.mcp.door import McpDoor
 from aegis_gateway.entrypoints.data_plane.mcp.replaying import OwnId
@@ -46,7 +46,7 @@ from aegis_gateway.entrypoints.data_plane.models.listing import (
     openai_listing,
 )
 from aegis_gateway.entrypoints.data_plane.models.responses import ResponsesDialect
-from aegis_gateway.entrypoints.data_plane.refusals import error_answer
+from aegis_gateway.entrypoints.data_plane.refusals import misunderstood
 from aegis_gateway.entrypoints.data_plane.runs import RUNS, RunsDoor
 from aegis_gateway.entrypoints.data_plane.tool_decisions import ToolDecisions
 
@@ -226,8 +226,7 @@ async def _ready(calls: Calls, _scope: Scope, protocol: HttpProtocol) -> None:
 
 
 async def _nowhere(scope: Scope, protocol: HttpProtocol) -> None:
-    message = f"there is nothing at {scope.method[:16]} {scope.path[:256]}; see the README for what is"
-    send_error(protocol, error_answer(404, "not_found", message))
+    send_error(protocol, misunderstood(nothing_at(scope)))
 
 
 _NOWHERE = Route(_nowhere)

@@ -23,10 +23,17 @@ from aegis_gateway.application.runs import NAME_CHARACTERS_MAX, KnownRun, record
 from aegis_gateway.domain.entry import time_text
 from aegis_gateway.domain.errors import CallError
 from aegis_gateway.domain.replication import RUN_LIFETIME_NS
-from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol, Scope, api_key, read_body, send_error
+from aegis_gateway.entrypoints.data_plane.exchange import (
+    HttpProtocol,
+    Scope,
+    api_key,
+    nothing_at,
+    read_body,
+    send_error,
+)
 from aegis_gateway.entrypoints.data_plane.refusals import run_refused
 from aegis_gateway.entrypoints.data_plane.tool_decisions import ToolDecisions
-from aegis_gateway.entrypoints.data_plane.wire import decoder_words, json_type
+from aegis_gateway.entrypoints.data_plane.wire import body_as, json_type
 
 RUNS = "/v1/runs"
 
@@ -66,13 +73,10 @@ class RunsDoor:
         elif scope.method == "DELETE" and match is not None:
             await self._end(protocol, key, match[1])
         else:
-            raise CallError(
-                f"there is nothing at {scope.method[:16]} {scope.path[:256]}; see the README for what is",
-                status=404,
-            )
+            raise nothing_at(scope)
 
     async def _open(self, scope: Scope, protocol: HttpProtocol, key: str | None, raw: bytes) -> None:
-        asked = _read(raw)
+        asked = body_as(RunRequest, raw or b"{}")
         name = asked.name if asked.name is not None else scope.headers.get("idempotency-key")
         if name is not None and not (0 < len(name) <= NAME_CHARACTERS_MAX and name.isprintable()):
             raise CallError(f"a name has 1 to {NAME_CHARACTERS_MAX} printable characters", field="name")
@@ -116,10 +120,3 @@ class RunsDoor:
         ended = await self._calls.end_run(key, run)
         state = "ended" if ended.is_counted else "not_counted"
         protocol.response_bytes(200, _JSON, _encode({"run": run, "state": state, "below": ended.below}))
-
-
-def _read(raw: bytes) -> RunRequest:
-    try:
-        return msgspec.json.decode(raw or b"{}", type=RunRequest)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as fault:
-        raise CallError(f"the body is not what it should be: {decoder_words(fault)}", field="body") from fault

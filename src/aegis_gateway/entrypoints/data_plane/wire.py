@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TypeVar
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
@@ -20,6 +20,8 @@ from aegis_gateway.configuration.json_schema import body_fault
 from aegis_gateway.domain.errors import CallError
 from aegis_gateway.domain.quote import Read
 from aegis_gateway.domain.registry import Argument, Operation
+
+T = TypeVar("T")
 
 _NUMBER_CHARACTERS_MAX = 64
 _INTEGER_MAX = 2**63 - 1
@@ -170,6 +172,18 @@ def decoder_words(fault: Exception) -> str:
         return "it is not UTF-8"
     words = str(fault).removeprefix("JSON is malformed: ")
     return words[0].lower() + words[1:]
+
+
+def body_as(kind: type[T], raw: bytes) -> T:
+    """A body of one of Aegis's own forms.
+
+    Raises:
+        CallError: it is not what it should be.
+    """
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except UNREADABLE as fault:
+        raise CallError(f"the body is not what it should be: {decoder_words(fault)}", field="body") from fault
 
 
 def _query(query_string: str) -> dict[str, str]:

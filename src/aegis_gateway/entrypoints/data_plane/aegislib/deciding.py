@@ -29,7 +29,6 @@ from aegis_gateway.entrypoints.data_plane.aegislib.words import (
     arguments_of,
     denied,
     made,
-    read,
     standing,
 )
 from aegis_gateway.entrypoints.data_plane.connect import OperationCall
@@ -38,12 +37,13 @@ from aegis_gateway.entrypoints.data_plane.exchange import (
     Scope,
     api_key,
     decision_headers,
+    nothing_at,
     read_body,
     settlement_headers,
 )
 from aegis_gateway.entrypoints.data_plane.refusals import Headers
 from aegis_gateway.entrypoints.data_plane.tool_decisions import ToolDecision, ToolDecisions, ToolRequest
-from aegis_gateway.entrypoints.data_plane.wire import json_type
+from aegis_gateway.entrypoints.data_plane.wire import body_as, json_type
 
 BATCH_MAX = 100
 SESSION_KEYS = ("aegis-run-id", "aegis-parent-id", "aegis-customer")
@@ -83,16 +83,16 @@ class DecidingDoor:
         made_now: list[_Made] = []
         answer: DecisionResponse | StatusResponse | dict[str, list[DecisionResponse]]
         if (scope.method, scope.path) == ("POST", DECISION):
-            made_now = [await self._decide(key, known, read(DecisionRequest, raw))]
+            made_now = [await self._decide(key, known, body_as(DecisionRequest, raw))]
             answer = made_now[0].response
         elif (scope.method, scope.path) == ("POST", BATCH):
-            made_now = await self._batch(key, known, read(BatchRequest, raw))
+            made_now = await self._batch(key, known, body_as(BatchRequest, raw))
             answer = {"decisions": [each.response for each in made_now]}
         elif scope.method == "GET" and scope.path.endswith(_STATUS):
             decision_id = scope.path.removeprefix(f"{DECISION}/").removesuffix(_STATUS)
             answer = await self._standing(key, decision_id)
         else:
-            raise CallError(f"there is nothing at {scope.method[:16]} {scope.path[:256]}", status=404)
+            raise nothing_at(scope)
         headers = made_now[0].headers if scope.path == DECISION else ()
         protocol.response_bytes(200, [*_JSON, *headers], _encode(answer))
         # The caller doesn't wait for it: it changes nothing of what budgets have left.

@@ -18,17 +18,18 @@ from aegis_gateway.application.calls import Calls
 from aegis_gateway.domain.errors import CallError, LedgerUnavailable
 from aegis_gateway.entrypoints.data_plane.aegislib.allowance import Allowance
 from aegis_gateway.entrypoints.data_plane.aegislib.reports import Report, read_span, report_of
-from aegis_gateway.entrypoints.data_plane.aegislib.words import AEGISLIB, read
+from aegis_gateway.entrypoints.data_plane.aegislib.words import AEGISLIB
 from aegis_gateway.entrypoints.data_plane.exchange import (
     HttpProtocol,
     Scope,
     api_key,
+    nothing_at,
     read_body,
     send_error,
 )
 from aegis_gateway.entrypoints.data_plane.refusals import error_answer
 from aegis_gateway.entrypoints.data_plane.tool_decisions import ToolDecisions
-from aegis_gateway.entrypoints.data_plane.wire import json_type
+from aegis_gateway.entrypoints.data_plane.wire import body_as, json_type
 
 PREFIX = "/v1/telemetry/"
 SPANS_MAX = 256
@@ -86,15 +87,15 @@ class TelemetryDoor:
         self._take(agent, len(raw) // 1024)
         match scope.method, scope.path.removeprefix(PREFIX):
             case (("POST" | "PATCH"), "spans"):
-                spans = read(SpansRequest, raw).spans
+                spans = body_as(SpansRequest, raw).spans
                 if len(spans) > SPANS_MAX:
                     raise CallError(f"a request has at most {SPANS_MAX} spans", field="spans", status=413)
                 self._take(agent, len(spans))
                 answer = await self._spans(key, spans)
             case "POST", "metrics":
-                answer = _not_kept(len(read(MetricsRequest, raw).metrics), "metrics")
+                answer = _not_kept(len(body_as(MetricsRequest, raw).metrics), "metrics")
             case "POST", "scores":
-                score = read(ScoreRequest, raw)
+                score = body_as(ScoreRequest, raw)
                 answer = {"score_id": score.score_id, **_not_kept(1, "scores")}
             case "POST", "content":
                 # The SDK then leaves the content in its span. It is not told to send any (see capabilities).
@@ -102,7 +103,7 @@ class TelemetryDoor:
                 send_error(protocol, error_answer(501, "not_kept", words, AEGISLIB))
                 return
             case _:
-                raise CallError(f"there is nothing at {scope.method[:16]} {scope.path[:256]}", status=404)
+                raise nothing_at(scope)
         protocol.response_bytes(200, _JSON, _encode(answer))
 
     def _take(self, agent: tuple[str, str], units: int) -> None:

@@ -8,7 +8,7 @@ Rule 2: what was changed in the arguments is said parameter by parameter, as the
 from __future__ import annotations
 
 import secrets
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import msgspec
 
@@ -17,7 +17,6 @@ from aegis_gateway.application.calls import Decided
 from aegis_gateway.domain.decision import Reason, ReasonCode
 from aegis_gateway.domain.errors import AegisError, CallError
 from aegis_gateway.entrypoints.data_plane.connect import OperationCall
-from aegis_gateway.entrypoints.data_plane.wire import UNREADABLE, decoder_words
 
 DECISION = "/v1/decision"
 BATCH = f"{DECISION}/batch"
@@ -44,7 +43,6 @@ _ECHOED_CHARACTERS_MAX = 128
 _NOTHING = msgspec.Raw(b"{}")
 _encode = msgspec.json.Encoder().encode
 _parameters = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-T = TypeVar("T", bound=msgspec.Struct)
 
 
 class ToolCall(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -123,18 +121,6 @@ class Errors:
 
 
 AEGISLIB = Errors()
-
-
-def read(kind: type[T], raw: bytes) -> T:
-    """Read a body.
-
-    Raises:
-        CallError: it is not what it should be.
-    """
-    try:
-        return msgspec.json.decode(raw, type=kind)
-    except UNREADABLE as fault:
-        raise CallError(f"the body is not what it should be: {decoder_words(fault)}", field="body") from fault
 
 
 def arguments_of(asked: DecisionRequest) -> bytes:

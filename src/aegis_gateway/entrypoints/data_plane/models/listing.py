@@ -40,7 +40,9 @@ class ModelsListing:
         model = models.get(name)
         if model is None:
             raise CallError(
-                f"model `{name[:128]}` is not configured here; `GET /v1/models` lists what is", status=404
+                f"model `{name[:128]}` is not configured here; `GET /v1/models` lists what is",
+                status=404,
+                field="model",
             )
         protocol.response_bytes(200, _JSON, _encode(self._card(model)))
 
