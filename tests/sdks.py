@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from aegis_sdk import Aegis, AegisError, AsyncAegis, Decision, Settlement, ToolCall
+from aegis_sdk import Aegis, AegisError, AsyncAegis, Decision, Estimate, Settlement, ToolCall
 from tests.gateways import PERMIT_ALL, Files, Gateway, configuration
 
 _TOOLS = """\
@@ -95,6 +95,12 @@ class Blocking:
     def decide_many(self, calls: Iterable[ToolCall]) -> list[Decision | AegisError]:
         """As the client's."""
         return self._runner.run(self.client.decide_many(calls))
+
+    def estimate(
+        self, tool: str | None = None, arguments: Mapping[str, Any] | None = None, **more: Any
+    ) -> Estimate:
+        """As the client's."""
+        return self._runner.run(self.client.estimate(tool, arguments, **more))
 
     def settle(self, decision: Decision, result: Mapping[str, Any] | None = None, **more: Any) -> Settlement:
         """As the client's."""

@@ -192,6 +192,31 @@ def test_one_decision_by_its_name(client: Client, shared: Gateway) -> None:
         client.decide("desk.rank", {"limit": 1}, name=name).check()
 
 
+def test_estimates(client: Client, shared: Gateway) -> None:
+    """What a call of a tool or a model would cost, what is left, what would do instead; nothing is recorded."""
+    before = shared.count()
+    crawl = client.estimate("desk.crawl", {"pages": 3})
+    assert ("desk.crawl", "allow", True, Decimal("0.5")) == (
+        crawl.tool,
+        crawl.effect,
+        crawl.allowed,
+        crawl.maximum_usd,
+    )
+    [money] = [budget for budget in crawl.budgets if budget.budget == "money"]
+    assert (Decimal(100), Decimal("0.5"), True) == (money.limit, money.needs, money.fits)
+    refused = client.estimate("desk.wire", {"amount": 101})
+    assert (False, "denied_by_policy") == (refused.allowed, refused.reasons[0].code)
+    model = client.estimate(model="gpt-4.1", prompt="May I borrow a million?", max_output_tokens=500)
+    assert ("gpt-4.1", True) == (model.model, model.expected_usd is not None and model.expected_usd > 0)
+    assert model.cheaper
+    assert all(each.saving_usd > 0 for each in model.cheaper)
+    asked = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 5}
+    assert client.estimate(request=asked).maximum_usd
+    with pytest.raises(InvalidRequest):
+        client.estimate()
+    assert before == shared.count()
+
+
 def test_many_at_once(client: Client) -> None:
     """More than a batch holds, each by itself, and errors in their places; in a run, all are of it."""
     calls = [ToolCall(tool="desk.wire", arguments={"amount": 200 if n == 3 else 0.01}) for n in range(150)]

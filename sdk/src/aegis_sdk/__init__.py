@@ -23,6 +23,7 @@ from aegis_sdk.errors import (
     Unauthorized,
     Unavailable,
 )
+from aegis_sdk.estimate import BudgetLeft, CheaperModel, Estimate
 from aegis_sdk.guard import guard
 
 __all__ = [
@@ -32,8 +33,11 @@ __all__ = [
     "ApprovalRequired",
     "AsyncAegis",
     "BudgetExhausted",
+    "BudgetLeft",
+    "CheaperModel",
     "Decision",
     "Denied",
+    "Estimate",
     "InvalidRequest",
     "NotRun",
     "RateLimited",

@@ -14,6 +14,7 @@ from aegis_sdk.connections import Connections
 from aegis_sdk.context import in_scope, wait_for
 from aegis_sdk.decision import Decision, Settlement, ToolCall
 from aegis_sdk.errors import AegisError, Unavailable
+from aegis_sdk.estimate import Estimate
 from aegis_sdk.http1 import Request, Response
 from aegis_sdk.settings import ATTEMPTS_MAX, EXIT_TIMEOUT_S, TIMEOUT_S, Settings, read_settings
 from aegis_sdk.settler import Outcome, Settler, instead_of, outcome_request
@@ -22,11 +23,13 @@ from aegis_sdk.wire import (
     Money,
     batch_request,
     decide_request,
+    estimate_request,
     find_request,
     is_minted,
     named,
     read_batch,
     read_decision,
+    read_estimate,
     read_settlement,
     release_request,
     settle_request,
@@ -169,6 +172,43 @@ class Aegis:
                     self._undo(call, fault)
                 raise
         return decided
+
+    def estimate(
+        self,
+        tool: str | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        model: str | None = None,
+        request: Mapping[str, Any] | None = None,
+        prompt: str | None = None,
+        max_output_tokens: int | None = None,
+        api: str | None = None,
+        run: str | None = None,
+        parent: str | None = None,
+        customer: str | None = None,
+    ) -> Estimate:
+        """What a call would cost, what would be decided, what is left, and what cheaper models would do.
+
+        Of a tool with its arguments; or of a model, with the request that would be sent to its API or with a prompt
+        alone. `api` says which API that is, where the request doesn't tell. Nothing is recorded or reserved.
+
+        Raises:
+            AegisError: nobody can say, or the gateway does not answer.
+        """
+        where = in_scope(ToolCall(tool=tool or "", run=run, parent=parent))[0]
+        asked = estimate_request(
+            tool=tool,
+            arguments=arguments,
+            model=model,
+            request=request,
+            prompt=prompt,
+            max_output_tokens=max_output_tokens,
+            api=api,
+            run=where.run,
+            parent=where.parent,
+            customer=customer,
+        )
+        return read_estimate(self._exchange(asked))
 
     def settle(
         self, decision: Decision, result: Mapping[str, Any] | None = None, *, cost: Money | None = None

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from aegis_sdk.decision import Decision, Reason, Settlement, ToolCall
 from aegis_sdk.errors import AegisError, InvalidRequest, Unauthorized, Unavailable
+from aegis_sdk.estimate import BudgetLeft, CheaperModel, Estimate
 from aegis_sdk.http1 import Request, Response
 from aegis_sdk.jsonable import encoded
 
@@ -18,6 +19,9 @@ DECISIONS = "/v1/decisions"
 BATCH_MAX = 100
 MINTED = "sdk-"
 """What names begin with that this package made up; nobody else will ask under one."""
+
+_MISREAD = (KeyError, TypeError, ValueError, AttributeError, InvalidOperation)
+"""How an answer that is none of this API's shows."""
 
 Money: TypeAlias = Decimal | int | float | str
 """An amount of dollars; a float is taken as the decimal that Python writes for it."""
@@ -46,6 +50,12 @@ def decide_request(call: ToolCall) -> Request:
 def batch_request(calls: Sequence[ToolCall]) -> Request:
     """Asks for many."""
     return Request("POST", f"{DECISIONS}/batch", encoded({"decisions": [*map(_asked, calls)]}, "arguments"))
+
+
+def estimate_request(**asked: Any) -> Request:
+    """Asks what a call would cost; what is None is left out."""
+    told = {name: value for name, value in asked.items() if value is not None}
+    return Request("POST", "/v1/estimates", encoded(told, "arguments"))
 
 
 def find_request(call: str) -> Request:
@@ -120,8 +130,59 @@ def read_settlement(response: Response) -> Settlement:
             cost_usd=_money(answer.get("cost_usd")),
             overrun=bool(answer.get("overrun", False)),
         )
-    except (KeyError, InvalidOperation) as fault:
+    except _MISREAD as fault:
         raise _no_api() from fault
+
+
+def read_estimate(response: Response) -> Estimate:
+    """What the call would come to.
+
+    Raises:
+        AegisError: nobody can say.
+    """
+    answer = _object(response)
+    try:
+        return Estimate(
+            tool=str(answer["tool"]),
+            effect=str(answer["effect"]),
+            model=_text(answer.get("model")),
+            reasons=tuple(map(_reason, answer["reasons"])),
+            expected_usd=_money(answer.get("expected_usd")),
+            maximum_usd=_money(answer.get("maximum_usd")),
+            unbounded=dict(answer.get("unbounded", {})),
+            budgets=tuple(map(_budget, answer["budgets"])),
+            cheaper=tuple(map(_cheaper, answer["cheaper"])),
+            policy_version=str(answer.get("policy_version", "")),
+            details=answer,
+        )
+    except _MISREAD as fault:
+        raise _no_api() from fault
+
+
+def _budget(told: Mapping[str, Any]) -> BudgetLeft:
+    return BudgetLeft(
+        budget=str(told["budget"]),
+        scope=str(told["scope"]),
+        window=str(told["window"]),
+        quantity=str(told["quantity"]),
+        is_money=bool(told["is_money"]),
+        limit=Decimal(told["limit"]),
+        left=Decimal(told["left"]),
+        needs=_money(told["needs"]),
+        fits=bool(told["fits"]),
+        mode=str(told["mode"]),
+        hard=bool(told["hard"]),
+    )
+
+
+def _cheaper(told: Mapping[str, Any]) -> CheaperModel:
+    return CheaperModel(
+        model=str(told["model"]),
+        saving_usd=Decimal(told["saving_usd"]),
+        effect=str(told["effect"]),
+        expected_usd=_money(told.get("expected_usd")),
+        maximum_usd=_money(told.get("maximum_usd")),
+    )
 
 
 def _asked(call: ToolCall) -> dict[str, Any]:
@@ -201,7 +262,7 @@ def _decision(answer: Mapping[str, Any], call: ToolCall) -> Decision:
             state=_text(answer.get("state")),
             cost_usd=_money(answer.get("cost_usd")),
         )
-    except (KeyError, TypeError, AttributeError, InvalidOperation) as fault:
+    except _MISREAD as fault:
         raise _no_api() from fault
 
 
