@@ -29,8 +29,8 @@ DOCS := $(wildcard README.md ARCHITECTURE.md docs sdk/README.md)
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-large check bench bench-policies bench-visibility bench-replay bench-redaction conformance \
-	fuzz chaos fmt lock clean
+.PHONY: help setup run test test-large check bench bench-policies bench-visibility bench-replay bench-redaction bench-sdk \
+	conformance fuzz chaos fmt lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -68,6 +68,9 @@ bench-replay: $(INSTALLED) ## measure how fast recorded calls are replayed
 
 bench-redaction: $(INSTALLED) ## measure what redacting a text costs
 	@$(BIN)/python -m bench.redaction $(ARGS)
+
+bench-sdk: $(INSTALLED) ## measure what a decision and its settlement take by the SDK
+	@$(BIN)/python -m bench.sdk $(ARGS)
 
 conformance: $(INSTALLED) $(READY) $(CONFORMANT) ## hold the MCP gateway against the official suite, check by check
 	@$(BIN)/python -m tests.conformance $(ARGS)
