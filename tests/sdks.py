@@ -60,16 +60,20 @@ _BUDGETS = {
 }
 
 
-def tools(*, budgets: Mapping[str, str] | None = None) -> Files:
-    """A tenant with tools that run in its agents `bot` and `poor`."""
+def tools(
+    upstream: str = "http://127.0.0.1:9", *, budgets: Mapping[str, str] | None = None, settings: str = ""
+) -> Files:
+    """A tenant with tools that run in its agents `bot` and `poor`; `settings` is a line more of the tenant's."""
     made = configuration(
-        "http://127.0.0.1:9",
+        upstream,
         agents=("bot", "poor"),
         budgets=budgets or _BUDGETS,
         rates={"seldom": "limit: 1, every: 1h, match: {tool: desk.seldom}"},
         policies=PERMIT_ALL + _POLICIES,
     )
     text = made["aegis.yaml"].replace("    models:\n", f"{_TOOLS}    models:\n")
+    if settings:
+        text = text.replace("    teams:\n", f"    {settings}\n    teams:\n", 1)
     return {**made, "aegis.yaml": text}
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from aegis_sdk import (
     Aegis,
@@ -35,7 +36,6 @@ from aegis_sdk import (
     ToolCall,
     Unauthorized,
     Unavailable,
-    run,
 )
 from tests.gateways import HOST, Gateway, ScriptedUpstream, assert_books_balance, until
 from tests.sdks import CLIENTS, Blocking, Client, client_of, tools
@@ -221,7 +221,7 @@ def test_many_at_once(client: Client) -> None:
     """More than a batch holds, each by itself, and errors in their places; in a run, all are of it."""
     calls = [ToolCall(tool="desk.wire", arguments={"amount": 200 if n == 3 else 0.01}) for n in range(150)]
     calls[7] = ToolCall(tool="desk.wire")
-    with run() as session:
+    with Run() as session:
         decided = client.decide_many(calls)
     assert 150 == len(decided)
     fault = decided.pop(7)
@@ -235,13 +235,13 @@ def test_many_at_once(client: Client) -> None:
 
 def test_everything_in_a_run_is_of_it(shared: Gateway) -> None:
     """Whatever is decided first opens it, also where many threads or tasks begin at once."""
-    with Aegis(shared.url, shared.key()) as client, run() as session, ThreadPoolExecutor(8) as pool:
+    with Aegis(shared.url, shared.key()) as client, Run() as session, ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(_in_run, session, client) for _ in range(24)]
         runs = {each.result().run for each in asked}
         assert {session.id} == runs
 
     async def tasks() -> None:
-        async with AsyncAegis(shared.url, shared.key()) as client, run() as session:
+        async with AsyncAegis(shared.url, shared.key()) as client, Run() as session:
             decided = await asyncio.gather(*(client.decide("desk.wire", {"amount": 0}) for _ in range(24)))
             assert {session.id} == {each.run for each in decided}
             assert {"Aegis-Run-Id": session.id} == session.headers()
@@ -379,6 +379,7 @@ def test_tried_again_under_the_same_name(which: Kind) -> None:
         b"HTTP/1.1 200 OK\r\n\r\n<html>",
         b"HTTP/1.1 200 OK\r\n\r\n{}",
         b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 100_000,
+        b'HTTP/1.1 200 OK\r\n\r\n{"id": "x/../y", "effect": "allow"}',
         b'HTTP/1.1 200 OK\r\n\r\n{"id": "x", "effect": "allow", "maximum_usd": "much"}',
         b"HTTP/1.1 200 OK\r\n\r\n" + json.dumps({"id": "x", "effect": "allow", "reasons": [1]}).encode(),
         b"HTTP/1.1 302 Found\r\nLocation: http://elsewhere/\r\nContent-Length: 0\r\n\r\n",
@@ -429,9 +430,11 @@ def test_loops_share_a_client(shared: Gateway, recwarn: pytest.WarningsRecorder)
         for decision in await asyncio.gather(*(client.decide("desk.rank") for _ in range(5))):
             await client.release(decision)
 
+    uvloop.run(asyncio.sleep(0))  # it keeps a pipe from its first use on
     before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
     for _ in range(3):
         asyncio.run(some(), debug=True)
+        uvloop.run(some())
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: asyncio.run(some()), range(8)))
     if before:

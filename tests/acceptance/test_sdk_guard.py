@@ -185,12 +185,22 @@ def test_faulty_functions_of_the_result_lose_nothing(
     assert "crawled" == crawl()
     assert ("desk.crawl", "settled", 10_000_000) == settled(gateway)
 
-    @guard("desk.crawl", result=lambda _: {"pages": object()})
+    class Odd:
+        def __fspath__(self) -> str:
+            raise RuntimeError("there is no path")
+
+        __str__ = __fspath__
+
+    given: list[Any] = [object(), Odd()]
+
+    @guard("desk.crawl", result=lambda _: {"pages": given[-1]}, cost=lambda _: given[-1])
     def strange() -> str:
         return "crawled"
 
-    assert "crawled" == strange()
-    assert ("desk.crawl", "settled", 500_000_000) == settled(gateway)
+    while given:
+        assert "crawled" == strange()
+        assert ("desk.crawl", "settled", 500_000_000) == settled(gateway)
+        given.pop()
     assert "no such field" in caplog.text
 
 

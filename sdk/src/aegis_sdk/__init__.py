@@ -8,8 +8,8 @@ def crawl(pages: int) -> dict[str, int]: …
 
 from aegis_sdk.async_client import AsyncAegis
 from aegis_sdk.client import Aegis
-from aegis_sdk.context import Run, add_headers, add_headers_async, current_headers, current_run, report, run
-from aegis_sdk.decision import Decision, Reason, Settlement, ToolCall
+from aegis_sdk.context import Run, add_headers, add_headers_async, current_headers, current_run, report
+from aegis_sdk.decision import Decision, OpenedRun, Reason, Settlement, ToolCall
 from aegis_sdk.errors import (
     AegisError,
     AlreadyDone,
@@ -20,11 +20,13 @@ from aegis_sdk.errors import (
     NotRun,
     RateLimited,
     Refused,
+    TooManyRuns,
     Unauthorized,
     Unavailable,
 )
 from aegis_sdk.estimate import BudgetLeft, CheaperModel, Estimate
 from aegis_sdk.guard import guard
+from aegis_sdk.runs import run
 
 __all__ = [
     "Aegis",
@@ -40,11 +42,13 @@ __all__ = [
     "Estimate",
     "InvalidRequest",
     "NotRun",
+    "OpenedRun",
     "RateLimited",
     "Reason",
     "Refused",
     "Run",
     "Settlement",
+    "TooManyRuns",
     "ToolCall",
     "Unauthorized",
     "Unavailable",

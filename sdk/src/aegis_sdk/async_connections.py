@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator
+from typing import cast
 
 from aegis_sdk.attempts import Attempts
 from aegis_sdk.connections import IDLE_MAX
@@ -26,8 +27,7 @@ class _Connection(asyncio.Protocol):
         self.is_usable = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport), "HTTP goes over a stream"
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
 
     def data_received(self, data: bytes) -> None:
         if self._reader is None or self._answer is None:

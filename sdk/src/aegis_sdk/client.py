@@ -12,7 +12,7 @@ from typing import Any
 
 from aegis_sdk.connections import Connections
 from aegis_sdk.context import in_scope, wait_for
-from aegis_sdk.decision import Decision, Settlement, ToolCall
+from aegis_sdk.decision import Decision, OpenedRun, Settlement, ToolCall
 from aegis_sdk.errors import AegisError, Unavailable
 from aegis_sdk.estimate import Estimate
 from aegis_sdk.http1 import Request, Response
@@ -23,13 +23,17 @@ from aegis_sdk.wire import (
     Money,
     batch_request,
     decide_request,
+    end_run_request,
     estimate_request,
     find_request,
     is_minted,
     named,
+    open_run_request,
     read_batch,
     read_decision,
+    read_ended_run,
     read_estimate,
+    read_run,
     read_settlement,
     release_request,
     settle_request,
@@ -237,6 +241,44 @@ class Aegis:
             AegisError: the key's agent has none of that id, or the gateway does not answer.
         """
         return read_decision(self._exchange(find_request(id)), ToolCall(tool=""))
+
+    def open_run(self, *, name: str | None = None) -> OpenedRun:
+        """Open a run of one's own: below the call and in the run of the code that asks, if it is in any.
+
+        The same again by its `name` is the same run. `with run(): …` opens one and ends it.
+
+        Raises:
+            Refused: there are too many, or it would be too deep.
+            AegisError: as `decide`.
+        """
+        where = in_scope(ToolCall(tool=""))[0]
+        run = where.run if where.parent is None else None
+        return read_run(self._exchange(open_run_request(None, where.parent, run, name)))
+
+    def spawn(
+        self, agent: str, *, parent: str | None = None, run: str | None = None, name: str | None = None
+    ) -> OpenedRun:
+        """Delegate a run to another agent, which works in it with its own key: `with run(ID): …`.
+
+        It is below a call (`parent`) or in a `run` of one's own: those of the code that asks, if neither is given. What
+        is called in it counts on the budgets of those who delegated it as well.
+
+        Raises:
+            Refused: there are too many, or it would be too deep.
+            AegisError: as `decide`.
+        """
+        if parent is None and run is None:
+            where = in_scope(ToolCall(tool=""))[0]
+            parent, run = where.parent, where.run if where.parent is None else None
+        return read_run(self._exchange(open_run_request(agent, parent, run, name)))
+
+    def end_run(self, id: str) -> None:
+        """End a run, and what was delegated in it: nothing is called in them any more.
+
+        Raises:
+            AegisError: it isn't this key's, or the gateway does not answer.
+        """
+        read_ended_run(self._exchange(end_run_request(id)))
 
     def finish(self, outcome: Outcome) -> None:
         """Tell what became of a call, now or, if that fails, in the background. No failing of the gateway is raised."""

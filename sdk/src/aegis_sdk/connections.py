@@ -33,6 +33,10 @@ class Connections:
         self._idle: deque[socket.socket] = deque()
         forget_in_forks(self)
 
+    def __del__(self) -> None:
+        """A client that nobody holds any more leaves nothing open."""
+        self.close()
+
     def exchange(self, request: Request, timeout_s: float | None = None) -> Response:
         """Send a request and read its answer.
 

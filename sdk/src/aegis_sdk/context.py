@@ -1,13 +1,12 @@
 """Which run, and which call, code belongs to: told down to nested calls, tasks and model calls by context variables.
 
-A run is one session of an agent. Its id is the gateway's; the first decision made in it opens it.
+A run is one session of an agent. Its id is the gateway's: one that has none yet is opened by the first decision in it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -19,22 +18,25 @@ from typing import Any, Protocol
 
 from aegis_sdk.decision import ToolCall
 from aegis_sdk.errors import Unavailable
+from aegis_sdk.forks import forget_in_forks
 
 RUN_HEADER = "Aegis-Run-Id"
 PARENT_HEADER = "Aegis-Parent-Id"
 
 
 class Run:
-    """One session of an agent: `with run() as session: …`, or `async with`.
-
-    What is decided within the block is of this run; `headers` makes model calls through the gateway so too.
-    """
+    """One session of an agent. What is decided within `with` is of it; `headers` makes model calls so too."""
 
     def __init__(self, id: str | None = None) -> None:
         """With the id of a run that there is, or without one: then it is opened by its first decision."""
         self._id = id
+        self.forget()
+        forget_in_forks(self)
+
+    def forget(self) -> None:
+        """Begin afresh, in a process that was forked: who opens the run there is not here."""
         self._lock = threading.Lock()
-        self._opening: tuple[int, Future[None]] | None = None
+        self._opening: Future[None] | None = None
 
     @property
     def id(self) -> str | None:
@@ -72,10 +74,10 @@ class Run:
     def claim(self) -> Future[None] | None:
         """Become the one who opens it (None), or get what to wait for while another does."""
         with self._lock:
-            if self._opening is not None and self._opening[0] == os.getpid():
-                return self._opening[1]
-            self._opening = (os.getpid(), Future())
-            return None
+            if self._opening is None:
+                self._opening = Future()
+                return None
+            return self._opening
 
     def opened(self, id: str | None) -> None:
         """It has its id; or opening it failed, and another may try."""
@@ -83,12 +85,7 @@ class Run:
             self._id = id
             opening, self._opening = self._opening, None
         if opening is not None:
-            opening[1].set_result(None)
-
-
-def run(id: str | None = None) -> Run:
-    """A run for a block of code: a new one, or, by its id, one that there is."""
-    return Run(id)
+            opening.set_result(None)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from aegis_sdk.errors import AlreadyDone, ApprovalRequired, BudgetExhausted, Denied, RateLimited, Refused
+from aegis_sdk.errors import (
+    AlreadyDone,
+    ApprovalRequired,
+    BudgetExhausted,
+    Denied,
+    RateLimited,
+    Refused,
+    TooManyRuns,
+)
 
 _BUDGET_CODES = frozenset(("budget_exhausted", "too_many_instances"))
 
@@ -66,14 +74,20 @@ class Decision:
         """
         if self.allowed:
             return self
-        raise self._refusal()(self)
+        raise self.refusal()
 
-    def _refusal(self) -> type[Refused]:
+    def refusal(self) -> Refused:
+        """The error that a decision is which lets nothing be run."""
+        return self._kind()(self)
+
+    def _kind(self) -> type[Refused]:
         if self.effect == "allow":
             return AlreadyDone
         if self.effect == "require_approval":
             return ApprovalRequired
         codes = {reason.code for reason in self.reasons}
+        if "too_many_runs" in codes:
+            return TooManyRuns
         if self.effect == "throttle" or "rate_limited" in codes:
             return RateLimited
         return BudgetExhausted if codes & _BUDGET_CODES else Denied
@@ -87,6 +101,21 @@ class Settlement:
     state: str
     cost_usd: Decimal | None = None
     overrun: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedRun:
+    """A run that was opened for an agent: below the call `parent`, in the tree that began with `root`, so deep in it.
+
+    `expires` is when it can't be used any more, in ISO 8601.
+    """
+
+    id: str
+    agent: str
+    root: str
+    depth: int = 0
+    parent: str | None = None
+    expires: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

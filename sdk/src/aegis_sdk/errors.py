@@ -5,6 +5,7 @@ AegisError
 │   ├── Denied              by policy, for want of a permit, or because nobody knows the tool or its price
 │   ├── BudgetExhausted     a budget has less left than the call may cost
 │   ├── RateLimited         too often; `retry_after_s` says when it may be tried again
+│   ├── TooManyRuns         the owner has as many runs open as he may have
 │   ├── ApprovalRequired    a person has to agree before
 │   └── AlreadyDone         a call of this name was made and settled before
 ├── Unavailable             the gateway was not reached, did not answer in time, or cannot decide now
@@ -54,6 +55,10 @@ class RateLimited(Refused):
         """When it may be tried again, in seconds from the decision; None where waiting alone does not help."""
         waits = [each.retry_after_ms for each in self.decision.reasons if each.retry_after_ms is not None]
         return max(waits) / 1000 if waits else None
+
+
+class TooManyRuns(Refused):
+    """The agent's owner has as many runs open as he may have: end one, or wait until one is idle."""
 
 
 class ApprovalRequired(Refused):

@@ -23,7 +23,7 @@ def encoded(value: object, what: str) -> bytes:
     """
     try:
         return json.dumps(value, default=_plain, allow_nan=False, separators=(",", ":")).encode()
-    except (TypeError, ValueError, RecursionError) as fault:
+    except Exception as fault:  # whatever the values' own methods raise
         words = "it is nested too deeply" if isinstance(fault, RecursionError) else str(fault)
         raise InvalidRequest(f"{what} can't be written as JSON: {words}", field=what) from fault
 

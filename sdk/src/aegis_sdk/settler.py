@@ -78,7 +78,7 @@ def instead_of(outcome: Outcome, fault: AegisError) -> Outcome | None:
     if isinstance(fault, InvalidRequest) and fault.field == "result" and outcome.result:
         _log.error("call %s is settled without the result's numbers: %s", outcome.name, fault)
         return dataclasses.replace(outcome, result={})
-    _log.error("call %s stays at its maximum, its %s is not taken: %s", outcome.name, outcome.kind, fault)
+    _log.error("call %s stays as it is, as its %s is not taken: %s", outcome.name, outcome.kind, fault)
     return None
 
 

@@ -9,14 +9,17 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias
 
-from aegis_sdk.decision import Decision, Reason, Settlement, ToolCall
+from aegis_sdk.decision import Decision, OpenedRun, Reason, Settlement, ToolCall
 from aegis_sdk.errors import AegisError, InvalidRequest, Unauthorized, Unavailable
 from aegis_sdk.estimate import BudgetLeft, CheaperModel, Estimate
 from aegis_sdk.http1 import Request, Response
 from aegis_sdk.jsonable import encoded
 
 DECISIONS = "/v1/decisions"
+RUNS = "/v1/runs"
 BATCH_MAX = 100
+_REFUSED_RUNS = frozenset(("too_many_runs", "too_deep", "run_ended"))
+"""Codes of errors that refuse a run, which is no call and so has no decision of its own."""
 MINTED = "sdk-"
 """What names begin with that this package made up; nobody else will ask under one."""
 
@@ -59,10 +62,32 @@ def estimate_request(**asked: Any) -> Request:
 
 
 def find_request(call: str) -> Request:
-    """Asks how a call stands."""
-    if not (call.isascii() and call.replace("_", "").isalnum()):
+    """Asks how a call stands.
+
+    Raises:
+        InvalidRequest: it is no call's id.
+    """
+    if not _is_id(call):
         raise InvalidRequest(f"`{call}` is no call's id", field="id")
     return Request("GET", f"{DECISIONS}/{call}")
+
+
+def open_run_request(agent: str | None, parent: str | None, run: str | None, name: str | None) -> Request:
+    """Asks for a run; by a name, so that asked twice it is the same one."""
+    asked = {"agent": agent, "parent": parent, "run": run, "name": name or minted_name()}
+    told = {field: value for field, value in asked.items() if value is not None}
+    return Request("POST", RUNS, encoded(told, "run"))
+
+
+def end_run_request(run: str) -> Request:
+    """Ends a run.
+
+    Raises:
+        InvalidRequest: it is no run's id.
+    """
+    if not _is_id(run):
+        raise InvalidRequest(f"`{run[:64]}` is no run's id", field="run")
+    return Request("DELETE", f"{RUNS}/{run}")
 
 
 def settle_request(
@@ -86,11 +111,13 @@ def money_text(cost: Money) -> str:
     Raises:
         InvalidRequest: it is none.
     """
+    if isinstance(cost, bool) or not isinstance(cost, Decimal | int | float | str):
+        raise InvalidRequest(f"a {type(cost).__name__} is no amount of dollars", field="cost")
     try:
         amount = Decimal(str(cost))
     except InvalidOperation as fault:
         raise InvalidRequest(f"`{cost}` is no amount of dollars", field="cost") from fault
-    if isinstance(cost, bool) or not amount.is_finite() or amount < 0:
+    if not amount.is_finite() or amount < 0:
         raise InvalidRequest(f"`{cost}` is no amount of dollars", field="cost")
     return f"{amount:f}"
 
@@ -159,6 +186,36 @@ def read_estimate(response: Response) -> Estimate:
         raise _no_api() from fault
 
 
+def read_run(response: Response) -> OpenedRun:
+    """The run that was opened.
+
+    Raises:
+        Refused: it was not, as there are too many, or it would be too deep.
+        AegisError: nobody can say.
+    """
+    answer = _object(response)
+    try:
+        return OpenedRun(
+            id=str(answer["run"]),
+            agent=str(answer["agent"]),
+            root=str(answer["root"]),
+            depth=int(answer["depth"]),
+            parent=_text(answer.get("parent")),
+            expires=str(answer.get("expires", "")),
+        )
+    except _MISREAD as fault:
+        raise _no_api() from fault
+
+
+def read_ended_run(response: Response) -> None:
+    """Nothing, if a run is ended now.
+
+    Raises:
+        AegisError: it isn't.
+    """
+    _object(response)
+
+
 def _budget(told: Mapping[str, Any]) -> BudgetLeft:
     return BudgetLeft(
         budget=str(told["budget"]),
@@ -194,6 +251,11 @@ def _asked(call: ToolCall) -> dict[str, Any]:
     return asked
 
 
+def _is_id(text: str) -> bool:
+    """Whether it may be an id, and so stand in an address."""
+    return text.isascii() and text.replace("_", "").replace("-", "").isalnum()
+
+
 def _token(decision: Decision) -> str:
     if decision.token is None:
         state = decision.state or decision.effect
@@ -216,11 +278,17 @@ def _object(response: Response) -> dict[str, Any]:
     error = answer.get("error") if isinstance(answer, dict) else None
     if not isinstance(error, dict):
         raise _no_api(response.status)
-    raise _error(response.status, error)
+    raise _error(response.status, error, response.headers)
 
 
-def _error(status: int, error: Mapping[str, Any]) -> AegisError:
-    message, field = str(error.get("message", "")), error.get("param")
+def _error(status: int, error: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> AegisError:
+    message, field, code = str(error.get("message", "")), error.get("param"), error.get("code")
+    if code in _REFUSED_RUNS:
+        told_ms = (headers or {}).get("retry-after-ms", "")
+        reason = Reason(
+            code=str(code), message=message, retry_after_ms=int(told_ms) if told_ms.isdecimal() else None
+        )
+        return Decision(id="", effect="deny", tool="run", reasons=(reason,)).refusal()
     if status == 401 or (status == 403 and field is None):
         return Unauthorized(message)
     if status >= 500:
@@ -245,6 +313,8 @@ def _decision_or_error(answer: Any, call: ToolCall) -> Decision | AegisError:
 
 def _decision(answer: Mapping[str, Any], call: ToolCall) -> Decision:
     redacted = answer.get("arguments")
+    if not _is_id(str(answer.get("id", ""))):
+        raise _no_api()
     try:
         return Decision(
             id=str(answer["id"]),
