@@ -630,6 +630,20 @@ def test_failing_open_is_loud_and_is_told_later(is_async: bool, caplog: pytest.L
         assert_books_balance(gateway)
 
 
+def test_what_ran_without_leave_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """What a guard that fails open let through, and the gateway does not, is not in its books, and the log says so."""
+    with Gateway(tools(), start=False) as gateway, Aegis(gateway.url, gateway.key()) as client:
+
+        @guard("desk.wire", client=client, fail_open=True)
+        def wire(amount: int) -> None: ...
+
+        wire(101)
+        gateway.start()
+        assert client.flush(20)
+        assert "was run that the gateway had not allowed" in caplog.text
+        assert "not that much" in caplog.text
+
+
 def test_killed_while_the_tool_runs(caplog: pytest.LogCaptureFixture) -> None:
     """The result is its caller's; the call stays at its maximum until the gateway is back, and is settled then."""
     with Gateway(tools()) as gateway, Aegis(gateway.url, gateway.key()) as client:

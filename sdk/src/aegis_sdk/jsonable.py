@@ -16,7 +16,7 @@ from aegis_sdk.errors import InvalidRequest
 
 
 def encoded(value: object, what: str) -> bytes:
-    """A value as JSON. Decimals become texts, which the gateway reads as numbers where it wants some.
+    """A value as JSON. Decimals keep their value; those that no float has become texts, which the gateway reads alike.
 
     Raises:
         InvalidRequest: something in it has no JSON; it says what.
@@ -46,7 +46,9 @@ def _plain(value: object) -> Any:
     if isinstance(value, Decimal):
         if not value.is_finite():
             raise ValueError(f"{value} is no number")
-        return str(value)
+        # Python writes a float by the shortest digits that mean it: where those are the decimal's, nothing is lost.
+        near = float(value)
+        return near if Decimal(repr(near)) == value else str(value)
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     if isinstance(value, enum.Enum):

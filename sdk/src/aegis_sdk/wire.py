@@ -26,6 +26,8 @@ MINTED = "sdk-"
 _MISREAD = (KeyError, TypeError, ValueError, AttributeError, InvalidOperation)
 """How an answer that is none of this API's shows."""
 
+_TRY_AGAIN = frozenset((408, 425, 429))
+
 Money: TypeAlias = Decimal | int | float | str
 """An amount of dollars; a float is taken as the decimal that Python writes for it."""
 
@@ -291,7 +293,7 @@ def _error(status: int, error: Mapping[str, Any], headers: Mapping[str, str] | N
         return Decision(id="", effect="deny", tool="run", reasons=(reason,)).refusal()
     if status == 401 or (status == 403 and field is None):
         return Unauthorized(message)
-    if status >= 500:
+    if status >= 500 or status in _TRY_AGAIN:
         return Unavailable(f"the gateway can't decide now: {message}")
     return InvalidRequest(message, field=None if field is None else str(field), status=status)
 

@@ -58,7 +58,9 @@ class Pair(NamedTuple):
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        (Decimal("1.10"), "1.10"),
+        (Decimal("1.10"), 1.1),
+        (Decimal("0.1234567890123456789"), "0.1234567890123456789"),
+        (Decimal("1E400"), "1E+400"),
         (datetime.date(2026, 1, 2), "2026-01-02"),
         (datetime.datetime(2026, 1, 2, 3, 4, tzinfo=datetime.UTC), "2026-01-02T03:04:00+00:00"),
         (Colour.RED, "red"),
@@ -70,7 +72,6 @@ class Pair(NamedTuple):
         (Struct(), {"number": 1}),
         (Pair(), [1, "x"]),
     ],
-    ids=repr,
 )
 def test_what_has_a_form_in_json(value: object, expected: object) -> None:
     """It is written as people would expect."""
