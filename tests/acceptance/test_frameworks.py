@@ -41,6 +41,7 @@ KINDS = {
         resumes=True,
         costs={
             "desk.crawl": Decimal("0.13"),
+            "desk.note": Decimal("0.15"),
             "desk.broken": Decimal("0.04"),
             "desk.risky": Decimal("1"),
             "desk.confirm": Decimal("0.6"),
@@ -269,6 +270,23 @@ def test_a_tool_of_langgraph_that_pauses(play: Play, name: str) -> None:
     assert "a person said yes" in played.resumed["confirm"]
     # One by the agent that another process resumed, one by the graph that ran on in its own.
     assert ["settled", "settled"] == played.framework.states("desk.confirm")
+
+
+@of("langgraph")
+def test_an_agent_of_langgraph_that_is_killed(play: Play, name: str) -> None:
+    """Killed while a tool ran, and taken up by another process, its call is the same, decided and charged once."""
+    played = play(name)
+    assert -9 == played.found["killed"]
+    assert "alive again" in played.resumed["mortal"]
+    assert 3 == played.framework.states("desk.note").count("settled")  # the others are of other prompts
+
+
+@of("langgraph")
+def test_a_tool_of_langgraph_that_is_refused_something_itself(play: Play, name: str) -> None:
+    """It raises that, as any tool would; nobody is asked to approve a call that was made."""
+    played = play(name)
+    assert "ApprovalRequired: `desk.risky` is refused" in played.found["picky"]
+    assert [{"text": "x"}] == played.ran_with("picky")
 
 
 @of("langgraph")

@@ -12,7 +12,7 @@ import pytest
 
 from aegis_sdk import Aegis, AegisError, AsyncAegis, Decision, InvalidRequest, NotRun, Refused, Unavailable
 from aegis_sdk.adapters.hooked_calls import HookedCalls
-from aegis_sdk.adapters.tool_calls import ToolCalls, call_name, numbers_in
+from aegis_sdk.adapters.tool_calls import NotBegun, ToolCalls, call_name, numbers_in
 from aegis_sdk.adapters.words import told
 from tests.gateways import Gateway, assert_books_balance, until
 from tests.sdks import tools
@@ -50,7 +50,10 @@ def calls(gateway: Gateway) -> Iterator[ToolCalls]:
 def in_thread(calls: ToolCalls, *args: Any, **more: Any) -> Any:
     """Run a call without an event loop."""
     call, run = args
-    return calls.run(call, run, **more)
+    try:
+        return calls.run(call, run, **more)
+    except NotBegun as kept:
+        raise kept.fault from None
 
 
 def in_loop(calls: ToolCalls, *args: Any, **more: Any) -> Any:
@@ -64,6 +67,8 @@ def in_loop(calls: ToolCalls, *args: Any, **more: Any) -> Any:
     async def main() -> Any:
         try:
             return await calls.run_async(call, run_async, **more)
+        except NotBegun as kept:
+            raise kept.fault from None
         finally:
             await calls.async_client.close()
 
@@ -133,6 +138,34 @@ def test_what_is_refused_is_not_run(calls: ToolCalls, run: Run) -> None:
         run(calls, calls.asked("wire", {"amount": 101}), lambda *_: ran.append(1))
     with pytest.raises(InvalidRequest, match="is negative"):
         run(calls, calls.asked("wire", {"amount": -1}), lambda *_: ran.append(1))
+    assert [] == ran
+
+
+@BOTH
+def test_a_tool_that_is_refused_something_itself(gateway: Gateway, calls: ToolCalls, run: Run) -> None:
+    """What a tool is refused within is its own error, not what kept it from being run; its call is settled."""
+
+    def asks(_decision: Decision, _arguments: dict[str, Any]) -> None:
+        calls.client.decide("desk.wire", {"amount": 101}).check()
+
+    call = calls.asked("rank", {})
+    assert call is not None
+    with pytest.raises(Refused, match="not that much") as raised:
+        run(calls, call, asks)
+    assert not isinstance(raised.value.__context__, NotBegun)
+    inner, outer = gateway.last_call(), gateway.calls()[-2]
+    assert ("refused", "settled") == (inner["state"], outer["state"])
+    assert outer["call"] == inner["parent"]
+
+
+@BOTH
+def test_without_a_gateway(gateway: Gateway, run: Run) -> None:
+    """Nothing is run that nobody decided, and whoever runs the agent knows why."""
+    ran: list[object] = []
+    with Aegis("http://127.0.0.1:9", gateway.key(), timeout_s=0.2) as nobody:
+        calls = ToolCalls(prefix="desk", client=nobody)
+        with pytest.raises(Unavailable, match="was not reached"):
+            run(calls, calls.asked("rank", {}), lambda *_: ran.append(1))
     assert [] == ran
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import subprocess
 import sys
 from typing import Any
 
@@ -17,10 +20,12 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.types import Command, interrupt
 
-from aegis_sdk import run
+from aegis_sdk import Aegis, run
 from aegis_sdk.adapters.langchain import AegisMiddleware
 from aegis_sdk.adapters.langgraph import ASK_AGAIN, NOT_APPROVED, ToolWrapper
 from tests.frameworks import desk
+
+DIES = "A_TOOL_KILLS"
 
 
 def confirm(what: str) -> str:
@@ -38,8 +43,22 @@ def doubt(what: str) -> str:
     return f"a person said {answer}"
 
 
+def picky(text: str) -> str:
+    """Ask Aegis for something itself, which a person would have to agree to."""
+    desk.noted("picky", text=text)
+    Aegis().decide("desk.risky", {"what": text}).check()
+    return "never"
+
+
+def mortal(text: str) -> str:
+    """Take the process along, once; then live."""
+    if DIES in os.environ:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return f"{text} again"
+
+
 TOOLS = [StructuredTool.from_function(tool) for tool in desk.TOOLS.values()]
-TOOLS += [StructuredTool.from_function(tool) for tool in (confirm, doubt)]
+TOOLS += [StructuredTool.from_function(tool) for tool in (confirm, doubt, mortal, picky)]
 TOOLS.append(StructuredTool.from_function(desk.meet, coroutine=desk.meet_async, name="meet"))
 
 
@@ -49,7 +68,11 @@ def agent(saver: Any) -> Any:
         ChatOpenAI(model="gpt-4o-mini", max_retries=0),
         tools=TOOLS,
         middleware=[
-            AegisMiddleware({**desk.MAPPED, "doubt": "desk.risky"}, approvals="interrupt", model_headers=True)
+            AegisMiddleware(
+                {**desk.MAPPED, "doubt": "desk.risky", "mortal": "desk.note", "picky": "desk.note"},
+                approvals="interrupt",
+                model_headers=True,
+            )
         ],
         checkpointer=saver,
     )
@@ -105,7 +128,8 @@ async def asked(file: str) -> dict[str, Any]:
                 found[name] = last(state)
                 statuses[name] = [m.status for m in state["messages"] if m.type == "tool"]
             found["run"] = session.id
-        for name, prompt in (("broken", desk.BROKEN), ("unmapped", desk.UNMAPPED)):
+        picky = 'Go. [[call picky {"text": "x"}]]'
+        for name, prompt in (("broken", desk.BROKEN), ("unmapped", desk.UNMAPPED), ("picky", picky)):
             try:
                 await made.ainvoke(message(prompt), thread(name))
             except Exception as fault:
@@ -145,12 +169,22 @@ def in_threads() -> dict[str, Any]:
     return found
 
 
+def killed(file: str) -> int:
+    """How a process ends whose tool kills it, by `kill -9`."""
+    return subprocess.run(
+        [sys.executable, *sys.argv[:1], "die", file], env={**os.environ, DIES: "1"}
+    ).returncode
+
+
 def resumed(file: str) -> dict[str, Any]:
     """In another process: what was left open."""
     with SqliteSaver.from_conn_string(file) as saver:
         made = agent(saver)
+        if DIES in os.environ:
+            return dict(made.invoke(message('Go. [[call mortal {"text": "alive"}]]'), thread("mortal")))
         doubting = made.invoke(Command(resume=ASK_AGAIN), thread("doubt"))
         return {
+            "mortal": last(made.invoke(None, thread("mortal"))),
             "risky": last(made.invoke(Command(resume=ASK_AGAIN), thread("risky"))),
             "confirm": last(made.invoke(Command(resume="yes"), thread("confirm"))),
             "doubting": [pause.value for pause in doubting["__interrupt__"]],
@@ -161,7 +195,10 @@ def resumed(file: str) -> dict[str, Any]:
 def main() -> None:
     """Do as the arguments say."""
     what, file = sys.argv[1:]
-    desk.said(**(resumed(file) if what == "resume" else {**asyncio.run(asked(file)), **in_threads()}))
+    if what == "run":
+        desk.said(**asyncio.run(asked(file)), **in_threads(), killed=killed(file))
+    else:
+        desk.said(**resumed(file))
 
 
 if __name__ == "__main__":

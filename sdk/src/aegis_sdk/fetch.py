@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
-from aegis_sdk.adapters.tool_calls import ToolCalls
+from aegis_sdk.adapters.tool_calls import NotBegun, ToolCalls
 from aegis_sdk.async_client import AsyncAegis
 from aegis_sdk.client import Aegis
 from aegis_sdk.decision import Decision, ToolCall
@@ -98,6 +98,8 @@ def guarded_fetch(
     call = _asked(calls, tool, method, url, params, json, name, more)
     try:
         return calls.run(call, send, numbers=_numbers)
+    except NotBegun as kept:
+        raise kept.fault from None
     except _RefusedThere as refused:
         answer: A = refused.answer
         return answer
@@ -136,6 +138,8 @@ async def guarded_fetch_async(
     call = _asked(calls, tool, method, url, params, json, name, more)
     try:
         return await calls.run_async(call, send, numbers=_numbers)
+    except NotBegun as kept:
+        raise kept.fault from None
     except _RefusedThere as refused:
         answer: A = refused.answer
         return answer

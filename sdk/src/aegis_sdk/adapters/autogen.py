@@ -17,10 +17,10 @@ from typing import Any
 from autogen_core import CancellationToken
 from autogen_core.tools import TextResultContent, ToolResult, ToolSchema, Workbench
 
-from aegis_sdk.adapters.tool_calls import ToolCalls, is_told, numbers_in
+from aegis_sdk.adapters.tool_calls import NotBegun, ToolCalls, is_told, numbers_in
 from aegis_sdk.adapters.words import told
 from aegis_sdk.decision import Decision
-from aegis_sdk.errors import AegisError
+from aegis_sdk.errors import AegisError, InvalidRequest
 
 _log = logging.getLogger("aegis_sdk")
 
@@ -51,13 +51,14 @@ class AegisWorkbench(Workbench):
 
         try:
             call = self._calls.asked(name, arguments or {})
-            if call is None:
-                return await self._workbench.call_tool(name, arguments, cancellation_token, call_id)
+        except InvalidRequest as fault:
+            return _refused(name, fault)
+        if call is None:
+            return await self._workbench.call_tool(name, arguments, cancellation_token, call_id)
+        try:
             return await self._calls.run_async(call, run, numbers=_numbers)
-        except AegisError as fault:
-            if not is_told(fault):
-                _log.error("tool %s is not run: %s", name, fault)
-            return ToolResult(name=name, result=[TextResultContent(content=told(fault))], is_error=True)
+        except NotBegun as kept:
+            return _refused(name, kept.fault)
 
     async def start(self) -> None:
         """Start the workbench."""
@@ -78,6 +79,12 @@ class AegisWorkbench(Workbench):
     async def load_state(self, state: Mapping[str, Any]) -> None:
         """Take up a state of the workbench."""
         await self._workbench.load_state(state)
+
+
+def _refused(name: str, fault: AegisError) -> ToolResult:
+    if not is_told(fault):
+        _log.error("tool %s is not run: %s", name, fault)
+    return ToolResult(name=name, result=[TextResultContent(content=told(fault))], is_error=True)
 
 
 def _numbers(result: ToolResult) -> dict[str, Any]:

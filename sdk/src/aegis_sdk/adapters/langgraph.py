@@ -27,7 +27,7 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command, interrupt
 
-from aegis_sdk.adapters.tool_calls import ToolCalls, Tools, call_name, is_told, numbers_in
+from aegis_sdk.adapters.tool_calls import NotBegun, ToolCalls, Tools, call_name, is_told, numbers_in
 from aegis_sdk.adapters.words import not_approved, told
 from aegis_sdk.async_client import AsyncAegis
 from aegis_sdk.client import Aegis
@@ -94,8 +94,8 @@ class ToolWrapper:
                         unfinished=(GraphBubbleUp,),
                         numbers=_numbers,
                     )
-            except AegisError as fault:
-                answer = self._instead(made, call, fault)
+            except NotBegun as kept:
+                answer = self._instead(made, call, kept.fault)
                 if answer is not None:
                     return answer
             except GraphBubbleUp:
@@ -127,8 +127,8 @@ class ToolWrapper:
                         unfinished=(GraphBubbleUp,),
                         numbers=_numbers,
                     )
-            except AegisError as fault:
-                answer = self._instead(made, call, fault)
+            except NotBegun as kept:
+                answer = self._instead(made, call, kept.fault)
                 if answer is not None:
                     return answer
             except GraphBubbleUp:

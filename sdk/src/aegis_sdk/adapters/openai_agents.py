@@ -19,7 +19,7 @@ from typing import Any, Literal
 from agents import FunctionTool, RunContextWrapper, Tool
 from agents.tool_context import ToolContext
 
-from aegis_sdk.adapters.tool_calls import ToolCalls, Tools, call_name, is_told
+from aegis_sdk.adapters.tool_calls import NotBegun, ToolCalls, Tools, call_name, is_told
 from aegis_sdk.adapters.words import told
 from aegis_sdk.async_client import AsyncAegis
 from aegis_sdk.client import Aegis
@@ -73,9 +73,8 @@ class AegisTools:
         async def invoke(context: ToolContext[Any], text: str) -> Any:
             arguments = _arguments(text)
             if arguments is None:
-                return await inner(
-                    context, text
-                )  # no arguments to decide on: the tool says what is wrong with them
+                # There is nothing to decide on: the tool says what is wrong with them, and does nothing.
+                return await inner(context, text)
 
             async def run(decision: Decision, arguments: dict[str, Any]) -> Any:
                 return await inner(context, json.dumps(arguments) if decision.is_redacted else text)
@@ -84,10 +83,10 @@ class AegisTools:
             decision = self._decided.pop(call.name, None) if call.name is not None else None
             try:
                 return await self._calls.run_async(call, run, decision=decision)
-            except AegisError as fault:
-                if not is_told(fault):
-                    raise
-                return told(fault)
+            except NotBegun as kept:
+                if not is_told(kept.fault):
+                    raise kept.fault from None
+                return told(kept.fault)
 
         guarded = dataclasses.replace(tool, on_invoke_tool=invoke)
         if self._interrupts:

@@ -15,10 +15,10 @@ from pydantic_ai import ApprovalRequired as AskFirst
 from pydantic_ai import RunContext, ToolFailed
 from pydantic_ai.toolsets import ToolsetTool, WrapperToolset
 
-from aegis_sdk.adapters.tool_calls import ToolCalls, call_name, is_told
+from aegis_sdk.adapters.tool_calls import NotBegun, ToolCalls, call_name, is_told
 from aegis_sdk.adapters.words import told
 from aegis_sdk.decision import Decision
-from aegis_sdk.errors import AegisError, ApprovalRequired
+from aegis_sdk.errors import ApprovalRequired
 
 
 @dataclass
@@ -55,11 +55,12 @@ class AegisToolset(WrapperToolset[Any]):
         try:
             # A tool that asks for an approval of its own is called again with it.
             return await self.calls.run_async(call, run, unfinished=(AskFirst,))
-        except AegisError as fault:
+        except NotBegun as kept:
+            fault = kept.fault
             if isinstance(fault, ApprovalRequired) and self.approvals == "defer":
                 raise AskFirst(metadata=_question(fault.decision)) from fault
             if not is_told(fault):
-                raise
+                raise fault from None
             raise ToolFailed(told(fault)) from fault
 
 

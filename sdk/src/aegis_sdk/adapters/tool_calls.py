@@ -31,6 +31,15 @@ Unfinished = tuple[type[BaseException], ...]
 """What a tool raises that is not at its end: it will be called again, under the same name."""
 
 
+class NotBegun(Exception):
+    """What kept a tool from being run: `fault`. An error of Aegis that the tool itself raises is not in one."""
+
+    def __init__(self, fault: AegisError) -> None:
+        """Keep it."""
+        super().__init__(str(fault))
+        self.fault = fault
+
+
 class ToolCalls:
     """Decides for the tools of an agent, runs them, and settles them."""
 
@@ -106,17 +115,20 @@ class ToolCalls:
         """Decide, run the tool with the arguments that are left, settle by the numbers of what it gives.
 
         Raises:
-            AegisError: it was not run: refused, or not decided.
+            NotBegun: it was not run: refused, or not decided. Besides, whatever the tool raises.
         """
-        client = self.client
-        decision = client.decide_call(call).check()
+        try:
+            client = self.client
+            decision = client.decide_call(call).check()
+        except AegisError as fault:
+            raise NotBegun(fault) from fault
         scope = scope_of_call(decision.id, decision.run)
         done = Outcome(call=call, decision=decision)
         try:
             arguments = left_of(call, decision)
-        except AegisError:
+        except AegisError as fault:
             client.finish(dataclasses.replace(done, kind="release"))
-            raise
+            raise NotBegun(fault) from fault
         try:
             with within(scope):
                 result = run_tool(decision, arguments)
@@ -149,17 +161,20 @@ class ToolCalls:
         `decision` is what was decided of it a moment ago, if it was.
 
         Raises:
-            AegisError: it was not run: refused, or not decided.
+            NotBegun: it was not run: refused, or not decided. Besides, whatever the tool raises.
         """
-        client = self.async_client
-        decision = (decision or await client.decide_call(call)).check()
+        try:
+            client = self.async_client
+            decision = (decision or await client.decide_call(call)).check()
+        except AegisError as fault:
+            raise NotBegun(fault) from fault
         scope = scope_of_call(decision.id, decision.run)
         done = Outcome(call=call, decision=decision)
         try:
             arguments = left_of(call, decision)
-        except AegisError:
+        except AegisError as fault:
             await client.finish(dataclasses.replace(done, kind="release"))
-            raise
+            raise NotBegun(fault) from fault
         try:
             with within(scope):
                 result = await run_tool(decision, arguments)
