@@ -30,7 +30,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-large check bench bench-policies bench-visibility bench-replay bench-redaction bench-sdk \
-	conformance fuzz chaos fmt lock clean
+	bench-mcp conformance fuzz chaos fmt lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -71,6 +71,9 @@ bench-redaction: $(INSTALLED) ## measure what redacting a text costs
 
 bench-sdk: $(INSTALLED) ## measure what a decision and its settlement take by the SDK
 	@$(BIN)/python -m bench.sdk $(ARGS)
+
+bench-mcp: $(INSTALLED) ## measure what the gateway adds to calls of MCP tools, and to lists of them
+	@$(BIN)/python -m bench.mcp $(ARGS)
 
 conformance: $(INSTALLED) $(READY) $(CONFORMANT) ## hold the MCP gateway against the official suite, check by check
 	@$(BIN)/python -m tests.conformance $(ARGS)

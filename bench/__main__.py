@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -25,7 +26,7 @@ from bench.machine import this_machine
 from bench.report import Comparison, Overload, Report, compare, write
 from bench.rounds import Generator, Patience, Row, measure, p50, p99, take_turns
 from bench.targets import Aegis, Target, Targets
-from bench.truth import Truth, truth
+from bench.truth import Truth, billed, truth
 
 CALLERS = (1, 32, 256)
 CALLERS_2 = (32, 256)
@@ -145,7 +146,8 @@ class Run:
         )
 
     def _check(self, aegis: Aegis) -> list[str]:
-        found = self.truths[aegis.name] = truth(aegis, self._targets.provider)
+        bill = partial(billed, self._targets.provider, aegis.account)
+        found = self.truths[aegis.name] = truth(aegis, bill)
         return found.faults()
 
     def _overload(self) -> Overload:

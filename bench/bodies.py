@@ -15,7 +15,7 @@ from typing import Literal
 
 Api = Literal["responses", "embeddings", "messages", "gemini"]
 APIS: tuple[Api, ...] = ("responses", "embeddings", "messages", "gemini")
-Kind = Literal["varied", "novel"] | Api
+Kind = Literal["varied", "novel", "mcp"] | Api
 
 CHAT_PATH = "/v1/chat/completions"
 PATHS: dict[str, str] = {
@@ -23,7 +23,16 @@ PATHS: dict[str, str] = {
     "embeddings": "/v1/embeddings",
     "messages": "/v1/messages",
     "gemini": "/v1beta/models/gemini-2.5-flash:generateContent",
+    "mcp": "/mcp/desk",
 }
+MCP_VERSION = "2026-07-28"
+MCP_TOOL = "search"
+MCP_HEADERS = [
+    ("accept", "application/json, text/event-stream"),
+    ("mcp-protocol-version", MCP_VERSION),
+    ("mcp-method", "tools/call"),
+    ("mcp-name", MCP_TOOL),
+]
 
 DIFFERENT = 64
 BYTES_MIN = 100
@@ -46,6 +55,8 @@ def bodies(kind: Kind, *, stream: bool) -> Iterator[bytes]:
     varied = [_body(number, stream=stream) for number in range(DIFFERENT)]
     if kind == "varied":
         yield from cycle(json.dumps(body).encode() for body in varied)
+    if kind == "mcp":
+        yield from cycle(json.dumps(_tool_call(number, body)).encode() for number, body in enumerate(varied))
     if kind in APIS:
         yield from cycle(json.dumps(_in_api(kind, body)).encode() for body in varied)
     novel = ((model, tokens) for tokens in cycle(NOVEL_TOKENS) for model in MODELS)
@@ -56,6 +67,18 @@ def bodies(kind: Kind, *, stream: bool) -> Iterator[bytes]:
 def path_of(kind: Kind) -> str:
     """Where requests of a kind go."""
     return PATHS.get(kind, CHAT_PATH)
+
+
+def _tool_call(number: int, chat: dict[str, object]) -> dict[str, object]:
+    """A call of a tool in MCP's newest form, about as long as the chat."""
+    messages: list[dict[str, str]] = chat["messages"]  # type: ignore[assignment]  # as `_body` makes them
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": MCP_VERSION,
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    arguments = {"query": messages[-1]["content"], "limit": 1 + number % 10}
+    params = {"name": MCP_TOOL, "arguments": arguments, "_meta": meta}
+    return {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
 
 
 def _in_api(kind: str, chat: dict[str, object]) -> dict[str, object]:

@@ -26,7 +26,7 @@ from typing import cast
 import msgspec
 import uvloop
 
-from bench.bodies import DIFFERENT, Kind, bodies, path_of
+from bench.bodies import DIFFERENT, MCP_HEADERS, Kind, bodies, path_of
 from bench.http1 import AnswerReader, BrokenAnswer, request
 
 NOVEL_PREPARED = 24_000
@@ -293,6 +293,7 @@ def _made(plan: Plan) -> list[bytes]:
     number = NOVEL_PREPARED if plan.kind == "novel" else DIFFERENT
     headers = [("authorization", f"Bearer {plan.key}"), ("user-agent", "bench")]
     headers += [("anthropic-version", "2023-06-01"), ("x-goog-api-key", plan.key)]
+    headers += MCP_HEADERS if plan.kind == "mcp" else []
     return [
         request("POST", f"{plan.host}:{plan.port}", path_of(plan.kind), headers, body)
         for body in islice(bodies(plan.kind, stream=plan.stream), number)

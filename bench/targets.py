@@ -61,10 +61,10 @@ class Target:
 class Relay(Target):
     """Bare relays that share a port."""
 
-    def __init__(self, name: str, upstream: UpstreamProcess, upstream_key: str, workers: int) -> None:
+    def __init__(self, name: str, url: str, upstream_key: str, workers: int) -> None:
         super().__init__(name, free_port(), "unused", upstream_key)
         command = [sys.executable, "-m", "bench.relay", "--port", str(self.port), "--key", upstream_key]
-        command += ["--url", f"{upstream.base_url}/v1/chat/completions"]
+        command += ["--url", url]
         command += ["--backlog", str(worker.BACKLOG), "--backpressure", str(worker.BACKPRESSURE)]
         command += ["--header-timeout-ms", str(worker.HEADER_TIMEOUT_MS)]
         self._running = [subprocess.Popen(command, stdin=subprocess.DEVNULL) for _ in range(workers)]
@@ -82,7 +82,7 @@ class Aegis(Target):
     """A gateway on a store of its own."""
 
     def __init__(
-        self, name: str, upstream: UpstreamProcess, upstream_key: str, folder: Path, workers: int
+        self, name: str, files: dict[str, str], upstream_key: str, folder: Path, workers: int
     ) -> None:
         folder.mkdir()
         self.settings = Settings(
@@ -96,7 +96,7 @@ class Aegis(Target):
         self._folder = folder
         self._upstream_key = upstream_key
         self._running: subprocess.Popen[bytes] | None = None
-        super().__init__(name, self.settings.port, _set_up(self.settings, upstream), upstream_key)
+        super().__init__(name, self.settings.port, _set_up(self.settings, files), upstream_key)
         self.start()
 
     def start(self) -> float:
@@ -145,15 +145,19 @@ class Targets:
             self.provider = stack.enter_context(UpstreamProcess(apps="provider", keys=keys))
             port = int(self.provider.base_url.rpartition(":")[2])
             self.direct = Target("provider directly", port, keys[0], keys[0])
-            self.relay = Relay("bare relay", self.provider, keys[1], 1)
+            url, files = (
+                f"{self.provider.base_url}/v1/chat/completions",
+                configuration(self.provider.base_url),
+            )
+            self.relay = Relay("bare relay", url, keys[1], 1)
             stack.callback(self.relay.stop)
-            self.relay_2 = Relay("bare relay, 2 processes", self.provider, keys[2], 2)
+            self.relay_2 = Relay("bare relay, 2 processes", url, keys[2], 2)
             stack.callback(self.relay_2.stop)
-            self.aegis = Aegis("Aegis", self.provider, keys[3], folder / "one", 1)
+            self.aegis = Aegis("Aegis", files, keys[3], folder / "one", 1)
             stack.callback(self.aegis.stop)
-            self.aegis_2 = Aegis("Aegis, 2 workers", self.provider, keys[4], folder / "two", 2)
+            self.aegis_2 = Aegis("Aegis, 2 workers", files, keys[4], folder / "two", 2)
             stack.callback(self.aegis_2.stop)
-            self.ready_s = _ready_times(self.provider, keys[5], folder / "ready", starts)
+            self.ready_s = _ready_times(files, keys[5], folder / "ready", starts)
             self._stack = stack.pop_all()
 
     def stop(self) -> None:
@@ -161,9 +165,18 @@ class Targets:
         self._stack.close()
 
 
-def _ready_times(upstream: UpstreamProcess, upstream_key: str, folder: Path, starts: int) -> list[float]:
+def configuration(upstream: str) -> dict[str, str]:
+    """The configuration's files, with an upstream's address in them."""
+    return {
+        str(path.relative_to(_CONFIGURATION)): path.read_text().replace("{{PROVIDER}}", upstream)
+        for path in sorted(_CONFIGURATION.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _ready_times(files: dict[str, str], upstream_key: str, folder: Path, starts: int) -> list[float]:
     """How long a gateway takes to be ready, each time that it is started on the same store."""
-    aegis = Aegis("ready", upstream, upstream_key, folder, 1)
+    aegis = Aegis("ready", files, upstream_key, folder, 1)
     seconds = []
     for _ in range(starts):
         aegis.stop()
@@ -179,13 +192,8 @@ def _up() -> list[str]:
     return [str(Path(sys.executable).parent / "aegis"), "up"]
 
 
-def _set_up(settings: Settings, upstream: UpstreamProcess) -> str:
-    """Apply the configuration and issue a key, as `aegis apply` and `aegis key issue` do."""
-    files = {
-        str(path.relative_to(_CONFIGURATION)): path.read_text().replace("{{PROVIDER}}", upstream.base_url)
-        for path in sorted(_CONFIGURATION.rglob("*"))
-        if path.is_file()
-    }
+def _set_up(settings: Settings, files: dict[str, str]) -> str:
+    """Apply a configuration and issue a key, as `aegis apply` and `aegis key issue` do."""
     loaded = bootstrap.configuration(files)
     store = bootstrap.store(settings)
     try:

@@ -6,6 +6,7 @@ Read from the database file, not asked of the gateway.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import apsw
 import msgspec
@@ -58,20 +59,26 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
         return faults
 
 
-def truth(aegis: Aegis, provider: UpstreamProcess) -> Truth:
-    """Compare bill and ledger once nothing is open any more, or after a moment."""
+def billed(provider: UpstreamProcess, account: str) -> tuple[int, int]:
+    """How many calls the provider has billed an account, and how much."""
+    found = provider.bill()["by_account"].get(account, {"requests": 0, "nano_usd": 0})
+    return found["requests"], found["nano_usd"]
+
+
+def truth(aegis: Aegis, bill: Callable[[], tuple[int, int]]) -> Truth:
+    """Compare bill (calls, nano-USD) and ledger once nothing is open any more, or after a moment."""
     connection = apsw.Connection(str(aegis.database), flags=apsw.SQLITE_OPEN_READONLY)
     try:
         deadline = time.monotonic() + SETTLE_S_MAX
         while _row(connection, _OPEN)[0] and time.monotonic() < deadline:
             time.sleep(0.05)
-        account = provider.bill()["by_account"].get(aegis.account, {"requests": 0, "nano_usd": 0})
+        billed_calls, billed_nano_usd = bill()
         connection.execute("begin")  # all that follows is read as of one instant
         settled_calls, settled_nano_usd = _row(connection, _CALLS)
         entries, last_sequence = _row(connection, _ENTRIES)
         return Truth(
-            billed_calls=account["requests"],
-            billed_nano_usd=account["nano_usd"],
+            billed_calls=billed_calls,
+            billed_nano_usd=billed_nano_usd,
             settled_calls=settled_calls,
             settled_nano_usd=settled_nano_usd,
             open_calls=_row(connection, _OPEN)[0],

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tests.gateways import ScriptedUpstream
-from tests.mcp_calls import LEGACY, META, MODERN
+from tests.mcp_calls import LEGACY, MODERN
 
 Message = dict[str, Any]
 Misbehaviour = Callable[[Message, socket.socket], None]
@@ -119,8 +119,3 @@ def required(message: Message, state: str | None, **requests: Message) -> Messag
     if state is not None:
         result["requestState"] = state
     return answer_to(message, result)
-
-
-def capabilities_of(message: Message) -> object:
-    """What a request says that its client can be asked for."""
-    return message["params"].get("_meta", {}).get(f"{META}clientCapabilities")

@@ -12,7 +12,6 @@ from typing import Any
 import mcp_types as types
 from mcp.server.caching import CacheHint
 from mcp.server.lowlevel import Server
-from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ToolsListChanged
 from mcp.shared.exceptions import MCPError
 
 from tests.mcp_servers import serving
@@ -28,20 +27,16 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "report": fields([]),
     "confirm": fields(["question"], question={"type": "string"}),
     "extra": fields([]),
-    "hidden": fields([]),
 }
-_added: list[str] = []
-bus = InMemorySubscriptionBus()
 
 
 async def list_tools(
     _context: Context, _params: types.PaginatedRequestParams | None
 ) -> types.ListToolsResult:
-    """All tools, and those that were added."""
-    schemas = SCHEMAS | {name: fields([]) for name in _added}
+    """All tools."""
     tools = [
         types.Tool(name=name, description=f"{name}, at the bank", input_schema=schema)
-        for name, schema in schemas.items()
+        for name, schema in SCHEMAS.items()
     ]
     return types.ListToolsResult(tools=tools)
 
@@ -62,14 +57,8 @@ async def call_tool(context: Context, call: Call) -> Answer:
         return text("the report is written")
     if call.name == "confirm":
         return await _confirm(context, call, str(given["question"]))
-    if call.name in ("extra", "hidden") or call.name in _added:
-        return text(f"{call.name} has run")
-    if call.name == "add_a_tool":
-        _added.append("added")
-        await bus.publish(ToolsListChanged())
-        if context.protocol_version < MODERN:
-            await context.session.send_tool_list_changed()
-        return text("added")
+    if call.name == "extra":
+        return text("it has run")
     raise MCPError(types.INVALID_PARAMS, f"unknown tool `{call.name}`")
 
 
@@ -126,7 +115,6 @@ def built() -> Server[Any]:
         on_call_tool=call_tool,
         on_list_resources=list_resources,
         on_read_resource=read_resource,
-        on_subscriptions_listen=ListenHandler(bus),
         on_list_prompts=list_prompts,
         on_get_prompt=get_prompt,
     )
