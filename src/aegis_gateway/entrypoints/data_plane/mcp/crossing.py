@@ -1,7 +1,7 @@
 """Ways to servers over HTTP that speak the other form of the protocol than their caller.
 
-Rule 1: a modern caller's requests to a legacy server are of a session that the gateway has there for its agent, under
-        ids of ours; no other agent's are.
+Rule 1: requests to a legacy server are of a session that the gateway has there for the agent, under ids of ours; no
+        other agent's are. What the server asks in it goes to a legacy caller, under an id that says where from.
 Rule 2: a legacy caller's requests to a modern server stand each for itself, as the server wants it.
 """
 
@@ -18,10 +18,12 @@ import msgspec
 from aegis_gateway.domain.errors import UpstreamFault
 from aegis_gateway.domain.registry import Connector
 from aegis_gateway.entrypoints.data_plane.mcp.answering import Exchange
+from aegis_gateway.entrypoints.data_plane.mcp.asked_back import CAPABILITIES
 from aegis_gateway.entrypoints.data_plane.mcp.eras import modern_headers, modern_request, one_answer
 from aegis_gateway.entrypoints.data_plane.mcp.http_servers import ACCEPT, Asking, HttpServers
 from aegis_gateway.entrypoints.data_plane.mcp.introductions import Introduction, introduction_of
-from aegis_gateway.entrypoints.data_plane.mcp.messages import encode
+from aegis_gateway.entrypoints.data_plane.mcp.messages import Id, encode, members, raw_json
+from aegis_gateway.entrypoints.data_plane.mcp.replies import Question, Questions
 from aegis_gateway.entrypoints.data_plane.mcp.requests import Request
 from aegis_gateway.entrypoints.data_plane.mcp.translated import Translated, said_in
 from aegis_gateway.entrypoints.data_plane.mcp.versions import (
@@ -37,8 +39,8 @@ SESSIONS_MAX = 4_096
 
 Repeated = Callable[[Request, Outgoing], Awaitable[Headers]]
 
-Place = tuple[str, str, str, str]
-"""Tenant, connector, address, agent."""
+Place = tuple[str, str, str, str, tuple[str, ...]]
+"""Tenant, connector, address, agent, and what its client can be asked for."""
 
 
 class ServerSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +80,7 @@ class ServerSessions:
             async with lock:
                 found = self._known.get(place)
                 if found is None:
-                    found = self._known[place] = await self._begun(asking, connector)
+                    found = self._known[place] = await self._begun(place, asking, connector)
                     if len(self._known) > SESSIONS_MAX:
                         self._known.popitem(last=False)
                 return found
@@ -89,10 +91,10 @@ class ServerSessions:
         """A session is over."""
         self._known.pop(place, None)
 
-    async def _begun(self, asking: Asking, connector: Connector) -> ServerSession:
+    async def _begun(self, place: Place, asking: Asking, connector: Connector) -> ServerSession:
         params = {
             "protocolVersion": LEGACY_NEWEST,
-            "capabilities": {},
+            "capabilities": {name: {} for name in place[-1]},
             "clientInfo": {"name": "aegis-gateway", "version": "1"},
         }
         first = encode({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params})
@@ -111,10 +113,13 @@ class ServerSessions:
 
 
 class LegacyWay:
-    """A modern caller's way to a legacy server."""
+    """A way to a legacy server in the gateway's own sessions."""
 
-    def __init__(self, servers: HttpServers, sessions: ServerSessions, connector: Connector) -> None:
+    def __init__(
+        self, servers: HttpServers, sessions: ServerSessions, questions: Questions, connector: Connector
+    ) -> None:
         """Pass messages on in sessions."""
+        self._questions = questions
         self._servers = servers
         self._sessions = sessions
         self.connector = connector
@@ -137,15 +142,40 @@ class LegacyWay:
                 if exchange.status == 404 and not is_last:
                     self._sessions.forget(place)
                     continue
-                yield Translated(exchange, request.era, outgoing.message)
+                asked = self._asked(request, session) if request.era == "legacy" else None
+                yield Translated(exchange, request.era, outgoing.message, asked)
                 return
 
+    def _asked(self, request: Request, session: ServerSession) -> Callable[[Id], Id]:
+        """How the ids of the server's questions are written for the caller."""
+        who = request.who
+
+        def called(id_: Id) -> Id:
+            question = Question(
+                agent=who.agent.id,
+                connector=self.connector.id,
+                session=session.name,
+                version=session.introduction.version,
+                id=id_,
+            )
+            return self._questions.id_of(who.tenant, question)
+
+        return called
+
     async def reply(self, request: Request, answer: bytes) -> None:
-        """Answer within the agent's session."""
-        asking = request.who.asking
-        session = await self._sessions.of(place_of(request, self.connector), asking, self.connector)
-        async with self._servers.exchange(asking, self.connector, answer, session.headers, fresh=True):
+        """Answer a question of the server's."""
+        found = members(answer)
+        question = self._questions.find(request.who, msgspec.json.decode(found["id"]))
+        if question is None:
             return
+        headers = [("accept", ACCEPT), (VERSION_HEADER, question.version)]
+        if question.session is not None:
+            headers.append((SESSION_HEADER, question.session))
+        raw = encode({**found, "id": raw_json(question.id)})
+        asking = request.who.asking
+        async with self._servers.exchange(asking, self.connector, raw, headers, fresh=True) as exchange:
+            if exchange.status >= 400:
+                raise UpstreamFault(f"the server answered {exchange.status}", sent=True)
 
 
 class ModernWay:
@@ -184,7 +214,9 @@ class ModernWay:
 def place_of(request: Request, connector: Connector) -> Place:
     """Where an agent's session is."""
     who = request.who
-    return (who.tenant, connector.id, connector.base_url, who.agent.id)
+    said = request.session.capabilities if request.session is not None else ()
+    can = tuple(sorted(set(said) & set(CAPABILITIES.values())))
+    return (who.tenant, connector.id, connector.base_url, who.agent.id, can)
 
 
 async def discovered(asking: Asking, servers: HttpServers, connector: Connector) -> Introduction:

@@ -33,6 +33,7 @@ from aegis_gateway.entrypoints.data_plane.mcp.legacy import LegacyRelay, session
 from aegis_gateway.entrypoints.data_plane.mcp.messages import CallerMessage, Id, caller_message
 from aegis_gateway.entrypoints.data_plane.mcp.origins import Origins
 from aegis_gateway.entrypoints.data_plane.mcp.own_ways import OwnWays
+from aegis_gateway.entrypoints.data_plane.mcp.replies import Questions
 from aegis_gateway.entrypoints.data_plane.mcp.requests import Request, Who, who_asks
 from aegis_gateway.entrypoints.data_plane.mcp.serving import Serving, while_there
 from aegis_gateway.entrypoints.data_plane.mcp.sessions import Sessions
@@ -71,7 +72,9 @@ class McpDoor:
         self._sessions = Sessions(sealer)
         self._legacy = LegacyRelay(calls, self._servers, sealer)
         catalogues = Catalogues()
-        self._ways = OwnWays(self._servers, self._eras, StdioServers(secrets), catalogues)
+        self._questions = Questions(sealer)
+        programs = StdioServers(secrets)
+        self._ways = OwnWays(self._servers, self._eras, programs, catalogues, self._questions)
         self._speaking = Speaking(self._serving, self._ways, catalogues, sealer)
         self.errors = MCP
 
@@ -173,7 +176,7 @@ class McpDoor:
             if only is not None and is_relayed:
                 await self._legacy.tell(request, only)
             else:
-                who.protocol.response_bytes(202, [], b"")
+                await self._told(request)
             return
         try:
             if only is not None and is_relayed:
@@ -184,6 +187,17 @@ class McpDoor:
             # By its status a session's client would take it that the session is over.
             fault.status = 200 if fault.status == 404 else fault.status
             raise
+
+    async def _told(self, request: Request) -> None:
+        """A message that has no answer, in a session with the gateway itself: it may be the answer to a question."""
+        who, message = request.who, request.message
+        if message.kind == "response":
+            question = self._questions.find(who, message.id)
+            connector = who.view.registry.connectors.get(question.connector) if question else None
+            if connector is None or connector.kind != "mcp":
+                raise ProtocolFault(INVALID_REQUEST, "nobody asked this agent anything under this id")
+            await self._ways.legacy(connector).reply(request, message.raw)
+        who.protocol.response_bytes(202, [], b"")
 
     async def _initialize(self, request: Request, only: Connector | None) -> None:
         """Begin a session: at the server, if it has sessions, else with the gateway, which speaks for it."""

@@ -11,6 +11,7 @@ from aegis_gateway.entrypoints.data_plane.mcp.catalogues import Catalogues
 from aegis_gateway.entrypoints.data_plane.mcp.crossing import (
     LegacyWay,
     ModernWay,
+    Place,
     ServerSessions,
     discovered,
     place_of,
@@ -19,9 +20,10 @@ from aegis_gateway.entrypoints.data_plane.mcp.eras import Eras
 from aegis_gateway.entrypoints.data_plane.mcp.http_servers import HttpServers
 from aegis_gateway.entrypoints.data_plane.mcp.introductions import Introduction
 from aegis_gateway.entrypoints.data_plane.mcp.parameters import mirrored_headers
+from aegis_gateway.entrypoints.data_plane.mcp.replies import Questions
 from aegis_gateway.entrypoints.data_plane.mcp.requests import Request
 from aegis_gateway.entrypoints.data_plane.mcp.stdio_servers import StdioServers, StdioWay
-from aegis_gateway.entrypoints.data_plane.mcp.versions import PARAMETER_HEADER
+from aegis_gateway.entrypoints.data_plane.mcp.versions import PARAMETER_HEADER, Era
 from aegis_gateway.entrypoints.data_plane.mcp.ways import Outgoing, Way
 from aegis_gateway.entrypoints.data_plane.refusals import Headers
 
@@ -33,7 +35,12 @@ class OwnWays:
     """Finds the way to a server by which form of the protocol that speaks."""
 
     def __init__(
-        self, servers: HttpServers, eras: Eras, programs: StdioServers, catalogues: Catalogues
+        self,
+        servers: HttpServers,
+        eras: Eras,
+        programs: StdioServers,
+        catalogues: Catalogues,
+        questions: Questions,
     ) -> None:
         """Build on how servers are reached."""
         self._servers = servers
@@ -41,9 +48,9 @@ class OwnWays:
         self._programs = programs
         self._catalogues = catalogues
         self._sessions = ServerSessions(servers)
-        self._introductions: OrderedDict[tuple[str, str, str, str], tuple[float, Introduction]] = (
-            OrderedDict()
-        )
+        self._questions = questions
+        self._introductions: OrderedDict[Place, tuple[float, Introduction]] = OrderedDict()
+        self._no_sessions: OrderedDict[Place, None] = OrderedDict()
 
     async def to(self, request: Request, connector: Connector) -> Way:
         """The way to a server.
@@ -53,11 +60,31 @@ class OwnWays:
         """
         if connector.command:
             return StdioWay(self._programs, connector)
+        if await self._era(request, connector) == "legacy":
+            return self.legacy(connector)
+        return self._modern(connector)
+
+    def legacy(self, connector: Connector) -> LegacyWay:
+        """The way to a legacy server."""
+        return LegacyWay(self._servers, self._sessions, self._questions, connector)
+
+    async def _era(self, request: Request, connector: Connector) -> Era:
+        """In which form a server is spoken to: in the caller's, if it speaks that."""
         who = request.who
         era = await self._eras.of(who.tenant, who.asking, connector)
-        if era == "legacy":
-            return LegacyWay(self._servers, self._sessions, connector)
-        return self._modern(connector)
+        if era == "legacy" or request.era == "modern":
+            return era
+        place = place_of(request, connector)
+        if place not in self._no_sessions:
+            try:
+                await self._sessions.of(place, who.asking, connector)
+            except UpstreamFault:
+                self._no_sessions[place] = None
+                if len(self._no_sessions) > _KEPT_MAX:
+                    self._no_sessions.popitem(last=False)
+            else:
+                return "legacy"
+        return "modern"
 
     def _modern(self, connector: Connector) -> ModernWay:
         async def repeated(request: Request, outgoing: Outgoing) -> Headers:
@@ -91,8 +118,7 @@ class OwnWays:
         kept = self._introductions.get(place)
         if kept is not None and now < kept[0]:
             return kept[1]
-        era = await self._eras.of(who.tenant, who.asking, connector)
-        if era == "legacy":
+        if await self._era(request, connector) == "legacy":
             found = (await self._sessions.of(place, who.asking, connector)).introduction
         else:
             found = await discovered(who.asking, self._servers, connector)

@@ -6,7 +6,7 @@ Rule 2: what only one form has is left out, or is what it means where it is not 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import msgspec
 
@@ -99,8 +99,15 @@ def _with_progress(top: Members, message: CallerMessage) -> bytes:
 class Translated:
     """A server's answer, as a caller of a form of the protocol gets it."""
 
-    def __init__(self, exchange: Exchange, era: Era, message: CallerMessage) -> None:
-        """Translate an answer to a message."""
+    def __init__(
+        self,
+        exchange: Exchange,
+        era: Era,
+        message: CallerMessage,
+        asked: Callable[[Id], Id] | None = None,
+    ) -> None:
+        """Translate an answer to a message; `asked` gives the ids of the server's questions that the caller gets."""
+        self._asked = asked
         self._exchange = exchange
         self._era: Era = era
         self._message = message
@@ -117,8 +124,15 @@ class Translated:
         while (block := await self._exchange.next_event()) is not None:
             raw = event_data(block)
             if raw:
-                return event(heard_in(self._era, self._message, raw))
+                return event(heard_in(self._era, self._message, self._asking(raw)))
         return None
+
+    def _asking(self, raw: bytes) -> bytes:
+        """A server's message, a question under the id that its answer comes back under."""
+        found = server_message(raw) if self._asked is not None else None
+        if found is None or self._asked is None or not found.asks or found.id is None:
+            return raw
+        return encode({**members(raw), "id": raw_json(self._asked(found.id))})
 
 
 class Told:
