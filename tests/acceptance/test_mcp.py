@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
+from aegis_gateway.entrypoints.worker import DRAIN_S
 from tests.gateways import (
     CREDENTIAL_VARIABLE,
+    HOST,
+    WAIT_S,
     Answer,
     Files,
     Gateway,
@@ -573,3 +579,49 @@ def test_forged_runs_and_parents(gateway: Gateway) -> None:
             call(gateway, "pay", {"amount": 1}, headers={header: "run_forged"})
         )
         assert before == gateway.count()
+
+
+def test_a_gateway_stops_although_somebody_listens(server: ScriptedServer) -> None:
+    """Streams without an end are closed first; nobody waits for them."""
+
+    def stream(_asked: Asked) -> Iterator[bytes]:
+        yield event({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
+        closed.wait(WAIT_S)
+
+    closed = threading.Event()
+    server.on("GET", stream)
+    with Gateway(files(server.url)) as gateway:
+        client = Client(gateway)
+        head = (
+            f"GET /mcp/bank HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {gateway.key()}\r\n"
+            f"accept: text/event-stream\r\nmcp-session-id: {client.session}\r\n\r\n"
+        )
+        with socket.create_connection((HOST, gateway.settings.port), timeout=WAIT_S) as connection:
+            connection.sendall(head.encode())
+            seen = b""
+            while b"list_changed" not in seen:
+                seen += connection.recv(65_536)
+            began = time.monotonic()
+            gateway.stop()
+            took_s = time.monotonic() - began
+        closed.set()
+        assert took_s < DRAIN_S / 2
+
+
+def test_everything_passes_in_proxy_mode(server: ScriptedServer) -> None:
+    """Callers without a key too, with the credential that they bring; what nobody declared, and what nobody permits."""
+    made = files(server.url)
+    made["aegis.yaml"] = made["aegis.yaml"].replace(
+        "    quantities:", "    proxy: {unregistered: true}\n    quantities:"
+    )
+    with Gateway(made) as gateway:
+        mine = "sk-of-a-caller-whom-nobody-knows"
+        assert 5 == len(names(modern(gateway, "tools/list", key=mine).json["result"]))
+        answer = call(gateway, "undeclared", {"x": 1}, key=mine)
+        assert "undeclared was run" == answer.json["result"]["content"][0]["text"]
+        assert f"Bearer {mine}" == server.calls("undeclared")[-1].headers["authorization"]
+        assert "forbidden was run" == call(gateway, "forbidden").json["result"]["content"][0]["text"]
+        rows = gateway.calls()
+        assert ["bank.?", "bank.forbidden"] == [row["tool"] for row in rows]
+        assert [("in_doubt", None), ("settled", 0)] == [(row["state"], row["cost_nano_usd"]) for row in rows]
+        assert mine not in json.dumps(gateway.entries())

@@ -29,6 +29,15 @@ from aegis_gateway.entrypoints.data_plane.envoy.processing import asked_request,
 from aegis_gateway.entrypoints.data_plane.envoy.shown import changes
 from aegis_gateway.entrypoints.data_plane.events import EventReader, split
 from aegis_gateway.entrypoints.data_plane.exchange import forwarded_headers
+from aegis_gateway.entrypoints.data_plane.mcp.calling import numbers_of
+from aegis_gateway.entrypoints.data_plane.mcp.headers import decoded, encoded
+from aegis_gateway.entrypoints.data_plane.mcp.messages import (
+    caller_message,
+    raw_json,
+    result_members,
+    server_message,
+    with_result,
+)
 from aegis_gateway.entrypoints.data_plane.models.body import read_body_json
 from aegis_gateway.entrypoints.data_plane.models.chat import ChatDialect
 from aegis_gateway.entrypoints.data_plane.models.dialect import Address, Dialect
@@ -50,6 +59,40 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 MODEL = Model(id="m", connector="c", upstream="u", price=None)
 ADDRESS = Address(model="m", query="alt=sse")
+
+
+def mcp_caller(data: bytes) -> None:
+    """A caller's message is read or refused, and one that is changed is the same message otherwise."""
+    try:
+        message = caller_message(data)
+    except CallError:
+        return
+    if message.kind == "response":
+        return
+    again = caller_message(message.with_params({"name": raw_json("other")}))
+    assert (message.kind, message.id, message.method) == (again.kind, again.id, again.method)
+    assert "other" == again.param("name")
+    assert {*message.params, "name"} == set(again.params)
+
+
+def mcp_server(data: bytes) -> None:
+    """A server's message is one or none; a result takes what is added to it and keeps the rest."""
+    message = server_message(data)
+    if message is None or not message.is_response:
+        return
+    result = result_members(message)
+    if result is not None:
+        numbers_of(result)
+        changed = server_message(with_result(data, {"_meta": raw_json({"x": 1})}))
+        assert changed is not None
+        assert {*result, "_meta"} == set(result_members(changed) or {})
+
+
+def mcp_header(data: bytes) -> None:
+    """A text fits in a header and comes out as it was; whatever stands in one is a text or none."""
+    text = data.decode(errors="replace")
+    assert text == decoded(encoded(text))
+    decoded(data.decode("latin-1"))
 
 
 def connector(kind: ConnectorKind) -> Connector:
@@ -296,6 +339,19 @@ EVALUATIONS = (
 TARGETS: dict[str, Target] = {
     "evaluations": Target(check=evaluations, seeds=(EVALUATIONS, EVALUATIONS.replace(b"[{}, ", b"["))),
     "envoys": Target(check=envoys, seeds=(_handed_over(),)),
+    "mcp-caller": Target(
+        check=mcp_caller,
+        seeds=(
+            b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":{"n":1.50}}}',
+        ),
+    ),
+    "mcp-server": Target(
+        check=mcp_server,
+        seeds=(
+            b'{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"{}"}],"structuredContent":{}}}',
+        ),
+    ),
+    "mcp-header": Target(check=mcp_header, seeds=(b"=?base64?YQ==?=",)),
     "body": Target(check=body, seeds=(CHAT, b'{"a": {"b": [1.50, "\\u0022"]}}')),
     "chat": Target(check=requests_of(ChatDialect()), seeds=(CHAT,)),
     "responses": Target(check=requests_of(ResponsesDialect()), seeds=(RESPONSES,)),

@@ -96,6 +96,7 @@ async def serve(socket_path: Path) -> None:
     await stopping.wait()
     parting = asyncio.create_task(envoys.stop(DRAIN_S)) if envoys is not None else None
     server.stop()  # type: ignore[no-untyped-call]  # granian's embedded server is not annotated
+    mcp.hang_up()
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(data_plane.idle.wait(), DRAIN_S)
     # The last answers are given, but not yet all sent: cancelling at once would cut them off.

@@ -35,12 +35,13 @@ from aegis_gateway.entrypoints.data_plane.mcp.origins import Origins
 from aegis_gateway.entrypoints.data_plane.mcp.own_ways import OwnWays
 from aegis_gateway.entrypoints.data_plane.mcp.replies import Questions
 from aegis_gateway.entrypoints.data_plane.mcp.requests import Request, Who, who_asks
-from aegis_gateway.entrypoints.data_plane.mcp.serving import Serving, while_there
+from aegis_gateway.entrypoints.data_plane.mcp.serving import Serving
 from aegis_gateway.entrypoints.data_plane.mcp.sessions import Sessions
 from aegis_gateway.entrypoints.data_plane.mcp.speaking import ALL, Speaking
 from aegis_gateway.entrypoints.data_plane.mcp.stdio_servers import StdioServers
 from aegis_gateway.entrypoints.data_plane.mcp.versions import MODERN, VERSION_HEADER
 from aegis_gateway.entrypoints.data_plane.mcp.visible import sees_server
+from aegis_gateway.entrypoints.data_plane.mcp.waiting import Streams
 from aegis_gateway.entrypoints.data_plane.mcp.ways import LateWay, RelayedWay, Way
 from aegis_gateway.entrypoints.data_plane.refusals import error_answer, misunderstood
 from aegis_gateway.entrypoints.data_plane.wire import json_type
@@ -68,14 +69,15 @@ class McpDoor:
         self._origins = origins
         self._servers = HttpServers(upstream, secrets)
         self._eras = Eras(self._servers)
-        self._serving = Serving(calls, sealer)
+        self._streams = Streams()
+        self._serving = Serving(calls, sealer, self._streams)
         self._sessions = Sessions(sealer)
         self._legacy = LegacyRelay(calls, self._servers, sealer)
         catalogues = Catalogues()
         self._questions = Questions(sealer)
         programs = StdioServers(secrets)
         self._ways = OwnWays(self._servers, self._eras, programs, catalogues, self._questions)
-        self._speaking = Speaking(self._serving, self._ways, catalogues, sealer)
+        self._speaking = Speaking(self._serving, self._ways, catalogues, sealer, self._streams)
         self.errors = MCP
 
     async def __call__(self, scope: Scope, protocol: HttpProtocol) -> None:
@@ -120,7 +122,7 @@ class McpDoor:
         else:
             nothing = CallerMessage(kind="notification", raw=b"", values={})
             request = Request(who=who, message=nothing, era="legacy", session=session)
-            await while_there(who, self._legacy.listen(request, RelayedWay(self._servers, only)))
+            await self._streams.hold(who, self._legacy.listen(request, RelayedWay(self._servers, only)))
 
     async def _posted(self, scope: Scope, protocol: HttpProtocol, key: str | None, server: str) -> None:
         id_: Id | None = None
@@ -223,6 +225,10 @@ class McpDoor:
             words = f"there is no server `{server[:64]}` here of which agent `{who.agent.id}` may call a tool"
             raise ProtocolFault(404, words, {"code": "unknown_server"}, status=404)
         return connector
+
+    def hang_up(self) -> None:
+        """End the streams that have no end, so that the gateway can stop."""
+        self._streams.close()
 
     async def close(self) -> None:
         """End what was started for it."""

@@ -1,4 +1,4 @@
-"""Which form of the protocol a server speaks: asked once, and remembered.
+"""Which form of the protocol a server speaks: asked, and remembered for a while.
 
 Rule: a server that answers `server/discover` speaks the modern form; one that answers it otherwise, the legacy one.
       What doesn't answer at all is not remembered.
@@ -6,6 +6,7 @@ Rule: a server that answers `server/discover` speaks the modern form; one that a
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 
 from aegis_gateway.domain.errors import UpstreamFault
@@ -30,6 +31,8 @@ from aegis_gateway.entrypoints.data_plane.mcp.versions import (
 )
 
 REMEMBERED_MAX = 4_096
+KEPT_S = 60.0
+"""How long it is remembered: a server may be another one by then."""
 _DISCOVER = "server/discover"
 _ID = "aegis"
 
@@ -67,7 +70,7 @@ class Eras:
     def __init__(self, servers: HttpServers) -> None:
         """Ask servers over HTTP."""
         self._servers = servers
-        self._known: OrderedDict[Place, Era] = OrderedDict()
+        self._known: OrderedDict[Place, tuple[float, Era]] = OrderedDict()
 
     async def of(self, tenant: str, asking: Asking, connector: Connector) -> Era:
         """In which form a server is spoken to, by a caller who can do both.
@@ -76,16 +79,14 @@ class Eras:
             UpstreamFault: it doesn't answer.
         """
         place = (tenant, connector.id, connector.base_url)
-        era = self._known.get(place)
-        if era is None:
-            era = self._known[place] = await self._asked(asking, connector)
+        now = asyncio.get_running_loop().time()
+        until, era = self._known.get(place, (0.0, None))
+        if era is None or now >= until:
+            era = await self._asked(asking, connector)
+            self._known[place] = (now + KEPT_S, era)
             if len(self._known) > REMEMBERED_MAX:
                 self._known.popitem(last=False)
         return era
-
-    def forget(self, tenant: str, connector: Connector) -> None:
-        """A server didn't answer as one of its form does: ask again before the next request."""
-        self._known.pop((tenant, connector.id, connector.base_url), None)
 
     async def _asked(self, asking: Asking, connector: Connector) -> Era:
         body, headers = modern_request(_DISCOVER), modern_headers(_DISCOVER)

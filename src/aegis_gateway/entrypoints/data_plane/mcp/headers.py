@@ -32,6 +32,7 @@ from aegis_gateway.entrypoints.data_plane.mcp.versions import (
     Era,
 )
 
+_ROUTING = frozenset((VERSION_HEADER, METHOD_HEADER, NAME_HEADER))
 _ENCODED = re.compile(r"=\?base64\?(.*)\?=")
 _PLAIN = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 
@@ -42,6 +43,9 @@ def era_of(headers: RequestHeaders, message: CallerMessage) -> Era:
     Raises:
         ProtocolFault: it is of a version that nobody speaks here, or header and body differ.
     """
+    said = [name for name, _ in headers.items() if name in _ROUTING]
+    if len(said) != len(set(said)):
+        raise _mismatch(next(name for name in said if said.count(name) > 1), "stands there more than once")
     version: str | None = headers.get(VERSION_HEADER)
     if version is None and VERSION_HEADER in headers:
         raise _mismatch(VERSION_HEADER, "is no text")

@@ -56,11 +56,12 @@ from aegis_gateway.entrypoints.data_plane.mcp.messages import (
 from aegis_gateway.entrypoints.data_plane.mcp.naming import AS_THEY_ARE, Names
 from aegis_gateway.entrypoints.data_plane.mcp.parameters import redacted_headers
 from aegis_gateway.entrypoints.data_plane.mcp.refusals import error_result, refused_result
-from aegis_gateway.entrypoints.data_plane.mcp.requests import Request, Who
+from aegis_gateway.entrypoints.data_plane.mcp.requests import Request
 from aegis_gateway.entrypoints.data_plane.mcp.resuming import Places, open_call
 from aegis_gateway.entrypoints.data_plane.mcp.states import States
 from aegis_gateway.entrypoints.data_plane.mcp.versions import NAMED, Era
 from aegis_gateway.entrypoints.data_plane.mcp.visible import visible_tools
+from aegis_gateway.entrypoints.data_plane.mcp.waiting import Streams, while_there
 from aegis_gateway.entrypoints.data_plane.mcp.ways import Outgoing, Way
 from aegis_gateway.entrypoints.data_plane.wire import UNREADABLE
 
@@ -91,8 +92,9 @@ _log = logging.getLogger("aegis.mcp")
 class Serving:
     """Serves the requests of one server's callers, over a way to it."""
 
-    def __init__(self, calls: Calls, sealer: Sealer) -> None:
+    def __init__(self, calls: Calls, sealer: Sealer, streams: Streams) -> None:
         """Build on the use cases."""
+        self._streams = streams
         self._calls = calls
         self._states = States(sealer)
         self._places = Places(sealer)
@@ -244,7 +246,7 @@ class Serving:
                 answering.drop()
                 raise
 
-        await (while_there(request.who, passed()) if listens else passed())
+        await (self._streams.hold(request.who, passed()) if listens else passed())
 
     def _opened(self, request: Request, way: Way) -> Changed:
         """A server's state as it gave it, in place of what the caller got.
@@ -316,26 +318,6 @@ def _outgoing(request: Request, names: Names, decided: Decided[OperationCall], c
         headers=redacted_headers(request.who.scope.headers, message.param("arguments"), sent.body),
         name=decided.name,
     )
-
-
-async def while_there(who: Who, work: Awaitable[None]) -> None:
-    """Do what a caller waits for, who cancels it by leaving."""
-    doing = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(who.protocol.client_disconnect())
-    try:
-        await asyncio.wait({doing, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not doing.done():
-            doing.cancel()
-        try:
-            await doing
-        except asyncio.CancelledError:
-            if not leaving.done():
-                raise  # it is the gateway that stops
-    finally:
-        leaving.cancel()
-        doing.cancel()
-        # A fault's trace leads here, and from here to the fault: kept alive by itself it would keep a stream open.
-        del doing, leaving
 
 
 def _unmarked(block: bytes) -> bytes:

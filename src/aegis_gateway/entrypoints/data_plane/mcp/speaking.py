@@ -39,10 +39,11 @@ from aegis_gateway.entrypoints.data_plane.mcp.naming import (
 from aegis_gateway.entrypoints.data_plane.mcp.own_ways import OwnWays, known_of
 from aegis_gateway.entrypoints.data_plane.mcp.refusals import error_result
 from aegis_gateway.entrypoints.data_plane.mcp.requests import Request
-from aegis_gateway.entrypoints.data_plane.mcp.serving import LISTEN, Serving, while_there
+from aegis_gateway.entrypoints.data_plane.mcp.serving import LISTEN, Serving
 from aegis_gateway.entrypoints.data_plane.mcp.sessions import Sessions
 from aegis_gateway.entrypoints.data_plane.mcp.versions import OUR_META, SESSION_HEADER
 from aegis_gateway.entrypoints.data_plane.mcp.visible import servers_of, visible_tools
+from aegis_gateway.entrypoints.data_plane.mcp.waiting import Streams
 from aegis_gateway.entrypoints.data_plane.mcp.ways import LateWay
 from aegis_gateway.entrypoints.data_plane.refusals import Headers
 
@@ -60,11 +61,14 @@ _log = logging.getLogger("aegis.mcp")
 class Speaking:
     """Answers requests that no server is handed as they are."""
 
-    def __init__(self, serving: Serving, ways: OwnWays, catalogues: Catalogues, sealer: Sealer) -> None:
+    def __init__(
+        self, serving: Serving, ways: OwnWays, catalogues: Catalogues, sealer: Sealer, streams: Streams
+    ) -> None:
         """Build on how one server's requests are served, and on the ways to servers."""
         self._serving = serving
         self._ways = ways
         self._catalogues = catalogues
+        self._streams = streams
         self._sessions = Sessions(sealer)
 
     async def serve(self, request: Request, only: Connector | None) -> None:
@@ -93,7 +97,7 @@ class Speaking:
             _answer(request, {})
         elif method == LISTEN and era == "modern":
             listened = [(each, _names(each, only)) for each in self._servers(request, only)]
-            await while_there(request.who, listen(request, self._ways, listened))
+            await self._streams.hold(request.who, listen(request, self._ways, listened))
         else:
             raise unknown_method(method)
 

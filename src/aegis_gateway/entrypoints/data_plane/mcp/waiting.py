@@ -1,0 +1,54 @@
+"""Callers who wait: one who leaves cancels what it waits for, and a gateway that stops ends what has no end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+
+from aegis_gateway.entrypoints.data_plane.mcp.requests import Who
+
+
+async def while_there(who: Who, work: Awaitable[None]) -> None:
+    """Do what a caller waits for, who cancels it by leaving."""
+    doing = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(who.protocol.client_disconnect())
+    try:
+        await asyncio.wait({doing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not doing.done():
+            doing.cancel()
+        try:
+            await doing
+        except asyncio.CancelledError:
+            if not leaving.done():
+                raise  # it is the gateway that stops
+    finally:
+        leaving.cancel()
+        doing.cancel()
+        # A fault's trace leads here, and from here to the fault: kept alive by itself it would keep a stream open.
+        del doing, leaving
+
+
+class Streams:
+    """The streams without an end that are open: what servers tell as it happens."""
+
+    def __init__(self) -> None:
+        """None is open yet."""
+        self._open: set[asyncio.Future[None]] = set()
+
+    async def hold(self, who: Who, work: Awaitable[None]) -> None:
+        """Tell a caller as long as it is there, and the gateway doesn't stop."""
+        telling = asyncio.ensure_future(while_there(who, work))
+        self._open.add(telling)
+        try:
+            await asyncio.wait({telling})
+            if not telling.cancelled():
+                telling.result()
+        finally:
+            telling.cancel()
+            self._open.discard(telling)
+            del telling
+
+    def close(self) -> None:
+        """End all of them: their callers come back to who listens then."""
+        for telling in self._open:
+            telling.cancel()
