@@ -58,12 +58,6 @@ class Client(NamedTuple):
     mode: str = ""
     can_be_asked: bool = True
 
-    def is_asked(self, place: str) -> bool:
-        """Whether a question reaches it. Where all servers are one, they are spoken to in the newest form, and a
-        client of the older one, who would be asked in the middle of a call, can't be.
-        """
-        return self.can_be_asked and bool(place or self.form == "modern")
-
 
 CLIENTS = {
     "mcp-2-auto": Client("mcp2", "mcp2", "modern", "auto"),
@@ -150,23 +144,18 @@ def _assert_got(client: Client, said: dict[str, Any], place: str) -> None:
         assert "the report is written" in said["report"], client
         return
     assert [[1, 3], [2, 3], [3, 3]] == said["progress"], client
-    if client.is_asked(place):
-        assert (["shall I?"], "confirmed: True") == (said["asked"], said["confirmed"]), client
-    else:
-        assert [] == said["asked"], client
-        assert "asks for input" in said["confirmed"], client
+    assert (["shall I?"], "confirmed: True") == (said["asked"], said["confirmed"]), client
 
 
-def test_the_books(bank: tuple[McpServer, Gateway], told: dict[str, dict[str, Any]], place: str) -> None:
+def test_the_books(bank: tuple[McpServer, Gateway], told: dict[str, dict[str, Any]]) -> None:
     """Each client has paid for what it had, nothing for what was refused, and a question is no call of its own."""
     server, gateway = bank
     paid: Counter[str] = Counter()
     for call in gateway.calls():
         paid[call["agent"]] += call["cost_nano_usd"] or 0
     for name in told:
-        expected = (
-            SEARCHED_NANO_USD + REPORT_NANO_USD + (CONFIRM_NANO_USD if CLIENTS[name].is_asked(place) else 0)
-        )
+        confirmed = CONFIRM_NANO_USD if CLIENTS[name].can_be_asked else 0
+        expected = SEARCHED_NANO_USD + REPORT_NANO_USD + confirmed
         assert expected == paid[name], name
     assert not [call for call in gateway.calls() if call["state"] not in ("settled", "refused")]
     assert_books_balance(gateway)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from aegis_gateway.entrypoints.data_plane.mcp.speaking import SOON_S
 from tests.acceptance.test_mcp import Client, call, message_of, messages_of, modern, names, refusal
-from tests.gateways import HOST, WAIT_S, Answer, Gateway, assert_books_balance, configuration
-from tests.scripted_mcp import Asked, ScriptedServer, event, result, text
+from tests.gateways import HOST, TENANT, WAIT_S, Answer, Gateway, assert_books_balance, configuration
+from tests.scripted_mcp import CAPABILITIES, MODERN, VERSION, Asked, ScriptedServer, event, result, text
 
 pytestmark = pytest.mark.xdist_group("mcp-as-one")
 
@@ -268,3 +271,50 @@ def test_listening_to_all(new: ScriptedServer, gateway: Gateway) -> None:
     agreed = said[0]["params"]["notifications"]
     assert (True, ["aegis://new/file:///x"]) == (agreed["toolsListChanged"], agreed["resourceSubscriptions"])
     assert "aegis://new/file:///x" == said[1]["params"]["uri"]
+
+
+def test_a_server_that_says_nothing_holds_nobody_up(new: ScriptedServer, gateway: Gateway) -> None:
+    """It is missing from lists, and for a while it isn't asked again."""
+    going_on = threading.Event()
+
+    def silent(_asked: Asked) -> Iterator[bytes]:
+        going_on.wait(WAIT_S)
+        yield b""
+
+    new.on("tools/list", silent)
+    gateway.restart()  # which forgets what lists said that lasts
+    try:
+        assert ["dead", "new"] == sorted(missing(gateway))
+        began = time.monotonic()
+        assert ["dead", "new"] == sorted(missing(gateway))
+        assert time.monotonic() - began < SOON_S
+    finally:
+        going_on.set()
+
+
+def missing(gateway: Gateway) -> list[str]:
+    """The servers that a list lacks."""
+    listed = modern(gateway, "tools/list", path=ALL, key=gateway.key("other")).json["result"]
+    assert ["old_pay"] == names(listed)
+    found: list[str] = listed["_meta"]["aegis/call"]["missing"]
+    return found
+
+
+def test_who_is_not_allowed_in_any_more_hears_nothing_any_more(new: ScriptedServer, gateway: Gateway) -> None:
+    """A stream that is open ends when its caller's key is revoked."""
+    issued = gateway.issue("other")
+    params = {"notifications": {}, "_meta": {VERSION: MODERN, CAPABILITIES: {}}}
+    raw = json.dumps({"jsonrpc": "2.0", "id": 5, "method": "subscriptions/listen", "params": params}).encode()
+    head = (
+        f"POST /mcp HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {issued.secret}\r\n"
+        f"content-type: application/json\r\nmcp-protocol-version: {MODERN}\r\nmcp-method: subscriptions/listen\r\n"
+        f"content-length: {len(raw)}\r\n\r\n"
+    )
+    with stream_of(gateway, head.encode() + raw) as pieces:
+        seen = b""
+        while b"acknowledged" not in seen:
+            seen += next(pieces)
+        with gateway.administration() as administration:
+            administration.revoke_key(TENANT, issued.key.id)
+        # A chunk of no bytes is the end of a stream.
+        assert any(b"0\r\n\r\n" in piece for piece in pieces)

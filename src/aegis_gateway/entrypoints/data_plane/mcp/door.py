@@ -69,7 +69,7 @@ class McpDoor:
         self._origins = origins
         self._servers = HttpServers(upstream, secrets)
         self._eras = Eras(self._servers)
-        self._streams = Streams()
+        self._streams = Streams(calls)
         self._serving = Serving(calls, sealer, self._streams)
         self._sessions = Sessions(sealer)
         self._legacy = LegacyRelay(calls, self._servers, sealer)

@@ -130,11 +130,3 @@ class OwnWays:
     async def close(self) -> None:
         """End the programs."""
         await self._programs.close()
-
-
-async def known_of(ways: OwnWays, request: Request, connector: Connector) -> Introduction | None:
-    """How a server introduces itself; None where it doesn't."""
-    try:
-        return await ways.introduction(request, connector)
-    except UpstreamFault:
-        return None

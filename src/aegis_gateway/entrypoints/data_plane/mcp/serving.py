@@ -246,7 +246,12 @@ class Serving:
                 answering.drop()
                 raise
 
-        await (self._streams.hold(request.who, passed()) if listens else passed())
+        if listens:
+            await self._streams.hold(request.who, passed())
+        elif request.era == "modern":
+            await while_there(request.who, passed())
+        else:
+            await passed()
 
     def _opened(self, request: Request, way: Way) -> Changed:
         """A server's state as it gave it, in place of what the caller got.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -24,7 +24,7 @@ from aegis_gateway.entrypoints.data_plane.mcp.errors import (
     ProtocolFault,
     unknown_method,
 )
-from aegis_gateway.entrypoints.data_plane.mcp.introductions import introduced
+from aegis_gateway.entrypoints.data_plane.mcp.introductions import Introduction, introduced
 from aegis_gateway.entrypoints.data_plane.mcp.legacy import new_session
 from aegis_gateway.entrypoints.data_plane.mcp.listening import listen
 from aegis_gateway.entrypoints.data_plane.mcp.lists import private
@@ -36,7 +36,7 @@ from aegis_gateway.entrypoints.data_plane.mcp.naming import (
     list_of,
     server_of,
 )
-from aegis_gateway.entrypoints.data_plane.mcp.own_ways import OwnWays, known_of
+from aegis_gateway.entrypoints.data_plane.mcp.own_ways import OwnWays
 from aegis_gateway.entrypoints.data_plane.mcp.refusals import error_result
 from aegis_gateway.entrypoints.data_plane.mcp.requests import Request
 from aegis_gateway.entrypoints.data_plane.mcp.serving import LISTEN, Serving
@@ -49,6 +49,13 @@ from aegis_gateway.entrypoints.data_plane.refusals import Headers
 
 ALL = ""
 """The server that is all of them."""
+
+SOON_S = 5.0
+"""How long one of many servers may take to list what it has."""
+SILENT_S = 15.0
+"""How long one that took longer is not asked again."""
+
+T = TypeVar("T")
 
 _MERGED = ("resources/list", "resources/templates/list", "prompts/list")
 _OFFERS = {"resources/list": "resources", "resources/templates/list": "resources", "prompts/list": "prompts"}
@@ -69,6 +76,7 @@ class Speaking:
         self._ways = ways
         self._catalogues = catalogues
         self._streams = streams
+        self._silent: dict[tuple[str, str], float] = {}
         self._sessions = Sessions(sealer)
 
     async def serve(self, request: Request, only: Connector | None) -> None:
@@ -131,10 +139,20 @@ class Speaking:
         if only is not None:
             found = await self._ways.introduction(request, only)
             return introduced(request.message, found.offers, found.server_info, found.instructions)
+
+        async def of(connector: Connector) -> Introduction:
+            return await self._ways.introduction(request, connector)
+
+        servers = self._servers(request, None)
         known = await asyncio.gather(
-            *(known_of(self._ways, request, each) for each in self._servers(request, None))
+            *(self._soon(request, each, of) for each in servers), return_exceptions=True
         )
-        offers = frozenset[str]().union(*(each.offers for each in known if each is not None))
+        offers = frozenset[str]()
+        for each in known:
+            if isinstance(each, Introduction):
+                offers |= each.offers
+            elif not isinstance(each, UpstreamFault):
+                raise each
         return introduced(request.message, offers | {"tools"}, None)
 
     async def _tools(self, request: Request, only: Connector | None) -> dict[str, Any]:
@@ -165,6 +183,24 @@ class Speaking:
 
         return await self._gathered(request, member, self._servers(request, only), of, only)
 
+    async def _soon(
+        self, request: Request, connector: Connector, of: Callable[[Connector], Awaitable[T]]
+    ) -> T:
+        """What one of all servers says, if it does so soon: one that doesn't is left out, for a while without asking.
+
+        Raises:
+            UpstreamFault: it doesn't.
+        """
+        place, loop = (request.who.tenant, connector.id), asyncio.get_running_loop()
+        if loop.time() < self._silent.get(place, 0.0):
+            raise UpstreamFault("the server was silent a moment ago", sent=False)
+        try:
+            async with asyncio.timeout(SOON_S):
+                return await of(connector)
+        except TimeoutError as fault:
+            self._silent[place] = loop.time() + SILENT_S
+            raise UpstreamFault(f"the server said nothing for {SOON_S:g} s", sent=True) from fault
+
     async def _gathered(
         self,
         request: Request,
@@ -178,7 +214,8 @@ class Speaking:
         Raises:
             UpstreamFault: there is only one, and it doesn't answer.
         """
-        found = await asyncio.gather(*map(of, servers), return_exceptions=True)
+        asked = map(of, servers) if only is not None else (self._soon(request, each, of) for each in servers)
+        found = await asyncio.gather(*asked, return_exceptions=True)
         items: list[msgspec.Raw] = []
         missing: list[str] = []
         for connector, each in zip(servers, found, strict=True):

@@ -240,16 +240,28 @@ class StdioServers:
             UpstreamFault: it can't be started, or ended so often that it is left alone for a while.
         """
         place = (tenant, connector.id)
-        server = self._running.get(place)
-        if server is not None and server.is_running and server.connector == connector:
+        server = self._current(place, connector)
+        if server is not None:
             return server
         async with self._starting.setdefault(place, asyncio.Lock()):
-            server = self._running.get(place)
-            if server is not None and server.is_running and server.connector == connector:
+            server = self._current(place, connector)
+            if server is not None:
                 return server
+            server = self._running.get(place)
             if server is not None:
                 await self._ended(place, server)
             return await self._started(place, connector)
+
+    def _current(self, place: Place, connector: Connector) -> StdioServer | None:
+        """The program that runs, if it is the one that is configured by now."""
+        server = self._running.get(place)
+        if server is None or not server.is_running:
+            return None
+        before = (server.connector.command, server.connector.variables)
+        if before != (connector.command, connector.variables):
+            return None
+        server.connector = connector  # its prices and deadlines may be others
+        return server
 
     async def _ended(self, place: Place, server: StdioServer) -> None:
         """A program is no more, or is another one by now."""

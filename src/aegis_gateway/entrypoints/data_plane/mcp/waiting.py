@@ -5,7 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 
+from aegis_gateway.application.calls import Calls, NotIdentified
+from aegis_gateway.domain.errors import AegisError
 from aegis_gateway.entrypoints.data_plane.mcp.requests import Who
+
+LOOK_S = 2.0
+"""How often it is looked whether a caller of an open stream is still allowed in."""
 
 
 async def while_there(who: Who, work: Awaitable[None]) -> None:
@@ -31,22 +36,36 @@ async def while_there(who: Who, work: Awaitable[None]) -> None:
 class Streams:
     """The streams without an end that are open: what servers tell as it happens."""
 
-    def __init__(self) -> None:
+    def __init__(self, calls: Calls) -> None:
         """None is open yet."""
+        self._calls = calls
         self._open: set[asyncio.Future[None]] = set()
 
     async def hold(self, who: Who, work: Awaitable[None]) -> None:
-        """Tell a caller as long as it is there, and the gateway doesn't stop."""
+        """Tell a caller as long as it is there and is allowed in, and the gateway doesn't stop."""
         telling = asyncio.ensure_future(while_there(who, work))
         self._open.add(telling)
         try:
-            await asyncio.wait({telling})
+            while not telling.done():
+                await asyncio.wait({telling}, timeout=LOOK_S)
+                if not telling.done() and not await self._is_allowed(who):
+                    return
             if not telling.cancelled():
                 telling.result()
         finally:
             telling.cancel()
             self._open.discard(telling)
             del telling
+
+    async def _is_allowed(self, who: Who) -> bool:
+        """Whether the caller's key still lets it in; while that can't be read, it does."""
+        try:
+            await self._calls.caller(who.key)
+        except NotIdentified:
+            return False
+        except AegisError:
+            return True
+        return True
 
     def close(self) -> None:
         """End all of them: their callers come back to who listens then."""
