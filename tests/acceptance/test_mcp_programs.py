@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from aegis_gateway.entrypoints.cli.main import build
 from tests.acceptance.test_mcp import Client, call, message_of, messages_of, modern, names, refusal
-from tests.gateways import Answer, Files, Gateway, assert_books_balance, configuration, until
+from tests.gateways import PEPPER, Answer, Files, Gateway, assert_books_balance, configuration, until
 
 pytestmark = pytest.mark.xdist_group("mcp-programs")
 
@@ -142,6 +144,21 @@ def test_a_program_that_cannot_be_started(gateway: Gateway) -> None:
     assert "can't be started" in refusal(call(gateway, "any", path="/mcp/gone"))
     row = gateway.last_call()
     assert ("settled", 0) == (row["state"], row["cost_nano_usd"])
+
+
+def test_the_doctor_tells_of_programs_that_are_not_there(gateway: Gateway) -> None:
+    """By server and program; it is a warning, for the gateway may run elsewhere."""
+    settings = gateway.settings
+    environment = {
+        "AEGIS_STORE": settings.store,
+        "AEGIS_PEPPER": settings.pepper,
+        "AEGIS_SIGNING_KEY": settings.signing_key,
+        "AEGIS_TEST_PEPPER": PEPPER,
+    }
+    told = CliRunner().invoke(build(), ["doctor", "--json"], env=environment)
+    found = [each for each in json.loads(told.stdout)["checks"] if each["name"] == "programs"]
+    assert ["warning"] == [each["state"] for each in found]
+    assert "`gone` is the program `/nonexistent/program`" in found[0]["message"]
 
 
 @pytest.mark.parametrize("how", ["stop", "kill", "kill_worker"])

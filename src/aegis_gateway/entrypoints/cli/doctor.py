@@ -189,6 +189,24 @@ def _envoys(session: Session) -> Found:
         )
 
 
+def _programs(session: Session) -> Found:
+    """The MCP servers that are programs: whether they are installed here, where the gateways may run too."""
+    if session.state.config is None:
+        return
+    connectors = [
+        connector
+        for registry in session.configuration.registries.values()
+        for connector in registry.connectors.values()
+        if connector.command
+    ]
+    missing = [each for each in connectors if shutil.which(each.command[0]) is None]
+    for connector in missing:
+        words = f"MCP server `{connector.id}` is the program `{connector.command[0]}`, which is not installed here"
+        yield "warning", f"{words}; it has to be where the gateway runs"
+    if connectors and not missing:
+        yield "ok", f"the programs of all {len(connectors)} MCP servers that are some are installed"
+
+
 def _prices(_session: Session) -> Found:
     from aegis_gateway import bootstrap
 
@@ -224,6 +242,7 @@ _LOOKS: tuple[tuple[str, Callable[[Session], Found]], ...] = (
     ("pepper", _pepper),
     ("signing key", _signing_key),
     ("envoys", _envoys),
+    ("programs", _programs),
     ("prices", _prices),
     ("disk", _disk),
 )

@@ -9,6 +9,8 @@ from aegis_gateway.application.calls import Calls, NotIdentified
 from aegis_gateway.domain.errors import AegisError
 from aegis_gateway.entrypoints.data_plane.mcp.requests import Who
 
+UNWATCHED_S = 0.03
+"""How long it is not noticed that a caller has left."""
 LOOK_S = 2.0
 """How often it is looked whether a caller of an open stream is still allowed in."""
 
@@ -16,8 +18,13 @@ LOOK_S = 2.0
 async def while_there(who: Who, work: Awaitable[None]) -> None:
     """Do what a caller waits for, who cancels it by leaving."""
     doing = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(who.protocol.client_disconnect())
+    leaving: asyncio.Future[None] | None = None
     try:
+        # To watch a caller costs more than most calls take.
+        if (await asyncio.wait({doing}, timeout=UNWATCHED_S))[0]:
+            await doing
+            return
+        leaving = asyncio.ensure_future(who.protocol.client_disconnect())
         await asyncio.wait({doing, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not doing.done():
             doing.cancel()
@@ -27,7 +34,8 @@ async def while_there(who: Who, work: Awaitable[None]) -> None:
             if not leaving.done():
                 raise  # it is the gateway that stops
     finally:
-        leaving.cancel()
+        if leaving is not None:
+            leaving.cancel()
         doing.cancel()
         # A fault's trace leads here, and from here to the fault: kept alive by itself it would keep a stream open.
         del doing, leaving
