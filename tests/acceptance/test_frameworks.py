@@ -42,6 +42,7 @@ KINDS = {
         costs={
             "desk.crawl": Decimal("0.13"),
             "desk.note": Decimal("0.15"),
+            "desk.wire": Decimal("0.5"),
             "desk.broken": Decimal("0.04"),
             "desk.risky": Decimal("1"),
             "desk.confirm": Decimal("0.6"),
@@ -137,7 +138,7 @@ def test_what_is_allowed_is_run_and_settled_by_its_result(play: Play, name: str)
 def test_what_policies_deny_is_not_run(play: Play, name: str) -> None:
     """The model knows why, what it would have cost, and what to do."""
     played = play(name)
-    assert [] == played.ran_with("wire")
+    assert {"amount": 101} not in played.ran_with("wire")
     for words in ("payments above $100 are not made here", "up to $0.25", "will be refused again"):
         assert words in played.found["denied"]
 
@@ -309,16 +310,20 @@ def test_a_tool_of_langgraph_that_failed_is_another_call(play: Play, name: str) 
 
 
 @of("langgraph")
+def test_ids_of_calls_that_are_not_unique(play: Play, name: str) -> None:
+    """Calls of two messages are two calls, even if their model gives both the same id."""
+    played = play(name)
+    assert ["paid", "paid"] == played.found["twice"]
+    assert [{"amount": 1}] * 2 == played.ran_with("wire")
+    assert 2 == played.framework.states("desk.wire").count("settled")
+
+
+@of("langgraph")
 def test_threads_of_langgraph_are_runs(play: Play, name: str) -> None:
     """Outside of `run()` a thread is one run; model calls are of it once it is opened."""
     calls = play(name).framework.gateway.calls()
-    by_run = [call["tool"] for call in calls if call["run"] == _run_of(calls, "desk.wire", last=True)]
-    assert ["desk.wire", "chat"] == by_run
-
-
-def _run_of(calls: list[dict[str, Any]], tool: str, *, last: bool) -> str:
-    runs = [str(call["run"]) for call in calls if call["tool"] == tool]
-    return runs[-1 if last else 0]
+    *_, refused = (call for call in calls if (call["tool"], call["state"]) == ("desk.wire", "refused"))
+    assert ["desk.wire", "chat"] == [call["tool"] for call in calls if call["run"] == refused["run"]]
 
 
 @of("openai-agents")

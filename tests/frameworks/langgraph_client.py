@@ -169,6 +169,17 @@ def in_threads() -> dict[str, Any]:
     return found
 
 
+def counting_from_0() -> list[str]:
+    """Two calls of one thread that have the same id and the same arguments, as those of some models do."""
+    aegis = ToolWrapper(prefix="desk")
+    node = ToolNode(TOOLS, wrap_tool_call=aegis.wrap_tool_call)
+    made = StateGraph(MessagesState).add_node("tools", node).add_edge(START, "tools").compile(InMemorySaver())
+    call = {"name": "wire", "args": {"amount": 1}, "id": "call_0"}
+    made.invoke({"messages": [AIMessage("", tool_calls=[call])]}, thread("from 0"))
+    state = made.invoke({"messages": [AIMessage("", tool_calls=[call])]}, thread("from 0"))
+    return [str(said.content) for said in state["messages"] if said.type == "tool"]
+
+
 def killed(file: str) -> int:
     """How a process ends whose tool kills it, by `kill -9`."""
     return subprocess.run(
@@ -181,7 +192,8 @@ def resumed(file: str) -> dict[str, Any]:
     with SqliteSaver.from_conn_string(file) as saver:
         made = agent(saver)
         if DIES in os.environ:
-            return dict(made.invoke(message('Go. [[call mortal {"text": "alive"}]]'), thread("mortal")))
+            prompt = message('Go. [[call mortal {"text": "alive"}]]')
+            return dict(made.invoke(prompt, thread("mortal"), durability="sync"))
         doubting = made.invoke(Command(resume=ASK_AGAIN), thread("doubt"))
         return {
             "mortal": last(made.invoke(None, thread("mortal"))),
@@ -196,7 +208,7 @@ def main() -> None:
     """Do as the arguments say."""
     what, file = sys.argv[1:]
     if what == "run":
-        desk.said(**asyncio.run(asked(file)), **in_threads(), killed=killed(file))
+        desk.said(**asyncio.run(asked(file)), **in_threads(), twice=counting_from_0(), killed=killed(file))
     else:
         desk.said(**resumed(file))
 

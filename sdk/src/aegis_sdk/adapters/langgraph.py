@@ -4,10 +4,12 @@
     ToolNode([search], wrap_tool_call=aegis.wrap_tool_call, awrap_tool_call=aegis.awrap_tool_call)
 
 What a thread does is one run, for as long as this process knows it, unless it is in a run already (`with run(): …`).
-A call is named after its thread and its id, so resuming a thread decides and charges nothing twice:
+A call is named after its thread, its message and its id, so resuming a thread decides and charges nothing twice:
   * A tool that pauses (`interrupt`) is resumed under the decision it had.
   * A tool that is at its end is not run again; what it gave is given again, where this process still knows it.
   * A tool that raised was run: running it again is another call, with its own decision and cost.
+
+After a crash too, where the graph's checkpoints are written before it goes on (`durability="sync"`).
 
 A graph that waits for a person's approval is resumed by `Command(resume=ASK_AGAIN)` once it is given, or
 `Command(resume=NOT_APPROVED)`. LangGraph hands out answers in the order of questions, each time a task runs: these two
@@ -188,8 +190,9 @@ class _Made:
         self.arguments: Mapping[str, Any] = call["args"]
         self.id: str = call["id"] or ""
         self.thread = thread_of(_config(request))
-        # Without a thread nothing is resumed, and the model's ids may be those of another session.
-        self.key = call_name(self.thread, self.id)
+        # Without a thread nothing is resumed. Some models count their calls from 0 in every message: by the message's
+        # own id they are told apart.
+        self.key = call_name(self.thread, self.id, _message_of(request.state, self.id))
         self._questions = 0
         self._new_answer_taken = False
 
@@ -265,6 +268,17 @@ def thread_of(config: Mapping[str, Any]) -> str | None:
     """The thread that a configuration names."""
     thread = (config.get("configurable") or {}).get("thread_id")
     return None if thread is None else str(thread)
+
+
+def _message_of(state: object, id: str) -> str:
+    """The id of the message that a call is in; a dash if it can't be found."""
+    messages = state if isinstance(state, list) else getattr(state, "messages", None)
+    if isinstance(state, Mapping):
+        messages = state.get("messages")
+    for message in reversed(messages or []):
+        if any(call.get("id") == id for call in getattr(message, "tool_calls", ())):
+            return getattr(message, "id", None) or "-"
+    return "-"
 
 
 def _question(made: _Made, decision: Decision) -> dict[str, Any]:
