@@ -42,6 +42,8 @@ SECONDS = 1.7
 SERVERS = 50
 TOOLS = 200
 LISTS = 15
+TTLS_MS = (0, 60_000)
+"""Servers whose lists are asked for each time, and servers whose lists may be kept."""
 LIST_AIM_MS = 100
 PRICE_NANO_USD = 30_000_000
 """Three rows at a cent, as the server says."""
@@ -87,8 +89,9 @@ class Calls(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class List(msgspec.Struct, frozen=True, kw_only=True):
-    """A list of all servers' tools."""
+    """A list of all servers' tools, which say that theirs may be kept for so long."""
 
+    ttl_ms: int
     servers: int
     tools: int
     shown: int
@@ -107,15 +110,16 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     on: str
     machine: Machine
     calls: list[Calls]
-    list: List
+    lists: list[List]
 
 
 class McpServers(Target):
     """The servers' process, and a target to be called directly."""
 
-    def __init__(self, tools: int) -> None:
+    def __init__(self, tools: int, ttl_ms: int = 0) -> None:
         super().__init__("server directly", free_port(), "unused", _KEY)
         command = [sys.executable, "-m", "bench.mcp_server", "--port", str(self.port), "--tools", str(tools)]
+        command += ["--ttl-ms", str(ttl_ms)]
         self._running = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         wait_until(lambda: answers(self.port, "/"), "the MCP server was not ready", seconds_max=_WAIT_S)
 
@@ -208,10 +212,10 @@ def _compared(callers: int, rows: list[Row]) -> Calls:
     )
 
 
-def measure_list(folder: Path) -> List:
+def measure_list(folder: Path, ttl_ms: int) -> List:
     """The list where all servers are one."""
     with contextlib.ExitStack() as stack:
-        server = McpServers(TOOLS)
+        server = McpServers(TOOLS, ttl_ms)
         stack.callback(server.stop)
         aegis = Aegis("Aegis", _many(server), _KEY, folder, 1)
         stack.callback(aegis.stop)
@@ -232,6 +236,7 @@ def measure_list(folder: Path) -> List:
             assert shown == len(tools), "a tool was listed twice"
         assert shown == SERVERS * TOOLS // 2, f"{shown} tools were shown"
         return List(
+            ttl_ms=ttl_ms,
             servers=SERVERS,
             tools=SERVERS * TOOLS,
             shown=shown,
@@ -310,9 +315,9 @@ def main() -> int:
             calls = measure_calls(folder / "calls", generator, Patience(patience), seconds)
         finally:
             generator.close()
-        listed = measure_list(folder / "list")
+        lists = [measure_list(folder / f"list-{ttl_ms}", ttl_ms) for ttl_ms in TTLS_MS]
     report = Report(
-        on=datetime.now().astimezone().date().isoformat(), machine=machine, calls=calls, list=listed
+        on=datetime.now().astimezone().date().isoformat(), machine=machine, calls=calls, lists=lists
     )
     text = told(report)
     path = Path(options.results) / f"{report.on}-mcp.md"
@@ -336,7 +341,7 @@ def told(report: Report) -> str:
     ]
     judged = next(each for each in report.calls if each.callers == JUDGED_CALLERS)
     cpu = ", ".join(f"{role} {us:.0f}" for role, us in judged.cpu_us.items())
-    machine, listed = report.machine, report.list
+    machine = report.machine
     versions = ", ".join(f"{name} {version}" for name, version in machine.libraries.items())
     added, share = judged.added_p99_us, judged.share
     return (
@@ -349,12 +354,18 @@ def told(report: Report) -> str:
         f"Aims at {JUDGED_CALLERS} callers: added P99 below {ADDED_P99_AIM_US / 1_000:g} ms "
         f"({'met' if added < ADDED_P99_AIM_US else 'missed'}), at least {RELAY_SHARE_AIM:.0%} of the relay "
         f"({'met' if share >= RELAY_SHARE_AIM else 'missed'}).\n\n"
-        "## A list of all servers' tools\n\n"
-        f"{listed.tools:,} tools of {listed.servers} servers, of which {listed.shown:,} are shown, in "
+        "## A list of all servers' tools\n\n" + "\n\n".join(map(_list_told, report.lists)) + "\n"
+    )
+
+
+def _list_told(listed: List) -> str:
+    kept = f"may be kept for {listed.ttl_ms / 1_000:g} s" if listed.ttl_ms else "are asked for each time"
+    aim = "met" if listed.median_ms < LIST_AIM_MS else "missed"
+    return (
+        f"{listed.tools:,} tools of {listed.servers} servers whose lists {kept}; {listed.shown:,} are shown, in "
         f"{listed.pages} pages of {listed.kilobytes:,.0f} KB in all: the first time {listed.first_ms:.0f} ms, then "
         f"{listed.median_ms:.0f} ms (slowest of {LISTS - 1}: {listed.slowest_ms:.0f} ms), for which the worker's CPU "
-        f"is {listed.worker_cpu_ms:.0f} ms. "
-        f"Aim: below {LIST_AIM_MS} ms ({'met' if listed.median_ms < LIST_AIM_MS else 'missed'}).\n"
+        f"is {listed.worker_cpu_ms:.0f} ms. Aim: below {LIST_AIM_MS} ms ({aim})."
     )
 
 

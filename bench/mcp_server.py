@@ -36,11 +36,11 @@ class _Message(msgspec.Struct):
 class Servers:
     """All of them; `GET` of one tells how many calls it has had."""
 
-    def __init__(self, tools: int) -> None:
+    def __init__(self, tools: int, ttl_ms: int) -> None:
         self._decode = msgspec.json.Decoder(_Message).decode
         self._encode = msgspec.json.Encoder().encode
         self._served: Counter[str] = Counter()
-        self._list = msgspec.Raw(self._encode(_listed(tools)))
+        self._list = msgspec.Raw(self._encode(_listed(tools, ttl_ms)))
         result = {"content": [{"type": "text", "text": "3 rows"}], "structuredContent": {"rows": 3}}
         self._result = msgspec.Raw(self._encode({"resultType": "complete", **result}))
         capabilities = {"supportedVersions": [MCP_VERSION], "capabilities": {"tools": {}}}
@@ -60,19 +60,19 @@ class Servers:
         protocol.response_bytes(200, _JSON, self._encode(answer))
 
 
-def _listed(tools: int) -> dict[str, Any]:
+def _listed(tools: int, ttl_ms: int) -> dict[str, Any]:
     properties = {"query": {"type": "string"}, "limit": {"type": "integer", "minimum": 1}}
     schema = {"type": "object", "properties": properties, "required": ["query"]}
     names = [MCP_TOOL, *(f"tool-{number}" for number in range(tools - 1))]
     listed = [{"name": name, "description": _DESCRIPTION, "inputSchema": schema} for name in names]
-    return {"resultType": "complete", "ttlMs": 0, "cacheScope": "public", "tools": listed}
+    return {"resultType": "complete", "ttlMs": ttl_ms, "cacheScope": "public", "tools": listed}
 
 
-async def serve(port: int, tools: int) -> None:
+async def serve(port: int, tools: int, ttl_ms: int) -> None:
     """Serve until the process that started this one ends or a signal ends it."""
     watch = asyncio.create_task(die_with_parent())
     server = Server(
-        Servers(tools),
+        Servers(tools, ttl_ms),
         address="127.0.0.1",
         port=port,
         interface=Interfaces.RSGI,
@@ -89,8 +89,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="MCP servers that answer at once.")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--tools", type=int, required=True, help="how many tools each has")
+    parser.add_argument("--ttl-ms", type=int, required=True, help="how long its list may be kept")
     options = parser.parse_args()
-    uvloop.run(serve(options.port, options.tools))
+    uvloop.run(serve(options.port, options.tools, options.ttl_ms))
 
 
 if __name__ == "__main__":

@@ -60,14 +60,24 @@ class HostileServer(ScriptedUpstream):
             }
             send(connection, answer_to(message, result), "mcp-session-id: the-servers-own\r\n")
         elif method == "tools/list":
-            send(connection, answer_to(message, {"resultType": "complete", "tools": self.listed()}))
+            send(connection, answer_to(message, {"resultType": "complete", **self.listed(message)}))
         else:
             error = {"code": -32601, "message": "no such method"}
             send(connection, {"jsonrpc": "2.0", "id": message["id"], "error": error})
 
-    def listed(self) -> list[dict[str, Any]]:
+    def listed(self, _message: Message) -> dict[str, Any]:
         """Its tools, as it lists them now."""
-        return [{"name": name, "inputSchema": {"type": "object"}} for name in self.tools]
+        return {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in self.tools]}
+
+
+class EndlessServer(HostileServer):
+    """Its list goes on for ever, each page a megabyte."""
+
+    def listed(self, message: Message) -> dict[str, Any]:
+        """The next page."""
+        page = 1 + int(message.get("params", {}).get("cursor", "0"))
+        tool = {"name": f"tool-{page}", "description": "x" * 1024 * 1024, "inputSchema": {"type": "object"}}
+        return {"tools": [tool], "nextCursor": str(page)}
 
 
 def message_of(request: bytes) -> Message:

@@ -15,6 +15,7 @@ import pytest
 from tests.gateways import Gateway, assert_books_balance, until
 from tests.mcp_calls import Rpc, Session, mcp_configuration, modern, modern_call
 from tests.mcp_hostile import (
+    EndlessServer,
     HostileServer,
     Message,
     answer_to,
@@ -283,6 +284,18 @@ def test_a_list_that_changes(gateway: Gateway, server: HostileServer) -> None:
     finally:
         del server.tools["bonus"]
     goes_on(gateway, lambda tool: modern_call(gateway, tool))
+
+
+def test_a_list_without_end(server: HostileServer) -> None:
+    """It is given up before it takes the gateway's memory, and the tools of others are listed without it."""
+    with EndlessServer({}) as endless:
+        one = "kind: mcp\nbase_url: {}\nother_tools: {{price: {{per_call: 0}}}}"
+        servers = {"bank": one.format(server.url), "endless": one.format(endless.url)}
+        with Gateway(mcp_configuration(servers)) as gateway:
+            listed = modern(gateway, "tools/list", path="/mcp").result["tools"]
+            assert {f"bank_{name}" for name in TOOLS} == {each["name"] for each in listed}
+            lists = [message_of(each).get("method") == "tools/list" for each in endless.requests]
+            assert 20 < sum(lists) < 100
 
 
 def test_a_list_is_private(gateway: Gateway) -> None:

@@ -27,6 +27,8 @@ from aegis_gateway.entrypoints.data_plane.wire import UNREADABLE
 
 KEPT_MAX = 1_024
 PAGES_MAX = 1_000
+LIST_BYTES_MAX = 32 * 1024 * 1024
+"""How long a server's list may be in all: it is held as a whole."""
 TTL_S_MAX = 3_600.0
 
 Place = tuple[str, str, str, str]
@@ -62,6 +64,7 @@ async def all_pages(request: Request, way: Way, method: str, member: str) -> Lis
     items: list[msgspec.Raw] = []
     lasts_s = TTL_S_MAX
     cursor: str | None = None
+    size = 0
     for _ in range(PAGES_MAX):
         message = own_message(method, {} if cursor is None else {"cursor": cursor})
         asking = msgspec.structs.replace(request, message=message)
@@ -71,6 +74,9 @@ async def all_pages(request: Request, way: Way, method: str, member: str) -> Lis
         try:
             if result is None:
                 raise UpstreamFault(f"server `{way.connector.id}` lists nothing at `{method}`", sent=True)
+            size += len(bytes(result[member]))
+            if size > LIST_BYTES_MAX:
+                break
             items += msgspec.json.decode(result[member], type=list[msgspec.Raw])
             lasts_s = min(lasts_s, _lasts_s(result))
             following = (
@@ -83,7 +89,7 @@ async def all_pages(request: Request, way: Way, method: str, member: str) -> Lis
         if following is None or following == cursor:
             return Listed(items=items, lasts_s=lasts_s)
         cursor = following
-    raise UpstreamFault(f"the list of server `{way.connector.id}` has no end", sent=True)
+    raise UpstreamFault(f"the list of server `{way.connector.id}` has no end, or is too long", sent=True)
 
 
 def _lasts_s(result: Members) -> float:
