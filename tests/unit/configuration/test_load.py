@@ -500,3 +500,86 @@ def test_what_a_local_connector_is_not(written_as: str, instead: str, words: str
     local = LOCAL.replace(written_as, instead)
     found = told({"aegis.yaml": written(("    connectors:\n", f"    connectors:\n{local}"))})
     assert any(words in problem for problem in found), found
+
+
+MCP = """      desk:
+        kind: mcp
+        base_url: https://mcp.example.com/mcp
+        operations:
+          find:
+            tool: findIt
+            arguments:
+              limit: {type: integer, from: args.limit}
+            price: {per_unit: 0.01, unit: row, units: result.rows, max_units: 5}
+        other_tools: {price: {per_call: 0.02}}
+"""
+PROGRAM = """      desk:
+        kind: mcp
+        command: [some-server, --stdio]
+        env: {API_TOKEN: "env:DESK_TOKEN"}
+        operations: {find: {price: {per_call: 0}}}
+"""
+
+
+def test_tools_of_an_mcp_server() -> None:
+    """They are called by name; those that nobody declared are one operation, whose argument is their name."""
+    connector = northbank(("    connectors:\n", f"    connectors:\n{MCP}")).connectors["desk"]
+    find, others = connector.operations
+    assert ("find", "findIt", ("body", "limit")) == (find.id, find.tool, find.arguments[0].source)
+    assert ("?", "", "tool") == (others.id, others.tool, others.arguments[0].name)
+    program = northbank(("    connectors:\n", f"    connectors:\n{PROGRAM}")).connectors["desk"]
+    assert (("some-server", "--stdio"), {"API_TOKEN": "env:DESK_TOKEN"}) == (
+        program.command,
+        program.variables,
+    )
+    assert "find" == program.operations[0].tool
+
+
+@pytest.mark.parametrize(
+    ("server", "written_as", "instead", "words"),
+    [
+        (MCP, "args.limit", "query.limit", "arguments.limit.from is `query.limit`, and a tool has arguments"),
+        (
+            MCP,
+            "tool: findIt",
+            "method: GET",
+            "find.method is for operations over HTTP; an MCP server's tools",
+        ),
+        (
+            MCP,
+            "per_call: 0.02",
+            "amount: result.cost",
+            "price.amount is read from a tool's arguments or result",
+        ),
+        (MCP, "kind: mcp", "kind: http", "desk.other_tools is for connectors of kind `mcp`, not `http`"),
+        (
+            MCP,
+            "        operations:\n",
+            "        env: {X: env:X}\n        operations:\n",
+            "desk.env is the environment",
+        ),
+        (MCP, "        base_url: https://mcp.example.com/mcp\n", "", "desk has no `base_url`"),
+        (PROGRAM, "env:DESK_TOKEN", "the-token-itself", "secrets are never written here"),
+        (PROGRAM, "API_TOKEN", "API-TOKEN", "is not the name of a variable"),
+        (PROGRAM, "[some-server, --stdio]", "some-server --stdio", "write a program and its arguments"),
+        (PROGRAM, "kind: mcp", "kind: mcp\n        credential: env:X", "a `command` is started here"),
+        (
+            PROGRAM,
+            "      desk:",
+            "      desk_2: {kind: mcp, base_url: 'https://x.example'}\n      desk:",
+            "desk_2 begins with `desk_`",
+        ),
+        (
+            PROGRAM,
+            "{find: {price: {per_call: 0}}}",
+            "{find: {price: {per_call: 0}}, more: {tool: find, price: {per_call: 0}}}",
+            "more is tool `find`, and so is `find`",
+        ),
+    ],
+)
+def test_what_is_wrong_with_an_mcp_server(server: str, written_as: str, instead: str, words: str) -> None:
+    """It is told by its setting, with what to write."""
+    assert written_as in server
+    changed = server.replace(written_as, instead, 1)
+    found = told({"aegis.yaml": written(("    connectors:\n", f"    connectors:\n{changed}"))})
+    assert any(words in problem for problem in found), found

@@ -34,6 +34,11 @@ tenants:
             path: /payments
             arguments: {amount: {type: number, from: body.amount}}
             price: {per_call: 0.25}
+      tools:
+        kind: mcp
+        command: [some-server]
+        env: {TOKEN: "env:TOKEN"}
+        operations: {find: {price: {per_call: 0}}}
     models:
       small:
         connector: api
@@ -120,6 +125,13 @@ def told(appraisal: Appraisal) -> list[str]:
         ("env:KEY", "env:OTHER", "widening: connector api: credential is another; how far can't be told"),
         ("https://api.example.com", "https://api.example.org",
          "widening: connector api: base url is another; how far can't be told"),
+        ("[some-server]", "[other-server]",
+         "widening: connector tools: command is another; how far can't be told"),
+        ("env:TOKEN", "env:OTHER", "widening: connector tools: variables is another; how far can't be told"),
+        ("[some-server]\n", "[some-server]\n        other_tools: {price: {per_call: 0}}\n",
+         "widening: operation tools.?: is new, and may be called"),
+        ("find: {price", "find: {tool: findIt, price",
+         "widening: operation tools.find: tool is another; how far can't be told"),
         ("timeout_seconds: 60", "timeout_seconds: 61", "neutral: connector api: deadlines is another"),
         ("per_call: 0.25", "per_call: 0.30", "narrowing: operation pay.send: price is higher"),
         ("per_call: 0.25", "per_call: 0.20",
