@@ -18,7 +18,7 @@ from aegis_gateway.entrypoints.data_plane.exchange import Caller, returned_heade
 from aegis_gateway.entrypoints.data_plane.mcp.answering import Answering, relay
 from aegis_gateway.entrypoints.data_plane.mcp.asked_back import may_ask
 from aegis_gateway.entrypoints.data_plane.mcp.calling import CallUnderWay
-from aegis_gateway.entrypoints.data_plane.mcp.errors import ProtocolFault
+from aegis_gateway.entrypoints.data_plane.mcp.errors import INVALID_REQUEST, ProtocolFault
 from aegis_gateway.entrypoints.data_plane.mcp.http_servers import HttpServers
 from aegis_gateway.entrypoints.data_plane.mcp.lists import without_tasks
 from aegis_gateway.entrypoints.data_plane.mcp.messages import (
@@ -49,11 +49,11 @@ def session_of(sessions: Sessions, who: Who, server: str) -> Session:
     """
     name = who.scope.headers.get(SESSION_HEADER)
     if not name:
-        raise ProtocolFault(-32600, f"header `{SESSION_HEADER}` is missing; `initialize` gives one")
+        raise ProtocolFault(INVALID_REQUEST, f"header `{SESSION_HEADER}` is missing; `initialize` gives one")
     session = sessions.find(who.tenant, who.agent.id, server, name, who.now_ns)
     if session is None:
         raise ProtocolFault(
-            -32600, "there is no such session, or it is over; begin one by `initialize`", status=404
+            INVALID_REQUEST, "there is no such session, or it is over; begin one by `initialize`", status=404
         )
     return session
 
@@ -114,10 +114,12 @@ class LegacyRelay:
             if exchange.status in (200, 202, 204):
                 who.protocol.response_bytes(202, [], b"")
             elif exchange.status == 404:
-                raise ProtocolFault(-32600, "the session is over; begin one by `initialize`", status=404)
+                raise ProtocolFault(
+                    INVALID_REQUEST, "the session is over; begin one by `initialize`", status=404
+                )
             else:
                 words = f"the server answered {exchange.status}"
-                raise ProtocolFault(-32600, words, status=400 if exchange.status < 500 else 502)
+                raise ProtocolFault(INVALID_REQUEST, words, status=400 if exchange.status < 500 else 502)
 
     async def listen(self, request: Request, way: Way) -> None:
         """The stream of what a server says unasked, and of what was missed of another, until one of both closes it."""
@@ -132,7 +134,7 @@ class LegacyRelay:
         ) as exchange:
             if not exchange.is_stream:
                 status = exchange.status if exchange.status in (400, 404, 405) else 502
-                raise ProtocolFault(-32600, f"the server answered {exchange.status}", status=status)
+                raise ProtocolFault(INVALID_REQUEST, f"the server answered {exchange.status}", status=status)
             caller = Caller(who.protocol.response_stream(200, returned_headers(exchange.headers, [])))
             resumed = _Resumed(self._calls, self._places, request, way, seen[1]) if seen is not None else None
             while caller.is_there and (block := await exchange.next_event()) is not None:
