@@ -31,7 +31,7 @@ from bench.load import Plan
 from bench.machine import Machine, this_machine
 from bench.processes import answers, cpu_us, free_port, wait_until
 from bench.report import ADDED_P99_AIM_US, RELAY_SHARE_AIM
-from bench.rounds import Generator, Patience, Row, p50, p99, take_turns
+from bench.rounds import DISTURBED, Generator, Patience, Row, p50, p99, take_turns
 from bench.targets import Aegis, Relay, Target, configuration
 from bench.truth import truth
 
@@ -350,11 +350,21 @@ def told(report: Report) -> str:
         "## Calls of a tool, calls a second and milliseconds\n\n"
         "| callers | server | bare relay | Aegis | of the relay | added P50 | added P99 | others |\n"
         "|---|---|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n\n"
-        f"Microseconds of CPU a call at {JUDGED_CALLERS} callers: {cpu}.\n\n"
+        f"Microseconds of CPU a call at {JUDGED_CALLERS} callers: {cpu}.\n\n{_disturbance(judged)}"
         f"Aims at {JUDGED_CALLERS} callers: added P99 below {ADDED_P99_AIM_US / 1_000:g} ms "
         f"({'met' if added < ADDED_P99_AIM_US else 'missed'}), at least {RELAY_SHARE_AIM:.0%} of the relay "
         f"({'met' if share >= RELAY_SHARE_AIM else 'missed'}).\n\n"
         "## A list of all servers' tools\n\n" + "\n\n".join(map(_list_told, report.lists)) + "\n"
+    )
+
+
+def _disturbance(calls: Calls) -> str:
+    """What to hold of figures that were measured beside other work."""
+    if calls.others <= DISTURBED:
+        return ""
+    return (
+        f"**Disturbed**: processes that are no part of this took {calls.others:.0%} of the machine, so waits and calls "
+        "a second say little of the gateway alone; CPU a call does, with allowance for cold caches.\n\n"
     )
 
 
