@@ -193,9 +193,13 @@ def _programs(session: Session) -> Found:
     """The MCP servers that are programs: whether they are installed here, where the gateways may run too."""
     if session.state.config is None:
         return
+    try:
+        registries = session.configuration.registries.values()
+    except AegisError:
+        return  # which is told of the version
     connectors = [
         connector
-        for registry in session.configuration.registries.values()
+        for registry in registries
         for connector in registry.connectors.values()
         if connector.command
     ]
