@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from aegis_gateway.configuration.http_values import FieldPath, written_path
 from aegis_gateway.configuration.rules import Rule
 from aegis_gateway.domain.config_version import Watch
 from aegis_gateway.domain.duration import duration_text
@@ -22,6 +24,7 @@ from aegis_gateway.domain.registry import (
     Budget,
     Connector,
     Count,
+    Deadlines,
     Match,
     Model,
     Operation,
@@ -37,6 +40,8 @@ from aegis_gateway.domain.share import share_text
 from aegis_gateway.domain.window import CALENDAR_YEAR, Window
 
 Fields = dict[str, str]
+
+Written = Callable[[FieldPath], str]
 
 _NANOS = 1_000_000_000
 _MILLION = 1_000_000
@@ -72,7 +77,10 @@ def describe(registry: Registry | None) -> dict[str, Fields]:
     add("connector", registry.connectors.values(), _connector)
     for connector in registry.connectors.values():
         for operation in connector.operations:
-            described[f"operation {connector.id}.{operation.id}"] = _operation(operation, registry)
+            fields_of = _operation(operation, registry, is_named=connector.kind != "http")
+            described[f"operation {connector.id}.{operation.id}"] = {
+                name: text for name, text in fields_of.items() if text
+            }
     add("model", registry.models.values(), _model)
     add("budget", registry.budgets.values(), lambda budget: _budget(budget, registry))
     add("rate", registry.rates.values(), _rate)
@@ -189,52 +197,59 @@ def _connector(connector: Connector) -> Fields:
         "credential header": _credential_header(connector) if connector.credential is not None else "",
         "region": connector.region,
         "tags": _tags(connector.tags),
-        "timeout": (
-            f"{connector.deadlines.total_s} s in all, {connector.deadlines.connect_s} s to connect, "
-            f"{connector.deadlines.first_byte_s} s to begin, {connector.deadlines.idle_s} s between pieces"
-        ),
+        "timeout": _deadlines(connector.deadlines) if connector.kind != "local" else "",
         "network": "" if connector.network == "public" else connector.network,
     }
+
+
+def _deadlines(deadlines: Deadlines) -> str:
+    return (
+        f"{deadlines.total_s} s in all, {deadlines.connect_s} s to connect, "
+        f"{deadlines.first_byte_s} s to begin, {deadlines.idle_s} s between pieces"
+    )
 
 
 def _credential_header(connector: Connector) -> str:
     return f"{connector.credential_header}: {connector.credential_prefix}…"
 
 
-def _operation(operation: Operation, registry: Registry) -> Fields:
+def _operation(operation: Operation, registry: Registry, *, is_named: bool) -> Fields:
+    written = partial(written_path, is_named=is_named)
     fields = {
         "request": f"{operation.method} {operation.path}".strip(),
         "tool": operation.tool if operation.tool != operation.id else "",
-        "price": _tool_price(operation.price),
+        "price": _tool_price(operation.price, written),
     }
     if operation.body_schema:
         fields["schema"] = operation.body_schema.decode()
-    fields |= {f"argument {argument.name}": _argument(argument) for argument in operation.arguments}
-    return fields | {f"counts {count.quantity}": _count(count, registry) for count in operation.counts}
+    fields |= {f"argument {argument.name}": _argument(argument, written) for argument in operation.arguments}
+    return fields | {
+        f"counts {count.quantity}": _count(count, registry, written) for count in operation.counts
+    }
 
 
-def _argument(argument: Argument) -> str:
+def _argument(argument: Argument, written: Written) -> str:
     kind = argument.type if argument.required else f"optional {argument.type}"
-    return f"{kind} from {'.'.join(argument.source)}{', shown' if argument.shown else ''}"
+    return f"{kind} from {written(argument.source)}{', shown' if argument.shown else ''}"
 
 
-def _count(count: Count, registry: Registry) -> str:
-    source = ".".join(count.source)
+def _count(count: Count, registry: Registry, written: Written) -> str:
+    source = written(count.source)
     if count.maximum is None:
         return source
     return f"{source}, at most {_amount(count.maximum, registry.quantities[count.quantity])}"
 
 
-def _tool_price(price: ToolPrice) -> str:
+def _tool_price(price: ToolPrice, written: Written) -> str:
     parts = []
     if price.per_call_nano_usd:
         parts.append(f"{usd_text(price.per_call_nano_usd)} a call")
     if price.per_unit is not None:
         most = "" if price.units_max is None else f", at most {price.units_max}"
-        parts.append(f"{_dollars(price.per_unit, 1)} a {price.unit} ({'.'.join(price.units_from)}{most})")
+        parts.append(f"{_dollars(price.per_unit, 1)} a {price.unit} ({written(price.units_from)}{most})")
     if price.amount_from:
         most = "" if price.amount_max_nano_usd is None else f", at most {usd_text(price.amount_max_nano_usd)}"
-        parts.append(f"what {'.'.join(price.amount_from)} says{most}")
+        parts.append(f"what {written(price.amount_from)} says{most}")
     return " + ".join(parts) or "free"
 
 

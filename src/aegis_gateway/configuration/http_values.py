@@ -51,6 +51,14 @@ def field_path(*roots: str) -> Callable[[object], FieldPath]:
     return check
 
 
+def written_path(path: FieldPath, *, is_named: bool) -> str:
+    """A path as people write it: of a tool that is called by name (`is_named`), `args.amount` and `result.rows`."""
+    root, *rest = path
+    if is_named:
+        root = next((name for name, stands_for in _OTHERWISE.items() if stands_for == root), root)
+    return ".".join((root, *rest))
+
+
 def credential(value: object) -> str:
     """A reference to a secret, never the secret."""
     if isinstance(value, str):

@@ -243,3 +243,21 @@ def test_bounds_of_owners() -> None:
         "changed tenant northbank: bounds 20 agents, 10 runs open at once, bounds of ana@x 2 calls deep, "
         "runs count for 1m, bounds are in shadow"
     ) == str(change)
+
+
+def test_tools_that_are_called_by_name() -> None:
+    """What their arguments and results are read from is told as it is written, and nothing that they haven't."""
+    desk = """      desk:
+        kind: local
+        operations:
+          crawl:
+            arguments: {pages: {type: integer, from: args.pages}}
+            price: {per_unit: 0.01, unit: page, units: result.pages, max_units: 50}
+            counts: {rows: {from: result.rows, max: 1000}}
+"""
+    changes = difference(loaded(), loaded(written(("    connectors:\n", f"    connectors:\n{desk}"))))
+    assert [
+        "added connector desk: kind local",
+        "added operation desk.crawl: price $0.01 a page (result.pages, at most 50), argument pages integer from "
+        "args.pages, counts rows result.rows, at most 1000 rows",
+    ] == [str(change) for change in changes]

@@ -208,7 +208,7 @@ def _programs(session: Session) -> Found:
         words = f"MCP server `{connector.id}` is the program `{connector.command[0]}`, which is not installed here"
         yield "warning", f"{words}; it has to be where the gateway runs"
     if connectors and not missing:
-        yield "ok", f"the programs of all {len(connectors)} MCP servers that are some are installed"
+        yield "ok", f"all MCP servers that are programs ({len(connectors)}) are installed"
 
 
 def _prices(_session: Session) -> Found:
