@@ -424,6 +424,34 @@ def test_bodies_that_are_not_shown(
     assert (status is None) == answer.HasField("ok_response")
 
 
+@pytest.mark.parametrize("protocol", ["HTTP/2", "HTTP/1.1"])
+def test_a_caller_who_says_what_an_envoy_says_of_bodies(gateway: EnvoyedGateway, protocol: str) -> None:
+    """A body that isn't shown doesn't count as shown because its sender says that it is."""
+
+    def change(http: Any) -> None:
+        http.protocol, http.method, http.path = protocol, "POST", "/v1/payments"
+        http.headers.update({"x-envoy-auth-partial-body": "false", "transfer-encoding": "chunked"})
+
+    denied = check(gateway, change).denied_response
+    assert 400 == denied.status.code
+    assert "with_request_body" in denied.body
+
+
+def test_headers_that_are_not_shown(gateway: EnvoyedGateway) -> None:
+    """An Envoy may show us few of them (`forward_rules`); what no upstream may get is removed from the others too."""
+    removed: list[str] = []
+
+    async def script(talk: Talk) -> None:
+        await talk.say(headers(gateway.key()))
+        answer = await talk.hear()
+        removed.extend(answer.request_headers.response.header_mutation.remove_headers)
+        await talk.say(answer_headers())
+        await talk.hear()
+
+    talking(gateway, script)
+    assert {"cookie", "x-http-method-override", "x-original-url", "aegis-run-id"} <= set(removed)
+
+
 def test_an_envoy_that_waits_no_longer(gateway: EnvoyedGateway) -> None:
     """The call is decided all the same, and settled at nothing: what Envoy wasn't told it didn't let pass."""
     before = gateway.count()

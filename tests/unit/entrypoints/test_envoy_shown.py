@@ -90,25 +90,27 @@ def test_a_header_that_comes_twice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("partial", "is_absent", "known"),
+    ("partial", "raw", "is_absent", "known"),
     [
-        ("false", None, "shown"),
-        ("false", True, "shown"),
-        (None, True, "absent"),
-        (None, False, "unseen"),
-        (None, None, "unseen"),
+        ("false", b"{}", None, "shown"),
+        ("false", b"", None, "unseen"),
+        ("false", b"", False, "unseen"),
+        ("false", b"", True, "absent"),
+        (None, b"", True, "absent"),
+        (None, b"", False, "unseen"),
+        (None, b"", None, "unseen"),
     ],
 )
-def test_what_is_known_of_a_body(partial: str | None, is_absent: bool | None, known: str) -> None:
+def test_what_is_known_of_a_body(partial: str | None, raw: bytes, is_absent: bool | None, known: str) -> None:
     """A body that isn't shown counts as absent only if it is sure to be."""
-    assert known == body_shown(partial, is_absent)
+    assert known == body_shown(partial, raw, is_absent)
 
 
 @pytest.mark.parametrize("partial", ["true", "TRUE", "", "no"])
 def test_a_body_that_was_cut(partial: str) -> None:
     """Whatever isn't said to be whole counts as cut."""
     with pytest.raises(CallError) as found:
-        body_shown(partial, None)
+        body_shown(partial, b"{}", None)
     assert 413 == found.value.status
 
 

@@ -243,7 +243,14 @@ def test_numbers_of_a_response(raw: bytes, expected: Decimal | None) -> None:
 
 @pytest.mark.parametrize(
     ("path", "expected"),
-    [("a/b", ["a", "b"]), ("a", ["a"]), ("a/b c", ["a", "b c"]), ("a/é", ["a", "é"]), ("a/%41", ["a", "A"])],
+    [
+        ("a/b", ["a", "b"]),
+        ("a", ["a"]),
+        ("a/b c", ["a", "b c"]),
+        ("a/é", ["a", "é"]),
+        ("a/%41", ["a", "A"]),
+        ("a;x=1", ["a;x=1"]),
+    ],
 )
 def test_segments_of_a_path(path: str, expected: list[str]) -> None:
     """Segments are decoded."""
@@ -255,6 +262,7 @@ def test_segments_of_a_path(path: str, expected: list[str]) -> None:
     [
         *("", "a/", "/a", "a//b", "a/../b", "a/./b", "..", "a/%2e%2e", "a/%2e", "a/%2fb", "a/%5cb", "a\\b"),
         *("a/%00", "a/%0a", "a/%3fx", "a/%23x", "a/%25", "a/\x7f", "a/%ff"),
+        *("a/..;", "a/..;x=1/b", "a/.;/b", "a/;x", "a/%2e%2e%3b"),
     ],
 )
 def test_segments_that_climb_or_hide_something(path: str) -> None:

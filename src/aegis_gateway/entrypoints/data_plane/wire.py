@@ -147,7 +147,8 @@ def path_segments(path: str) -> list[str]:
     except UnicodeDecodeError as fault:
         raise CallError("the path is not UTF-8 behind its escapes", field="path") from fault
     for segment in decoded:
-        if segment in ("", ".", "..") or _UNSAFE_SEGMENT.search(segment):
+        # Some servers take what is behind a `;` for parameters of a segment, and climb by what is before it.
+        if segment.partition(";")[0] in ("", ".", "..") or _UNSAFE_SEGMENT.search(segment):
             raise CallError("the path has an empty, climbing or disguised segment", field="path")
     return decoded
 

@@ -38,10 +38,9 @@ from aegis_gateway.entrypoints.data_plane.connect import (
 )
 from aegis_gateway.entrypoints.data_plane.envoy.access import TOKEN_HEADER, EnvoyAccess
 from aegis_gateway.entrypoints.data_plane.envoy.shown import (
-    ALWAYS_REMOVED,
     ENVOYS_OWN,
     ShownRequest,
-    changes,
+    request_changes,
     shown_request,
 )
 from aegis_gateway.entrypoints.data_plane.exchange import (
@@ -106,7 +105,7 @@ class AuthorizationDoor:
             await self.authorize(
                 asked,
                 raw,
-                body_shown(scope.headers.get(PARTIAL_BODY), None),
+                body_shown(scope.headers.get(PARTIAL_BODY), raw, None),
                 protocol,
                 patience_ns=_patience_ns(scope.headers.get(_TIMEOUT)),
                 is_awaited=lambda: not leaving.done(),
@@ -167,10 +166,8 @@ class AuthorizationDoor:
         """
         keep = ENVOYS_OWN | {"content-type"} if body == "unseen" else ENVOYS_OWN
         wanted = operation_request(asked, decided, raw, self._secrets).headers
-        found = changes(asked.headers.items(), wanted, keep)
-        sent = {name for name, _ in wanted}
-        removed = dict.fromkeys((*found.removed, *(name for name in ALWAYS_REMOVED if name not in sent)))
-        return [*found.set, (REMOVE, ",".join(removed))]
+        found = request_changes(asked.headers.items(), wanted, keep)
+        return [*found.set, (REMOVE, ",".join(found.removed))]
 
     async def _settle(self, decided: Decided[OperationCall]) -> Moved | None:
         """Charge for what was allowed, as if it will be done: nobody will say whether it was."""
@@ -192,20 +189,22 @@ class AuthorizationDoor:
         )
 
 
-def body_shown(partial: str | None, is_absent: bool | None) -> Body:
+def body_shown(partial: str | None, raw: bytes, is_absent: bool | None) -> Body:
     """What is known of a body by what an Envoy says of it. `is_absent`: the request's own headers say there is none.
+
+    What is said of an empty one is no Envoy's word: callers may say it, and one that shows no body leaves it so.
 
     Raises:
         CallError: it was cut.
     """
-    if partial is None:
-        return "absent" if is_absent else "unseen"
-    if partial != "false":
+    if partial is not None and partial != "false":
         raise CallError(
             "the body is longer than Envoy shows it; send less, or raise `with_request_body.max_request_bytes` there",
             status=413,
         )
-    return "shown"
+    if partial is not None and raw:
+        return "shown"
+    return "absent" if is_absent else "unseen"
 
 
 def timeout_patience_ns(timeout_s: float) -> int:

@@ -27,12 +27,12 @@ from aegis_gateway.entrypoints.data_plane.app import DataPlane
 from aegis_gateway.entrypoints.data_plane.connect import ConnectDoor, OperationCall, operation_request
 from aegis_gateway.entrypoints.data_plane.envoy.api import APPEND, BUFFERED, OVERWRITE, ProcessingResponse
 from aegis_gateway.entrypoints.data_plane.envoy.shown import (
-    ENVOYS_OWN,
     HeaderChanges,
     HeldAnswer,
     ShownRequest,
     changes,
     header_pairs,
+    request_changes,
     shown_request,
 )
 from aegis_gateway.entrypoints.data_plane.exchange import HOP_BY_HOP, Scope
@@ -197,7 +197,7 @@ class _ThroughEnvoy:
         if self._talk.has_ended:
             raise UpstreamFault("Envoy waits no longer for this call; nothing was sent", sent=False)
         await self._go_on(
-            changes(scope.headers.items(), request.headers, ENVOYS_OWN),
+            request_changes(scope.headers.items(), request.headers),
             target=_target(decided),
             body=request.body if request.body != raw else None,
             is_sized="content-length" in scope.headers,

@@ -180,8 +180,8 @@ class EnvoyServer:
         patience_ns: int,
         is_awaited: Callable[[], bool],
     ) -> None:
-        body = _body_shown(asked, protocol_name)
         raw = await held()
+        body = _body_shown(asked, protocol_name, raw)
         await self._door.authorize(asked, raw, body, protocol, patience_ns=patience_ns, is_awaited=is_awaited)
 
     async def _process(
@@ -247,7 +247,7 @@ def _asked(http: Any, connector: str) -> ShownRequest:
     return shown_request(connector, http.method, http.path, rest)
 
 
-def _body_shown(asked: ShownRequest, protocol_name: str) -> Body:
+def _body_shown(asked: ShownRequest, protocol_name: str, raw: bytes) -> Body:
     """What is known of a request's body. HTTP/1 has one only if a header says so; HTTP/2 tells by frames only."""
     headers = asked.headers
     length = headers.get("content-length")
@@ -255,7 +255,7 @@ def _body_shown(asked: ShownRequest, protocol_name: str) -> Body:
         is_absent = length == "0"
     else:
         is_absent = protocol_name.startswith("HTTP/1") and "transfer-encoding" not in headers
-    return body_shown(headers.get(PARTIAL_BODY), is_absent)
+    return body_shown(headers.get(PARTIAL_BODY), raw, is_absent)
 
 
 def _check_response(held: HeldAnswer) -> Any:

@@ -150,6 +150,14 @@ def changes(old: Headers, new: Headers, keep: Iterable[str] = ENVOYS_OWN) -> Hea
     )
 
 
+def request_changes(shown: Headers, wanted: Headers, keep: Iterable[str] = ENVOYS_OWN) -> HeaderChanges:
+    """What makes the headers of a request those that its upstream gets. What an Envoy didn't show us goes too."""
+    found = changes(shown, wanted, keep)
+    sent = {name for name, _ in wanted}
+    unwanted = (name for name in ALWAYS_REMOVED if name not in sent)
+    return msgspec.structs.replace(found, removed=list(dict.fromkeys((*found.removed, *unwanted))))
+
+
 def _by_name(headers: Headers) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for name, value in headers:
