@@ -24,7 +24,7 @@ LINE_BYTES_MAX = 16 * 1024 * 1024
 """How long a message may be; who sends a longer one is ended."""
 STOP_S = 2.0
 WRITE_S = 30.0
-"""How long a program may take nothing."""
+"""How long a program may take nothing; one that takes longer hangs, and is ended."""
 
 _LOG_LINE_CHARACTERS_MAX = 500
 _LOG_LINES_MAX = 1_000
@@ -88,10 +88,11 @@ class Program:
             async with self._writing, asyncio.timeout(WRITE_S):
                 self._process.stdin.write(message + b"\n")
                 await self._process.stdin.drain()
+        except TimeoutError as fault:  # which is an OSError too
+            self.kill()
+            raise UpstreamFault(f"program `{self._name}` takes nothing, and is ended", sent=True) from fault
         except (OSError, RuntimeError) as fault:
             raise UpstreamFault(f"program `{self._name}` has ended", sent=True) from fault
-        except TimeoutError as fault:
-            raise UpstreamFault(f"program `{self._name}` takes nothing", sent=True) from fault
 
     async def next_line(self) -> bytes | None:
         """Its next message; None once it has ended, or has sent a line that is too long."""
