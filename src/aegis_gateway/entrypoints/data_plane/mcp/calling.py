@@ -57,6 +57,9 @@ from aegis_gateway.entrypoints.data_plane.wire import UNREADABLE, response_reade
 
 NO_ARGUMENTS = b"{}"
 _PAUSED = "the server closed the call's stream, and gives the answer to who takes it up again"
+_REFUSING = range(300, 500)
+_DONE_ELSEWHERE = 303
+"""A redirection whose request was done: only its result is elsewhere."""
 _CANCELLED = "the caller closed its stream, which cancels the call"
 
 
@@ -184,7 +187,7 @@ class CallUnderWay:
 
     async def refused_by_server(self, status: int) -> None:
         """The server answered with an HTTP error that is no answer to a message."""
-        if status >= 500:
+        if status not in _REFUSING or status == _DONE_ELSEWHERE:
             raise UpstreamFault(f"the server answered {status}", sent=True)
         moved = await self._settle_nothing(f"the server answered {status}, and did nothing")
         what = "does not accept the gateway's credential" if status in (401, 403) else f"answered {status}"
