@@ -18,6 +18,8 @@ Id = str | int
 Members = dict[str, msgspec.Raw]
 
 _ID_CHARACTERS_MAX = 256
+_ASKED_ID_CHARACTERS_MAX = 16_384
+"""The same for answers to what a server asked: it was named there, or by us, with the server's session in it."""
 _ID_MAX = 2**63 - 1
 
 encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -64,7 +66,8 @@ def caller_message(raw: bytes) -> CallerMessage:
         raise CallError("the body must be one message, not a list of them; send each by itself")
     if not isinstance(values, dict) or values.get("jsonrpc") != "2.0":
         raise CallError('the body must be a JSON-RPC message, with `"jsonrpc": "2.0"`')
-    if "id" in values and not _is_id(values["id"]):
+    longest = _ID_CHARACTERS_MAX if "method" in values else _ASKED_ID_CHARACTERS_MAX
+    if "id" in values and not _is_id(values["id"], longest):
         raise CallError("`id` must be a text or a whole number", field="id")
     if "method" not in values:
         if "id" not in values or ("result" in values) == ("error" in values):
@@ -87,9 +90,9 @@ def caller_message(raw: bytes) -> CallerMessage:
     )
 
 
-def _is_id(value: object) -> bool:
+def _is_id(value: object, characters_max: int) -> bool:
     if isinstance(value, str):
-        return len(value) <= _ID_CHARACTERS_MAX
+        return len(value) <= characters_max
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _ID_MAX
 
 

@@ -42,7 +42,9 @@ class Names(msgspec.Struct, frozen=True, kw_only=True):
         """The name or address at the server, of what is called so."""
         if not self.server:
             return called
-        return called.removeprefix(f"{SCHEME}{self.server}/").removeprefix(f"{self.server}_")
+        if called.startswith(SCHEME):
+            return called.removeprefix(f"{SCHEME}{self.server}/")
+        return called.removeprefix(f"{self.server}_")
 
     def asked(self, message: CallerMessage) -> Change:
         """The parameters of a request that are others at the server."""

@@ -50,7 +50,7 @@ _UNCACHED: Members = {"ttlMs": raw_json(0), "cacheScope": raw_json("private")}
 def said_in(era: Era, message: CallerMessage, changed: Mapping[str, msgspec.Raw | None], id_: Id) -> bytes:
     """A caller's message in a form of the protocol, under an id of ours. Its progress is told under that id too."""
     params = {name: value for name, value in {**message.params, **changed}.items() if value is not None}
-    meta = members(params["_meta"]) if "_meta" in params else {}
+    meta = members(params["_meta"]) if message.meta else {}
     is_said = era == "modern" and META_VERSION in meta
     if not is_said:
         meta = {name: value for name, value in meta.items() if not name.startswith(META)}
