@@ -32,7 +32,7 @@ from aegis_gateway.entrypoints.data_plane.mcp.versions import (
     SESSION_HEADER,
     VERSION_HEADER,
 )
-from aegis_gateway.entrypoints.data_plane.mcp.ways import Outgoing, name_headers
+from aegis_gateway.entrypoints.data_plane.mcp.ways import Outgoing, before_sending, name_headers
 from aegis_gateway.entrypoints.data_plane.refusals import Headers
 
 SESSIONS_MAX = 4_096
@@ -133,7 +133,8 @@ class LegacyWay:
         place = place_of(request, self.connector)
         asking = msgspec.structs.replace(request.who.asking, name=outgoing.name)
         for is_last in (False, True):
-            session = await self._sessions.of(place, asking, self.connector)
+            with before_sending():  # a session that was forgotten has done nothing either
+                session = await self._sessions.of(place, asking, self.connector)
             number = next(self._sessions.ids)
             body = said_in("legacy", outgoing.message, outgoing.changed, number)
             async with self._servers.exchange(
@@ -201,7 +202,8 @@ class ModernWay:
             said = outgoing.changed.get(NAMED[message.method], message.params.get(NAMED[message.method]))
             headers += name_headers(message.method, msgspec.json.decode(said, type=str) if said else "")
         if message.method == "tools/call":
-            headers += await self._repeated(request, outgoing)
+            with before_sending():
+                headers += await self._repeated(request, outgoing)
         async with self._servers.exchange(
             asking, self.connector, body, headers, listens=listens, fresh=True
         ) as exchange:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Protocol
 
 import msgspec
@@ -68,6 +68,15 @@ class Way(Protocol):
         """
 
 
+@contextmanager
+def before_sending() -> Iterator[None]:
+    """The block in which a server is asked what has to be known to send a message: of that it has heard nothing yet."""
+    try:
+        yield
+    except UpstreamFault as fault:
+        raise UpstreamFault(str(fault), sent=False, timed_out=fault.timed_out) from fault
+
+
 class LateWay:
     """A way that is looked for when something is sent on it: finding it may take asking the server."""
 
@@ -79,11 +88,8 @@ class LateWay:
 
     async def _way(self) -> Way:
         if self._found is None:
-            try:
+            with before_sending():
                 self._found = await self._find()
-            except UpstreamFault as fault:
-                # Of what was to be sent the server has heard nothing.
-                raise UpstreamFault(str(fault), sent=False, timed_out=fault.timed_out) from fault
         return self._found
 
     @asynccontextmanager
