@@ -1,6 +1,7 @@
 """Servers' tools as the gateway knows them: what lists of all servers are made of, and which arguments headers repeat.
 
-Rule: a list is kept for as long as its server says, and no longer; it is asked for once for all who want it then.
+Rule: a list is kept for as long as its server says, and no longer; it is asked for once for all who want it then. So
+      it is asked for without the headers of whoever wants it first, which must not shape what others get.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import msgspec
 
 from aegis_gateway.domain.errors import UpstreamFault
 from aegis_gateway.entrypoints.data_plane.mcp.eras import one_answer
+from aegis_gateway.entrypoints.data_plane.mcp.http_servers import OwnScope
 from aegis_gateway.entrypoints.data_plane.mcp.lists import Definitions, definitions_of
 from aegis_gateway.entrypoints.data_plane.mcp.messages import (
     CallerMessage,
@@ -148,6 +150,9 @@ class Catalogues:
             done.exception()  # it is told to those who wait, if there are any left
 
     async def _asked(self, request: Request, way: Way, place: Place) -> _Kept:
+        if not request.who.known.key.is_own_credential:
+            nobodys = msgspec.structs.replace(request.who, scope=OwnScope())
+            request = msgspec.structs.replace(request, who=nobodys)
         listed = await all_pages(request, way, "tools/list", "tools")
         until = asyncio.get_running_loop().time() + listed.lasts_s
         kept = _Kept(definitions_of(msgspec.Raw(encode(listed.items))), until)

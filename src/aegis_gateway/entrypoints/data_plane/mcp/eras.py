@@ -13,7 +13,7 @@ from aegis_gateway.domain.errors import UpstreamFault
 from aegis_gateway.domain.registry import Connector
 from aegis_gateway.entrypoints.data_plane.events import event_data
 from aegis_gateway.entrypoints.data_plane.mcp.answering import Exchange
-from aegis_gateway.entrypoints.data_plane.mcp.http_servers import ACCEPT, Asking, HttpServers
+from aegis_gateway.entrypoints.data_plane.mcp.http_servers import ACCEPT, BY_ITSELF, Asking, HttpServers
 from aegis_gateway.entrypoints.data_plane.mcp.messages import (
     Id,
     ServerMessage,
@@ -89,6 +89,8 @@ class Eras:
         return era
 
     async def _asked(self, asking: Asking, connector: Connector) -> Era:
+        if not asking.own_credential:
+            asking = BY_ITSELF  # what is remembered for all must not depend on one's headers
         body, headers = modern_request(_DISCOVER), modern_headers(_DISCOVER)
         async with self._servers.exchange(asking, connector, body, headers, fresh=True) as exchange:
             if exchange.status in (401, 403) or exchange.status >= 500:
