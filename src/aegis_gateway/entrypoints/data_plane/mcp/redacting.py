@@ -5,7 +5,7 @@ Rule: what can't be redacted is not let through: an answer is withheld, a messag
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 
 import msgspec
 
@@ -15,7 +15,7 @@ from aegis_gateway.application.judgement import D
 from aegis_gateway.domain.decision import Shadow
 from aegis_gateway.domain.errors import NotRedactable
 from aegis_gateway.entrypoints.data_plane.answers import finding
-from aegis_gateway.entrypoints.data_plane.mcp.messages import encode, members
+from aegis_gateway.entrypoints.data_plane.mcp.messages import encode, members, result_type
 from aegis_gateway.entrypoints.data_plane.redacting import ALL, Content, redacted_json
 from aegis_gateway.entrypoints.data_plane.wire import UNREADABLE
 
@@ -24,7 +24,8 @@ _BLOCKS = Content(
 )
 """Pieces of content: texts, images, resources. What images and sounds show can't be looked into."""
 _PARAMETERS = Content(structural=("progressToken", "level"))
-_KEPT = ("resultType", "requestState")
+_KEPT: Mapping[str, Collection[str]] = {"resultType": ("complete", "input_required")}
+"""Members whose texts are no content, if they say one of these."""
 _IN_BLOCKS = ("content", "inputRequests")
 
 
@@ -94,15 +95,24 @@ def _result(raw: bytes, redactor: TextRedactor) -> bytes:
         parts = members(raw)
     except UNREADABLE as fault:
         raise NotRedactable("the result is no object") from fault
+    is_sealed = result_type(parts) == "input_required"
     redacted = {
         name: bytes(part)
-        if name in _KEPT
+        if _text(part) in _KEPT.get(name, ()) or (is_sealed and name == "requestState" and _text(part))
         else redacted_json(bytes(part), redactor, _BLOCKS if name in _IN_BLOCKS else ALL)
         for name, part in parts.items()
     }
     if all(redacted[name] == bytes(part) for name, part in parts.items()):
         return raw
     return encode({name: msgspec.Raw(part) for name, part in redacted.items()})
+
+
+def _text(raw: msgspec.Raw) -> str | None:
+    """A text; None where it is something else."""
+    try:
+        return msgspec.json.decode(raw, type=str)
+    except UNREADABLE:
+        return None
 
 
 def _with(raw: bytes, name: str, change: Callable[[bytes], bytes]) -> bytes:
