@@ -25,6 +25,8 @@ CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 
 Answers = dict[str, Any] | bytes | Iterator[bytes] | None
 """A message, the bytes of a body, the pieces of a stream, or nothing: then the connection is just closed."""
+Whole = tuple[int, dict[str, str], Answers]
+"""The same with the HTTP status and headers."""
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +42,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         return json.loads(self.body) if self.body else {}
 
 
-Script = Callable[[Asked], Answers]
+Script = Callable[[Asked], Answers | Whole]
 
 
 class ScriptedServer:
@@ -85,11 +87,11 @@ class ScriptedServer:
         calls = [asked for asked in self.asked if asked.json.get("method") == "tools/call"]
         return [each for each in calls if tool in (None, each.json["params"]["name"])]
 
-    def answer(self, asked: Asked) -> tuple[int, dict[str, str], Answers]:
+    def answer(self, asked: Asked) -> Whole:
         """Status, headers and body for a request."""
         if asked.method != "POST":
             script = self.scripts.get(asked.method)
-            return (200, {}, script(asked)) if script else (405, {}, b"")
+            return _whole(script(asked)) if script else (405, {}, b"")
         message = asked.json
         method, is_modern = message.get("method", ""), asked.headers.get("mcp-protocol-version") == MODERN
         if ("modern" if is_modern else "legacy") not in self.eras:
@@ -102,7 +104,7 @@ class ScriptedServer:
             return 202, {}, b""
         name = message.get("params", {}).get("name") if method == "tools/call" else method
         if name in self.scripts:
-            return 200, {}, self.scripts[name](asked)
+            return _whole(self.scripts[name](asked))
         if method == "initialize":
             self._sessions += 1
             return 200, {"mcp-session-id": f"upstream-session-{self._sessions}"}, self._initialized(message)
@@ -181,6 +183,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(piece)
             self.wfile.flush()
         self.close_connection = True
+
+
+def _whole(answer: Answers | Whole) -> Whole:
+    return answer if isinstance(answer, tuple) else (200, {}, answer)
 
 
 def result(message: dict[str, Any], **members: Any) -> dict[str, Any]:

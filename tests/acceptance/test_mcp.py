@@ -473,22 +473,60 @@ def test_what_a_server_asks_back_in_a_session(server: ScriptedServer, gateway: G
 
 def test_the_stream_of_a_session(server: ScriptedServer, gateway: Gateway) -> None:
     """What a server says unasked passes, where it left off if the client says so; a session can be ended."""
+    seen: list[str | None] = []
 
     def stream(asked: Asked) -> Iterator[bytes]:
-        assert "seen-7" == asked.headers["last-event-id"]
+        seen.append(asked.headers.get("last-event-id"))
         yield event({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}, "seen-8")
         yield event({"jsonrpc": "2.0", "id": 5, "method": "roots/list"}, "seen-9")
 
     server.on("GET", stream)
     server.on("DELETE", lambda asked: b"")
     client = Client(gateway)
-    headers = {"accept": "text/event-stream", "mcp-session-id": client.session, "last-event-id": "seen-7"}
-    answer = ask(gateway, "GET", "/mcp/bank", headers=headers)
+    answer = listened(client)
     assert ["notifications/tools/list_changed"] == [each["method"] for each in messages_of(answer)]
-    assert b"id: seen-8" in answer.body
+    place = place_of(answer)
+    listened(client, place)
+    listened(client, "seen-7")
+    listened(Client(gateway), place)
+    listened(Client(gateway, key=gateway.key("other")), place)
+    assert [None, "seen-8", None, None, None] == seen
     assert 200 == client.send({}, method="DELETE").status
     assert server.asked[-1].headers["mcp-session-id"].startswith("upstream-session")
     assert 405 == ask(gateway, "GET", "/mcp/bank", headers={"mcp-protocol-version": MODERN}).status
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r", "\r\n"])
+def test_no_answer_is_had_beside_its_call(server: ScriptedServer, gateway: Gateway, line_end: str) -> None:
+    """Neither on a stream of the session's own, nor by an event's id that is guessed or passes unsealed."""
+    key = gateway.key("careful")
+    answers = [result({"id": 3}, content=[text(f"of {SSN}")]), {"id": 3, "result": {"content": [text(SSN)]}}]
+    lines = [f"id: first-1{line_end}event: message{line_end}data:{line_end}{line_end}"]
+    server.on("pay", lambda asked: iter([line.encode() for line in lines]))
+    server.on("GET", lambda asked: iter([event(answer, "guessed-1") for answer in answers]))
+    client = Client(gateway, key=key)
+    paused = client.call("pay", amount=1)
+    assert b"first-1" not in paused.body
+    for place in ("", "first-1", "guessed-0"):
+        assert SSN not in listened(client, place).body.decode()
+        assert "in_doubt" == gateway.last_call()["state"]
+    answers.reverse()  # first one that is none, by a version that isn't there
+    told = listened(client, place_of(paused)).body.decode()
+    assert SSN not in told
+    assert "[SSN:" in told
+    assert "settled" == gateway.last_call()["state"]
+
+
+def listened(client: Client, place: str = "") -> Answer:
+    """What a server tells in a session, from a place on."""
+    seen = {"last-event-id": place} if place else {}
+    headers = {"accept": "text/event-stream", "mcp-session-id": client.session, **seen}
+    return ask(client.gateway, "GET", client.path, key=client.key, headers=headers)
+
+
+def place_of(answer: Answer) -> str:
+    """The id of the first event that has one."""
+    return next(line[4:] for line in answer.body.decode().splitlines() if line.startswith("id: "))
 
 
 def test_a_stream_that_is_taken_up_again(server: ScriptedServer, gateway: Gateway) -> None:
@@ -551,6 +589,43 @@ def test_errors_of_the_protocol(server: ScriptedServer, gateway: Gateway) -> Non
         assert (state, cost) == (gateway.last_call()["state"], gateway.last_call()["cost_nano_usd"])
 
 
+@pytest.mark.parametrize("status", [201, 202, 204, 206, 303])
+def test_a_status_that_says_no_error(server: ScriptedServer, gateway: Gateway, status: int) -> None:
+    """Who accepts a call, or says that its result is elsewhere, may have run it: it isn't free."""
+    server.on("pay", lambda asked: (status, {}, b"" if status == 204 else result(asked.json, content=[])))
+    assert "may have run" in refusal(call(gateway, "pay", {"amount": 1}))
+    assert "in_doubt" == gateway.settled()["state"]
+
+
+def test_nothing_is_kept_back_from_redaction(server: ScriptedServer, gateway: Gateway) -> None:
+    """Not what a result has in place of a state or of its type, nor what stands behind a byte order mark."""
+    key = gateway.key("careful")
+    for members in ({"requestState": SSN}, {"requestState": {"of": SSN}}, {"resultType": SSN}):
+        server.on("pay", lambda asked, members=members: result(asked.json, **{"content": [], **members}))  # type: ignore[misc]
+        answer = call(gateway, "pay", {"amount": 1}, key=key)
+        assert SSN not in answer.body.decode()
+        assert b"[SSN:" in answer.body
+    mark = "\ufeff".encode()
+    server.on("pay", lambda asked: iter((mark + event(result(asked.json, content=[text(SSN)])),)))
+    answer = call(gateway, "pay", {"amount": 1}, key=key)
+    assert SSN not in answer.body.decode()
+    assert b"[SSN:" in answer.body
+    assert "settled" == gateway.settled()["state"]
+
+
+def test_a_server_that_moves(gateway: Gateway, server: ScriptedServer) -> None:
+    """Once it is configured elsewhere no call goes to where it was."""
+    with ScriptedServer(TOOLS) as other, Gateway(files(server.url)) as moving:
+        call(moving, "pay", {"amount": 1})
+        before = len(server.calls())
+        moving.apply(files(other.url))
+        for _ in range(4):
+            call(moving, "pay", {"amount": 1})
+        assert before == len(server.calls())
+        assert other.calls()
+        assert_books_balance(moving)
+
+
 def test_a_long_result(server: ScriptedServer, gateway: Gateway) -> None:
     """Ten megabytes pass, whole; as one event of a stream they are too long, and the call is in doubt."""
     long = "x" * 10_000_000
@@ -569,6 +644,26 @@ def test_the_same_call_under_its_name(server: ScriptedServer, gateway: Gateway) 
     assert ("other", first.json["result"]) == (second.json["id"], second.json["result"])
     assert (before, calls) == (len(server.calls()), gateway.count())
     assert "true" == second.headers["aegis-replayed"]
+
+
+def test_input_is_brought_under_a_name_of_its_own(server: ScriptedServer, gateway: Gateway) -> None:
+    """The question is not taken for the answer to a call that answers it, nor one answer for another."""
+    asking = {"resultType": "input_required", "inputRequests": {}}
+    server.on("pay", lambda asked: result(asked.json, **asking))
+    name = {"idempotency-key": "asked"}
+    assert "input_required" == call(gateway, "pay", {"amount": 2}, headers=name).json["result"]["resultType"]
+    server.scripts.clear()
+
+    def brought(name: str, sure: bool) -> Answer:
+        inputs = {"sure": {"action": "accept", "content": {"sure": sure}}}
+        params = {"name": "pay", "arguments": {"amount": 2}, "inputResponses": inputs}
+        return modern(gateway, "tools/call", params, headers={"idempotency-key": name})
+
+    assert 422 == brought("asked", sure=True).status
+    first, again = brought("answered", sure=True), brought("answered", sure=True)
+    assert "pay was run" == first.json["result"]["content"][0]["text"]
+    assert ("true", first.json) == (again.headers["aegis-replayed"], again.json)
+    assert 422 == brought("answered", sure=False).status
 
 
 def test_forged_runs_and_parents(gateway: Gateway) -> None:

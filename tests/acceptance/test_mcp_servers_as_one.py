@@ -229,6 +229,41 @@ def test_a_session_that_the_server_has_forgotten(old: ScriptedServer, gateway: G
     assert forgotten != old.calls("pay")[-1].headers["mcp-session-id"]
 
 
+def test_a_session_that_cannot_be_begun(old: ScriptedServer, gateway: Gateway) -> None:
+    """The call for which it was to be was never sent, and costs nothing."""
+    assert "pay was run" == words(call(gateway, "pay", {"amount": 1}, path="/mcp/old"))
+    old.forgotten.add(old.calls("pay")[-1].headers["mcp-session-id"])
+    old.on("initialize", lambda asked: None)
+    assert "try again later" in refusal(call(gateway, "pay", {"amount": 1}, path="/mcp/old"))
+    assert ("settled", 0) == (gateway.last_call()["state"], gateway.last_call()["cost_nano_usd"])
+
+
+@pytest.mark.parametrize("meta", [None, [], 5, "x"])
+def test_what_a_request_says_of_itself_is_no_object(gateway: Gateway, meta: object) -> None:
+    """Then it says nothing; the call is made as any other."""
+    client = Client(gateway, path="/mcp/new")
+    came = client.post("tools/call", name="find_it", arguments={"region": "eu"}, _meta=meta)
+    assert "find_it was run" == words(came)
+    assert "settled" == gateway.last_call()["state"]
+
+
+def test_nobody_shapes_what_others_get(new: ScriptedServer, old: ScriptedServer) -> None:
+    """What is kept for all is asked for without the headers of whoever wants it first."""
+    made = configuration("http://127.0.0.1:9", policies=POLICIES)
+    connectors = CONNECTORS.format(old=old.url, new=new.url)
+    made["aegis.yaml"] = made["aegis.yaml"].replace("    connectors:\n", f"    connectors:\n{connectors}")
+    before = len(new.asked)
+    with Gateway(made) as gateway:
+        headers = {"x-toolset": "all"}
+        listed = modern(gateway, "tools/list", path=ALL, headers=headers).json["result"]
+        assert "new_find_it" in names(listed)
+        assert "find_it was run" == words(call(gateway, "find_it", path="/mcp/new", headers=headers))
+    asked = {each.json["method"]: each for each in new.asked[before:] if each.method == "POST"}
+    assert {"server/discover", "tools/list", "tools/call"} <= asked.keys()
+    shaped = {method for method, each in asked.items() if "x-toolset" in each.headers}
+    assert {"tools/call"} == shaped
+
+
 def test_listening_to_all(new: ScriptedServer, gateway: Gateway) -> None:
     """One stream tells what servers agreed to tell; a caller who leaves ends it."""
     meta = {"io.modelcontextprotocol/subscriptionId": 5}

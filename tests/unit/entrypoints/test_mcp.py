@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from aegis_gateway.adapters.redaction import TextRedactor
 from aegis_gateway.adapters.sealing import AesSealer
 from aegis_gateway.application.calls import AnswerRedaction
-from aegis_gateway.domain.errors import CallError
+from aegis_gateway.domain.errors import CallError, UpstreamFault
 from aegis_gateway.domain.redaction import Redaction
 from aegis_gateway.domain.registry import Connector
 from aegis_gateway.entrypoints.data_plane.mcp.errors import ProtocolFault
@@ -28,8 +29,9 @@ from aegis_gateway.entrypoints.data_plane.mcp.origins import Origins
 from aegis_gateway.entrypoints.data_plane.mcp.parameters import mirrored_headers, redacted_headers
 from aegis_gateway.entrypoints.data_plane.mcp.redacting import RedactedMessages
 from aegis_gateway.entrypoints.data_plane.mcp.replaying import with_id
-from aegis_gateway.entrypoints.data_plane.mcp.sessions import LASTS_NS, Session, Sessions
+from aegis_gateway.entrypoints.data_plane.mcp.sessions import LASTS_NS, Session, Sessions, seal_text
 from aegis_gateway.entrypoints.data_plane.mcp.states import States
+from aegis_gateway.entrypoints.data_plane.mcp.stdio_servers import WAITING_BYTES_MAX, Asked
 from aegis_gateway.entrypoints.data_plane.mcp.translated import heard_in, said_in
 
 SEALER = AesSealer(b"pepper-of-the-tests")
@@ -297,3 +299,45 @@ def test_what_servers_send_that_is_no_message() -> None:
     both = server_message(b'{"jsonrpc":"2.0","id":1,"result":{},"error":{}}')
     assert both is not None
     assert not both.is_response
+
+
+def test_an_answer_may_have_a_long_id() -> None:
+    """A server's question has its session in its id, which may be long; a request's own id may not."""
+    long = "x" * 2_000
+    answer = caller_message(json.dumps({"jsonrpc": "2.0", "id": long, "result": {}}).encode())
+    assert long == answer.id
+    with pytest.raises(CallError):
+        caller_message(json.dumps({"jsonrpc": "2.0", "id": long, "method": "ping"}).encode())
+
+
+def test_an_address_that_begins_as_names_do() -> None:
+    """Of an address only what was put before it is taken away."""
+    names = Names(server="bank")
+    for own in ("bank_docs://intro", "file:///a", "aegis://bank/x"):
+        assert own == names.own(names.uri(own))
+    for own in ("bank_pay", "pay"):
+        assert own == names.own(names.name(own))
+
+
+def test_what_another_version_sealed_is_unknown() -> None:
+    """What can't be read any more is nobody's, and no fault."""
+    name = seal_text(SEALER, "acme", msgspec.msgpack.encode(["bot", 5]), b"mcp-session:bank")
+    assert Sessions(SEALER).find("acme", "bot", "bank", name, 0) is None
+
+
+def test_what_waits_for_a_caller_is_bounded_by_its_length() -> None:
+    """One message may be as long as any; of more than the bound together none is kept."""
+
+    async def given_up() -> None:
+        asked = Asked()
+        message = b"x" * (WAITING_BYTES_MAX // 4)
+        for _ in range(12):  # taken as they come they have no end
+            asked.take(message)
+            assert message == await asked.next(1.0)
+        for _ in range(64):
+            asked.take(message)
+        assert 1 == asked.messages.qsize()
+        with pytest.raises(UpstreamFault, match="more came than the caller takes"):
+            await asked.next(1.0)
+
+    asyncio.run(given_up())

@@ -17,7 +17,7 @@ from aegis_gateway.domain.registry import Connector, Deadlines
 from aegis_gateway.entrypoints.data_plane.events import EventReader, split
 from aegis_gateway.entrypoints.data_plane.exchange import RequestHeaders, Scope
 from aegis_gateway.entrypoints.data_plane.forwarding import upstream_request
-from aegis_gateway.entrypoints.data_plane.mcp.versions import SESSION_HEADER
+from aegis_gateway.entrypoints.data_plane.mcp.versions import LAST_EVENT, SESSION_HEADER
 from aegis_gateway.entrypoints.data_plane.refusals import Headers
 from aegis_gateway.entrypoints.data_plane.wire import JSON
 
@@ -25,10 +25,11 @@ ACCEPT = "application/json, text/event-stream"
 LISTENING_S = 24 * 3600
 """How long a stream may be open on which a server tells what changes, and how long it may be silent."""
 
-_BETWEEN_US = frozenset((SESSION_HEADER, "origin", "referer", "mcp-session", "forwarded"))
+_BETWEEN_US = frozenset((SESSION_HEADER, LAST_EVENT, "origin", "referer", "mcp-session", "forwarded"))
 _NOT_RETURNED = frozenset((SESSION_HEADER, "www-authenticate"))
 _OF_MESSAGES = ("mcp-", "last-event-id", "accept")
 _OF_BROWSERS = "sec-"
+_MARK = "\ufeff".encode()
 
 
 class Asking(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +49,7 @@ class HttpExchange:
         self._reader = EventReader()
         self._events: deque[bytes] = deque()
         self._is_over = False
+        self._is_first = True
         self.status = stream.status
         told = stream.headers
         self.session = dict(told).get(SESSION_HEADER)
@@ -72,7 +74,11 @@ class HttpExchange:
                     self._events.extend(self._reader.feed(piece))
             except ValueError as fault:
                 raise UpstreamFault(str(fault), sent=True) from fault
-        return self._events.popleft() if self._events else None
+        event = self._events.popleft() if self._events else None
+        if event is not None and self._is_first:
+            self._is_first = False
+            event = event.removeprefix(_MARK)  # callers read on behind it
+        return event
 
 
 class HttpServers:

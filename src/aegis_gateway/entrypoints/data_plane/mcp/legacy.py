@@ -29,7 +29,7 @@ from aegis_gateway.entrypoints.data_plane.mcp.messages import (
     with_result,
 )
 from aegis_gateway.entrypoints.data_plane.mcp.requests import Request, Who
-from aegis_gateway.entrypoints.data_plane.mcp.resuming import OpenCall, Places
+from aegis_gateway.entrypoints.data_plane.mcp.resuming import OpenCall, Place, Places
 from aegis_gateway.entrypoints.data_plane.mcp.serving import declined
 from aegis_gateway.entrypoints.data_plane.mcp.sessions import Session, Sessions
 from aegis_gateway.entrypoints.data_plane.mcp.versions import (
@@ -126,9 +126,9 @@ class LegacyRelay:
         who, session = request.who, request.session
         assert session is not None, "it is of a session"
         more = [("accept", "text/event-stream"), *session_headers(request)]
-        seen = self._places.find(who, way.connector.id, who.scope.headers.get(LAST_EVENT) or "")
+        seen = self._places.find(request, way.connector.id, who.scope.headers.get(LAST_EVENT) or "")
         if seen is not None:
-            more.append((LAST_EVENT, seen[0]))
+            more.append((LAST_EVENT, seen.event))
         async with self._servers.exchange(
             who.asking, way.connector, b"", more, method="GET", listens=True
         ) as exchange:
@@ -136,16 +136,16 @@ class LegacyRelay:
                 status = exchange.status if exchange.status in (400, 404, 405) else 502
                 raise ProtocolFault(INVALID_REQUEST, f"the server answered {exchange.status}", status=status)
             caller = Caller(who.protocol.response_stream(200, returned_headers(exchange.headers, [])))
-            resumed = _Resumed(self._calls, self._places, request, way, seen[1]) if seen is not None else None
+            told = _Told(request, way, self._places, seen)
+            if seen is not None and seen.call is not None:
+                told = _Resumed(request, way, self._places, seen, self._calls, seen.call)
             while caller.is_there and (block := await exchange.next_event()) is not None:
                 message = server_message(event_data(block))
                 may_pass = message is None or may_ask(message.method or "", session.capabilities)
                 if message is not None and message.asks and not may_pass:
                     await declined(request, way, message)
-                elif resumed is not None:
-                    await caller.send(await resumed.passed(message, block))
-                else:
-                    await caller.send(block)
+                elif message is not None or not event_data(block):
+                    await caller.send(await told.passed(message, block))
 
     async def end(self, who: Who, connector: Connector, session: Session) -> None:
         """End a session."""
@@ -158,20 +158,37 @@ class LegacyRelay:
             who.protocol.response_bytes(status, [], b"")
 
 
-class _Resumed:
-    """The rest of a call's stream, taken up again."""
+class _Told:
+    """What a server says on a stream of the session's own, or on that of a request that costs nothing."""
 
-    def __init__(self, calls: Calls, places: Places, request: Request, way: Way, call: OpenCall) -> None:
+    def __init__(self, request: Request, way: Way, places: Places, seen: Place | None) -> None:
         self._places = places
         self._request = request
         self._way = way
+        self._seen = seen
+
+    async def passed(self, message: ServerMessage | None, block: bytes) -> bytes:
+        """An event as the caller gets it."""
+        if message is not None and message.is_response and self._seen is None:
+            return b""  # nothing was asked on this stream, so it may be the answer to a call
+        call = self._seen.call if self._seen is not None else None
+        return self._places.marked(self._request, self._way.connector.id, call, block)
+
+
+class _Resumed(_Told):
+    """The rest of a call's stream, taken up again."""
+
+    def __init__(
+        self, request: Request, way: Way, places: Places, seen: Place, calls: Calls, call: OpenCall
+    ) -> None:
+        super().__init__(request, way, places, seen)
         self._call = call
         answering = Answering(request.who.protocol, call.request)
         self._under_way = CallUnderWay(calls, call.decided(request.who), answering, "legacy")
 
     async def passed(self, message: ServerMessage | None, block: bytes) -> bytes:
         """An event as the caller gets it; the answer is settled first."""
-        block = self._places.marked(self._request.who, self._way.connector.id, self._call, block)
+        block = await super().passed(message, block)
         if message is None:
             return block
         raw = event_data(block)

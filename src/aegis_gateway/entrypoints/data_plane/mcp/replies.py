@@ -42,5 +42,8 @@ class Questions:
         data = open_text(self._sealer, who.tenant, id_, _ABOUT) if isinstance(id_, str) else None
         if data is None:
             return None
-        question = msgspec.msgpack.decode(data, type=Question)
+        try:
+            question = msgspec.msgpack.decode(data, type=Question)
+        except msgspec.MsgspecError:
+            return None  # another version of the gateway gave it
         return question if question.agent == who.agent.id else None

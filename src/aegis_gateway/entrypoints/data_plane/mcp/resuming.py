@@ -3,8 +3,10 @@
 A server may close a call's stream before the answer, and give the rest to who asks for what came after the last event's
 id, at any worker, after a restart too.
 
-Rule: the ids of a call's events go through the caller sealed, with all that the call is settled by. So whoever takes
-      the stream up again brings it along, and the call is settled when its answer comes, however late that is.
+Rule 1: the ids of a call's events go through the caller sealed, with all that the call is settled by. So whoever takes
+        the stream up again brings it along, and the call is settled when its answer comes, however late that is.
+Rule 2: no other ids reach a server: by one that is guessed an answer could be had that is neither settled nor redacted.
+        So those of streams that are no call's are sealed too, and all are of the session that they were given in.
 """
 
 from __future__ import annotations
@@ -24,18 +26,17 @@ from aegis_gateway.domain.registry import Operation
 from aegis_gateway.entrypoints.data_plane.connect import OperationCall
 from aegis_gateway.entrypoints.data_plane.mcp.answering import has_id
 from aegis_gateway.entrypoints.data_plane.mcp.messages import Id
-from aegis_gateway.entrypoints.data_plane.mcp.requests import Who
+from aegis_gateway.entrypoints.data_plane.mcp.requests import Request, Who
 from aegis_gateway.entrypoints.data_plane.mcp.sessions import open_text, seal_text
 from aegis_gateway.entrypoints.data_plane.tool_decisions import request_numbers
 from aegis_gateway.entrypoints.data_plane.wire import OperationRequest
 
-_ID_LINE = re.compile(rb"^id:[ ]?([^\r\n]*)", re.MULTILINE)
+_ID_LINE = re.compile(rb"(?:(?<=[\r\n])|^)id:[ ]?([^\r\n]*)")
 
 
 class OpenCall(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """A call whose answer is still to come: whose it is, the id of its request, and what it is settled by."""
+    """A call whose answer is still to come: the id of its request, and what it is settled by."""
 
-    agent: str
     request: Id
     call: str
     run: str
@@ -87,20 +88,21 @@ class OpenCall(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         )
 
 
-class _Place(msgspec.Struct, frozen=True, array_like=True):
-    """A place in a server's stream, and the call that the stream is of."""
+class Place(msgspec.Struct, frozen=True, array_like=True):
+    """A place in a server's stream, for an agent in one of its sessions; and the call that it is of, if any."""
 
+    agent: str
+    session: str
     event: str
-    call: OpenCall
+    call: OpenCall | None
 
 
-def open_call(who: Who, request: Id, decided: Decided[OperationCall]) -> OpenCall:
+def open_call(request: Id, decided: Decided[OperationCall]) -> OpenCall:
     """A call that was just sent, as its events' ids carry it."""
     described = decided.described
     assert isinstance(described.quote, Quote), "an allowed call has a quote"
     asked = described.request
     return OpenCall(
-        agent=who.agent.id,
         request=request,
         call=decided.call,
         run=decided.run,
@@ -122,29 +124,39 @@ def _priced(operation: Operation) -> Operation:
 
 
 class Places:
-    """Seals the ids of calls' events, and knows them again."""
+    """Seals the ids of events, and knows them again."""
 
     def __init__(self, sealer: Sealer) -> None:
         """Seal ids."""
         self._sealer = sealer
 
-    def marked(self, who: Who, server: str, call: OpenCall, block: bytes) -> bytes:
+    def marked(self, request: Request, server: str, call: OpenCall | None, block: bytes) -> bytes:
         """An event whose id is ours, if it has one."""
+        who = request.who
 
         def sealed(match: re.Match[bytes]) -> bytes:
-            place = _Place(match[1].decode(errors="replace"), call)
+            place = Place(who.agent.id, _session_of(request), match[1].decode(errors="replace"), call)
             data = msgspec.msgpack.encode(place)
             return b"id: " + seal_text(self._sealer, who.tenant, data, _about(server)).encode()
 
         return _ID_LINE.sub(sealed, block) if has_id(block) else block
 
-    def find(self, who: Who, server: str, id_: str) -> tuple[str, OpenCall] | None:
-        """The server's id of an event, and the call that it is of; None if it is no call's, or another agent's."""
+    def find(self, request: Request, server: str, id_: str) -> Place | None:
+        """The place that an event's id is of; None if it was not given to this agent in this session."""
+        who = request.who
         data = open_text(self._sealer, who.tenant, id_, _about(server))
         if data is None:
             return None
-        place = msgspec.msgpack.decode(data, type=_Place)
-        return (place.event, place.call) if place.call.agent == who.agent.id else None
+        try:
+            place = msgspec.msgpack.decode(data, type=Place)
+        except msgspec.MsgspecError:
+            return None  # another version of the gateway gave it
+        return place if (place.agent, place.session) == (who.agent.id, _session_of(request)) else None
+
+
+def _session_of(request: Request) -> str:
+    """The server's own name for the session of a request; empty where it has none."""
+    return (request.session.upstream if request.session is not None else None) or ""
 
 
 def _about(server: str) -> bytes:

@@ -10,15 +10,17 @@ Rule 3: free requests (lists, resources, prompts, completions) pass for agents w
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 
 import msgspec
 
-from aegis_gateway.application.calls import Calls, Decided, NotIdentified
+from aegis_gateway.application.calls import CallContext, Calls, Decided, NotIdentified
 from aegis_gateway.application.ports import Sealer
 from aegis_gateway.domain.errors import CallError, LedgerUnavailable, UpstreamFault
+from aegis_gateway.domain.registry import Connector
 from aegis_gateway.entrypoints.data_plane.connect import OperationCall
 from aegis_gateway.entrypoints.data_plane.exchange import (
     call_context,
@@ -45,6 +47,7 @@ from aegis_gateway.entrypoints.data_plane.mcp.headers import declared_capabiliti
 from aegis_gateway.entrypoints.data_plane.mcp.lists import shown_list, without_tasks
 from aegis_gateway.entrypoints.data_plane.mcp.messages import (
     ServerMessage,
+    encode,
     error_response,
     raw_json,
     response,
@@ -82,6 +85,10 @@ FREE_IN: dict[Era, frozenset[str]] = {
 LISTEN = "subscriptions/listen"
 _STATE = "requestState"
 _DECLINE_S = 10.0
+_WHERE = (
+    "base_url", "network", "command", "variables", "credential", "credential_header", "credential_prefix",
+)  # fmt: skip
+"""What of a connector says whom its calls go to, and as whom."""
 
 Changed = dict[str, msgspec.Raw | None]
 """Parameters that are others for the server than the caller's."""
@@ -133,7 +140,7 @@ class Serving:
             decided = await self._calls.decide(
                 who.key,
                 lambda view, _model, redactions: describe_tool(view, call, redactions),
-                call_context(who.scope),
+                _context(request),
             )
         except NotIdentified:
             raise
@@ -164,6 +171,8 @@ class Serving:
         answering: Answering,
     ) -> None:
         async with under_way.accounted_for():
+            if not _leads_to(way.connector, decided.described.upstream):
+                raise UpstreamFault("the server was configured anew just now", sent=False)
             outgoing = _outgoing(request, names, decided, changed)
             async with way.send(request, outgoing) as exchange:
                 if exchange.status != 200:
@@ -192,8 +201,8 @@ class Serving:
         id_ = request.message.id
         if request.era == "modern" or id_ is None:
             return None
-        call = open_call(request.who, id_, decided)
-        return lambda block: self._places.marked(request.who, way.connector.id, call, block)
+        call = open_call(id_, decided)
+        return lambda block: self._places.marked(request, way.connector.id, call, block)
 
     async def _refused_call(self, exchange: Exchange, under_way: CallUnderWay, answering: Answering) -> None:
         """A server's answer with an HTTP error: an error of the protocol passes as it is."""
@@ -232,7 +241,9 @@ class Serving:
                             shown,
                             pass_on,
                             leaving_cancels=is_modern,
-                            marked=None if is_modern else _unmarked,
+                            marked=None
+                            if is_modern
+                            else partial(self._places.marked, request, way.connector.id, None),
                         )
                     else:
                         await _refused(exchange, answering)
@@ -310,6 +321,21 @@ class Serving:
         return with_result(raw, {_STATE: raw_json(sealed)})
 
 
+def _context(request: Request) -> CallContext:
+    """What the headers say of a call. Under one name, a call that brings input is another than one without."""
+    context, params = call_context(request.who.scope), request.message.params
+    round_ = {name: params[name] for name in ("inputResponses", _STATE) if name in params}
+    if context.idempotency_key is None or not round_:
+        return context
+    digest = hashlib.sha256(encode(round_)).hexdigest()
+    return msgspec.structs.replace(context, address=f"{context.address}#{digest}")
+
+
+def _leads_to(found: Connector, judged: Connector | None) -> bool:
+    """Whether a server is where the call that was judged goes: it was found before, and may be another by then."""
+    return judged is None or all(getattr(found, name) == getattr(judged, name) for name in _WHERE)
+
+
 def _outgoing(request: Request, names: Names, decided: Decided[OperationCall], changed: Changed) -> Outgoing:
     """A call as its server gets it: with the server's own state, and without what is redacted in the arguments."""
     message, sent = request.message, decided.described.sent
@@ -323,10 +349,6 @@ def _outgoing(request: Request, names: Names, decided: Decided[OperationCall], c
         headers=redacted_headers(request.who.scope.headers, message.param("arguments"), sent.body),
         name=decided.name,
     )
-
-
-def _unmarked(block: bytes) -> bytes:
-    return block
 
 
 async def _same(_message: ServerMessage, raw: bytes) -> bytes:

@@ -50,7 +50,10 @@ class Sessions:
         data = open_text(self._sealer, tenant, name, _about(server))
         if data is None:
             return None
-        session = msgspec.msgpack.decode(data, type=Session)
+        try:
+            session = msgspec.msgpack.decode(data, type=Session)
+        except msgspec.MsgspecError:
+            return None  # another version of the gateway gave it
         is_good = session.agent == agent and session.server == server
         return session if is_good and now_ns - session.began_ns < LASTS_NS else None
 

@@ -47,7 +47,10 @@ class States:
         data = open_text(self._sealer, tenant, sealed, _about(server))
         if data is None:
             return None
-        held = msgspec.msgpack.decode(data, type=_State)
+        try:
+            held = msgspec.msgpack.decode(data, type=_State)
+        except msgspec.MsgspecError:
+            return None  # another version of the gateway gave it
         is_good = held.agent == agent and held.request == _digest(message) and now_ns < held.until_ns
         return held.state if is_good else None
 

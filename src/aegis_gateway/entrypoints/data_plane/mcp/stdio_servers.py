@@ -10,7 +10,6 @@ Rule 3: it is told that nobody can be asked back; if it asks all the same it is 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import logging
 from collections import OrderedDict
@@ -42,7 +41,9 @@ from aegis_gateway.entrypoints.data_plane.mcp.ways import Outgoing
 from aegis_gateway.entrypoints.data_plane.wire import UNREADABLE
 
 WAITING_MAX = 1_024
-"""How many messages of a program may wait for one caller; of who takes none for so long the call is given up."""
+WAITING_BYTES_MAX = 32 * 1024 * 1024
+"""How many messages of a program may wait for one caller, and how long they may be together; of who takes none for so
+long the call is given up."""
 PROGRAMS_MAX = 256
 PAUSE_S, PAUSE_S_MAX = 0.5, 30.0
 """How long a program that ended is left alone, first and at most."""
@@ -55,16 +56,23 @@ Place = tuple[str, str]
 """Tenant and connector."""
 
 
-class _Asked:
+class Asked:
     """A request that is under way: what of its messages has come and was not taken yet."""
 
     def __init__(self) -> None:
         self.messages: asyncio.Queue[bytes | UpstreamFault] = asyncio.Queue(WAITING_MAX)
+        self._bytes = 0
+        self._is_given_up = False
 
     def take(self, message: bytes | UpstreamFault) -> None:
         """A message came, or none will come any more."""
-        if self.messages.full():
-            with contextlib.suppress(asyncio.QueueEmpty):
+        if self._is_given_up:
+            return
+        if isinstance(message, bytes):
+            self._bytes += len(message)
+        if self.messages.full() or (self._bytes > WAITING_BYTES_MAX and not self.messages.empty()):
+            self._is_given_up = True
+            while not self.messages.empty():
                 self.messages.get_nowait()
             message = UpstreamFault("more came than the caller takes", sent=True)
         self.messages.put_nowait(message)
@@ -83,6 +91,7 @@ class _Asked:
             raise UpstreamFault(words, sent=True, timed_out=True) from fault
         if isinstance(found, UpstreamFault):
             raise found
+        self._bytes -= len(found)
         return found
 
 
@@ -96,7 +105,7 @@ class StdioServer:
         self.began = asyncio.get_running_loop().time()
         self._program = program
         self._ids = itertools.count(1)
-        self._asked: dict[int, _Asked] = {}
+        self._asked: dict[int, Asked] = {}
         self._reading = asyncio.create_task(self._read())
 
     @property
@@ -130,7 +139,7 @@ class StdioServer:
         self.introduction = found
 
     async def _answer(self, number: int, raw: bytes) -> ServerMessage | None:
-        asked = self._asked[number] = _Asked()
+        asked = self._asked[number] = Asked()
         try:
             await self._program.send(raw)
             return server_message(await asked.next(self.connector.deadlines.first_byte_s))
@@ -146,7 +155,7 @@ class StdioServer:
         """
         assert self.introduction is not None, "it was introduced"
         number, deadlines = next(self._ids), self.connector.deadlines
-        asked = self._asked[number] = _Asked()
+        asked = self._asked[number] = Asked()
         try:
             async with asyncio.timeout(deadlines.total_s):
                 await self._program.send(
