@@ -57,6 +57,7 @@ from aegis_gateway.entrypoints.data_plane.wire import UNREADABLE, response_reade
 
 NO_ARGUMENTS = b"{}"
 _PAUSED = "the server closed the call's stream, and gives the answer to who takes it up again"
+_NO_OBJECT = "the server's result is no object"
 _REFUSING = range(300, 500)
 _DONE_ELSEWHERE = 303
 """A redirection whose request was done: only its result is elsewhere."""
@@ -216,8 +217,13 @@ class CallUnderWay:
                 moved = await put_in_doubt(
                     self._calls, self._decided, f"the server answered with error {error.code}"
                 )
+        elif (result := result_members(message)) is None:
+            moved = await put_in_doubt(self._calls, self._decided, _NO_OBJECT)
+            words = f"The tool's server did not answer: {_NO_OBJECT}; it may have run: don't just repeat it."
+            told = error_result(words, decision_meta(self._decided, moved), self._era)
+            return response(self._answering.id, told)
         else:
-            moved = await self._settle_result(result_members(message))
+            moved = await self._settle_result(result)
         self._answering.ours = decision_headers(self._decided) + settlement_headers(self._decided, moved)
         if isinstance(shown, str):
             told = decision_meta(self._decided, moved)
@@ -236,11 +242,9 @@ class CallUnderWay:
         told = raw_json(decision_meta(self._decided, moved))
         return with_result(raw, {"_meta": raw_json({**meta, OUR_META: told})})
 
-    async def _settle_result(self, result: Members | None) -> Moved | None:
+    async def _settle_result(self, result: Members) -> Moved | None:
         call = self._decided.described
         assert isinstance(call.quote, Quote), "an allowed call has a quote"
-        if result is None:
-            return await put_in_doubt(self._calls, self._decided, "the server's result is no object")
         if result_type(result) == "input_required":
             return await self._settle_nothing("the server asks for input before it does anything")
         if call.request is None:
