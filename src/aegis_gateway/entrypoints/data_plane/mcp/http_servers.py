@@ -5,6 +5,7 @@ Rule: a server gets its own credential, never the caller's, and none of the head
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,6 +31,7 @@ _NOT_RETURNED = frozenset((SESSION_HEADER, "www-authenticate"))
 _OF_MESSAGES = ("mcp-", "last-event-id", "accept")
 _OF_BROWSERS = "sec-"
 _MARK = "\ufeff".encode()
+_ODD = re.compile(rb"[^\x20-\x7e]")
 
 
 class Asking(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +80,19 @@ class HttpExchange:
         if event is not None and self._is_first:
             self._is_first = False
             event = event.removeprefix(_MARK)  # callers read on behind it
+        return plain(event) if event is not None else None
+
+
+def plain(event: bytes) -> bytes:
+    """An event without those lines beside its data in which some clients see more line ends than the gateway does."""
+    lines = event.splitlines()
+    if not any(_is_odd(line) for line in lines):
         return event
+    return b"\n".join((*(line for line in lines if line and not _is_odd(line)), b"", b""))
+
+
+def _is_odd(line: bytes) -> bool:
+    return not line.startswith(b"data:") and _ODD.search(line) is not None
 
 
 class HttpServers:
