@@ -569,6 +569,8 @@ def test_a_stream_that_is_taken_up_again(server: ScriptedServer, gateway: Gatewa
         ({"jsonrpc": "2.0", "id": "7", "result": {}}, "in_doubt", "answered another request"),
         (b"not JSON", "in_doubt", "what is no answer"),
         ({"jsonrpc": "2.0", "id": 7}, "in_doubt", "what is no answer"),
+        ({"jsonrpc": "2.0", "id": 7, "result": None}, "in_doubt", "result is no object"),
+        ({"jsonrpc": "2.0", "id": 7, "result": ["done"]}, "in_doubt", "result is no object"),
         (iter((b": begun\n\n",)), "in_doubt", "ended before its answer"),
     ],
 )
@@ -611,6 +613,25 @@ def test_nothing_is_kept_back_from_redaction(server: ScriptedServer, gateway: Ga
     assert SSN not in answer.body.decode()
     assert b"[SSN:" in answer.body
     assert "settled" == gateway.settled()["state"]
+
+
+def test_no_event_hides_in_another(server: ScriptedServer, gateway: Gateway) -> None:
+    """Some clients see line ends where there are none, in a comment, and would take the rest for an answer."""
+    hidden = f"data: {json.dumps(result({'id': 7}, content=[text(SSN)]))}"
+    ends = ("\u2028", "\x0b", "\x1e", "\x85")
+    comments = [f": begun{end}{hidden}{end}{end}\n\n".encode() for end in ends]
+    inside = f": begun\x0c{hidden}\x0c\x0c\n".encode()
+
+    def script(asked: Asked) -> Iterator[bytes]:
+        yield from comments
+        yield b": alive\n\n"
+        yield inside + event(result(asked.json, content=[text("done")]))
+
+    server.on("pay", script)
+    answer = call(gateway, "pay", {"amount": 1}, key=gateway.key("careful"))
+    assert SSN not in answer.body.decode()
+    assert b": alive" in answer.body
+    assert "done" == message_of(answer)["result"]["content"][0]["text"]
 
 
 def test_a_server_that_moves(gateway: Gateway, server: ScriptedServer) -> None:
@@ -664,6 +685,22 @@ def test_input_is_brought_under_a_name_of_its_own(server: ScriptedServer, gatewa
     assert "pay was run" == first.json["result"]["content"][0]["text"]
     assert ("true", first.json) == (again.headers["aegis-replayed"], again.json)
     assert 422 == brought("answered", sure=False).status
+
+
+def test_a_body_with_half_a_letter(gateway: Gateway) -> None:
+    """It is refused as what it is: no text."""
+    for part in ("name", "note"):
+        params = {"name": "pay", "arguments": {"amount": 1}, part: "\ud800"}
+        refused = modern(gateway, "tools/call", params, headers={"mcp-name": "pay"})
+        assert (400, -32700) == (refused.status, refused.json["error"]["code"])
+
+
+def test_what_a_client_can_is_kept_as_far_as_it_is_known(gateway: Gateway) -> None:
+    """A session's name stays short, whatever a client says of itself."""
+    many: dict[str, Any] = {f"capability-{number}": {} for number in range(5_000)}
+    client = Client(gateway, **many, roots={})
+    assert len(client.session) < 1_000
+    assert 200 == client.post("tools/list").status
 
 
 def test_forged_runs_and_parents(gateway: Gateway) -> None:

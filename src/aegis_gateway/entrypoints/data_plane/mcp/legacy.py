@@ -16,7 +16,7 @@ from aegis_gateway.domain.registry import Connector
 from aegis_gateway.entrypoints.data_plane.events import event_data, with_data
 from aegis_gateway.entrypoints.data_plane.exchange import Caller, returned_headers
 from aegis_gateway.entrypoints.data_plane.mcp.answering import Answering, relay
-from aegis_gateway.entrypoints.data_plane.mcp.asked_back import may_ask
+from aegis_gateway.entrypoints.data_plane.mcp.asked_back import CAPABILITIES, may_ask
 from aegis_gateway.entrypoints.data_plane.mcp.calling import CallUnderWay
 from aegis_gateway.entrypoints.data_plane.mcp.errors import INVALID_REQUEST, ProtocolFault
 from aegis_gateway.entrypoints.data_plane.mcp.http_servers import HttpServers
@@ -61,12 +61,13 @@ def session_of(sessions: Sessions, who: Who, server: str) -> Session:
 def new_session(who: Who, server: str, message: CallerMessage, *, is_relayed: bool) -> Session:
     """The session that `initialize` begins."""
     version, capabilities = message.param("protocolVersion"), message.param("capabilities")
+    said = capabilities if isinstance(capabilities, Mapping) else {}
     return Session(
         agent=who.agent.id,
         server=server,
         version=version if version in LEGACY else LEGACY_NEWEST,
         began_ns=who.now_ns,
-        capabilities=tuple(capabilities) if isinstance(capabilities, Mapping) else (),
+        capabilities=tuple(name for name in CAPABILITIES.values() if name in said),
         is_relayed=is_relayed,
     )
 

@@ -79,7 +79,10 @@ def caller_message(raw: bytes) -> CallerMessage:
         )
     if "params" in values and not isinstance(values["params"], dict):
         raise CallError("`params` must be an object", field="params")
-    params = members(members(raw)["params"]) if "params" in values else {}
+    try:
+        params = members(members(raw)["params"]) if "params" in values else {}
+    except UNREADABLE as fault:
+        raise CallError("the body is not valid JSON: it has a text that is none") from fault
     return CallerMessage(
         kind="request" if "id" in values else "notification",
         raw=raw,
