@@ -202,6 +202,14 @@ def test_a_tool_that_fails_in_openai_agents(play: Play, name: str) -> None:
     assert ["settled", "settled"] == played.framework.states("desk.broken")
 
 
+@of("openai-agents")
+def test_arguments_that_are_none(play: Play, name: str) -> None:
+    """What can't be decided on isn't run, whatever the tool would make of it."""
+    found = play(name).found
+    assert [] == found["undecided"]
+    assert all("are no JSON object" in said for said in found["not a word"])
+
+
 @of("langgraph", "pydantic-ai", "autogen", "claude", "crewai")
 def test_a_tool_that_nobody_mapped(play: Play, name: str) -> None:
     """It is not run, and whoever set it up knows why."""

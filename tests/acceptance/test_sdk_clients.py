@@ -370,6 +370,7 @@ def test_tried_again_under_the_same_name(which: Kind) -> None:
         b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{}",
         b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5_000 + b"\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}xx0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
@@ -550,13 +551,14 @@ def test_an_async_client_in_a_forked_process(shared: Gateway) -> None:
     assert asyncio.run(decided("async-fork/parent")) != asyncio.run(decided("async-fork/child"))
 
 
-def test_a_cancelled_decision_is_undone(shared: Gateway) -> None:
+@pytest.mark.parametrize("undo", [True, False], ids=["closed", "fails open"])
+def test_a_cancelled_decision_is_undone(shared: Gateway, undo: bool) -> None:
     """A task that is cancelled while it asks has run nothing; what was reserved for it does not stay so."""
 
     async def cancelled() -> None:
         async with AsyncAegis(shared.url, shared.key()) as client:
             for turns in range(60):
-                asking = asyncio.create_task(client.decide("desk.crawl"))
+                asking = asyncio.create_task(client.decide_call(ToolCall(tool="desk.crawl"), undo=undo))
                 for _ in range(turns % 20):
                     await asyncio.sleep(0.0002)
                 asking.cancel()

@@ -239,6 +239,69 @@ def test_what_says_that_it_was_not_run_is_released(gateway: Gateway) -> None:
     assert ("desk.crawl", "settled", 0) == settled(gateway)
 
 
+def test_what_passes_on_that_another_was_not_run_was_run(gateway: Gateway) -> None:
+    """Only the call that says so costs nothing; the one that it was called by is settled at what it reported."""
+
+    @guard("desk.rank")
+    def rank() -> None:
+        raise NotRun("nothing to rank")
+
+    @guard("desk.crawl")
+    def crawl() -> None:
+        report(pages=4, rows=0)
+        rank()
+
+    before = gateway.count()
+    with pytest.raises(NotRun):
+        crawl()
+    found = {row["tool"]: row["cost_nano_usd"] for row in gateway.calls()[before:]}
+    assert {"desk.rank": 0, "desk.crawl": 40_000_000} == found
+
+
+def test_arguments_of_one_name_are_not_run(gateway: Gateway) -> None:
+    """One of them would be decided on, and the function would get both."""
+    ran: list[str] = []
+
+    @guard("desk.crawl")
+    def crawl(url: str, /, **more: str) -> None:
+        ran.append(url)
+
+    before = gateway.count()
+    with pytest.raises(InvalidRequest, match="two arguments are called `url`"):
+        crawl("https://a.example.org", url="https://b.example.org")
+    assert ([], before) == (ran, gateway.count())
+
+
+class Odd(Exception):
+    """A fault without words."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+def test_results_survive_whatever_settling_raises(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tool that has run gives what it gives, though telling of it fails in ways that nobody foresaw."""
+    for client in (Aegis, AsyncAegis):
+        exchange = client._exchange
+
+        def broken(self: Any, request: Any, exchange: Any = exchange) -> Any:
+            if request.path.endswith("/settlement"):
+                raise Odd
+            return exchange(self, request)
+
+        monkeypatch.setattr(client, "_exchange", broken)
+
+    @guard("desk.rank")
+    def rank() -> str:
+        return "first"
+
+    @guard("desk.rank")
+    async def rank_async() -> str:
+        return "first"
+
+    assert ("first", "first") == (rank(), asyncio.run(rank_async()))
+
+
 @pytest.mark.parametrize(
     ("tool", "agent", "kind"),
     [

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from agents import Agent, Runner, RunState, function_tool, set_tracing_disabled
+from agents import Agent, FunctionTool, Runner, RunState, function_tool, set_tracing_disabled
 
 from aegis_sdk import run
 from aegis_sdk.adapters.openai_agents import AegisTools
@@ -46,6 +46,7 @@ async def asked() -> dict[str, Any]:
         AegisTools(desk.MAPPED).guarded(tools())
     except Exception as fault:
         found["unmapped"] = f"{type(fault).__name__}: {fault}"
+    found["not a word"], found["undecided"] = await without_arguments()
     # What is allowed beside it is run; what waits is kept, as the SDK keeps it.
     paused = await Runner.run(made, 'Go. [[call risky {"what": "x"}]] [[call note {"text": "meanwhile"}]]')
     found["risky"] = [item.tool_name for item in paused.interruptions]
@@ -57,6 +58,23 @@ async def asked() -> dict[str, Any]:
     state.approve(again.interruptions[0])
     found["left open"] = state.to_string()
     return found
+
+
+async def without_arguments() -> tuple[list[str], list[str]]:
+    """What is given, and what is run, of a tool that takes whatever text a model writes."""
+    ran: list[str] = []
+
+    async def anything(_context: Any, text: str) -> str:
+        ran.append(text)
+        return "done"
+
+    lenient = FunctionTool(
+        name="note", description="", params_json_schema={"type": "object"}, on_invoke_tool=anything
+    )
+    [guarded] = AegisTools(desk.MAPPED).guarded([lenient])
+    context: Any = None
+    texts = ("[1]", "{", '"x"', "[" * 100_000)
+    return [str(await guarded.on_invoke_tool(context, text)) for text in texts], ran
 
 
 async def resumed(left_open: str) -> dict[str, Any]:

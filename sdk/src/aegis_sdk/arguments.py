@@ -56,7 +56,11 @@ class Arguments:
         return bound
 
     def of(self, bound: BoundArguments) -> Mapping[str, Any]:
-        """The tool's arguments in a call."""
+        """The tool's arguments in a call.
+
+        Raises:
+            InvalidRequest: two of them have one name, so only one could be decided on.
+        """
         if self._made_by is not None:
             return self._made_by(*bound.args, **bound.kwargs)
         found: dict[str, Any] = {}
@@ -65,6 +69,8 @@ class Arguments:
             if key not in holder:
                 continue
             if holder is bound.arguments and self._kinds[key] is Parameter.VAR_KEYWORD:
+                if both := found.keys() & holder[key].keys():
+                    raise InvalidRequest(f"two arguments are called `{min(both)}`", field="arguments")
                 found.update(holder[key])
             else:
                 found[argument] = holder[key]
@@ -111,7 +117,7 @@ def restored(before: object, left: Any, argument: str) -> Any:
             return validate(left)
         if dataclasses.is_dataclass(before) and isinstance(left, dict):
             return kind(**left)
-    except (TypeError, ValueError) as fault:
+    except Exception as fault:  # whatever the type's own checks raise
         raise _stuck({argument}, f"as it makes no {kind.__name__} any more") from fault
     raise _stuck({argument}, f"as nothing but a {kind.__name__} can stand there")
 

@@ -296,6 +296,10 @@ class Aegis:
                 return
             except AegisError as fault:
                 trying = instead_of(trying, fault)
+            except Exception:  # the tool has run: what it gave is its caller's, whatever comes from there
+                _log.exception("call %s is settled later: telling the gateway failed", outcome.name)
+                self._settler.put(trying)
+                return
             except BaseException:
                 self._settler.put(trying)
                 raise
@@ -322,7 +326,9 @@ class Aegis:
         try:
             return read_decision(self._exchange(decide_request(call)), call)
         except BaseException as fault:
-            if undo:
+            if undo or not isinstance(
+                fault, Unavailable
+            ):  # whoever is cut short meanwhile runs nothing either
                 self._undo(call, fault)
             raise
 

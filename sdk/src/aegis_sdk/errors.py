@@ -96,4 +96,14 @@ class Unauthorized(AegisError):
 
 
 class NotRun(AegisError):
-    """Raised by a guarded tool that surely did nothing: its call is released, and costs nothing."""
+    """Raised by a guarded tool that surely did nothing: its call is released, and costs nothing.
+
+    One call alone: if the tool was called by another guarded one, that one was run.
+    """
+
+    _is_taken = False
+
+    def take(self) -> bool:
+        """Whether it is the first call's that asks: that which it was raised in."""
+        was_taken, self._is_taken = self._is_taken, True
+        return not was_taken

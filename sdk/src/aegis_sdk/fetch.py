@@ -16,7 +16,7 @@ from __future__ import annotations
 import json as jsons
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from aegis_sdk.adapters.tool_calls import NotBegun, ToolCalls
 from aegis_sdk.async_client import AsyncAegis
@@ -204,6 +204,11 @@ def _asked(
     if parts.scheme not in ("http", "https") or not host:
         raise InvalidRequest(
             "the address is none; write it as in https://api.example.org/v1/search", field="url"
+        )
+    if {".", ".."} & {part.partition(";")[0] for part in unquote(parts.path).replace("\\", "/").split("/")}:
+        raise InvalidRequest(
+            "the address climbs, so another path would be sent than is decided on; leave out `.` and `..`",
+            field="url",
         )
     if parts.username is not None or parts.password is not None:
         raise InvalidRequest("the address has a credential in it; put it into a header", field="url")

@@ -269,7 +269,7 @@ class _Call:
 
     def _raised(self, error: BaseException) -> Outcome:
         """What it came to, as far as that is known; nothing only if it says that it did nothing."""
-        if isinstance(error, NotRun):
+        if isinstance(error, NotRun) and error.take():
             return self._outcome(self._decision, "release")
         return self._outcome(self._decision, "settle", self.scope.reported)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 HEAD_BYTES_MAX = 64 * 1024
 BODY_BYTES_MAX = 16 * 1024 * 1024
+_DIGITS_MAX = 16
 _END = b"\r\n\r\n"
 
 
@@ -133,7 +134,8 @@ class ResponseReader:
         if self._status in (204, 304):
             self._length = 0
         elif length is not None and not self._is_chunked:
-            if not (length.isascii() and length.isdecimal()) or int(length) > BODY_BYTES_MAX:
+            is_number = length.isascii() and length.isdecimal() and len(length) <= _DIGITS_MAX
+            if not is_number or int(length) > BODY_BYTES_MAX:
                 raise ProtocolFault("the answer's length makes no sense, or is too much")
             self._length = int(length)
         connection = headers.get("connection", "").lower()

@@ -24,8 +24,7 @@ def encoded(value: object, what: str) -> bytes:
     try:
         return json.dumps(value, default=_plain, allow_nan=False, separators=(",", ":")).encode()
     except Exception as fault:  # whatever the values' own methods raise
-        words = "it is nested too deeply" if isinstance(fault, RecursionError) else str(fault)
-        raise InvalidRequest(f"{what} can't be written as JSON: {words}", field=what) from fault
+        raise InvalidRequest(f"{what} can't be written as JSON: {_words(fault)}", field=what) from fault
 
 
 def fields_of(value: object) -> Mapping[Any, object] | None:
@@ -40,6 +39,15 @@ def fields_of(value: object) -> Mapping[Any, object] | None:
         if names is not None and not isinstance(value, type):
             return {name: getattr(value, name, None) for name in names}
     return None
+
+
+def _words(fault: Exception) -> str:
+    if isinstance(fault, RecursionError):
+        return "it is nested too deeply"
+    try:
+        return str(fault)
+    except Exception:  # the fault is of the value's own, and so are its words
+        return type(fault).__name__
 
 
 def _plain(value: object) -> Any:

@@ -35,7 +35,10 @@ def is_number(value: object) -> bool:
     """Whether it is a number that can be told."""
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return False
-    return math.isfinite(value)
+    try:
+        return math.isfinite(value)
+    except (OverflowError, ValueError):  # more than any float holds, or a decimal's signalling NaN
+        return False
 
 
 def _first(fields: Mapping[Any, object]) -> list[tuple[str, object]]:

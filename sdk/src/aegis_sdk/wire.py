@@ -26,6 +26,10 @@ MINTED = "sdk-"
 _MISREAD = (KeyError, TypeError, ValueError, AttributeError, InvalidOperation)
 """How an answer that is none of this API's shows."""
 
+_DIGITS_MAX = 16
+"""More digits than any number that a header tells."""
+_ORDER_MAX = 64
+"""Amounts of more digits than this before or behind the point are none: written out they could fill the memory."""
 _TRY_AGAIN = frozenset((408, 425, 429))
 
 Money: TypeAlias = Decimal | int | float | str
@@ -119,9 +123,9 @@ def money_text(cost: Money) -> str:
         amount = Decimal(str(cost))
     except InvalidOperation as fault:
         raise InvalidRequest(f"`{cost}` is no amount of dollars", field="cost") from fault
-    if not amount.is_finite() or amount < 0:
+    if not amount.is_finite() or amount < 0 or (amount and abs(amount.adjusted()) > _ORDER_MAX):
         raise InvalidRequest(f"`{cost}` is no amount of dollars", field="cost")
-    return f"{amount:f}"
+    return f"{amount:f}" if amount else "0"
 
 
 def read_decision(response: Response, call: ToolCall) -> Decision:
@@ -288,7 +292,9 @@ def _error(status: int, error: Mapping[str, Any], headers: Mapping[str, str] | N
     if code in _REFUSED_RUNS:
         told_ms = (headers or {}).get("retry-after-ms", "")
         reason = Reason(
-            code=str(code), message=message, retry_after_ms=int(told_ms) if told_ms.isdecimal() else None
+            code=str(code),
+            message=message,
+            retry_after_ms=int(told_ms) if told_ms.isdecimal() and len(told_ms) <= _DIGITS_MAX else None,
         )
         return Decision(id="", effect="deny", tool="run", reasons=(reason,)).refusal()
     if status == 401 or (status == 403 and field is None):

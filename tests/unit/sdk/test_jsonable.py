@@ -157,3 +157,31 @@ def test_what_is_no_amount(cost: Any) -> None:
     """It is told before anything is sent."""
     with pytest.raises(InvalidRequest, match="no amount"):
         money_text(cost)
+
+
+def test_words_that_a_fault_does_not_have() -> None:
+    """A value whose fault can't be told in words is no JSON all the same."""
+
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    class Value:
+        def model_dump(self, mode: str) -> None:
+            raise Mute(mode)
+
+    with pytest.raises(InvalidRequest, match="result can't be written as JSON: Mute"):
+        encoded({"value": Value()}, "result")
+
+
+def test_numbers_beside_what_is_none() -> None:
+    """One that nobody could tell keeps no other from being told."""
+    assert {"rows": 1} == numbers_of({"huge": 10**400, "odd": Decimal("sNaN"), "rows": 1})
+
+
+@pytest.mark.parametrize("cost", ["1e999999999", "1e-999999999", 1e300])
+def test_amounts_too_long_to_write(cost: Any) -> None:
+    """No tool's word fills the memory."""
+    with pytest.raises(InvalidRequest, match="is no amount of dollars"):
+        money_text(cost)
+    assert "0" == money_text(Decimal("0e-999999"))

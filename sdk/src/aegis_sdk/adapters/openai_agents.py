@@ -24,7 +24,7 @@ from aegis_sdk.adapters.words import told
 from aegis_sdk.async_client import AsyncAegis
 from aegis_sdk.client import Aegis
 from aegis_sdk.decision import Decision, ToolCall
-from aegis_sdk.errors import AegisError
+from aegis_sdk.errors import AegisError, InvalidRequest
 
 Thread = Callable[[RunContextWrapper[Any]], str]
 DECIDED_MAX = 512
@@ -73,8 +73,10 @@ class AegisTools:
         async def invoke(context: ToolContext[Any], text: str) -> Any:
             arguments = _arguments(text)
             if arguments is None:
-                # There is nothing to decide on: the tool says what is wrong with them, and does nothing.
-                return await inner(context, text)
+                # There is nothing to decide on; what the tool would make of them is its own affair.
+                return told(
+                    InvalidRequest(f"the arguments of `{tool.name}` are no JSON object", field="arguments")
+                )
 
             async def run(decision: Decision, arguments: dict[str, Any]) -> Any:
                 return await inner(context, json.dumps(arguments) if decision.is_redacted else text)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from aegis_sdk.arguments import restored
 from aegis_sdk.async_client import AsyncAegis
 from aegis_sdk.client import Aegis
-from aegis_sdk.context import scope_of_call, within
+from aegis_sdk.context import Scope, scope_of_call, within
 from aegis_sdk.decision import Decision, ToolCall
 from aegis_sdk.defaults import async_client_for, client_for
 from aegis_sdk.errors import AegisError, InvalidRequest, NotRun, Refused
@@ -134,8 +134,8 @@ class ToolCalls:
                 result = run_tool(decision, arguments)
         except unfinished:
             raise
-        except NotRun:
-            client.finish(dataclasses.replace(done, kind="release"))
+        except NotRun as fault:
+            client.finish(_not_run(done, fault, scope))
             raise
         except Exception:
             client.finish(dataclasses.replace(done, result=scope.reported))
@@ -180,8 +180,8 @@ class ToolCalls:
                 result = await run_tool(decision, arguments)
         except unfinished:
             raise
-        except NotRun:
-            await client.finish(dataclasses.replace(done, kind="release"))
+        except NotRun as fault:
+            await client.finish(_not_run(done, fault, scope))
             raise
         except Exception:
             await client.finish(dataclasses.replace(done, result=scope.reported))
@@ -192,6 +192,13 @@ class ToolCalls:
         found = _found(numbers or numbers_in, result, call)
         await client.finish(dataclasses.replace(done, result={**found, **scope.reported}))
         return result
+
+
+def _not_run(done: Outcome, fault: NotRun, scope: Scope) -> Outcome:
+    """What a call came to whose tool says that it was not run, or passes on what another one says."""
+    if fault.take():
+        return dataclasses.replace(done, kind="release")
+    return dataclasses.replace(done, result=scope.reported)
 
 
 def call_name(*parts: str | None) -> str | None:
