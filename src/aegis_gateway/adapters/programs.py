@@ -12,11 +12,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import json
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from aegis_gateway.domain.errors import UpstreamFault
 
@@ -30,6 +31,7 @@ _LOG_LINE_CHARACTERS_MAX = 500
 _LOG_LINES_MAX = 1_000
 """How many lines of one program's standard error are logged in all."""
 _SECRET_CHARACTERS_MIN = 6
+_SECRET_LINE_CHARACTERS_MIN = 16
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "USER", "SYSTEMROOT")
 _PR_SET_PDEATHSIG = 1
 _WITHHELD = b"[withheld]"
@@ -44,7 +46,16 @@ class Program:
         """Speak with a process. `secrets` are what it was given and must not give away."""
         self._name = name
         self._process = process
-        self._secrets = tuple(secret.encode() for secret in secrets if len(secret) >= _SECRET_CHARACTERS_MIN)
+        told = [secret for secret in secrets if len(secret) >= _SECRET_CHARACTERS_MIN]
+        self._secrets = _longest_first(form for secret in told for form in _written(secret))
+        # What is long stands on many lines there.
+        self._secret_lines = _longest_first(
+            form
+            for secret in told
+            for line in (secret, *secret.splitlines())
+            if line is secret or len(line) >= _SECRET_LINE_CHARACTERS_MIN
+            for form in _written(line)
+        )
         self._writing = asyncio.Lock()
         self._logging = asyncio.create_task(self._log_errors())
 
@@ -104,7 +115,7 @@ class Program:
             return None
         except OSError:
             return None
-        return self._without_secrets(line).rstrip(b"\r\n") if line else None
+        return _without(self._secrets, line).rstrip(b"\r\n") if line else None
 
     async def stop(self) -> None:
         """End it, and all that it started: first its input, then it."""
@@ -134,14 +145,30 @@ class Program:
                 return
             if left:
                 left -= 1
-                words = self._without_secrets(line).decode(errors="replace").rstrip()
+                words = _without(self._secret_lines, line).decode(errors="replace").rstrip()
                 _log.info("%s: %s", self._name, words[:_LOG_LINE_CHARACTERS_MAX])
 
-    def _without_secrets(self, line: bytes) -> bytes:
-        for secret in self._secrets:
-            if secret in line:
-                line = line.replace(secret, _WITHHELD)
-        return line
+
+def _written(secret: str) -> set[str]:
+    """How a secret stands in a text, in JSON, and in JSON that is a text in JSON."""
+    once = {secret, *_in_json(secret)}
+    return once.union(*map(_in_json, once))
+
+
+def _in_json(text: str) -> set[str]:
+    return {json.dumps(text, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
+
+
+def _longest_first(secrets: Iterable[str]) -> tuple[bytes, ...]:
+    """Secrets in the order in which they are taken out: one may have another in it."""
+    return tuple(sorted({secret.encode() for secret in secrets}, key=lambda each: (-len(each), each)))
+
+
+def _without(secrets: tuple[bytes, ...], line: bytes) -> bytes:
+    for secret in secrets:
+        if secret in line:
+            line = line.replace(secret, _WITHHELD)
+    return line
 
 
 def _end_with_us(parent: int) -> Callable[[], None]:
