@@ -96,7 +96,9 @@ def test_a_program_that_ends(gateway: Gateway, starts: Path, era: str) -> None:
     assert "leaves has run" == call("leaves").text
     assert "settled" == gateway.calls()[-1]["state"]
     assert before + 1 == started(starts)
-    os.kill(json.loads(call("environment").text)["pid"], signal.SIGKILL)
+    pid = json.loads(call("environment").text)["pid"]
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not Path(f"/proc/{pid}").exists())
     goes_on(gateway, call)
     assert before + 3 == started(starts)
 
