@@ -591,6 +591,28 @@ def test_errors_of_the_protocol(server: ScriptedServer, gateway: Gateway) -> Non
         assert (state, cost) == (gateway.last_call()["state"], gateway.last_call()["cost_nano_usd"])
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "state"),
+    [
+        (404, -32001, "settled"),
+        (400, -32000, "settled"),
+        (400, -32603, "in_doubt"),
+        (200, -32000, "in_doubt"),
+    ],
+)
+def test_a_refusal_by_status(
+    server: ScriptedServer, gateway: Gateway, status: int, code: int, state: str
+) -> None:
+    """Who says by HTTP that there is no such session, or that a request is wrong, did nothing; the client hears it."""
+    server.on("pay", lambda asked: (status, {}, error({"id": 3}, code, "Session not found")))
+    answer = Client(gateway).call("pay", amount=1)
+    assert (status, code) == (answer.status, answer.json["error"]["code"])
+    assert (state, 0 if state == "settled" else None) == (
+        gateway.last_call()["state"],
+        gateway.last_call()["cost_nano_usd"],
+    )
+
+
 @pytest.mark.parametrize("status", [201, 202, 204, 206, 303])
 def test_a_status_that_says_no_error(server: ScriptedServer, gateway: Gateway, status: int) -> None:
     """Who accepts a call, or says that its result is elsewhere, may have run it: it isn't free."""

@@ -33,7 +33,7 @@ from aegis_gateway.entrypoints.data_plane.connect import (
 from aegis_gateway.entrypoints.data_plane.exchange import decision_headers, settlement_headers
 from aegis_gateway.entrypoints.data_plane.forwarding import at_maximum, put_in_doubt, settle
 from aegis_gateway.entrypoints.data_plane.mcp.answering import Answering, CallerLeft, StreamPaused
-from aegis_gateway.entrypoints.data_plane.mcp.errors import NOT_DONE
+from aegis_gateway.entrypoints.data_plane.mcp.errors import INTERNAL_ERROR, NOT_DONE
 from aegis_gateway.entrypoints.data_plane.mcp.messages import (
     CallerMessage,
     Members,
@@ -203,13 +203,16 @@ class CallUnderWay:
         """A message before the answer, without what is to be redacted in it."""
         return self._messages.told(raw)
 
-    async def respond(self, message: ServerMessage, raw: bytes) -> bytes:
-        """The answer, settled first: without what is to be redacted in it, with what Aegis says of it."""
+    async def respond(self, message: ServerMessage, raw: bytes, *, is_refusal: bool = False) -> bytes:
+        """The answer, settled first: without what is to be redacted in it, with what Aegis says of it.
+
+        `is_refusal`: its HTTP status says that the request was not taken up, as where a session is over.
+        """
         shown = self._messages.response(raw)
         self._decided = self._messages.noted(self._decided)
         error = error_of(message)
         if error is not None:
-            if error.code in NOT_DONE:
+            if error.code in NOT_DONE or (is_refusal and error.code != INTERNAL_ERROR):
                 moved = await self._settle_nothing(
                     f"the server answered with error {error.code}, and did nothing"
                 )

@@ -211,7 +211,8 @@ class Serving:
         if exchange.status >= 500 or message is None or not bytes(message.error):
             await under_way.refused_by_server(exchange.status)
             return
-        sent = await under_way.respond(message, raw)
+        is_refusal = 400 <= exchange.status < 500
+        sent = await under_way.respond(message, raw, is_refusal=is_refusal)
         await answering.finish(sent, exchange.headers, status=exchange.status)
 
     async def _free(
