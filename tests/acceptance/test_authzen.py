@@ -242,6 +242,14 @@ def test_a_batch_is_one_or_many(gateway: Gateway) -> None:
         assert 400 == post(gateway, "evaluations", wrong).status
 
 
+def test_what_stands_for_all_is_not_endless(gateway: Gateway) -> None:
+    """With it in each of them, evaluations come to no more than a body may; it isn't held a hundred times."""
+    body = evaluation(context={"note": "x" * 200_000}, evaluations=[{}] * 100)
+    assert 413 == post(gateway, "evaluations", body).status
+    few = evaluation(context={"note": "x" * 200_000}, evaluations=[{}] * 3)
+    assert [True] * 3 == items(gateway, few)
+
+
 def test_what_is_wrong_with_one_of_many(gateway: Gateway) -> None:
     """It is a no in its place, with what is wrong; the others are decided."""
     body = {

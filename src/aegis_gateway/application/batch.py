@@ -374,6 +374,8 @@ class Batch:
             self._free_name(row)
             evidence = msgspec.structs.replace(evidence, actual={leg.quantity: 0 for leg in row.legs})
         outcome = settlement(row.legs, row.maximum_nano_usd, evidence)
+        amounts = self._books.bearable(row.tenant, row.legs, outcome.amounts)
+        outcome = msgspec.structs.replace(outcome, amounts=amounts)
         self._books.settle(
             row.tenant, row.legs, outcome.amounts, row.decided_ns, now_ns=self._now[row.tenant]
         )

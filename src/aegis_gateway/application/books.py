@@ -17,6 +17,7 @@ from aegis_gateway.domain.admit import (
     instances_key,
 )
 from aegis_gateway.domain.ledger import NOTHING, Leg, Standing
+from aegis_gateway.domain.money import NANO_USD_MAX
 from aegis_gateway.domain.rate import RateClaim
 from aegis_gateway.domain.rolling import length_of, rolled, settle_rolling
 from aegis_gateway.domain.window import Period, Window, YearStart, window_at
@@ -112,6 +113,16 @@ class Books:
         for rate, arrival in admission.arrivals.items():
             self.arrivals[tenant, rate] = arrival
             self.taken[tenant, rate] = None
+
+    def bearable(self, tenant: str, legs: tuple[Leg, ...], amounts: tuple[int, ...]) -> tuple[int, ...]:
+        """What legs are settled at, by what their balances still take: a balance is a number of 64 bits.
+
+        What fills one was nobody's to spend; it must not keep others from being settled.
+        """
+        return tuple(
+            min(amount, max(0, NANO_USD_MAX - self.standing(tenant, leg).posted))
+            for leg, amount in zip(legs, amounts, strict=True)
+        )
 
     def settle(
         self, tenant: str, legs: tuple[Leg, ...], amounts: Iterable[int], admitted_ns: int, *, now_ns: int

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 
 from aegis_gateway.domain.errors import CallError
+from aegis_gateway.entrypoints.data_plane.exchange import BODY_BYTES_MAX
 from aegis_gateway.entrypoints.data_plane.wire import (
     JSON,
     UNREADABLE,
@@ -188,8 +189,21 @@ def read_batch(raw: bytes) -> Batch | None:
     if len(many.evaluations) > EVALUATIONS_MAX:
         raise CallError(f"one request has at most {EVALUATIONS_MAX} evaluations", field="evaluations")
     defaults = msgspec.json.decode(raw, type=Properties)
+    parts = {name: _fields(defaults[name]) for name in _REQUIRED if name in defaults}
+    evaluations: list[bytes] = []
+    size = 0
+    for each in many.evaluations:
+        evaluations.append(_whole(each, defaults, parts))
+        size += len(evaluations[-1])
+        if size > BODY_BYTES_MAX:
+            raise CallError(
+                f"with what stands for all of them, the evaluations come to more than {BODY_BYTES_MAX} bytes; "
+                "send fewer at once, or less for all",
+                field="evaluations",
+                status=413,
+            )
     return Batch(
-        evaluations=tuple(_whole(each, defaults) for each in many.evaluations),
+        evaluations=tuple(evaluations),
         semantic=(many.options or _Options()).evaluations_semantic,
     )
 
@@ -221,14 +235,14 @@ def arguments_of(
     return _object(together)
 
 
-def _whole(evaluation: Properties, defaults: Properties) -> bytes:
-    """One of many evaluations, as it would stand alone."""
+def _whole(evaluation: Properties, defaults: Properties, parts: dict[str, Properties]) -> bytes:
+    """One of many evaluations, as it would stand alone; `parts` are the fields of the defaults that have any."""
     whole = {name: defaults[name] for name in _DEFAULTED if name in defaults} | {
         name: evaluation[name] for name in _DEFAULTED if name in evaluation
     }
     for name, fields in _REQUIRED.items():
         if name in evaluation and name in defaults:
-            own, general = _fields(evaluation[name]), _fields(defaults[name])
+            own, general = _fields(evaluation[name]), parts[name]
             lacking = {field: general[field] for field in fields if field in general and field not in own}
             if lacking:
                 whole[name] = msgspec.Raw(_object(own | lacking))
