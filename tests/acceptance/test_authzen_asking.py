@@ -366,6 +366,17 @@ def test_a_run_is_its_subjects(shared: Gateway) -> None:
     assert 400 == post(shared, "evaluation", evaluation(context=in_it), "alice").status
 
 
+def test_who_asks_for_an_agent_delegates_nothing_of_it(shared: Gateway) -> None:
+    """The agent's calls are its own to delegate below: also those that another asked for."""
+    asked = post(shared, "evaluation", evaluation()).json["context"]["id"]
+    note = {"tool": "desk.note", "arguments": {"text": "a"}}
+    own = ask(shared, "POST", "/v1/decisions", note, key=shared.key("alice"))
+    for call in (asked, own.json["id"]):
+        below = {"parent": call, "agent": "bob"}
+        assert 404 == ask(shared, "POST", "/v1/runs", below, key=shared.key("pep")).status
+        assert 200 == ask(shared, "POST", "/v1/runs", below, key=shared.key("alice")).status
+
+
 def test_clients_that_nobody_here_wrote(shared: Gateway) -> None:
     """A guard for agents' tool calls, and a client of another decision point, ask this one."""
     script = Path(__file__).parent / "authzen_clients.py"

@@ -335,6 +335,37 @@ def test_what_is_redacted_is_told() -> None:
         )
 
 
+def test_a_word_that_fills_a_balance() -> None:
+    """Then the budget that others share is full, and what they have open is settled all the same."""
+    made = files()
+    many = made["aegis.yaml"].replace("limit: 1500,", "limit: 5000,")
+    with Gateway({**made, "aegis.yaml": many}) as gateway:
+        calls = [decide(gateway, "desk.crawl", "other", arguments={"pages": 1})]
+        calls.append(decide(gateway, "desk.crawl", arguments={"pages": 1}))
+        most = 2**63 - 1
+        assert 200 == settle(gateway, calls[0], "other", pages=1, rows=most).status
+        assert (1_000, most) == gateway.standing("rows")
+        told = settle(gateway, calls[1], pages=1, rows=3)
+        assert (200, "settled") == (told.status, told.json["state"])
+        assert (0, most) == gateway.standing("rows")
+        assert "deny" == decide(gateway, "desk.crawl", arguments={"pages": 1}).json["effect"]
+        assert_books_balance(gateway)
+
+
+def test_a_revoked_key_settles_nothing(gateway: Gateway) -> None:
+    """Neither frees nor charges it anything, and it is told nothing of its calls; they stay at their maximum."""
+    issued = gateway.issue("bot")
+    decided = ask(gateway, "POST", "/v1/decisions", {"tool": "desk.rank"}, key=issued.secret).json
+    path, token = f"/v1/decisions/{decided['id']}", {"token": decided["token"]}
+    with gateway.administration() as administration:
+        administration.revoke_key("acme", issued.key.id)
+    assert 401 == ask(gateway, "POST", "/v1/decisions", {"tool": "desk.rank"}, key=issued.secret).status
+    for method, where, body in (("DELETE", "", token), ("POST", "/settlement", token), ("GET", "", None)):
+        assert 401 == ask(gateway, method, path + where, body, key=issued.secret).status
+    assert (100_000_000, 0) == gateway.standing("money")
+    assert 200 == ask(gateway, "POST", f"{path}/settlement", token, key=gateway.key("bot")).status
+
+
 def test_a_gateway_that_was_killed(gateway: Gateway) -> None:
     """What was decided before counts at its maximum after, and is settled by the token it had."""
     decided = decide(gateway, "desk.crawl", arguments={"pages": 1})

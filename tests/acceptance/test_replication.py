@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from aegis_gateway.adapters.stores import open_store
+from aegis_gateway.application.runs import Delegator, Runs
 from aegis_gateway.domain.errors import ConfigurationError
+from aegis_gateway.domain.replication import RUN_LIFETIME_NS
 from aegis_gateway.entrypoints.cli.main import build
 from tests.acceptance.test_decisions import LOCAL
 from tests.gateways import (
@@ -221,6 +226,28 @@ def test_a_delegator_s_key_is_revoked(gateway: Gateway) -> None:
     answer = rank(gateway, "worker", child)
     assert 403 == answer.status
     assert "was delegated by agent `helper`" in answer.json["error"]["message"]
+
+
+def test_what_is_over_is_not_gone_on_with_below_a_call_of_it(gateway: Gateway) -> None:
+    """Whom a run was delegated to opens no other in it, once it is over, by a call that it made in it."""
+    call = rank(gateway, "worker").json["id"]
+    runs = Runs(PEPPER.encode(), os.urandom)
+    key = gateway.issue("boss").key.id
+    then_ns = time.time_ns() - RUN_LIFETIME_NS - 1_000_000_000
+    over = runs.delegate(
+        "acme",
+        runs.open("acme", "boss", key, then_ns),
+        Delegator(agent="boss", key=key),
+        "worker",
+        parent=None,
+        depth=1,
+        now_ns=then_ns,
+    )
+    with closing(open_store(gateway.settings.store)) as store:
+        store.query("update call set run = ? where call = ? returning call", (over.id, call))
+    refused = open_run(gateway, "worker", parent=call, agent="worker")
+    assert 400 == refused.status
+    assert "is over" in refused.json["error"]["message"]
 
 
 def test_a_name_opens_one_run(gateway: Gateway) -> None:

@@ -271,6 +271,16 @@ class Calls:
                 self._directory.copy.seen[seen] = known
         return known
 
+    async def valid_caller(self, key: str | None) -> KnownKey:
+        """Who calls, by the copy of the moment, if they are still allowed in by it.
+
+        Raises:
+            NotIdentified: the caller is unknown, or not allowed in any more.
+        """
+        known = await self.identify(key)
+        self._valid_agent(known)
+        return known
+
     async def caller(self, key: str | None) -> KnownKey:
         """Who calls, and what the caller's tenant has configured, as of now.
 
@@ -526,6 +536,7 @@ class Calls:
         registry, tenant, above, depth = view.registry, view.registry.tenant, asked.above, 0
         if asked.run is not None:
             above = self._runs.read(asked.run, tenant, agent.id, key.id)
+        if above is not None:
             refuse_over(above, now_ns)
         if above is None and asked.agent not in (None, agent.id):
             raise CallError(

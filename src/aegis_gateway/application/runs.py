@@ -41,7 +41,10 @@ class Delegator(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class _Told(msgspec.Struct, frozen=True, array_like=True):
-    """What an opened run's id says of it. Of the root and of the call above it, only what their ids begin with."""
+    """What an opened run's id says of it. Of the root and of the call above it, only what their ids begin with.
+
+    `over_ms` is when it is over, where that is before its time: with the run that it was delegated in.
+    """
 
     opened_ms: int
     agent: str
@@ -50,13 +53,14 @@ class _Told(msgspec.Struct, frozen=True, array_like=True):
     above: bytes = b""
     parent: bytes = b""
     delegators: tuple[Delegator, ...] = ()
+    over_ms: int = 0
 
 
 class KnownRun(msgspec.Struct, frozen=True, kw_only=True):
     """A run whose proof holds. `scope` is what budgets for each run count it under: of a tree of runs, the first one's.
 
     `depth` is how deep its calls are at least, `parent` the call that it was delegated below, and `above` the number of
-    the run that this was in.
+    the run that this was in. One that was opened as such is over at `over_ns`.
     """
 
     id: str
@@ -64,6 +68,7 @@ class KnownRun(msgspec.Struct, frozen=True, kw_only=True):
     scope: str
     is_opened: bool = False
     opened_ns: int = 0
+    over_ns: int = 0
     agent: str = ""
     depth: int = 0
     root: str = ""
@@ -128,6 +133,8 @@ class Runs:
             above=bytes.fromhex(above.number),
             parent=b"" if parent is None else bytes.fromhex(parent.removeprefix("call_")),
             delegators=delegators,
+            # Else whom it was delegated to could go on in new ones for ever, and nobody could end them by the old one.
+            over_ms=above.over_ns // 1_000_000,
         )
         number = self._number(name, tenant, by.agent, by.key)
         return self._opened(number, told, (tenant, agent))
@@ -189,10 +196,11 @@ def refuse_over(known: KnownRun, now_ns: int) -> None:
     Raises:
         CallError: it was.
     """
-    if known.is_opened and now_ns >= known.opened_ns + RUN_LIFETIME_NS:
+    if known.is_opened and now_ns >= known.over_ns:
         days = RUN_LIFETIME_NS // (86_400 * 1_000_000_000)
         raise CallError(
-            f"run `{known.id[:64]}` is over: it was opened more than {days} days ago; open another",
+            f"run `{known.id[:64]}` is over: it, or what it was delegated in, was opened more than {days} days ago; "
+            "open another",
             field=_HEADER,
         )
 
@@ -216,12 +224,14 @@ def _known(run: str) -> KnownRun | None:
         told = msgspec.msgpack.decode(base64.urlsafe_b64decode(payload[1:] + padding), type=_Told)
     except (binascii.Error, msgspec.MsgspecError, ValueError):
         return None
+    opened_ns = told.opened_ms * 1_000_000
     return KnownRun(
         id=run,
         number=number,
         scope=f"{_PREFIX}{told.root.hex()}" if told.root else scope,
         is_opened=True,
-        opened_ns=told.opened_ms * 1_000_000,
+        opened_ns=opened_ns,
+        over_ns=told.over_ms * 1_000_000 or opened_ns + RUN_LIFETIME_NS,
         agent=told.agent,
         depth=told.depth,
         root=told.root[:_RANDOM_BYTES].hex(),

@@ -17,7 +17,7 @@ from aegis_gateway.domain.duration import duration_text
 IDLE_NS = 15 * 60 * 1_000_000_000
 """After how long without a call a run counts no more, where the configuration doesn't say."""
 RUN_LIFETIME_NS = 30 * 86_400 * 1_000_000_000
-"""How long a run that was opened as such may go on."""
+"""How long a run that was opened as such may go on, with all that is delegated in it."""
 REPLICATION = "replication"
 """What the bounds of a tenant's owners are called, all together."""
 OF_REPLICATION = f"{REPLICATION}:"

@@ -104,6 +104,21 @@ def test_a_delegated_run_is_its_agent_s_under_any_key() -> None:
         delegated(Delegator(agent="one", key="more"), "bot", again)
 
 
+def test_what_is_delegated_is_over_with_what_it_was_delegated_in() -> None:
+    """However often it is delegated again, by whomever, and whatever it is below."""
+    first = delegated()
+    assert NOW_NS + RUN_LIFETIME_NS == first.over_ns
+    later = NOW_NS + RUN_LIFETIME_NS - 1_000_000
+    for _ in range(3):
+        by = Delegator(agent="bot", key="key_1")
+        again = RUNS.delegate("acme", first, by, "bot", parent=PARENT, depth=3, now_ns=later)
+        assert (later, first.over_ns) == (again.opened_ns, again.over_ns)
+        refuse_over(again, later)
+        with pytest.raises(CallError, match="what it was delegated in"):
+            refuse_over(again, NOW_NS + RUN_LIFETIME_NS)
+        first = again
+
+
 def test_who_may_end_it() -> None:
     """Its agent, and any of those who stand above it."""
     run = delegated(Delegator(agent="bot", key="key_1"), "worker", delegated())

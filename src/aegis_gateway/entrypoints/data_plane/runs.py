@@ -22,7 +22,6 @@ from aegis_gateway.application.calls import Calls, RunAsked
 from aegis_gateway.application.runs import NAME_CHARACTERS_MAX, KnownRun, recorded_run
 from aegis_gateway.domain.entry import time_text
 from aegis_gateway.domain.errors import CallError
-from aegis_gateway.domain.replication import RUN_LIFETIME_NS
 from aegis_gateway.entrypoints.data_plane.exchange import (
     HttpProtocol,
     Scope,
@@ -95,7 +94,7 @@ class RunsDoor:
             "root": run.scope,
             "parent": run.parent,
             "depth": run.depth,
-            "expires": time_text(run.opened_ns + RUN_LIFETIME_NS),
+            "expires": time_text(run.over_ns),
         }
         protocol.response_bytes(200, [*_JSON, ("aegis-run-id", run.id)], _encode(answer))
 
@@ -105,7 +104,7 @@ class RunsDoor:
         Raises:
             CallError: the caller made no such call, or it wasn't allowed, or it is of another run than is said.
         """
-        found = await self._decisions.find(key, parent[:128])
+        found = await self._decisions.find_own(key, parent[:128])
         if found.effect != "allow":
             raise CallError(
                 f"call `{found.call}` was refused, and nothing is delegated below it",

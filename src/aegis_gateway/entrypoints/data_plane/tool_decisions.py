@@ -230,14 +230,27 @@ class ToolDecisions:
         """How a call stands: one of the caller's, or of an agent that it may ask for.
 
         Raises:
+            NotIdentified: the caller is unknown, or not allowed in any more.
             CallError: the caller has none of that id.
         """
-        known = await self._calls.identify(key)
+        known = await self._calls.valid_caller(key)
         asker = known.agent
         found = await asyncio.to_thread(self._reports.call, known.view.registry.tenant, call)
         is_theirs = found is not None and asker is not None and asker.may_ask_for(found.agent)
         if found is None or not (found.agent == known.key.agent or is_theirs):
             raise CallError(f"agent `{known.key.agent}` has no call `{call}`", status=404)
+        return found
+
+    async def find_own(self, key: str | None, call: str) -> CallReport:
+        """How a call of the caller's own stands; one of an agent that it may ask for is not.
+
+        Raises:
+            CallError: the caller has none of that id.
+        """
+        found = await self.find(key, call)
+        _, agent = await self._caller(key)
+        if found.agent != agent:
+            raise CallError(f"agent `{agent}` has no call `{call}`", status=404)
         return found
 
     async def is_redacted(self, key: str | None, call: str) -> bool:
@@ -291,9 +304,11 @@ class ToolDecisions:
         """What a decision is settled by, with the caller's tenant.
 
         Raises:
+            NotIdentified: the caller is unknown, or not allowed in any more: a revoked key frees nothing.
             CallError: the token is none, or was given to somebody else or for another call.
         """
-        tenant, agent = await self._caller(key)
+        known = await self._calls.valid_caller(key)
+        tenant, agent = known.view.registry.tenant, known.key.agent
         try:
             sealed = base64.urlsafe_b64decode(token.encode())
             facts = msgspec.msgpack.decode(self._sealer.open(tenant, sealed, _about(call)), type=_Facts)
