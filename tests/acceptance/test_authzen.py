@@ -366,6 +366,14 @@ def test_searches_that_make_no_sense(gateway: Gateway, what: str, body: object) 
     assert 400 == post(gateway, f"search/{what}", body).status
 
 
+def test_a_search_s_arguments_are_bounded(gateway: Gateway) -> None:
+    """Each candidate is judged with them, so what one may send for one call is too much."""
+    for length, status in ((60_000, 200), (70_000, 413)):
+        context = {"arguments": {"note": "x" * length}}
+        body = {"subject": ALICE, "action": READ, "resource": {"type": "connector"}, "context": context}
+        assert status == post(gateway, "search/resource", body).status
+
+
 def test_searches_record_nothing(gateway: Gateway) -> None:
     """They ask policies alone."""
     before = gateway.count()

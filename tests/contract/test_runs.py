@@ -180,6 +180,38 @@ def test_what_was_delegated_ends_too(ledger: Ledger, store: Store) -> None:
     assert 2 == sum(each["event"] == "ended" for each in entries(store))
 
 
+def test_what_is_below_what_is_called_meanwhile_ends_too(ledger: Ledger) -> None:
+    """In one transaction a run in the middle of a tree is called, and the first one is ended."""
+    child = claim("child", most=None, above="root")
+    ledger.process(
+        [
+            opening(claim("root", most=None)),
+            opening(child),
+            opening(claim("grandchild", most=None, above="child", root="root")),
+        ]
+    )
+    in_it = call("c", msgspec.structs.replace(child, is_kept=True))
+    allowed, ended = ledger.process([in_it, ending(claim("root", most=None))])
+    assert ["allow"] == told([allowed])
+    assert Ended(call="run_root", below=2) == ended
+    grandchild = claim("grandchild", most=None, kept=True, above="child", root="root")
+    assert ["run_ended"] == told(ledger.process([call("d", grandchild)]))
+
+
+def test_who_ends_a_run_reads_what_is_below_it_alone(ledger: Ledger, store: Store) -> None:
+    """However large its tree is, since the tenant waits for it."""
+    ledger.process([opening(claim("root", most=None))])
+    ledger.process([opening(claim(f"child {number}", most=None, above="root")) for number in range(50)])
+    with store.lock(["acme"]) as locked:
+        assert [] == locked.runs_below("acme", ["child 7"])
+        assert 50 == len(locked.runs_below("acme", ["root", "child 7"]))
+    assert [Ended(call="run_child 7", below=0)] == ledger.process(
+        [ending(claim("child 7", most=None, above="root"))]
+    )
+    with store.lock(["acme"]) as locked:
+        assert 49 == len(locked.runs_below("acme", ["root"]))
+
+
 def test_the_same_number_again(ledger: Ledger, store: Store) -> None:
     """An opening that was asked for before is the same run, if it is asked for the same, and goes on."""
     ledger.process([opening(claim("a"))])

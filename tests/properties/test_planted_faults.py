@@ -90,8 +90,8 @@ class FaultyLocked:
     def open_runs(self, tenant: str, owner: str, now_ns: int, limit: int) -> list[str]:
         return self.inner.open_runs(tenant, owner, now_ns, limit)
 
-    def runs_of_tree(self, tenant: str, root: str) -> list[Run]:
-        return self.inner.runs_of_tree(tenant, root)
+    def runs_below(self, tenant: str, numbers: Collection[str]) -> list[Run]:
+        return self.inner.runs_below(tenant, numbers)
 
     def write(self, changes: Changes) -> None:
         self.inner.write(changes)

@@ -6,6 +6,7 @@ how many are open is asked for only where one more would be.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -35,11 +36,20 @@ class OpenRuns:
             (tenant, number) for tenant, claim in claims for number in (claim.number, claim.above) if number
         }
         self._runs.update(locked.runs(numbers))
-        for command in commands:
-            if isinstance(command, EndRun) and command.tenant in now:
-                tree = command.claim.root or command.claim.number
-                for run in locked.runs_of_tree(command.tenant, tree):
-                    self._runs.setdefault((run.tenant, run.number), run)
+        for tenant in now:
+            level = {
+                command.claim.number
+                for command in commands
+                if isinstance(command, EndRun) and command.tenant == tenant
+            }
+            seen = set(level)
+            while level:
+                # Level by level, so it costs as much as there is to end, however large the tree is.
+                below = locked.runs_below(tenant, level)
+                for run in below:
+                    self._runs.setdefault((tenant, run.number), run)
+                level = {run.number for run in below} - seen
+                seen |= level
         limits: dict[tuple[str, str], int] = {}
         for tenant, claim in claims:
             known = self._runs.get((tenant, claim.number))
@@ -87,16 +97,13 @@ class OpenRuns:
         run = called(claim, tenant, None, now_ns) if known is None else known
         if run.ended_ns is not None:
             return []
+        below: dict[str, list[Run]] = defaultdict(list)
+        for each in self._runs.values():
+            if each.tenant == tenant and each.ended_ns is None and each.above:
+                below[each.above].append(each)
         over = [run]
-        numbers = {run.number}
-        below = [
-            each
-            for each in self._runs.values()
-            if each.tenant == tenant and each.ended_ns is None and each.above
-        ]
-        while found := [each for each in below if each.above in numbers and each.number not in numbers]:
-            over += found
-            numbers |= {each.number for each in found}
+        for each in over:  # it grows by what is below each
+            over += below.pop(each.number, ())
         for each in over:
             self._put(ended(each, now_ns))
         return over

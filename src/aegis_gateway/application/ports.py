@@ -173,8 +173,8 @@ class LockedTenants(Protocol):
     def open_runs(self, tenant: str, owner: str, now_ns: int, limit: int) -> list[str]:
         """The numbers of runs that count for an owner, at most so many."""
 
-    def runs_of_tree(self, tenant: str, root: str) -> list[Run]:
-        """The runs that were delegated in the tree of one, and are not ended."""
+    def runs_below(self, tenant: str, numbers: Collection[str]) -> list[Run]:
+        """The runs that were delegated in some, and are not ended; not those that were delegated in these."""
 
     def write(self, changes: Changes) -> None:
         """Write everything; it is durable when the transaction's block is left without an exception."""

@@ -144,10 +144,10 @@ select found.*
 -- The runs that count for an owner. `ended_ns is null` is the index's own condition.
 select number from run where tenant = %s and owner = %s and ended_ns is null and open_until_ns > %s limit %s;
 
--- name: runs_of_tree
--- What was delegated in the tree of one run, and is not ended.
+-- name: runs_below
+-- What was delegated in some runs, and is not ended. `ended_ns is null` is the index's own condition.
 select tenant, number, run, agent, owner, root, above, is_kept, opened_ns, open_until_ns, forget_ns, ended_ns
-  from run where tenant = %s and root = %s and root <> '' and ended_ns is null;
+  from run where tenant = %s and above = any(%s) and ended_ns is null;
 
 -- name: write_runs
 -- Runs, opened, called or ended.

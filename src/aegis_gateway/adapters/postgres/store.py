@@ -310,8 +310,8 @@ class _Locked(RegistryRows):
     def open_runs(self, tenant: str, owner: str, now_ns: int, limit: int) -> list[str]:
         return [number for (number,) in self._all(self._execute("open_runs", (tenant, owner, now_ns, limit)))]
 
-    def runs_of_tree(self, tenant: str, root: str) -> list[Run]:
-        return [run_row(row) for row in self._all(self._execute("runs_of_tree", (tenant, root)))]
+    def runs_below(self, tenant: str, numbers: Collection[str]) -> list[Run]:
+        return [run_row(row) for row in self._all(self._execute("runs_below", (tenant, list(numbers))))]
 
     def write(self, changes: Changes) -> None:
         charges = [values for charge in changes.charges for values in charge_values(*charge)]

@@ -102,10 +102,10 @@ select tenant, number, run, agent, owner, root, above, is_kept, opened_ns, open_
 -- The runs that count for an owner. `ended_ns is null` is the index's own condition.
 select number from run where tenant = ? and owner = ? and ended_ns is null and open_until_ns > ? limit ?;
 
--- name: runs_of_tree
--- What was delegated in the tree of one run, and is not ended.
+-- name: runs_below
+-- What was delegated in a run, and is not ended. `ended_ns is null` is the index's own condition.
 select tenant, number, run, agent, owner, root, above, is_kept, opened_ns, open_until_ns, forget_ns, ended_ns
-  from run where tenant = ? and root = ? and root <> '' and ended_ns is null;
+  from run where tenant = ? and above = ? and ended_ns is null;
 
 -- name: write_run
 -- A run, opened, called or ended.

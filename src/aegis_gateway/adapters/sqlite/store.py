@@ -274,8 +274,9 @@ class _Locked(RegistryRows):
         values = (tenant, owner, now_ns, limit)
         return [number for (number,) in self._connection.execute(_Q["open_runs"], values)]
 
-    def runs_of_tree(self, tenant: str, root: str) -> list[Run]:
-        return [run_row(row) for row in self._connection.execute(_Q["runs_of_tree"], (tenant, root))]
+    def runs_below(self, tenant: str, numbers: Collection[str]) -> list[Run]:
+        execute = self._connection.execute
+        return [run_row(row) for number in numbers for row in execute(_Q["runs_below"], (tenant, number))]
 
     def write(self, changes: Changes) -> None:
         many = self._connection.executemany

@@ -41,7 +41,9 @@ from aegis_gateway.entrypoints.data_plane.authzen.requests import (
 )
 from aegis_gateway.entrypoints.data_plane.tool_names import tool_named
 
-_A_TURN = 16
+ARGUMENTS_BYTES_MAX = 65_536
+"""How long a search's arguments may be: each candidate is judged with them."""
+_A_TURN = 4
 """How many candidates are looked at before others have their turn."""
 
 
@@ -51,6 +53,7 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None
     known: KnownKey
     arguments: bytes
+    given: frozenset[str]
     context: Context
 
 
@@ -128,7 +131,7 @@ class Searching:
     async def _may(self, asked: _Asked, agent: Agent, target: Target) -> bool:
         if not may_reach(self._calls, asked.known, agent, target):
             return False
-        if target.model is not None or not _is_whole(asked.known.view.registry, target, asked.arguments):
+        if target.model is not None or not _is_whole(asked.known.view.registry, target, asked.given):
             return True
         ours = asked.context.aegis
         context = CallContext(run=ours.run, parent=ours.parent, customer=ours.customer, subject=agent.id)
@@ -142,10 +145,23 @@ class Searching:
 def _about(
     key: str | None, known: KnownKey, context: Context | None, action: Properties, resource: Properties
 ) -> _Asked:
+    """What is asked about.
+
+    Raises:
+        CallError: its arguments are none, or too long.
+    """
+    arguments = arguments_of(context, action, resource)
+    if len(arguments) > ARGUMENTS_BYTES_MAX:
+        raise CallError(
+            f"a search's arguments are longer than {ARGUMENTS_BYTES_MAX} bytes; leave out what no policy looks at",
+            field="context.arguments",
+            status=413,
+        )
     return _Asked(
         key=key,
         known=known,
-        arguments=arguments_of(context, action, resource),
+        arguments=arguments,
+        given=frozenset(json.loads(arguments)),
         context=context or Context(),
     )
 
@@ -164,14 +180,13 @@ def _done_by(agent: Agent | None, targets: Mapping[str, Target]) -> list[Candida
     return [(name, agent, target) for name, target in sorted(targets.items())] if agent is not None else []
 
 
-def _is_whole(registry: Registry, target: Target, arguments: bytes) -> bool:
+def _is_whole(registry: Registry, target: Target, given: frozenset[str]) -> bool:
     """Whether arguments were given, and all that a tool needs are among them."""
-    given: dict[str, object] = json.loads(arguments)
     found = tool_named(registry, target.action) if given else None
     if not isinstance(found, tuple):
         return False
     needed = {each.source[1] for each in found[1].arguments if each.required and len(each.source) > 1}
-    return needed <= given.keys()
+    return needed <= given
 
 
 def _behind(page: Page | None) -> str | None:
