@@ -352,6 +352,19 @@ def test_a_word_that_fills_a_balance() -> None:
         assert_books_balance(gateway)
 
 
+def test_a_word_beyond_a_million(gateway: Gateway) -> None:
+    """It isn't believed, and the call stays at its maximum: what all have spent can still be added up."""
+    for said, status in (("1000000.01", 422), ("9000000000", 422), ("1000000", 200)):
+        decided = decide(gateway, "desk.buy")
+        call = decided.json["id"]
+        told = {"token": decided.json["token"], "cost_usd": said, "result": {"rows": 1}}
+        answer = ask(gateway, "POST", f"/v1/decisions/{call}/settlement", told)
+        assert (status, said) == (answer.status, said)
+        assert ("settled" if status == 200 else "dispatched") == gateway.call(call)["state"]
+        if status == 422:
+            release(gateway, decided)
+
+
 def test_a_revoked_key_settles_nothing(gateway: Gateway) -> None:
     """Neither frees nor charges it anything, and it is told nothing of its calls; they stay at their maximum."""
     issued = gateway.issue("bot")

@@ -31,7 +31,7 @@ from aegis_gateway.domain.errors import (
 )
 from aegis_gateway.domain.ledger import Evidence
 from aegis_gateway.domain.money import NANO_USD_MAX
-from aegis_gateway.domain.quote import CALLS, TOKENS, Quote, Read
+from aegis_gateway.domain.quote import CALLS, TOKENS, USD, Quote, Read
 from aegis_gateway.domain.redaction import Redactions
 from aegis_gateway.domain.registry import Operation
 from aegis_gateway.entrypoints.data_plane.connect import (
@@ -43,6 +43,12 @@ from aegis_gateway.entrypoints.data_plane.connect import (
 from aegis_gateway.entrypoints.data_plane.forwarding import at_maximum
 from aegis_gateway.entrypoints.data_plane.tool_names import tool_named
 from aegis_gateway.entrypoints.data_plane.wire import number_reader, strict_json
+
+SAID_NANO_USD_MAX = 10**15
+"""What a call may have cost by its caller's word, a million dollars, unless more was reserved for it.
+
+Else a few words would come to more than can be added up in 64 bits, and nobody saw any more what anybody spends.
+"""
 
 _log = logging.getLogger("aegis.data_plane")
 
@@ -178,7 +184,9 @@ class ToolDecisions:
                     f"{fault}, and nothing bounds what the call may have cost; send it in `result`",
                     field="result",
                 ) from fault
-        if max(evidence.cost_nano_usd, *(line.quantity for line in evidence.lines), 0) > NANO_USD_MAX:
+        most = max(SAID_NANO_USD_MAX, facts.maximum.get(USD, 0))
+        is_beyond = any(line.quantity > NANO_USD_MAX for line in evidence.lines)
+        if evidence.cost_nano_usd > most or is_beyond:
             raise CallError(
                 f"call `{call}` can't have come to so much; until it is settled it stays at its maximum",
                 status=422,
