@@ -96,10 +96,10 @@ def settle(gateway: Gateway, decided: Answer, agent: str = "bot", **result: Any)
     )
 
 
-def release(gateway: Gateway, decided: Answer) -> Answer:
+def release(gateway: Gateway, decided: Answer, **more: object) -> Answer:
     """Say that it was not run."""
     path = f"/v1/decisions/{decided.json['id']}"
-    return ask(gateway, "DELETE", path, {"token": decided.json["token"]})
+    return ask(gateway, "DELETE", path, {"token": decided.json["token"], **more})
 
 
 def test_decided_run_settled(gateway: Gateway) -> None:
@@ -387,3 +387,18 @@ def test_a_gateway_that_was_killed(gateway: Gateway) -> None:
     assert (500_000_000, 0) == gateway.standing("money")
     assert "0.02" == settle(gateway, decided, pages=2, rows=1).json["cost_usd"]
     assert (0, 20_000_000) == gateway.standing("money")
+
+
+def test_a_name_that_is_closed_with_its_call(gateway: Gateway) -> None:
+    """A released call's name is free for another call, or closed: then whatever comes late under it decides nothing."""
+    first = decide(gateway, "desk.rank", name="again")
+    assert "0" == release(gateway, first).json["cost_usd"]
+    second = decide(gateway, "desk.rank", name="again")
+    assert "token" in second.json
+    assert first.json["id"] != second.json["id"]
+    assert "0" == release(gateway, second, closes_name=True).json["cost_usd"]
+    late = decide(gateway, "desk.rank", name="again")
+    assert (second.json["id"], "settled") == (late.json["id"], late.json["state"])
+    assert "token" not in late.json
+    assert (0, 0) == gateway.standing("money")
+    assert_books_balance(gateway)

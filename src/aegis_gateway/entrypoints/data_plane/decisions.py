@@ -79,6 +79,13 @@ class SettlementRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
     cost_usd: msgspec.Raw = _NOT_GIVEN
 
 
+class ReleaseRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """It was not run. `closes_name`: nothing is decided under its name any more, whatever is still on its way."""
+
+    token: str
+    closes_name: bool = False
+
+
 class DecisionsDoor:
     """Decides for callers who do by themselves what they asked about."""
 
@@ -113,8 +120,11 @@ class DecisionsDoor:
             )
             return _settled(match[1], moved)
         if match is not None and (method, match[2]) == ("DELETE", None):
-            asked = body_as(SettlementRequest, raw)
-            return _settled(match[1], await self._decisions.release(key, match[1], asked.token))
+            leaving = body_as(ReleaseRequest, raw)
+            released = await self._decisions.release(
+                key, match[1], leaving.token, closes_name=leaving.closes_name
+            )
+            return _settled(match[1], released)
         raise nothing_at(scope)
 
     async def _decide(self, key: str | None, asked: DecisionRequest) -> ToolDecision:

@@ -218,8 +218,9 @@ class ToolDecisions:
         except LedgerError as fault:
             _log.warning("call %s is not settled yet: %s", decided.call, fault)
 
-    async def release(self, key: str | None, call: str, token: str) -> Moved:
-        """Settle a call at nothing that was not run.
+    async def release(self, key: str | None, call: str, token: str, *, closes_name: bool = False) -> Moved:
+        """Settle a call at nothing that was not run. Its name is free again, unless that is to be closed with it:
+        then a request under it that is still on its way decides nothing any more.
 
         Raises:
             CallError: the token isn't the caller's for this call, or the call was settled at a cost.
@@ -228,7 +229,7 @@ class ToolDecisions:
         tenant, facts = await self._facts(key, call, token)
         counts = {count.quantity: 0 for count in facts.operation.counts}
         nothing = Evidence(
-            source="not_sent",
+            source="sdk" if closes_name else "not_sent",
             actual={CALLS: 0, TOKENS: 0, **counts},
             note="the caller says that it was not run",
         )
