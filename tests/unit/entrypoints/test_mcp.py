@@ -69,7 +69,9 @@ def test_texts_in_headers(value: str) -> None:
     assert value == decoded(header)
 
 
-@pytest.mark.parametrize("value", ["=?base64?%%%?=", "=?base64?YQ?=", "=?base64?/w==?=", "=?base64?YR==?="])
+@pytest.mark.parametrize(
+    "value", ["=?base64?%%%?=", "=?base64?YQ?=", "=?base64?/w==?=", "=?base64?YR==?=", "=?base64?Yé?="]
+)
 def test_what_is_no_text_in_a_header(value: str) -> None:
     """What isn't written as the specification says is no text, and equals none."""
     assert decoded(value) is None
@@ -296,6 +298,7 @@ def test_what_servers_send_that_is_no_message() -> None:
     """It is none, whatever it is."""
     for raw in (b"", b"7", b"[]", b"{}", b'{"jsonrpc":"2.0","id":[]}', b"\xff", b'{"jsonrpc":"1.0"}'):
         assert server_message(raw) is None
+    assert server_message(b'{"jsonrpc":"2.0","i\xa4":1,"id":1,"result":{}}') is None
     both = server_message(b'{"jsonrpc":"2.0","id":1,"result":{},"error":{}}')
     assert both is not None
     assert not both.is_response

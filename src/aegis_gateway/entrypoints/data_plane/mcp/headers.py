@@ -7,7 +7,6 @@ would be deceived, so such a request is refused.
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -102,7 +101,7 @@ def decoded(value: str | None) -> str | None:
         found = base64.b64decode(match[1], validate=True)
         is_canonical = base64.b64encode(found).decode() == match[1]
         return found.decode() if is_canonical else None
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # it isn't ASCII, or base64, or UTF-8
         return None
 
 

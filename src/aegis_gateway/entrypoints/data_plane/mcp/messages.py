@@ -135,6 +135,7 @@ _server_error = msgspec.json.Decoder(ServerError).decode
 def server_message(raw: bytes) -> ServerMessage | None:
     """Read a server's message; None where it is none."""
     try:
+        raw.decode()  # the decoder doesn't look into the names of members that it skips
         return _server_message(raw)
     except UNREADABLE:
         return None
