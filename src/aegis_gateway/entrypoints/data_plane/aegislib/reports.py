@@ -72,6 +72,7 @@ def read_span(raw: msgspec.Raw) -> Span:
         CallError: it is none.
     """
     try:
+        bytes(raw).decode()  # the decoder doesn't look into what it leaves as it stands
         span = _read(raw)
     except UNREADABLE as fault:
         raise CallError(f"the span is not what it should be: {decoder_words(fault)}") from fault
