@@ -146,8 +146,6 @@ class Settler:
                 self._pending.popleft()
                 if later is not None:
                     self._pending.append(later)
-                elif not self._pending:
-                    continue
                 if ends is not None and time.monotonic() >= ends:
                     for each in self._pending:
                         _log.error(
@@ -157,12 +155,14 @@ class Settler:
             if later is None:
                 pause_s = _PAUSE_S
                 continue
-            self._rest(pause_s)
+            self._rest(pause_s, ends)
             pause_s = min(pause_s * 2, _PAUSE_S_MAX)
 
-    def _rest(self, pause_s: float) -> None:
-        """A pause, cut short when somebody waits, or the process is about to end."""
+    def _rest(self, pause_s: float, ends: float | None) -> None:
+        """A pause, cut short when somebody waits, or the process is about to end; none goes on after `ends`."""
         until = time.monotonic() + pause_s
+        if ends is not None:
+            until = min(until, ends)
         was_alive = threading.main_thread().is_alive()
         while (left_s := until - time.monotonic()) > 0:
             hurry = self._hurry.wait(min(left_s, _LOOK_S))
