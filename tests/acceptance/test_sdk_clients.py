@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -247,6 +247,46 @@ def test_everything_in_a_run_is_of_it(shared: Gateway) -> None:
             assert {"Aegis-Run-Id": session.id} == session.headers()
 
     asyncio.run(tasks())
+
+
+class OpenedMeanwhile(Run):
+    """Opened by another thread between somebody's look whether it is open and the claim to open it."""
+
+    def claim(self) -> Future[None] | None:
+        """Be late."""
+        if self.id is None:
+            assert super().claim() is None
+            self.opened("run_1")
+        return super().claim()
+
+
+@pytest.mark.parametrize("which", CLIENTS, ids=["sync", "async"])
+def test_a_run_is_opened_once(which: Kind) -> None:
+    """Who finds it open on claiming it is of it, and opens no other; where opening failed, the next one may."""
+    with ScriptedUpstream(answers(ok(ALLOWED))) as server, which(server.base_url, "key") as client:
+        with OpenedMeanwhile() as session:
+            client.decide("desk.rank")
+        assert "run_1" == session.id
+        [asked] = server.requests
+        assert "run_1" == json.loads(asked.partition(b"\r\n\r\n")[2])["run"]
+    failed = Run()
+    assert failed.claim() is None
+    failed.opened(None)
+    assert failed.claim() is None
+
+
+def test_the_first_of_many_that_makes_sense_opens_the_run(client: Client) -> None:
+    """What makes none opens nothing, and the rest are of one run all the same."""
+    senseless = ToolCall(tool="desk.wire")
+    calls = [senseless, senseless, *(ToolCall(tool="desk.wire", arguments={"amount": 0}) for _ in range(3))]
+    with Run() as session:
+        decided = client.decide_many(calls)
+    assert [True, True, False, False, False] == [isinstance(each, InvalidRequest) for each in decided]
+    assert session.id is not None
+    assert {session.id} == {each.run for each in decided if isinstance(each, Decision)}
+    with Run() as session:
+        assert [InvalidRequest] * 2 == [type(each) for each in client.decide_many([senseless] * 2)]
+    assert session.id is None
 
 
 def _in_run(session: Run, client: Aegis) -> Decision:

@@ -12,9 +12,9 @@ from typing import Any
 
 from aegis_sdk.async_connections import AsyncConnections
 from aegis_sdk.client import undone
-from aegis_sdk.context import in_scope, wait_for_async
+from aegis_sdk.context import in_scope, unopened_run, wait_for_async
 from aegis_sdk.decision import Decision, OpenedRun, Settlement, ToolCall
-from aegis_sdk.errors import AegisError, Unavailable
+from aegis_sdk.errors import AegisError, Unauthorized, Unavailable
 from aegis_sdk.estimate import Estimate
 from aegis_sdk.http1 import Request, Response
 from aegis_sdk.settings import ATTEMPTS_MAX, EXIT_TIMEOUT_S, TIMEOUT_S, Settings, read_settings
@@ -155,13 +155,14 @@ class AsyncAegis:
         """
         asked = list(calls)
         decided: list[Decision | AegisError] = []
-        run = in_scope(ToolCall(tool=""))[1]
-        if run is not None and asked:
+        while unopened_run() is not None and any(
+            call.run is None for call in asked
+        ):  # alone, until one has opened it
             try:
                 decided.append(await self.decide_call(asked.pop(0)))
+            except (Unavailable, Unauthorized):
+                raise
             except AegisError as fault:
-                if isinstance(fault, Unavailable):
-                    raise
                 decided.append(fault)
         for begin in range(0, len(asked), BATCH_MAX):
             batch = [in_scope(named(call))[0] for call in asked[begin : begin + BATCH_MAX]]

@@ -72,7 +72,7 @@ class Run:
         self.__exit__(kind, error, trace)
 
     def claim(self) -> Future[None] | None:
-        """Become the one who opens it (None), or get what to wait for while another does."""
+        """Become the one who opens it (None), or get what to wait for while another does, or has just done so."""
         with self._lock:
             if self._opening is None:
                 self._opening = Future()
@@ -83,7 +83,11 @@ class Run:
         """It has its id; or opening it failed, and another may try."""
         with self._lock:
             self._id = id
-            opening, self._opening = self._opening, None
+            opening = self._opening
+            if (
+                id is None
+            ):  # else it stays: who has seen no id a moment ago, and claims it now, is not to open another
+                self._opening = None
         if opening is not None:
             opening.set_result(None)
 
@@ -155,6 +159,12 @@ def scope_of_call(call: str, run: str | None) -> Scope:
     """The scope in which a tool runs: what it calls is called for it, in its run."""
     known = _scope.get().run
     return Scope(run=known if known is not None or run is None else Run(run), parent=call)
+
+
+def unopened_run() -> Run | None:
+    """The run that this code is part of, if that has no id yet."""
+    run = _scope.get().run
+    return run if run is not None and run.id is None else None
 
 
 def in_scope(call: ToolCall) -> tuple[ToolCall, Run | None]:
