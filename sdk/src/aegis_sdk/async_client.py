@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import logging
-import ssl
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
 from aegis_sdk.async_connections import AsyncConnections
-from aegis_sdk.client import undone
-from aegis_sdk.context import in_scope, unopened_run, wait_for_async
+from aegis_sdk.client_base import ClientBase
+from aegis_sdk.context import below, in_scope, place, unopened_run, wait_for_async
 from aegis_sdk.decision import Decision, OpenedRun, Settlement, ToolCall
 from aegis_sdk.errors import AegisError, Unauthorized, Unavailable
 from aegis_sdk.estimate import Estimate
 from aegis_sdk.http1 import Request, Response
-from aegis_sdk.settings import ATTEMPTS_MAX, EXIT_TIMEOUT_S, TIMEOUT_S, Settings, read_settings
-from aegis_sdk.settler import Outcome, Settler, instead_of, outcome_request
+from aegis_sdk.settings import Settings
+from aegis_sdk.settler import Outcome, outcome_request
 from aegis_sdk.wire import (
     BATCH_MAX,
     Money,
@@ -39,56 +37,13 @@ from aegis_sdk.wire import (
     settle_request,
 )
 
-_log = logging.getLogger("aegis_sdk")
 
-
-class AsyncAegis:
+class AsyncAegis(ClientBase):
     """Asks the gateway without blocking. Tasks may share one, of as many event loops as there are."""
 
-    def __init__(
-        self,
-        url: str | None = None,
-        api_key: str | None = None,
-        *,
-        timeout_s: float = TIMEOUT_S,
-        attempts_max: int = ATTEMPTS_MAX,
-        exit_timeout_s: float = EXIT_TIMEOUT_S,
-        ssl_context: ssl.SSLContext | None = None,
-    ) -> None:
-        """What is left out is read from `AEGIS_URL` and `AEGIS_API_KEY`. No call of it takes longer than `timeout_s`.
-
-        The end of the process waits up to `exit_timeout_s` for what is still to be told to the gateway.
-
-        Raises:
-            InvalidRequest: the address is none.
-            Unauthorized: there is no key.
-        """
-        self._begin(
-            read_settings(
-                url,
-                api_key,
-                timeout_s=timeout_s,
-                attempts_max=attempts_max,
-                exit_timeout_s=exit_timeout_s,
-                ssl_context=ssl_context,
-            )
-        )
-
-    @classmethod
-    def of(cls, settings: Settings) -> AsyncAegis:
-        """A client with the settings of another."""
-        made = cls.__new__(cls)
-        made._begin(settings)
-        return made
-
-    def __reduce__(self) -> tuple[Callable[[Settings], AsyncAegis], tuple[Settings]]:
-        """Clients are handed to other processes as their settings."""
-        return AsyncAegis.of, (self.settings,)
-
     def _begin(self, settings: Settings) -> None:
-        self.settings = settings
+        super()._begin(settings)
         self._connections = AsyncConnections(settings)
-        self._settler = Settler(settings)
 
     async def __aenter__(self) -> AsyncAegis:
         """Itself; it is closed at the block's end."""
@@ -196,7 +151,7 @@ class AsyncAegis:
         Raises:
             AegisError: nobody can say, or the gateway does not answer.
         """
-        where = in_scope(ToolCall(tool=tool or "", run=run, parent=parent))[0]
+        run, parent = place(run, parent)
         asked = estimate_request(
             tool=tool,
             arguments=arguments,
@@ -205,8 +160,8 @@ class AsyncAegis:
             prompt=prompt,
             max_output_tokens=max_output_tokens,
             api=api,
-            run=where.run,
-            parent=where.parent,
+            run=run,
+            parent=parent,
             customer=customer,
         )
         return read_estimate(await self._exchange(asked))
@@ -248,9 +203,7 @@ class AsyncAegis:
             Refused: there are too many, or it would be too deep.
             AegisError: as `decide`.
         """
-        where = in_scope(ToolCall(tool=""))[0]
-        run = where.run if where.parent is None else None
-        return read_run(await self._exchange(open_run_request(None, where.parent, run, name)))
+        return await self._open(None, *below(), name)
 
     async def spawn(
         self, agent: str, *, parent: str | None = None, run: str | None = None, name: str | None = None
@@ -265,9 +218,8 @@ class AsyncAegis:
             AegisError: as `decide`.
         """
         if parent is None and run is None:
-            where = in_scope(ToolCall(tool=""))[0]
-            parent, run = where.parent, where.run if where.parent is None else None
-        return read_run(await self._exchange(open_run_request(agent, parent, run, name)))
+            parent, run = below()
+        return await self._open(agent, parent, run, name)
 
     async def end_run(self, id: str) -> None:
         """End a run, and what was delegated in it: nothing is called in them any more.
@@ -287,24 +239,12 @@ class AsyncAegis:
             try:
                 read_settlement(await self._exchange(outcome_request(trying)))
                 return
-            except Unavailable as fault:
-                _log.warning("call %s is settled later: %s", outcome.name, fault)
-                self._settler.put(trying)
-                return
-            except AegisError as fault:
-                trying = instead_of(trying, fault)
-            except Exception:  # the tool has run: what it gave is its caller's, whatever comes from there
-                _log.exception("call %s is settled later: telling the gateway failed", outcome.name)
-                self._settler.put(trying)
-                return
+            except Exception as fault:
+                trying = self._not_told(trying, fault)
             except BaseException:
                 # The task is cancelled: it ends now, and what it did is told all the same.
                 self._settler.put(trying)
                 raise
-
-    def finish_later(self, outcome: Outcome) -> None:
-        """The same in the background alone."""
-        self._settler.put(outcome)
 
     async def flush(self, timeout_s: float | None = None) -> bool:
         """Wait until what could not be told to the gateway at once is told; whether it is."""
@@ -312,16 +252,16 @@ class AsyncAegis:
             self._settler.flush, self.settings.timeout_s if timeout_s is None else timeout_s
         )
 
-    @property
-    def pending(self) -> int:
-        """How many outcomes are still to be told to the gateway."""
-        return self._settler.pending
-
     async def close(self) -> None:
         """Close this loop's connections, after what is still to be told has had its time."""
         if self.pending:
             await self.flush()
         await self._connections.close()
+
+    async def _open(
+        self, agent: str | None, parent: str | None, run: str | None, name: str | None
+    ) -> OpenedRun:
+        return read_run(await self._exchange(open_run_request(agent, parent, run, name)))
 
     async def _decide(self, call: ToolCall, *, undo: bool) -> Decision:
         try:
@@ -332,11 +272,6 @@ class AsyncAegis:
             ):  # whoever is cut short meanwhile runs nothing either
                 self._undo(call, fault)
             raise
-
-    def _undo(self, call: ToolCall, fault: BaseException) -> None:
-        undo = undone(call, fault)
-        if undo is not None:
-            self._settler.put(undo)
 
     async def _exchange(self, request: Request) -> Response:
         return await self._connections.exchange(request)

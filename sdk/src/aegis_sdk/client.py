@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-import ssl
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
+from aegis_sdk.client_base import ClientBase
 from aegis_sdk.connections import Connections
-from aegis_sdk.context import in_scope, unopened_run, wait_for
+from aegis_sdk.context import below, in_scope, place, unopened_run, wait_for
 from aegis_sdk.decision import Decision, OpenedRun, Settlement, ToolCall
 from aegis_sdk.errors import AegisError, Unauthorized, Unavailable
 from aegis_sdk.estimate import Estimate
 from aegis_sdk.http1 import Request, Response
-from aegis_sdk.settings import ATTEMPTS_MAX, EXIT_TIMEOUT_S, TIMEOUT_S, Settings, read_settings
-from aegis_sdk.settler import Outcome, Settler, instead_of, outcome_request
+from aegis_sdk.settings import Settings
+from aegis_sdk.settler import Outcome, outcome_request
 from aegis_sdk.wire import (
     BATCH_MAX,
     Money,
@@ -26,7 +26,6 @@ from aegis_sdk.wire import (
     end_run_request,
     estimate_request,
     find_request,
-    is_minted,
     named,
     open_run_request,
     read_batch,
@@ -42,56 +41,15 @@ from aegis_sdk.wire import (
 _log = logging.getLogger("aegis_sdk")
 
 
-class Aegis:
+class Aegis(ClientBase):
     """Asks the gateway and waits for its answers. Threads may share one; so may forked processes.
 
     In an event loop, use `AsyncAegis`: this one would block it.
     """
 
-    def __init__(
-        self,
-        url: str | None = None,
-        api_key: str | None = None,
-        *,
-        timeout_s: float = TIMEOUT_S,
-        attempts_max: int = ATTEMPTS_MAX,
-        exit_timeout_s: float = EXIT_TIMEOUT_S,
-        ssl_context: ssl.SSLContext | None = None,
-    ) -> None:
-        """What is left out is read from `AEGIS_URL` and `AEGIS_API_KEY`. No call of it takes longer than `timeout_s`.
-
-        The end of the process waits up to `exit_timeout_s` for what is still to be told to the gateway.
-
-        Raises:
-            InvalidRequest: the address is none.
-            Unauthorized: there is no key.
-        """
-        self._begin(
-            read_settings(
-                url,
-                api_key,
-                timeout_s=timeout_s,
-                attempts_max=attempts_max,
-                exit_timeout_s=exit_timeout_s,
-                ssl_context=ssl_context,
-            )
-        )
-
-    @classmethod
-    def of(cls, settings: Settings) -> Aegis:
-        """A client with the settings of another."""
-        made = cls.__new__(cls)
-        made._begin(settings)
-        return made
-
-    def __reduce__(self) -> tuple[Callable[[Settings], Aegis], tuple[Settings]]:
-        """Clients are handed to other processes as their settings."""
-        return Aegis.of, (self.settings,)
-
     def _begin(self, settings: Settings) -> None:
-        self.settings = settings
+        super()._begin(settings)
         self._connections = Connections(settings)
-        self._settler = Settler(settings)
         self._may_warn = True
 
     def __enter__(self) -> Aegis:
@@ -200,7 +158,7 @@ class Aegis:
         Raises:
             AegisError: nobody can say, or the gateway does not answer.
         """
-        where = in_scope(ToolCall(tool=tool or "", run=run, parent=parent))[0]
+        run, parent = place(run, parent)
         asked = estimate_request(
             tool=tool,
             arguments=arguments,
@@ -209,8 +167,8 @@ class Aegis:
             prompt=prompt,
             max_output_tokens=max_output_tokens,
             api=api,
-            run=where.run,
-            parent=where.parent,
+            run=run,
+            parent=parent,
             customer=customer,
         )
         return read_estimate(self._exchange(asked))
@@ -252,9 +210,7 @@ class Aegis:
             Refused: there are too many, or it would be too deep.
             AegisError: as `decide`.
         """
-        where = in_scope(ToolCall(tool=""))[0]
-        run = where.run if where.parent is None else None
-        return read_run(self._exchange(open_run_request(None, where.parent, run, name)))
+        return self._open(None, *below(), name)
 
     def spawn(
         self, agent: str, *, parent: str | None = None, run: str | None = None, name: str | None = None
@@ -269,9 +225,8 @@ class Aegis:
             AegisError: as `decide`.
         """
         if parent is None and run is None:
-            where = in_scope(ToolCall(tool=""))[0]
-            parent, run = where.parent, where.run if where.parent is None else None
-        return read_run(self._exchange(open_run_request(agent, parent, run, name)))
+            parent, run = below()
+        return self._open(agent, parent, run, name)
 
     def end_run(self, id: str) -> None:
         """End a run, and what was delegated in it: nothing is called in them any more.
@@ -291,37 +246,23 @@ class Aegis:
             try:
                 read_settlement(self._exchange(outcome_request(trying)))
                 return
-            except Unavailable as fault:
-                _log.warning("call %s is settled later: %s", outcome.name, fault)
-                self._settler.put(trying)
-                return
-            except AegisError as fault:
-                trying = instead_of(trying, fault)
-            except Exception:  # the tool has run: what it gave is its caller's, whatever comes from there
-                _log.exception("call %s is settled later: telling the gateway failed", outcome.name)
-                self._settler.put(trying)
-                return
+            except Exception as fault:
+                trying = self._not_told(trying, fault)
             except BaseException:
                 self._settler.put(trying)
                 raise
-
-    def finish_later(self, outcome: Outcome) -> None:
-        """The same in the background alone."""
-        self._settler.put(outcome)
 
     def flush(self, timeout_s: float | None = None) -> bool:
         """Wait until what could not be told to the gateway at once is told; whether it is."""
         return self._settler.flush(self.settings.timeout_s if timeout_s is None else timeout_s)
 
-    @property
-    def pending(self) -> int:
-        """How many outcomes are still to be told to the gateway."""
-        return self._settler.pending
-
     def close(self) -> None:
         """Close the connections, after what is still to be told has had its time."""
         self.flush()
         self._connections.close()
+
+    def _open(self, agent: str | None, parent: str | None, run: str | None, name: str | None) -> OpenedRun:
+        return read_run(self._exchange(open_run_request(agent, parent, run, name)))
 
     def _decide(self, call: ToolCall, *, undo: bool) -> Decision:
         try:
@@ -332,11 +273,6 @@ class Aegis:
             ):  # whoever is cut short meanwhile runs nothing either
                 self._undo(call, fault)
             raise
-
-    def _undo(self, call: ToolCall, fault: BaseException) -> None:
-        undo = undone(call, fault)
-        if undo is not None:
-            self._settler.put(undo)
 
     def _exchange(self, request: Request) -> Response:
         if self._may_warn:
@@ -352,14 +288,3 @@ class Aegis:
         _log.warning(
             "`Aegis` is used in an event loop, which it blocks while it waits; use `AsyncAegis` there"
         )
-
-
-def undone(call: ToolCall, fault: BaseException) -> Outcome | None:
-    """What to tell the gateway of a call whose decision never came: that it is not made.
-
-    Only where nobody else can ask for it by its name, and where the gateway may have decided it.
-    """
-    is_unknown = not isinstance(fault, AegisError) or (
-        isinstance(fault, Unavailable) and fault.may_have_arrived
-    )
-    return Outcome(call=call, kind="release") if is_minted(call) and is_unknown else None

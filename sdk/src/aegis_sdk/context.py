@@ -167,14 +167,24 @@ def unopened_run() -> Run | None:
     return run if run is not None and run.id is None else None
 
 
+def place(run: str | None = None, parent: str | None = None) -> tuple[str | None, str | None]:
+    """The run and the call that something is of: those that are given, or else those of the code that asks."""
+    scope = _scope.get()
+    own = scope.run.id if scope.run is not None else None
+    return run if run is not None else own, parent if parent is not None else scope.parent
+
+
+def below() -> tuple[str | None, str | None]:
+    """Below what a run is opened here: below a call, or else in a run."""
+    run, parent = place()
+    return parent, run if parent is None else None
+
+
 def in_scope(call: ToolCall) -> tuple[ToolCall, Run | None]:
     """A call as it is of the code that makes it; and the run it has to open, or wait for, if that has no id yet."""
-    scope = _scope.get()
-    parent = call.parent if call.parent is not None else scope.parent
-    if call.run is not None or scope.run is None:
-        return dataclasses.replace(call, parent=parent), None
-    id = scope.run.id
-    return dataclasses.replace(call, parent=parent, run=id), scope.run if id is None else None
+    unopened = unopened_run() if call.run is None else None  # first: it may be opened any moment
+    run, parent = place(call.run, call.parent)
+    return dataclasses.replace(call, run=run, parent=parent), unopened
 
 
 def wait_for(opening: Future[None], timeout_s: float) -> None:

@@ -46,9 +46,9 @@ def minted_name() -> str:
     return f"{MINTED}{secrets.token_hex(16)}"
 
 
-def is_minted(call: ToolCall) -> bool:
+def is_minted(name: str | None) -> bool:
     """Whether a call's name was made up here."""
-    return call.name is not None and call.name.startswith(MINTED)
+    return name is not None and name.startswith(MINTED)
 
 
 def decide_request(call: ToolCall) -> Request:
@@ -112,7 +112,7 @@ def release_request(decision: Decision) -> Request:
     A name that was made up here is closed: the request that it was made up for may still be on its way.
     """
     body: dict[str, Any] = {"token": _token(decision)}
-    if decision.name is not None and decision.name.startswith(MINTED):
+    if is_minted(decision.name):
         body["closes_name"] = True
     return Request("DELETE", f"{DECISIONS}/{decision.id}", encoded(body, "token"))
 
