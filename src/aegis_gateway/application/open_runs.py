@@ -6,7 +6,7 @@ how many are open is asked for only where one more would be.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -27,21 +27,21 @@ class OpenRuns:
         self._runs: dict[tuple[str, str], Run] = {}
         self._open: dict[tuple[str, str], set[str]] = {}
         claims = [
-            (command.tenant, claim) for command in commands if (claim := _claim_of(command)) is not None
+            (command.tenant, claim)
+            for command in commands
+            if command.tenant in now and (claim := _claim_of(command)) is not None
         ]
-        claims = [(tenant, claim) for tenant, claim in claims if tenant in now]
         if not claims:
             return
         numbers = {
             (tenant, number) for tenant, claim in claims for number in (claim.number, claim.above) if number
         }
         self._runs.update(locked.runs(numbers))
-        for tenant in now:
-            level = {
-                command.claim.number
-                for command in commands
-                if isinstance(command, EndRun) and command.tenant == tenant
-            }
+        ending: dict[str, set[str]] = defaultdict(set)
+        for command in commands:
+            if isinstance(command, EndRun) and command.tenant in now:
+                ending[command.tenant].add(command.claim.number)
+        for tenant, level in ending.items():
             seen = set(level)
             while level:
                 # Level by level, so it costs as much as there is to end, however large the tree is.
@@ -56,11 +56,10 @@ class OpenRuns:
             if claim.runs_max is not None and (known is None or not known.is_open(now[tenant])):
                 key = (tenant, claim.owner)
                 limits[key] = max(limits.get(key, 0), claim.runs_max)
+        kept = Counter((run.tenant, run.owner) for run in self._runs.values()) if limits else Counter()
         for (tenant, owner), most in limits.items():
             # As many more as may be ended in this very transaction: then it is still known that there are too many.
-            limit = most + len(commands)
-            for each in self._runs.values():
-                limit += each.tenant == tenant and each.owner == owner
+            limit = most + len(commands) + kept[tenant, owner]
             self._open[tenant, owner] = set(locked.open_runs(tenant, owner, now[tenant], limit))
 
     @property
@@ -110,7 +109,8 @@ class OpenRuns:
 
     def _others(self, tenant: str, claim: RunClaim) -> int:
         """How many other runs count for an owner; nobody asks where it doesn't matter."""
-        return len(self._open.get((tenant, claim.owner), set()) - {claim.number})
+        counted = self._open.get((tenant, claim.owner), ())
+        return len(counted) - (claim.number in counted)
 
     def _put(self, run: Run) -> None:
         key = (run.tenant, run.number)
