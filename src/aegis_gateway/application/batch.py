@@ -61,7 +61,7 @@ from aegis_gateway.domain.admit import (
     instances_key,
     utilisation,
 )
-from aegis_gateway.domain.decision import Reason, Shadow
+from aegis_gateway.domain.decision import Reason, Shadow, would_deny
 from aegis_gateway.domain.entry import ENTRY_VERSION, canonical, time_text
 from aegis_gateway.domain.errors import IllegalTransition
 from aegis_gateway.domain.ledger import Evidence, Leg, Standing, State, settlement, transition
@@ -259,9 +259,7 @@ class Batch:
                 return Stale(call=command.call, epoch=head.epoch, utilisation=used)
         run = command.run
         over = self._runs.refusal(command.tenant, run) if run is not None else None
-        is_shadow = (
-            over is not None and run is not None and over.code == "too_many_runs" and run.mode == "shadow"
-        )
+        is_shadow = over is not None and run is not None and run.only_notes(over)
         if command.verdict.permits and command.tenant in self._fallen:
             admission = Admission(effect="deny", reasons=(_clock_fell_back(self._fallen[command.tenant]),))
         elif command.verdict.permits and over is not None and not is_shadow:
@@ -295,7 +293,7 @@ class Batch:
         self._new_calls[row.call] = self._calls[row.call] = row
         shadow = (*command.verdict.shadow, *admission.shadow)
         if over is not None and is_shadow:
-            shadow += (Shadow(rule=over.subject, would="deny", message=over.message),)
+            shadow += (would_deny(over),)
         if shadow and not allowed:
             shadow = tuple(each for each in shadow if each.would in ("allow", "error"))  # refused anyway
         self._note_shadow(row, shadow[:SHADOWS_MAX])
@@ -331,8 +329,8 @@ class Batch:
             over = self._runs.refusal_to_open(tenant, claim)
             if tenant in self._fallen:
                 over = _clock_fell_back(self._fallen[tenant])
-            if over is not None and over.code == "too_many_runs" and claim.mode == "shadow":
-                shadow += (Shadow(rule=over.subject, would="deny", message=over.message),)
+            if over is not None and claim.only_notes(over):
+                shadow += (would_deny(over),)
             elif over is not None:
                 admission = Admission(effect="deny", reasons=(over,))
         if admission.effect == "allow":
@@ -375,7 +373,8 @@ class Batch:
             evidence = msgspec.structs.replace(evidence, actual={leg.quantity: 0 for leg in row.legs})
         outcome = settlement(row.legs, row.maximum_nano_usd, evidence)
         amounts = self._books.bearable(row.tenant, row.legs, outcome.amounts)
-        outcome = msgspec.structs.replace(outcome, amounts=amounts)
+        if amounts != outcome.amounts:
+            outcome = msgspec.structs.replace(outcome, amounts=amounts)
         self._books.settle(
             row.tenant, row.legs, outcome.amounts, row.decided_ns, now_ns=self._now[row.tenant]
         )

@@ -60,7 +60,7 @@ from aegis_gateway.application.runs import (
 )
 from aegis_gateway.application.visibility import reach_of
 from aegis_gateway.domain.admit import BudgetClaim
-from aegis_gateway.domain.decision import Effect, Reason, Shadow
+from aegis_gateway.domain.decision import Effect, Reason, Shadow, would_deny
 from aegis_gateway.domain.errors import CallError, CallRepeated, KeyFormatError, LedgerUnavailable
 from aegis_gateway.domain.judge import Reach
 from aegis_gateway.domain.keys import OUR_KEYS, check_key, key_hash
@@ -577,9 +577,7 @@ class Calls:
             config_version=view.config_version,
             rates=rates_of_opening(view, agent, key),
             reasons=(reason,) if reason is not None and is_enforced else (),
-            shadow=()
-            if reason is None or is_enforced
-            else (Shadow(rule=reason.subject, would="deny", message=reason.message),),
+            shadow=() if reason is None or is_enforced else (would_deny(reason),),
         )
         return run, command
 

@@ -12,7 +12,7 @@ from typing import Generic, TypeAlias, TypeVar
 import msgspec
 
 from aegis_gateway.application.directory import TenantView
-from aegis_gateway.domain.decision import Reason, Shadow, Verdict, refusal
+from aegis_gateway.domain.decision import Reason, Shadow, Verdict, refusal, would_deny
 from aegis_gateway.domain.judge import PolicyRequest, judge, least
 from aegis_gateway.domain.moment import moment
 from aegis_gateway.domain.money import usd_rounded_up, usd_text
@@ -117,7 +117,7 @@ def _bounded_in_depth(
     if registry.replication_mode == "enforce":
         refused = msgspec.structs.replace(refusal(reason), redactions=verdict.redactions)
         return msgspec.structs.replace(judgement, verdict=refused)
-    shadow = (*verdict.shadow, Shadow(rule=reason.subject, would="deny", message=reason.message))
+    shadow = (*verdict.shadow, would_deny(reason))
     verdict = msgspec.structs.replace(verdict, shadow=shadow)
     return msgspec.structs.replace(judgement, verdict=verdict)
 

@@ -67,6 +67,11 @@ class Shadow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     redactions: Redactions = NO_REDACTIONS
 
 
+def would_deny(reason: Reason) -> Shadow:
+    """What a rule in shadow would have refused a call for."""
+    return Shadow(rule=reason.subject, would="deny", message=reason.message)
+
+
 class Throttle(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A policy's limit on how often what it matches may be called: `limit` times in `period_ns`, for each `per`."""
 

@@ -74,6 +74,10 @@ class RunClaim(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     above: str = ""
     opened_ns: int = 0
 
+    def only_notes(self, over: Reason) -> bool:
+        """Whether what is over a bound is only noted: how many runs are open, in shadow. One that ended stays so."""
+        return over.code == "too_many_runs" and self.mode == "shadow"
+
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """A run as the ledger keeps it. Calls keep it open until `open_until_ns`; at `forget_ns` it may be forgotten.
