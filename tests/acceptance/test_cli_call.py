@@ -29,13 +29,18 @@ def gateway() -> Iterator[Gateway]:
     budgets = {
         "day": "limit: 5.00, period: daily",
         "hour": "limit: 0.001, period: rolling, length: 1h, match: {tool: chat}",
+        "large": "limit: 0.0003, period: daily, kind: soft, match: {agent: torn, model: gpt-4.1}",
     }
     policies = (
         '@id("all-may") permit(principal, action, resource);\n'
         '@id("never") @reason("this one never may") forbid(principal == Agent::"barred", action, resource);\n'
+        '@id("down") @effect("downgrade") @model("gpt-4o-mini") forbid(principal == Agent::"torn", action, resource)\n'
+        "when { context.budget.utilisation >= 50 };\n"
     )
     with UpstreamProcess(apps="provider") as upstream:
-        files = configuration(upstream.base_url, budgets=budgets, agents=("bot", "barred"), policies=policies)
+        files = configuration(
+            upstream.base_url, budgets=budgets, agents=("bot", "barred", "torn"), policies=policies
+        )
         with Gateway(files) as gateway:
             yield gateway
 
@@ -159,6 +164,15 @@ def test_an_estimate_that_a_policy_refuses(gateway: Gateway) -> None:
         gateway, "estimate", "-", "--agent", "barred", given=json.dumps(chat_body("hi", max_tokens=9)), code=3
     )
     assert "this one never may" in shown
+
+
+def test_an_estimate_that_goes_back_and_forth(gateway: Gateway) -> None:
+    """A call that is downgraded by a budget that it then doesn't count on has no estimate, and is told why."""
+    body = chat_body("hi [[tokens=20]]", model="gpt-4.1", max_tokens=20)
+    asked = ("estimate", "-", "--agent", "torn")
+    assert "gpt-4.1" == told(gateway, *asked, given=json.dumps(body))["model"]
+    assert 200 == ask(gateway, "POST", CHAT, body, key=gateway.key("torn")).status
+    assert "count on the same budgets" in aegis(gateway, *asked, given=json.dumps(body), code=1)[1]
 
 
 def test_an_estimate_for_a_person(gateway: Gateway) -> None:

@@ -42,7 +42,9 @@ from aegis_gateway.domain.registry import Model
 from aegis_gateway.domain.replication import run_refusal
 from aegis_gateway.domain.window import Window
 
-_ASKED_AGAIN_MAX = 8
+ASKED_AGAIN_MAX = 8
+"""How often a call is judged for an estimate. One that is downgraded may count on other budgets, by whose use it isn't:
+that could go back and forth for ever."""
 CHEAPER_JUDGED_MAX = 64
 CHEAPER_SHOWN_MAX = 5
 
@@ -125,19 +127,17 @@ class Estimates:
             LedgerUnavailable: what is left cannot be read.
         """
         used = 0
-        for _ in range(_ASKED_AGAIN_MAX):
+        for _ in range(ASKED_AGAIN_MAX):
             considered = await self._calls.consider(key, describe, context, used)
             async with self._reading:
                 balances = await asyncio.to_thread(balances_for, considered, self._balances, self._windows)
             if balances.epoch > considered.view.epoch:
                 await self._calls.directory.refresh(considered.view.registry.tenant, balances.epoch)
                 continue
-            standings = standings_of(considered, balances, self._windows)
-            now_used = utilisation(considered.budgets, standings)
-            if considered.judgement.verdict.saw_utilisation and now_used != used:
-                used = now_used
-                continue
-            return estimated(considered, standings, balances)
+            found = estimated(considered, balances, self._windows)
+            if isinstance(found, Estimate):
+                return found
+            used = found
         raise LedgerUnavailable("the configuration keeps changing; try again in a moment")
 
 
@@ -154,7 +154,18 @@ def balances_for(considered: Considered[Described], reader: BalanceReader, windo
     return reader.read(considered.view.registry.tenant, list(keys), list(turns), considered.run, now_ns)
 
 
-def standings_of(considered: Considered[Described], balances: Balances, windows: Windows) -> Standings:
+def estimated(considered: Considered[D], balances: Balances, windows: Windows) -> Estimate[D] | int:
+    """What would become of a call with these balances. Or, where policies looked at how much of its budgets is used and
+    were told otherwise, how much is: by that it is to be judged again.
+    """
+    standings = _standings_of(considered, balances, windows)
+    used = utilisation(considered.budgets, standings)
+    if considered.judgement.verdict.saw_utilisation and used != considered.circumstances.utilisation:
+        return used
+    return _estimate(considered, standings, balances)
+
+
+def _standings_of(considered: Considered[Described], balances: Balances, windows: Windows) -> Standings:
     """What stands for a call's claims, as the ledger would find it."""
     tenant, now_ns = considered.view.registry.tenant, considered.circumstances.now_ns
     books = Books(
@@ -165,8 +176,7 @@ def standings_of(considered: Considered[Described], balances: Balances, windows:
     return books.standings_for(tenant, considered.rates, considered.budgets, of_claims, now_ns)
 
 
-def estimated(considered: Considered[D], standings: Standings, balances: Balances) -> Estimate[D]:
-    """What would become of a call with these balances, in a run that stands so."""
+def _estimate(considered: Considered[D], standings: Standings, balances: Balances) -> Estimate[D]:
     judgement, now_ns = considered.judgement, considered.circumstances.now_ns
     quote = judgement.quote
     budgets = tuple(
@@ -198,10 +208,8 @@ def estimated(considered: Considered[D], standings: Standings, balances: Balance
 def _admission(considered: Considered[Described], standings: Standings, balances: Balances) -> Admission:
     judgement, run, now_ns = considered.judgement, considered.run, considered.circumstances.now_ns
     over = None if run is None else run_refusal(run, balances.run, balances.others_open, now_ns)
-    if over is not None and run is not None and judgement.verdict.permits:
-        is_shadow = over.code == "too_many_runs" and run.mode == "shadow"
-        if not is_shadow:
-            return Admission(effect="deny", reasons=(over,))
+    if over is not None and run is not None and judgement.verdict.permits and not run.only_notes(over):
+        return Admission(effect="deny", reasons=(over,))
     return admitted(
         judgement.verdict, judgement.quote, considered.rates, considered.budgets, standings, now_ns
     )

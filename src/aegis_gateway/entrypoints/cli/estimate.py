@@ -14,10 +14,9 @@ from rich.text import Text
 from aegis_gateway.adapters.balances import StoredBalances
 from aegis_gateway.application.books import Windows
 from aegis_gateway.application.calls import NEW_RUN, considered_as
-from aegis_gateway.application.estimates import Estimate, balances_for, estimated, standings_of
+from aegis_gateway.application.estimates import ASKED_AGAIN_MAX, Estimate, balances_for, estimated
 from aegis_gateway.application.judgement import Circumstances, Described
 from aegis_gateway.application.runs import recorded_run
-from aegis_gateway.domain.admit import utilisation
 from aegis_gateway.domain.errors import CallError, ConfigurationError
 from aegis_gateway.domain.money import usd_text
 from aegis_gateway.domain.price import ChargeLine
@@ -126,19 +125,21 @@ def _estimated(session: Session, tenant: str, agent_id: str, asked: EstimateRequ
     used = 0
     try:
         describe = description(view, asked)
-        while True:
+        for _ in range(ASKED_AGAIN_MAX):
             circumstances = Circumstances(now_ns=now_ns, run=NEW_RUN, utilisation=used)
             considered = considered_as(
                 view, agent, _ESTIMATE_KEY, describe, circumstances, recorded_run(NEW_RUN), opens_run=True
             )
-            found = balances_for(considered, balances, windows)
-            standings = standings_of(considered, found, windows)
-            now_used = utilisation(considered.budgets, standings)
-            if now_used == used or not considered.judgement.verdict.saw_utilisation:
-                return estimated(considered, standings, found)
-            used = now_used
+            found = estimated(considered, balances_for(considered, balances, windows), windows)
+            if isinstance(found, Estimate):
+                return found
+            used = found
     except CallError as fault:
         raise ConfigurationError(str(fault)) from fault
+    raise ConfigurationError(
+        "a policy downgrades this call by how much of its budgets is used, and as the other model's call it counts on "
+        "others, by which it isn't downgraded; have both models' calls count on the same budgets"
+    )
 
 
 def _shown(found: Estimate[Described]) -> Group:
