@@ -28,7 +28,7 @@ def gateway() -> Iterator[Gateway]:
     """A gateway whose agents have a daily and a rolling budget."""
     budgets = {
         "day": "limit: 5.00, period: daily",
-        "hour": "limit: 0.001, period: rolling, length: 1h, match: {tool: chat}",
+        "hour": "limit: 0.001, period: rolling, length: 1h, match: {tool: chat, agent: bot}",
         "large": "limit: 0.0003, period: daily, kind: soft, match: {agent: torn, model: gpt-4.1}",
     }
     policies = (
