@@ -17,25 +17,26 @@ from aegis_gateway.domain.ledger import Standing
 from aegis_gateway.domain.replication import Run, RunClaim, called
 
 _HEAD = """
-select 'head' as kind, '' as name, '' as scope, '' as label, epoch as first, last_ns as second, null as buckets
+select 'head' as kind, '' as name, '' as scope, '' as label, epoch as first, last_ns as second, null as buckets,
+       null as notes
   from tenant_head where tenant = ?
 """
 _STANDINGS = """
 union all
-select 'standing', budget, scope, "window", pending, posted, buckets from standing
+select 'standing', budget, scope, "window", pending, posted, buckets, notes from standing
  where tenant = ? and ({keys})
 """
 _ARRIVALS = """
 union all
-select 'arrival', rate, scope, '', arrival_ns, 0, null from rate_arrival
+select 'arrival', rate, scope, '', arrival_ns, 0, null, null from rate_arrival
  where tenant = ? and ({keys})
 """
 """By the primary keys, key by key."""
 _RUN = """
 union all
-select 'run', run, '', '', open_until_ns, coalesce(ended_ns, -1), null from run where tenant = ? and number = ?
+select 'run', run, '', '', open_until_ns, coalesce(ended_ns, -1), null, null from run where tenant = ? and number = ?
 union all
-select 'others', '', '', '', count(*), 0, null from run
+select 'others', '', '', '', count(*), 0, null, null from run
  where tenant = ? and owner = ? and ended_ns is null and open_until_ns > ? and number <> ?
 """
 """A run, by the primary key, and the others of its owner that count, by the index on them."""
@@ -77,7 +78,7 @@ class StoredBalances:
                     epoch, last_ns = row["first"], row["second"]
                 case "standing":
                     key = (row["name"], row["scope"], row["label"])
-                    balances[key] = standing(row["first"], row["second"], row["buckets"])
+                    balances[key] = standing(row["first"], row["second"], row["buckets"], row["notes"])
                 case "run":
                     assert run is not None, "it was asked about"
                     ended_ns = None if row["second"] < 0 else row["second"]

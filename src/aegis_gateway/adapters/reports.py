@@ -29,7 +29,7 @@ _TENANTS = "select tenant from tenant_head order by tenant"
 """All tenants."""
 
 _STANDINGS = """
-select scope, pending, posted, buckets from standing
+select scope, pending, posted, buckets, notes from standing
  where tenant = ? and budget = ? and "window" = ?
  order by scope
 """
@@ -390,11 +390,10 @@ class Reports:
             window = budget.window(now_ns)
             rows = self._query(_STANDINGS, (tenant, budget.id, window.label))
             if not rows and not budget.per:
-                rows = [{"scope": "", "pending": 0, "posted": 0, "buckets": None}]
+                rows = [{"scope": "", "pending": 0, "posted": 0, "buckets": None, "notes": None}]
             for row in rows:
-                balance = rolled(
-                    standing(row["pending"], row["posted"], row["buckets"]), budget.length_ns, now_ns
-                )
+                found_balance = standing(row["pending"], row["posted"], row["buckets"], row["notes"])
+                balance = rolled(found_balance, budget.length_ns, now_ns)
                 found.append(
                     BudgetStanding(
                         budget=budget,

@@ -27,7 +27,8 @@ from aegis_gateway.application.ports import (
     TenantState,
 )
 from aegis_gateway.domain.config_version import ConfigVersion
-from aegis_gateway.domain.ledger import Leg, Standing
+from aegis_gateway.domain.ledger import Leg, Standing, WindowNotes
+from aegis_gateway.domain.notice import Notice
 from aegis_gateway.domain.price import ChargeLine
 from aegis_gateway.domain.registry import Agent, Key, Throttle
 from aegis_gateway.domain.replication import Run
@@ -63,6 +64,7 @@ decode_legs = msgspec.json.Decoder(tuple[Leg, ...]).decode
 """Reads the legs of a row."""
 _agent_decoder = msgspec.json.Decoder(Agent)
 _buckets_decoder = msgspec.json.Decoder(dict[int, int])
+_notes_decoder = msgspec.json.Decoder(WindowNotes)
 _version_decoder = msgspec.json.Decoder(ConfigVersion)
 _encode = msgspec.json.Encoder().encode
 
@@ -124,6 +126,18 @@ def shadow_values(row: ShadowRow) -> tuple[object, ...]:
     return (row.tenant, row.decided_ns, row.rule, row.call, row.would)
 
 
+def notice_values(notice: Notice) -> tuple[object, ...]:
+    """A notice as values."""
+    return (
+        notice.tenant,
+        notice.sequence,
+        notice.kind,
+        notice.subject,
+        notice.at_ns,
+        _encode(notice.body).decode(),
+    )
+
+
 def move_values(move: CallMove) -> tuple[object, ...]:
     """A change of a call's state as values, the call last."""
     return (move.state, move.cost_nano_usd, int(move.overrun), move.settled_ns, move.call)
@@ -148,11 +162,16 @@ def run_row(row: tuple[Any, ...]) -> Run:
     return Run(**fields)
 
 
-def standing(pending: int, posted: int, buckets: str | None) -> Standing:
+def standing(pending: int, posted: int, buckets: str | None, notes: str | None) -> Standing:
     """A balance from its row."""
-    if buckets is None:
+    if buckets is None and notes is None:
         return Standing(pending=pending, posted=posted)
-    return Standing(pending=pending, posted=posted, buckets=_buckets_decoder.decode(buckets))
+    return Standing(
+        pending=pending,
+        posted=posted,
+        buckets=None if buckets is None else _buckets_decoder.decode(buckets),
+        notes=None if notes is None else _notes_decoder.decode(notes),
+    )
 
 
 def standing_values(row: StandingRow) -> tuple[object, ...]:
@@ -168,6 +187,7 @@ def standing_values(row: StandingRow) -> tuple[object, ...]:
         row.standing.pending,
         row.standing.posted,
         None if row.standing.buckets is None else _encode(row.standing.buckets).decode(),
+        None if row.standing.notes is None else _encode(row.standing.notes).decode(),
     )
 
 

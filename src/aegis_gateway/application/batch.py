@@ -482,7 +482,7 @@ class Batch:
         return tuple(
             standing
             if standing.buckets is None
-            else Standing(pending=standing.pending, posted=standing.posted)
+            else Standing(pending=standing.pending, posted=standing.posted, notes=standing.notes)
             for standing in (self._books.standing(tenant, leg) for leg in legs)
         )
 

@@ -12,6 +12,7 @@ from aegis_gateway.domain.admit import RateKey, StandingKey
 from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.ledger import Leg, Standing, State
 from aegis_gateway.domain.network import Network
+from aegis_gateway.domain.notice import Notice
 from aegis_gateway.domain.people import Person, Token
 from aegis_gateway.domain.price import ChargeLine
 from aegis_gateway.domain.proposal import Answer, Proposal
@@ -142,6 +143,7 @@ class Changes(msgspec.Struct, kw_only=True):
     freed_names: list[NameKey] = []
     shadows: list[ShadowRow] = []
     runs: list[Run] = []
+    notices: list[Notice] = []
 
 
 class LockedTenants(Protocol):

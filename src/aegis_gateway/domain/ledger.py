@@ -57,6 +57,13 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     amount: int
 
 
+class WindowNotes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is kept of a balance's window beside its sums: what was fixed when it opened, what has happened in it.
+
+    It is written with the balance, under the same lock, and stored as JSON.
+    """
+
+
 class Standing(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One budget's (or one scope's of it) balance in one window. Available is `limit - posted - pending`.
 
@@ -67,6 +74,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     pending: int = 0
     posted: int = 0
     buckets: dict[int, int] | None = None
+    notes: WindowNotes | None = None
 
     def available(self, limit: int) -> int:
         """What is left of a limit."""
@@ -74,7 +82,9 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     def reserve(self, amount: int) -> Standing:
         """The balance with an amount more pending."""
-        return Standing(pending=self.pending + amount, posted=self.posted, buckets=self.buckets)
+        return Standing(
+            pending=self.pending + amount, posted=self.posted, buckets=self.buckets, notes=self.notes
+        )
 
     def release(self, amount: int) -> Standing:
         """The balance with a reservation given back.
@@ -84,7 +94,9 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         """
         if amount > self.pending:
             raise IllegalTransition(f"{amount} cannot be released where {self.pending} is pending")
-        return Standing(pending=self.pending - amount, posted=self.posted, buckets=self.buckets)
+        return Standing(
+            pending=self.pending - amount, posted=self.posted, buckets=self.buckets, notes=self.notes
+        )
 
     def settle(self, reserved: int, actual: int) -> Standing:
         """The balance with a reservation replaced by what was really spent.
@@ -94,7 +106,12 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         """
         if reserved > self.pending:
             raise IllegalTransition(f"{reserved} cannot be released where {self.pending} is pending")
-        return Standing(pending=self.pending - reserved, posted=self.posted + actual, buckets=self.buckets)
+        return Standing(
+            pending=self.pending - reserved,
+            posted=self.posted + actual,
+            buckets=self.buckets,
+            notes=self.notes,
+        )
 
 
 NOTHING = Standing()

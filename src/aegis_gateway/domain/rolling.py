@@ -49,6 +49,7 @@ def rolled(standing: Standing, length_ns: int, now_ns: int) -> Standing:
         pending=standing.pending,
         posted=standing.posted - sum(buckets[number] for number in gone),
         buckets={number: amount for number, amount in buckets.items() if number not in gone},
+        notes=standing.notes,
     )
 
 
@@ -66,5 +67,7 @@ def settle_rolling(
     buckets = dict(settled.buckets or {})
     buckets[number] = buckets.get(number, 0) + actual
     return rolled(
-        Standing(pending=settled.pending, posted=settled.posted, buckets=buckets), length_ns, now_ns
+        Standing(pending=settled.pending, posted=settled.posted, buckets=buckets, notes=settled.notes),
+        length_ns,
+        now_ns,
     )

@@ -57,7 +57,10 @@ def seeds(budget: Budget, window: Window, spent: Iterable[Spent], now_ns: int) -
             buckets = dict(before.buckets or {})
             buckets[number] = buckets.get(number, 0) + each.amount
         balances[each.scope] = Standing(
-            pending=before.pending, posted=before.posted + each.amount, buckets=buckets or before.buckets
+            pending=before.pending,
+            posted=before.posted + each.amount,
+            buckets=buckets or before.buckets,
+            notes=before.notes,
         )
     if not budget.length_ns:
         return balances

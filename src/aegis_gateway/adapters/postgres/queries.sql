@@ -28,10 +28,10 @@ select found.*
 
 -- name: standings
 -- Balances by key, looked up in the same way.
-select tenant, budget, scope, "window", found.pending, found.posted, found.buckets
+select tenant, budget, scope, "window", found.pending, found.posted, found.buckets, found.notes
   from json_populate_recordset(null::standing, %s::json) as key
  cross join lateral (
-    select standing.pending, standing.posted, standing.buckets from standing
+    select standing.pending, standing.posted, standing.buckets, standing.notes from standing
      where standing.tenant = key.tenant and standing.budget = key.budget and standing.scope = key.scope
        and standing."window" = key."window" offset 0
  ) as found;
@@ -77,7 +77,8 @@ insert into entry select * from json_populate_recordset(null::entry, %s::json);
 -- Balances; whoever opens a window fixes its bounds once.
 insert into standing select * from json_populate_recordset(null::standing, %s::json)
 on conflict (tenant, budget, scope, "window") do update
-   set pending = excluded.pending, posted = excluded.posted, buckets = excluded.buckets;
+   set pending = excluded.pending, posted = excluded.posted, buckets = excluded.buckets,
+       notes = excluded.notes;
 
 -- name: write_arrivals
 -- Rates' theoretical arrival times.
@@ -87,6 +88,11 @@ on conflict (tenant, rate, scope) do update set arrival_ns = excluded.arrival_ns
 -- name: write_shadows
 -- What rules in shadow would have changed.
 insert into shadow_finding select * from json_populate_recordset(null::shadow_finding, %s::json);
+
+-- name: write_notices
+-- What people are to hear of, until it is passed on.
+insert into notice (tenant, sequence, kind, subject, at_ns, body)
+select tenant, sequence, kind, subject, at_ns, body from json_populate_recordset(null::notice, %s::json);
 
 -- name: expired
 -- Reserved calls whose time has passed.

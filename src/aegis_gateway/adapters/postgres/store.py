@@ -33,6 +33,7 @@ from aegis_gateway.adapters.rows import (
     move_values,
     name_values,
     named_call,
+    notice_values,
     run_row,
     run_values,
     shadow_values,
@@ -55,7 +56,7 @@ _SALT = _CALL_COLUMNS.index("salt")
 _STANDING_KEY_COLUMNS = ("tenant", "budget", "scope", "window")
 _STANDING_COLUMNS = (
     "tenant", "budget", "scope", "window", "quantity", "starts_ns", "ends_ns", "pending", "posted",
-    "buckets",
+    "buckets", "notes",
 )  # fmt: skip
 _ARRIVAL_COLUMNS = ("tenant", "rate", "scope", "arrival_ns")
 _MOVE_COLUMNS = ("state", "cost_nano_usd", "overrun", "settled_ns", "call")
@@ -64,6 +65,7 @@ _CHARGE_COLUMNS = (
     "nano_usd", "price_source",
 )  # fmt: skip
 _NAME_COLUMNS = ("tenant", "agent", "name", "call", "request", "expires_ns", "is_closed", "answer")
+_NOTICE_COLUMNS = ("tenant", "sequence", "kind", "subject", "at_ns", "body")
 _SHADOW_COLUMNS = ("tenant", "decided_ns", "rule", "call", "would")
 _ENTRY_COLUMNS = ("tenant", "sequence", "call", "type", "at_ns", "body")
 
@@ -289,8 +291,8 @@ class _Locked(RegistryRows):
         wanted = _records(_STANDING_KEY_COLUMNS, ((tenant, *key) for tenant, key in keys))
         rows = self._all(self._execute("standings", (wanted,)))
         return {
-            (tenant, (budget, scope, window)): standing(pending, posted, buckets)
-            for tenant, budget, scope, window, pending, posted, buckets in rows
+            (tenant, (budget, scope, window)): standing(*found)
+            for tenant, budget, scope, window, *found in rows
         }
 
     def arrivals(self, keys: Collection[tuple[str, RateKey]]) -> dict[tuple[str, RateKey], int]:
@@ -328,6 +330,7 @@ class _Locked(RegistryRows):
         )
         self._write("write_standings", _STANDING_COLUMNS, [standing_values(row) for row in changes.standings])
         self._write("write_arrivals", _ARRIVAL_COLUMNS, arrivals)
+        self._write("write_notices", _NOTICE_COLUMNS, [notice_values(each) for each in changes.notices])
         self._write("write_shadows", _SHADOW_COLUMNS, [shadow_values(row) for row in changes.shadows])
         self._write("write_runs", RUN_FIELDS, [run_values(run) for run in changes.runs])
         for key in changes.freed_names:

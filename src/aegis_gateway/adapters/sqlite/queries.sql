@@ -15,7 +15,7 @@ select call, tenant, state, effect, reason_code, reason, agent, team, project, c
 
 -- name: standing
 -- One balance.
-select pending, posted, buckets from standing where tenant = ? and budget = ? and scope = ? and "window" = ?;
+select pending, posted, buckets, notes from standing where tenant = ? and budget = ? and scope = ? and "window" = ?;
 
 -- name: arrival
 -- One rate's theoretical arrival time.
@@ -49,10 +49,12 @@ insert into entry (tenant, sequence, call, type, at_ns, body) values (?, ?, ?, ?
 
 -- name: write_standing
 -- A balance; whoever opens the window fixes its bounds once.
-insert into standing (tenant, budget, scope, "window", quantity, starts_ns, ends_ns, pending, posted, buckets)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+insert into standing (tenant, budget, scope, "window", quantity, starts_ns, ends_ns, pending, posted, buckets,
+                      notes)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 on conflict (tenant, budget, scope, "window") do update
-   set pending = excluded.pending, posted = excluded.posted, buckets = excluded.buckets;
+   set pending = excluded.pending, posted = excluded.posted, buckets = excluded.buckets,
+       notes = excluded.notes;
 
 -- name: write_arrival
 -- A rate's theoretical arrival time.
@@ -62,6 +64,10 @@ on conflict (tenant, rate, scope) do update set arrival_ns = excluded.arrival_ns
 -- name: write_shadow
 -- What a rule in shadow would have changed.
 insert into shadow_finding (tenant, decided_ns, rule, call, would) values (?, ?, ?, ?, ?);
+
+-- name: write_notice
+-- Something that people are to hear of, until it is passed on.
+insert into notice (tenant, sequence, kind, subject, at_ns, body) values (?, ?, ?, ?, ?, ?);
 
 -- name: expired
 -- Reserved calls whose time has passed. `state in` repeats the index's own condition: without it SQLite scans.

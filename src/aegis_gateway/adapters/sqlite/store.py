@@ -29,6 +29,7 @@ from aegis_gateway.adapters.rows import (
     move_values,
     name_values,
     named_call,
+    notice_values,
     run_row,
     run_values,
     shadow_values,
@@ -249,9 +250,9 @@ class _Locked(RegistryRows):
     def standings(self, keys: Collection[tuple[str, StandingKey]]) -> dict[tuple[str, StandingKey], Standing]:
         execute = self._connection.execute
         return {
-            (tenant, key): standing(pending, posted, buckets)
+            (tenant, key): standing(*found)
             for tenant, key in keys
-            for pending, posted, buckets in execute(_Q["standing"], (tenant, *key))
+            for found in execute(_Q["standing"], (tenant, *key))
         }
 
     def arrivals(self, keys: Collection[tuple[str, RateKey]]) -> dict[tuple[str, RateKey], int]:
@@ -287,6 +288,8 @@ class _Locked(RegistryRows):
         many(_Q["write_entry"], [entry_values(row) for row in changes.entries])
         many(_Q["write_standing"], [standing_values(row) for row in changes.standings])
         many(_Q["write_arrival"], [(tenant, *key, arrival) for tenant, key, arrival in changes.arrivals])
+        if changes.notices:
+            many(_Q["write_notice"], [notice_values(notice) for notice in changes.notices])
         if changes.shadows:
             many(_Q["write_shadow"], [shadow_values(row) for row in changes.shadows])
         if changes.runs:
