@@ -16,11 +16,12 @@ from aegis_gateway.domain.admit import (
     Standings,
     instances_key,
 )
+from aegis_gateway.domain.fiscal import YearStart
 from aegis_gateway.domain.ledger import NOTHING, Leg, Standing
 from aegis_gateway.domain.money import NANO_USD_MAX
 from aegis_gateway.domain.rate import RateClaim
 from aegis_gateway.domain.rolling import length_of, rolled, settle_rolling
-from aegis_gateway.domain.window import Period, Window, YearStart, window_at
+from aegis_gateway.domain.window import Period, Window, window_at
 
 
 class Windows:

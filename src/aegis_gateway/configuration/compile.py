@@ -40,6 +40,7 @@ from aegis_gateway.configuration.problems import Problems
 from aegis_gateway.configuration.scaling import scaled
 from aegis_gateway.configuration.words import listed, shown
 from aegis_gateway.configuration.yaml_source import Path
+from aegis_gateway.domain.fiscal import CALENDAR_YEAR, YearOfWeeks, YearStart
 from aegis_gateway.domain.moment import BusinessHours
 from aegis_gateway.domain.money import NANO_PER_USD
 from aegis_gateway.domain.registry import (
@@ -62,7 +63,7 @@ from aegis_gateway.domain.registry import (
     Team,
 )
 from aegis_gateway.domain.replication import Bounds, Replication
-from aegis_gateway.domain.window import CALENDAR_YEAR, Window, day_start
+from aegis_gateway.domain.window import Window, day_start
 
 _NANOS = 1_000_000_000
 # Arrival times are kept in 64 bits.
@@ -98,6 +99,7 @@ def compile_tenant(
     }
     tell_of_clashing_tools(connectors.values(), (*path, "connectors"), problems)
     tell_of_clashing_servers(connectors.values(), (*path, "connectors"), problems)
+    year = _fiscal_year(settings, path, problems)
     hours = settings.business_hours
     if hours.from_hour >= hours.to_hour:
         told = (
@@ -141,7 +143,7 @@ def compile_tenant(
         },
         quantities=quantities,
         budgets={
-            name: _budget(name, entry, quantities, settings, (*path, "budgets", name), problems)
+            name: _budget(name, entry, quantities, settings, year, (*path, "budgets", name), problems)
             for name, entry in entries.budgets.items()
         },
         rates={
@@ -151,6 +153,30 @@ def compile_tenant(
         customers={
             name: Customer(id=name, name=entry.name or name) for name, entry in entries.customers.items()
         },
+    )
+
+
+def _fiscal_year(settings: TenantEntry, path: Path, problems: Problems) -> YearStart:
+    entry = settings.fiscal_year
+    if entry is None:
+        return settings.fiscal_year_starts
+    path = (*path, "fiscal_year")
+    if "fiscal_year_starts" in settings.model_fields_set:
+        problems.add(path, "is one of weeks, and `fiscal_year_starts` is of months; leave one of them out")
+    rule = entry.begins or entry.ends
+    if rule is None or (entry.begins is not None and entry.ends is not None):
+        words = "needs either the day on which it `begins` or that on which it `ends`"
+        problems.add(path, f"{words}, as in ends: last saturday of january")
+        return settings.fiscal_year_starts
+    which, weekday, month, day = rule
+    return YearOfWeeks(
+        pattern=entry.weeks,
+        edge="begins" if entry.begins is not None else "ends",
+        which=which,
+        weekday=weekday,
+        month=month,
+        day=day,
+        named_by=entry.named_by,
     )
 
 
@@ -337,12 +363,13 @@ def _budget(
     entry: BudgetEntry,
     quantities: Mapping[str, Quantity],
     tenant: TenantEntry,
+    year: YearStart,
     path: Path,
     problems: Problems,
 ) -> Budget:
     quantity = quantities.get(entry.counts)
     zone = entry.timezone or tenant.timezone
-    _tell_of_settings_that_do_not_fit(entry, path, problems)
+    _tell_of_settings_that_do_not_fit(entry, year, path, problems)
     return Budget(
         id=name,
         owner=entry.owner,
@@ -357,13 +384,15 @@ def _budget(
         per=entry.per,
         once=_once(entry, zone, path, problems),
         length_ns=entry.length or 0,
-        year_starts=tenant.fiscal_year_starts if entry.calendar == "fiscal" else CALENDAR_YEAR,
+        year_starts=year if entry.calendar == "fiscal" else CALENDAR_YEAR,
         instances_max=entry.max_instances,
         mode=entry.mode,
     )
 
 
-def _tell_of_settings_that_do_not_fit(entry: BudgetEntry, path: Path, problems: Problems) -> None:
+def _tell_of_settings_that_do_not_fit(
+    entry: BudgetEntry, year: YearStart, path: Path, problems: Problems
+) -> None:
     if entry.period == "rolling" and entry.length is None:
         problems.add((*path, "period"), "is `rolling` and needs its length, as in length: 24h")
     if entry.period == "rolling" and entry.length is not None and entry.length < _ROLLING_NS_MIN:
@@ -372,8 +401,10 @@ def _tell_of_settings_that_do_not_fit(entry: BudgetEntry, path: Path, problems: 
         problems.add(
             (*path, "length"), f"is for `period: rolling`, and this one is {entry.period}; leave it out"
         )
-    if entry.calendar == "fiscal" and entry.period not in ("quarterly", "yearly"):
-        words = f"is `fiscal`, which quarterly and yearly budgets may be, and this one is {entry.period}"
+    of_months = ("quarterly", "yearly")
+    fiscal = ("weekly", "monthly", *of_months) if isinstance(year, YearOfWeeks) else of_months
+    if entry.calendar == "fiscal" and entry.period not in fiscal:
+        words = f"is `fiscal`, which {listed(fiscal)} budgets may be here, and this one is {entry.period}"
         problems.add((*path, "calendar"), f"{words}; leave it out")
     if entry.max_instances is not None and not set(ON_THE_FLY) & set(entry.per):
         problems.add(

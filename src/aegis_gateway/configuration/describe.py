@@ -13,6 +13,7 @@ from aegis_gateway.configuration.http_values import FieldPath, written_path
 from aegis_gateway.configuration.rules import Rule
 from aegis_gateway.domain.config_version import Watch
 from aegis_gateway.domain.duration import duration_text
+from aegis_gateway.domain.fiscal import CALENDAR_YEAR, YearOfWeeks, YearStart
 from aegis_gateway.domain.moment import OFFICE, BusinessHours
 from aegis_gateway.domain.money import NANO_PER_USD, UnitPrice, usd_text
 from aegis_gateway.domain.price import CALL_KINDS, ModelPrice, ToolPrice
@@ -37,7 +38,7 @@ from aegis_gateway.domain.registry import (
 )
 from aegis_gateway.domain.replication import IDLE_NS, NO_BOUNDS, Bounds, Replication
 from aegis_gateway.domain.share import share_text
-from aegis_gateway.domain.window import CALENDAR_YEAR, Window
+from aegis_gateway.domain.window import Window
 
 Fields = dict[str, str]
 
@@ -296,14 +297,18 @@ def _budget(budget: Budget, registry: Registry) -> Fields:
         "match": _match(budget.match),
         "per": ", ".join(budget.per),
         "length": duration_text(budget.length_ns) if budget.length_ns else "",
-        "year starts": ""
-        if budget.year_starts == CALENDAR_YEAR
-        else "{:02}-{:02}".format(*budget.year_starts),
+        "year starts": _year(budget.year_starts),
         "max instances": str(budget.instances_max or ""),
         "mode": "" if budget.mode == "enforce" else budget.mode,
         "owner": budget.owner,
         "deputy": budget.deputy or "",
     }
+
+
+def _year(starts: YearStart) -> str:
+    if starts == CALENDAR_YEAR:
+        return ""
+    return str(starts) if isinstance(starts, YearOfWeeks) else "{:02}-{:02}".format(*starts)
 
 
 def _rate(rate: Rate) -> Fields:

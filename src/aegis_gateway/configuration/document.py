@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 from aegis_gateway.configuration import http_values, references, values
 from aegis_gateway.configuration.json_schema import schema_text
 from aegis_gateway.domain.decision import Mode
+from aegis_gateway.domain.fiscal import CALENDAR_YEAR, Pattern, Which, YearStart
 from aegis_gateway.domain.moment import OFFICE
 from aegis_gateway.domain.network import NETWORKS, Network
 from aegis_gateway.domain.registry import (
@@ -24,7 +25,7 @@ from aegis_gateway.domain.registry import (
     Dimension,
 )
 from aegis_gateway.domain.replication import IDLE_NS
-from aegis_gateway.domain.window import CALENDAR_YEAR, PERIODS, Period, YearStart
+from aegis_gateway.domain.window import PERIODS, Period
 
 _TOKENS_MAX = 100_000_000
 
@@ -369,6 +370,20 @@ class ReplicationEntry(Entry):
     owners: dict[Text, OwnerBoundsEntry] = {}
 
 
+WeekdayOfAMonth = Annotated[tuple[Which, int, int, int], PlainValidator(values.weekday_of_a_month)]
+
+
+class FiscalYearEntry(Entry):
+    """A fiscal year of whole weeks: how its quarters are split, and the day that it begins or ends on."""
+
+    weeks: Annotated[Pattern, PlainValidator(values.weeks_pattern)] = Field(
+        description="how many weeks the periods of a quarter have", examples=["4-5-4"]
+    )
+    begins: WeekdayOfAMonth | None = None
+    ends: WeekdayOfAMonth | None = None
+    named_by: Annotated[Literal["begin", "end"], PlainValidator(values.choice("begin", "end"))] = "end"
+
+
 class TenantEntry(Entry):
     """A tenant. Its sections are taken as they stand; their entries are checked one by one."""
 
@@ -380,6 +395,7 @@ class TenantEntry(Entry):
     changes: TenantChangesEntry = TenantChangesEntry()
     replication: ReplicationEntry | None = None
     fiscal_year_starts: Annotated[YearStart, PlainValidator(values.month_and_day)] = CALENDAR_YEAR
+    fiscal_year: FiscalYearEntry | None = None
     quantities: Any = None
     customers: Any = None
     teams: Any = None

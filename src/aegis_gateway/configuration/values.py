@@ -7,11 +7,12 @@ import zoneinfo
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
+from typing import cast
 
 from aegis_gateway.configuration.words import CONTROL, instead, shown, unfit
 from aegis_gateway.domain.duration import duration_ns
+from aegis_gateway.domain.fiscal import MONTHS, PATTERNS, WEEKDAYS, Pattern, Which, YearStart
 from aegis_gateway.domain.share import share
-from aegis_gateway.domain.window import YearStart
 
 ID_CHARACTERS_MAX = 64
 TEXT_CHARACTERS_MAX = 500
@@ -21,6 +22,8 @@ _ID = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _ARGUMENT_NAME = re.compile(r"(?!__)[A-Za-z_][A-Za-z0-9_]{0,63}")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _MONTH_AND_DAY = re.compile(r"(\d\d)-(\d\d)")
+_WEEKDAY_OF_A_MONTH = re.compile(r"(first|last) ([a-z]+) of ([a-z]+)|(nearest) ([a-z]+) to ([a-z]+) (\d\d?)")
+_MONTH_DAYS_MAX = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _YEARS = range(1970, 2200)
 _ZONES_OF_THE_MACHINE = ("localtime", "posixrules", "Factory")
 
@@ -152,6 +155,32 @@ def month_and_day(value: object) -> YearStart:
     if not (1 <= month <= 12 and 1 <= day_ <= 28):
         unfit(f'is {shown(value)}; write a month and a day up to the 28th in quotes, as in "04-01"')
     return month, day_
+
+
+def weeks_pattern(value: object) -> Pattern:
+    """How many weeks the three periods of a quarter have, written as `4-5-4`."""
+    patterns = {"-".join(map(str, pattern)): pattern for pattern in PATTERNS}
+    if not isinstance(value, str) or value not in patterns:
+        unfit(f"is {shown(value)}; write {', '.join([*patterns][:-1])} or {[*patterns][-1]}")
+    return patterns[value]
+
+
+def weekday_of_a_month(value: object) -> tuple[Which, int, int, int]:
+    """Which weekday (from 1, Monday) of which month (from 1), and the day that it is to be the nearest to, or 0."""
+    words = " ".join(value.lower().split()) if isinstance(value, str) else ""
+    match = _WEEKDAY_OF_A_MONTH.fullmatch(words)
+    which, weekday, month, day_ = (
+        (match[1] or match[4], match[2] or match[5], match[3] or match[6], int(match[7] or 0))
+        if match
+        else ("", "", "", 0)
+    )
+    example = "write it as in last saturday of january, or nearest saturday to january 31"
+    if weekday not in WEEKDAYS or month not in MONTHS:
+        unfit(f"is {shown(value)}; {example}")
+    number = MONTHS.index(month) + 1
+    if which == "nearest" and not 1 <= day_ <= _MONTH_DAYS_MAX[number - 1]:
+        unfit(f"is {shown(value)}, and {month} has no such day; {example}")
+    return cast(Which, which), WEEKDAYS.index(weekday) + 1, number, day_
 
 
 def texts(value: object) -> tuple[str, ...]:

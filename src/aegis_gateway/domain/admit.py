@@ -15,11 +15,12 @@ from decimal import Decimal
 import msgspec
 
 from aegis_gateway.domain.decision import Effect, Mode, Reason, Shadow, Verdict
+from aegis_gateway.domain.fiscal import CALENDAR_YEAR, YearStart
 from aegis_gateway.domain.ledger import NOTHING, Leg, Standing
 from aegis_gateway.domain.money import usd_text
 from aegis_gateway.domain.quote import USD, Quote
 from aegis_gateway.domain.rate import RateClaim, take, wait_ns
-from aegis_gateway.domain.window import CALENDAR_YEAR, Period, Window, YearStart
+from aegis_gateway.domain.window import Period, Window
 
 StandingKey = tuple[str, str, str]
 """Budget, scope, window label."""

@@ -12,12 +12,13 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from aegis_gateway.domain.decision import Mode
+from aegis_gateway.domain.fiscal import CALENDAR_YEAR, YearStart
 from aegis_gateway.domain.moment import OFFICE, BusinessHours
 from aegis_gateway.domain.money import UnitPrice
 from aegis_gateway.domain.network import Network
 from aegis_gateway.domain.price import Kind, ModelPrice, ToolPrice
 from aegis_gateway.domain.replication import Replication
-from aegis_gateway.domain.window import CALENDAR_YEAR, Period, Window, YearStart, window_at
+from aegis_gateway.domain.window import Period, Window, window_at
 
 Dimension = str
 """What calls are told apart by: one of `DIMENSIONS`, or `tag:NAME`, a tag that the registry has of the agent."""

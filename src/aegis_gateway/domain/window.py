@@ -2,7 +2,8 @@
 
 Rule 1: a window is named by its label; whoever opens it fixes its UTC bounds once.
 Rule 2: a day begins at the first local instant that exists (there are zones that skip midnight); hours are UTC;
-        weeks are ISO weeks. A cost belongs to the window in which it was admitted, however late it settles.
+        weeks are ISO weeks, but for those of fiscal years (`fiscal.py`). A cost belongs to the window in which it was
+        admitted, however late it settles.
 """
 
 from __future__ import annotations
@@ -12,16 +13,13 @@ from typing import Literal, assert_never
 
 import msgspec
 
+from aegis_gateway.domain.fiscal import CALENDAR_YEAR, YearStart, fiscal_days, months_later
 from aegis_gateway.domain.rolling import rolling_label
 
 Period = Literal["hourly", "daily", "weekly", "monthly", "quarterly", "yearly", "once", "rolling"]
 PERIODS: tuple[Period, ...] = (
     "hourly", "daily", "weekly", "monthly", "quarterly", "yearly", "once", "rolling",
 )  # fmt: skip
-
-YearStart = tuple[int, int]
-"""The month and day on which a year begins: (4, 1) is the first of April. The day is at most the 28th."""
-CALENDAR_YEAR: YearStart = (1, 1)
 
 _NANOS = 1_000_000_000
 _FOREVER_NS = 2**63 - 1
@@ -84,9 +82,10 @@ def _local_day(moment: datetime, zone: tzinfo) -> date:
 
 def _days(period: Period, day: date, year_starts: YearStart) -> tuple[str, date, date]:
     """Label, first day and first day of the next window."""
-    if year_starts != CALENDAR_YEAR and period in ("quarterly", "yearly"):
-        return _fiscal_days(period, day, year_starts)
     match period:
+        case "weekly" | "monthly" | "quarterly" | "yearly" if year_starts != CALENDAR_YEAR:
+            fiscal = fiscal_days(period, day, year_starts)
+            return _days(period, day, CALENDAR_YEAR) if fiscal is None else fiscal
         case "daily":
             return day.isoformat(), day, day + timedelta(days=1)
         case "weekly":
@@ -95,36 +94,17 @@ def _days(period: Period, day: date, year_starts: YearStart) -> tuple[str, date,
             return f"{year}-W{week:02d}", monday, monday + timedelta(days=7)
         case "monthly":
             first = day.replace(day=1)
-            return f"{day:%Y-%m}", first, _months_later(first, 1)
+            return f"{day:%Y-%m}", first, months_later(first, 1)
         case "quarterly":
             quarter = (day.month - 1) // 3
             first = date(day.year, 3 * quarter + 1, 1)
-            return f"{day.year}-Q{quarter + 1}", first, _months_later(first, 3)
+            return f"{day.year}-Q{quarter + 1}", first, months_later(first, 3)
         case "yearly":
             return f"{day.year}", date(day.year, 1, 1), date(day.year + 1, 1, 1)
         case "hourly" | "once" | "rolling":
             raise AssertionError(f"{period} has no days")
         case _:
             assert_never(period)
-
-
-def _fiscal_days(period: Period, day: date, year_starts: YearStart) -> tuple[str, date, date]:
-    """The same for years that begin on another day; such a year is named by the one in which it ends."""
-    first = date(day.year, *year_starts)
-    if day < first:
-        first = date(day.year - 1, *year_starts)
-    name = f"FY{first.year + 1}"
-    if period == "yearly":
-        return name, first, _months_later(first, 12)
-    quarter = 1
-    while day >= _months_later(first, 3):
-        first, quarter = _months_later(first, 3), quarter + 1
-    return f"{name}-Q{quarter}", first, _months_later(first, 3)
-
-
-def _months_later(first: date, months: int) -> date:
-    index = first.month - 1 + months
-    return date(first.year + index // 12, index % 12 + 1, first.day)
 
 
 def _window(label: str, start: datetime, end: datetime) -> Window:

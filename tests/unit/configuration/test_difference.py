@@ -261,3 +261,18 @@ def test_tools_that_are_called_by_name() -> None:
         "added operation desk.crawl: price $0.01 a page (result.pages, at most 50), argument pages integer from "
         "args.pages, counts rows result.rows, at most 1000 rows",
     ] == [str(change) for change in changes]
+
+
+def test_a_fiscal_year_of_weeks() -> None:
+    """A budget of a fiscal calendar tells by which rule its years begin, and that its windows become others."""
+    fiscal = (
+        "period: monthly\n        timezone: UTC\n",
+        "period: quarterly\n        calendar: fiscal\n        timezone: UTC\n",
+    )
+    year = "timezone: Europe/London\n    fiscal_year: {weeks: 4-5-4, ends: Last Saturday of january, named_by: begin}\n"
+    old, new = loaded(written(fiscal)), loaded(written(fiscal, ("timezone: Europe/London\n", year)))
+    expected = "4-5-4 weeks, ends last saturday of january, named by its begin"
+    assert [f"changed budget loan-day: year starts {expected}"] == [
+        str(each) for each in difference(old, new)
+    ]
+    assert any("budget `loan-day` has other windows" in warning for warning in warnings(old, new))
