@@ -430,6 +430,21 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.model.arrivals == {(tenant, rate, scope): at for tenant, rate, scope, at in arrivals}
 
     @invariant()
+    def hours_are_what_the_balances_add_up_to(self) -> None:
+        """What was spent of a budget is spent in some hour, and of an hourly one in its window's."""
+        expected: Counter[tuple[str, str, str, int]] = Counter()
+        for (tenant, name, scope, starts_ns), posted in self.model.posted.items():
+            hour = starts_ns // HOUR_NS if BUDGETS[name].period == "hourly" else 0
+            expected[tenant, name, scope, hour] += posted
+        found: Counter[tuple[str, str, str, int]] = Counter()
+        rows = self._rows(
+            "select tenant, budget, scope, hour, amount from budget_hour where tenant in (?, ?)"
+        )
+        for tenant, name, scope, hour, amount in rows:
+            found[tenant, name, scope, hour if BUDGETS[name].period == "hourly" else 0] += amount
+        assert +expected == found
+
+    @invariant()
     def calls_are_where_they_must_be(self) -> None:
         """I3, I4, and bills add up."""
         expected = {

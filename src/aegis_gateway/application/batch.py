@@ -34,6 +34,7 @@ from aegis_gateway.application.commands import (
     Stale,
     Withdraw,
 )
+from aegis_gateway.application.hours import HoursUsed
 from aegis_gateway.application.open_runs import OpenRuns
 from aegis_gateway.application.ports import (
     CallMove,
@@ -148,6 +149,7 @@ class Batch:
         name_keys += [key for row in self._calls.values() if (key := _name_of(row)) is not None]
         self._names = locked.named_calls(name_keys) if name_keys else {}
         self._runs = OpenRuns(locked, commands, self._now)
+        self._hours = HoursUsed()
         self._changes = Changes()
         self._changed_moves: dict[str, CallMove] = {}
         self._new_calls: dict[str, CallRow] = {}
@@ -187,6 +189,7 @@ class Batch:
             (tenant, key, self._books.arrivals[tenant, key]) for tenant, key in self._books.taken
         ]
         changes.runs = self._runs.changed
+        changes.hours = self._hours.rows()
         changes.names = [named for named in self._changed_names.values() if named is not None]
         changes.freed_names = [key for key, named in self._changed_names.items() if named is None]
         return changes
@@ -378,6 +381,7 @@ class Batch:
         self._books.settle(
             row.tenant, row.legs, outcome.amounts, row.decided_ns, now_ns=self._now[row.tenant]
         )
+        self._hours.add(row.tenant, row.legs, outcome.amounts, row.decided_ns)
         self._note_shadow(row, evidence.shadow)
         if evidence.lines:
             self._changes.charges.append((row.tenant, row.call, evidence.lines))

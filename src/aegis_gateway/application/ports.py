@@ -100,6 +100,16 @@ class StandingRow(msgspec.Struct, frozen=True, kw_only=True):
     standing: Standing
 
 
+class HourRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What settlements of one batch add to a budget's use in one hour (UTC, counted since 1970), by admission."""
+
+    tenant: str
+    budget: str
+    scope: str
+    hour: int
+    amount: int
+
+
 NameKey = tuple[str, str, str]
 """Tenant, agent, and what is stored of the agent's name for a call, its idempotency key: a keyed digest."""
 
@@ -144,6 +154,7 @@ class Changes(msgspec.Struct, kw_only=True):
     shadows: list[ShadowRow] = []
     runs: list[Run] = []
     notices: list[Notice] = []
+    hours: list[HourRow] = []
 
 
 class LockedTenants(Protocol):

@@ -247,13 +247,17 @@ def _admit_enforced(
 
 
 def leg_of(budget: BudgetClaim, window: Window, amount: int) -> Leg:
-    """What a call holds of a budget's balance in a window."""
+    """What a call holds of a budget's balance in a window.
+
+    Balances of runs and customers live too short for anybody to ask what is spent of them in which hour.
+    """
     return Leg(
         budget=budget.budget,
         scope=budget.scope,
         window=window.label,
         quantity=budget.quantity,
         amount=amount,
+        by_hour=budget.instances_max is None,
     )
 
 

@@ -48,13 +48,18 @@ def transition(state: State, event: Event) -> State:
 
 
 class Leg(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """What one call holds of one budget's standing, in the quantity's smallest unit."""
+    """What one call holds of one budget's standing, in the quantity's smallest unit.
+
+    `by_hour`: whether it is kept what is spent of the budget in each hour. Calls that were admitted before that was
+    kept don't say.
+    """
 
     budget: str
     scope: str
     window: str
     quantity: str
     amount: int
+    by_hour: bool = True
 
 
 class WindowNotes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

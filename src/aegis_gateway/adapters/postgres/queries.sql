@@ -80,6 +80,12 @@ on conflict (tenant, budget, scope, "window") do update
    set pending = excluded.pending, posted = excluded.posted, buckets = excluded.buckets,
        notes = excluded.notes;
 
+-- name: write_hours
+-- What is spent more of budgets in hours; the sums hold 64 bits.
+insert into budget_hour select * from json_populate_recordset(null::budget_hour, %s::json)
+on conflict (tenant, budget, scope, hour) do update
+   set amount = excluded.amount + least(budget_hour.amount, 9223372036854775807 - excluded.amount);
+
 -- name: write_arrivals
 -- Rates' theoretical arrival times.
 insert into rate_arrival select * from json_populate_recordset(null::rate_arrival, %s::json)

@@ -41,7 +41,16 @@ from aegis_gateway.adapters.rows import (
     standing_values,
     stored_state,
 )
-from aegis_gateway.application.ports import CallRow, Changes, Clock, Head, NamedCall, NameKey, StoredState
+from aegis_gateway.application.ports import (
+    CallRow,
+    Changes,
+    Clock,
+    Head,
+    HourRow,
+    NamedCall,
+    NameKey,
+    StoredState,
+)
 from aegis_gateway.domain.admit import RateKey, StandingKey
 from aegis_gateway.domain.errors import LedgerUnavailable, StoreError
 from aegis_gateway.domain.ledger import Standing
@@ -59,6 +68,7 @@ _STANDING_COLUMNS = (
     "buckets", "notes",
 )  # fmt: skip
 _ARRIVAL_COLUMNS = ("tenant", "rate", "scope", "arrival_ns")
+_HOUR_COLUMNS = HourRow.__struct_fields__
 _MOVE_COLUMNS = ("state", "cost_nano_usd", "overrun", "settled_ns", "call")
 _CHARGE_COLUMNS = (
     "tenant", "call", "line", "kind", "quantity", "unit", "unit_price_nano_usd", "per", "price_version",
@@ -330,6 +340,7 @@ class _Locked(RegistryRows):
         )
         self._write("write_standings", _STANDING_COLUMNS, [standing_values(row) for row in changes.standings])
         self._write("write_arrivals", _ARRIVAL_COLUMNS, arrivals)
+        self._write("write_hours", _HOUR_COLUMNS, [msgspec.structs.astuple(row) for row in changes.hours])
         self._write("write_notices", _NOTICE_COLUMNS, [notice_values(each) for each in changes.notices])
         self._write("write_shadows", _SHADOW_COLUMNS, [shadow_values(row) for row in changes.shadows])
         self._write("write_runs", RUN_FIELDS, [run_values(run) for run in changes.runs])

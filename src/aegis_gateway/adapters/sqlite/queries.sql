@@ -56,6 +56,12 @@ on conflict (tenant, budget, scope, "window") do update
    set pending = excluded.pending, posted = excluded.posted, buckets = excluded.buckets,
        notes = excluded.notes;
 
+-- name: write_hour
+-- What is spent more of a budget in an hour; the sum holds 64 bits.
+insert into budget_hour (tenant, budget, scope, hour, amount) values (?, ?, ?, ?, ?)
+on conflict (tenant, budget, scope, hour) do update
+   set amount = excluded.amount + min(amount, 9223372036854775807 - excluded.amount);
+
 -- name: write_arrival
 -- A rate's theoretical arrival time.
 insert into rate_arrival (tenant, rate, scope, arrival_ns) values (?, ?, ?, ?)

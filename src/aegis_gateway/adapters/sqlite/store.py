@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import apsw
+import msgspec
 
 from aegis_gateway.adapters.queries import missing_guards, named_queries
 from aegis_gateway.adapters.rows import (
@@ -288,6 +289,8 @@ class _Locked(RegistryRows):
         many(_Q["write_entry"], [entry_values(row) for row in changes.entries])
         many(_Q["write_standing"], [standing_values(row) for row in changes.standings])
         many(_Q["write_arrival"], [(tenant, *key, arrival) for tenant, key, arrival in changes.arrivals])
+        if changes.hours:
+            many(_Q["write_hour"], [msgspec.structs.astuple(row) for row in changes.hours])
         if changes.notices:
             many(_Q["write_notice"], [notice_values(notice) for notice in changes.notices])
         if changes.shadows:
