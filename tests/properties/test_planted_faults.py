@@ -30,6 +30,7 @@ from aegis_gateway.application.ports import (
     NamedCall,
     NameKey,
     StandingRow,
+    UsedKey,
 )
 from aegis_gateway.domain.admit import RateKey, StandingKey, Standings
 from aegis_gateway.domain.ledger import Evidence, Standing
@@ -77,6 +78,9 @@ class FaultyLocked:
         standings = self.inner.standings(keys)
         self.seen = dict(standings)
         return standings
+
+    def used(self, keys: Collection[UsedKey]) -> set[UsedKey]:
+        return self.inner.used(keys)
 
     def arrivals(self, keys: Collection[tuple[str, RateKey]]) -> dict[tuple[str, RateKey], int]:
         return self.inner.arrivals(keys)

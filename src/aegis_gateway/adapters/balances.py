@@ -32,6 +32,11 @@ select 'arrival', rate, scope, '', arrival_ns, 0, null, null from rate_arrival
  where tenant = ? and ({keys})
 """
 """By the primary keys, key by key."""
+_USED = """
+union all
+select * from (select 'used', budget, scope, '', 0, 0, null, null from standing
+ where tenant = ? and budget = ? and scope = ? limit 1) as used
+"""
 _RUN = """
 union all
 select 'run', run, '', '', open_until_ns, coalesce(ended_ns, -1), null, null from run where tenant = ? and number = ?
@@ -56,8 +61,11 @@ class StoredBalances:
         arrivals: Collection[RateKey],
         run: RunClaim | None,
         now_ns: int,
+        used: Collection[tuple[str, str]] = (),
     ) -> Balances:
-        """A tenant's epoch and clock, and what there is of some balances and rates, and of a run."""
+        """A tenant's epoch and clock, what there is of some balances and rates, and of a run, and which of some budgets
+        were ever used.
+        """
         sql, values = _HEAD, list[object]([tenant])
         if standings:
             sql += _STANDINGS.format(keys=_any_of('(budget = ? and scope = ? and "window" = ?)', standings))
@@ -68,10 +76,14 @@ class StoredBalances:
         if run is not None:
             sql += _RUN
             values += [tenant, run.number, tenant, run.owner, now_ns, run.number]
+        for budget in used:
+            sql += _USED
+            values += [tenant, *budget]
         epoch = last_ns = others = 0
         kept: Run | None = None
         balances: dict[StandingKey, Standing] = {}
         turns: dict[RateKey, int] = {}
+        found_used: set[tuple[str, str]] = set()
         for row in self._query(sql, tuple(values)):
             match row["kind"]:
                 case "head":
@@ -85,12 +97,20 @@ class StoredBalances:
                     kept = msgspec.structs.replace(
                         called(run, tenant, None, now_ns), open_until_ns=row["first"], ended_ns=ended_ns
                     )
+                case "used":
+                    found_used.add((row["name"], row["scope"]))
                 case "others":
                     others = row["first"]
                 case _:
                     turns[row["name"], row["scope"]] = row["first"]
         return Balances(
-            epoch=epoch, last_ns=last_ns, standings=balances, arrivals=turns, run=kept, others_open=others
+            epoch=epoch,
+            last_ns=last_ns,
+            standings=balances,
+            arrivals=turns,
+            run=kept,
+            others_open=others,
+            used=frozenset(found_used),
         )
 
 

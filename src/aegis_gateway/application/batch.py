@@ -6,7 +6,7 @@ Rule 2: a call that was judged under another epoch than the locked one is sent b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import assert_never
 
 import msgspec
@@ -47,6 +47,7 @@ from aegis_gateway.application.ports import (
     NameKey,
     ShadowRow,
     StandingRow,
+    UsedKey,
 )
 from aegis_gateway.application.records import (
     decision_record,
@@ -56,6 +57,7 @@ from aegis_gateway.application.records import (
 )
 from aegis_gateway.domain.admit import (
     Admission,
+    StandingKey,
     Standings,
     admit,
     admitted,
@@ -137,6 +139,7 @@ class Batch:
             }
         )
         standings = locked.standings(standing_keys) if standing_keys else {}
+        used = self._read_what_is_carried(locked, admits, windows, standings)
         openings = [
             command for command in commands if isinstance(command, OpenRun) and command.tenant in self._heads
         ]
@@ -144,7 +147,7 @@ class Batch:
         rate_keys = {
             (command.tenant, (claim.rate, claim.scope)) for command in asking for claim in command.rates
         }
-        self._books = Books(standings, locked.arrivals(rate_keys) if rate_keys else {})
+        self._books = Books(standings, locked.arrivals(rate_keys) if rate_keys else {}, windows, used)
         name_keys = [key for command in admits if (key := _asked_name(command)) is not None]
         name_keys += [key for row in self._calls.values() if (key := _name_of(row)) is not None]
         self._names = locked.named_calls(name_keys) if name_keys else {}
@@ -154,6 +157,31 @@ class Batch:
         self._changed_moves: dict[str, CallMove] = {}
         self._new_calls: dict[str, CallRow] = {}
         self._changed_names: dict[NameKey, NamedCall | None] = {}
+
+    def _read_what_is_carried(
+        self,
+        locked: LockedTenants,
+        admits: Sequence[Admit],
+        windows: Windows,
+        standings: dict[tuple[str, StandingKey], Standing],
+    ) -> Collection[UsedKey]:
+        """Read what the windows before those have left that are opened now, where it is carried over: their balances,
+        and which of the budgets without one were used before.
+        """
+        before: dict[tuple[str, StandingKey], UsedKey] = {}
+        for command in admits:
+            for claim, window in zip(command.budgets, self._claim_windows[command.call], strict=True):
+                if claim.carry_over is None:
+                    continue
+                if (command.tenant, (claim.budget, claim.scope, window.label)) not in standings:
+                    label = windows.before(claim, window).label
+                    key = (command.tenant, (claim.budget, claim.scope, label))
+                    before[key] = (command.tenant, claim.budget, claim.scope)
+        if not before:
+            return ()
+        standings |= locked.standings(before)
+        unused = [of for key, of in before.items() if key not in standings]
+        return locked.used(unused) if unused else ()
 
     def decided_since(self, call: str, sequence: int) -> bool:
         """Whether a call's decision stands in the record, at that place or later."""
@@ -257,7 +285,7 @@ class Batch:
         windows = self._claim_windows[command.call]
         standings = self._standings_for(command, windows)
         if command.utilisation is not None:
-            used = utilisation(command.budgets, standings)
+            used = utilisation(command.budgets, standings, now_ns)
             if used != command.utilisation:
                 return Stale(call=command.call, epoch=head.epoch, utilisation=used)
         run = command.run
@@ -397,7 +425,7 @@ class Batch:
     def _let_go(self, row: CallRow, event: str, reason: str) -> Reply:
         state = transition(row.state, "release" if event == "release" else "expire")
         self._free_name(row)
-        self._books.release(row.tenant, row.legs)
+        self._books.release(row.tenant, row.legs, self._now[row.tenant])
         return self._move(row, state, event, {"reason": reason}, cost_nano_usd=0)
 
     def _expire(self, row: CallRow) -> Reply:

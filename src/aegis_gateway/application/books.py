@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from zoneinfo import ZoneInfo
 
+from aegis_gateway.application.ports import UsedKey
 from aegis_gateway.domain.admit import (
     Admission,
     BudgetClaim,
@@ -18,6 +19,7 @@ from aegis_gateway.domain.admit import (
 )
 from aegis_gateway.domain.fiscal import YearStart
 from aegis_gateway.domain.ledger import NOTHING, Leg, Standing
+from aegis_gateway.domain.limits import lapsed, noted, opened, wants_notes
 from aegis_gateway.domain.money import NANO_USD_MAX
 from aegis_gateway.domain.rate import RateClaim
 from aegis_gateway.domain.rolling import length_of, rolled, settle_rolling
@@ -30,6 +32,7 @@ class Windows:
     def __init__(self) -> None:
         """Start with none."""
         self._current: dict[tuple[Period, str, YearStart], Window] = {}
+        self._before: dict[tuple[Period, str, YearStart], Window] = {}
 
     def at(self, claim: BudgetClaim, now_ns: int) -> Window:
         """The window of a claim that an instant falls into."""
@@ -45,21 +48,37 @@ class Windows:
             )
         return window
 
+    def before(self, claim: BudgetClaim, window: Window) -> Window:
+        """The window before another one of a claim that has many."""
+        key = (claim.period, claim.zone, claim.year_starts)
+        before = self._before.get(key)
+        if before is None or before.ends_ns != window.starts_ns:
+            before = self._before[key] = window_at(
+                claim.period, ZoneInfo(claim.zone), window.starts_ns - 1, year_starts=claim.year_starts
+            )
+        return before
+
 
 class Books:
     """Balances and rates' arrival times, by tenant and key; `touched` and `taken` are what was changed of them.
 
-    Of a balance that was touched, the quantity is kept, and the window where it may have been opened.
+    Of a balance that was touched, the quantity is kept, and the window where it may have been opened. `used` are those
+    budgets with carry-over that were used before, where the window before has no balance, by tenant, budget and scope.
     """
 
     def __init__(
         self,
         standings: dict[tuple[str, StandingKey], Standing],
         arrivals: dict[tuple[str, RateKey], int],
+        windows: Windows,
+        used: Iterable[UsedKey] = (),
     ) -> None:
         """Begin with what stands. Both are changed."""
         self.standings = standings
         self.arrivals = arrivals
+        self.used = set(used)
+        self._windows = windows
+        self._opening: dict[tuple[str, StandingKey], Standing] = {}
         self.touched: dict[tuple[str, StandingKey], tuple[str, Window | None]] = {}
         self.taken: dict[tuple[str, RateKey], None] = {}
 
@@ -73,13 +92,19 @@ class Books:
     ) -> Standings:
         """What stands for a call's claims, in their windows."""
         balances: dict[StandingKey, Standing] = {}
+        opening: dict[StandingKey, Standing] = {}
         for claim, window in zip(budgets, windows, strict=True):
             key = (claim.budget, claim.scope, window.label)
             standing = self.standings.get((tenant, key))
             if standing is not None:
                 if claim.length_ns:
                     standing = self.standings[tenant, key] = rolled(standing, claim.length_ns, now_ns)
+                if wants_notes(claim):
+                    standing = self.standings[tenant, key] = noted(claim, window, standing, now_ns)
                 balances[key] = standing
+            elif wants_notes(claim):
+                before = self._before(tenant, claim, window)
+                opening[key] = self._opening[tenant, key] = opened(claim, window, before, now_ns)
             if claim.instances_max is not None:
                 counter = instances_key(claim, now_ns)
                 if (tenant, counter) in self.standings:
@@ -89,7 +114,19 @@ class Books:
             for claim in rates
             if (tenant, rate := (claim.rate, claim.scope)) in self.arrivals
         }
-        return Standings(windows=windows, balances=balances, arrivals=arrivals)
+        return Standings(windows=windows, balances=balances, arrivals=arrivals, opening=opening)
+
+    def _before(
+        self, tenant: str, claim: BudgetClaim, window: Window
+    ) -> tuple[Window, Standing | None] | None:
+        """The window before another one and its balance, if the budget was used before at all."""
+        if claim.carry_over is None:
+            return None
+        before = self._windows.before(claim, window)
+        standing = self.standings.get((tenant, (claim.budget, claim.scope, before.label)))
+        if standing is None and (tenant, claim.budget, claim.scope) not in self.used:
+            return None
+        return before, standing
 
     def take(
         self,
@@ -105,7 +142,12 @@ class Books:
         }
         for leg in admission.legs:
             key = (tenant, (leg.budget, leg.scope, leg.window))
-            standings[key] = standings.get(key, NOTHING).reserve(leg.amount)
+            standing = standings.get(key)
+            if standing is None:
+                standing = self._opening.get(key, NOTHING)
+                if standing.notes is not None:
+                    self.used.add((tenant, leg.budget, leg.scope))
+            standings[key] = standing.reserve(leg.amount)
             touched[key] = (leg.quantity, window_of[leg.budget, leg.scope])
         for counter in admission.opened:
             opened = self.standings.get((tenant, counter), NOTHING)
@@ -134,16 +176,16 @@ class Books:
             key = (tenant, (leg.budget, leg.scope, leg.window))
             standing, length_ns = standings.get(key, NOTHING), length_of(leg.window)
             if length_ns is None:
-                standings[key] = standing.settle(leg.amount, amount)
+                standings[key] = lapsed(standing, now_ns).settle(leg.amount, amount)
             else:
                 standings[key] = settle_rolling(standing, leg.amount, amount, length_ns, admitted_ns, now_ns)
             touched.setdefault(key, (leg.quantity, None))
 
-    def release(self, tenant: str, legs: tuple[Leg, ...]) -> None:
+    def release(self, tenant: str, legs: tuple[Leg, ...], now_ns: int) -> None:
         """Give back what a call holds."""
         for leg in legs:
             key = (tenant, (leg.budget, leg.scope, leg.window))
-            self.standings[key] = self.standings.get(key, NOTHING).release(leg.amount)
+            self.standings[key] = lapsed(self.standings.get(key, NOTHING), now_ns).release(leg.amount)
             self.touched.setdefault(key, (leg.quantity, None))
 
     def standing(self, tenant: str, leg: Leg) -> Standing:

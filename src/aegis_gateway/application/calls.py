@@ -65,6 +65,7 @@ from aegis_gateway.domain.errors import CallError, CallRepeated, KeyFormatError,
 from aegis_gateway.domain.judge import Reach
 from aegis_gateway.domain.keys import OUR_KEYS, check_key, key_hash
 from aegis_gateway.domain.ledger import Evidence, Standing
+from aegis_gateway.domain.limits import limit_of
 from aegis_gateway.domain.quote import USD
 from aegis_gateway.domain.rate import RateClaim
 from aegis_gateway.domain.redaction import Counts, Redaction
@@ -167,6 +168,7 @@ class Decided(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):
     answer: AnswerRedaction = AnswerRedaction()
     redacted: Counts = {}
     shadow: tuple[Shadow, ...] = ()
+    judged_ns: int = 0
 
     @property
     def allows(self) -> bool:
@@ -384,6 +386,7 @@ class Calls:
                         key=view.redaction_key,
                     ),
                     own_credential=considered.key.is_own_credential,
+                    judged_ns=considered.circumstances.now_ns,
                 )
             if isinstance(reply, Known):
                 raise CallRepeated(reply.first, is_same=reply.is_same, described=judgement.described)
@@ -904,11 +907,13 @@ def _delayed_at_most(rates: tuple[RateClaim, ...], patience_ns: int | None) -> t
     )
 
 
-def remaining_nano_usd(budgets: tuple[BudgetClaim, ...], balances: tuple[Standing, ...]) -> int | None:
+def remaining_nano_usd(
+    budgets: tuple[BudgetClaim, ...], balances: tuple[Standing, ...], now_ns: int
+) -> int | None:
     """The least that is left on any budget of money that a call counts against; None where there is none."""
     enforced = [budget for budget in budgets if budget.mode == "enforce"]  # whose balances come first
     left = [
-        balance.available(budget.limit)
+        balance.available(limit_of(budget, balance, now_ns))
         for budget, balance in zip(enforced, balances, strict=False)
         if budget.quantity == USD
     ]

@@ -222,6 +222,8 @@ def _budget_claim(registry: Registry, budget: Budget, agent: Agent, values: Valu
         instances_max=(budget.instances_max or INSTANCES_MAX) if is_made_on_the_fly else None,
         instances_of=agent.id if is_made_on_the_fly else "",
         mode=_mode(registry, budget.mode),
+        currency=budget.currency,
+        carry_over=budget.carry_over,
     )
 
 

@@ -25,9 +25,10 @@ from aegis_gateway.domain.admit import (
     needed_of,
     utilisation,
 )
+from aegis_gateway.domain.currency import ExchangeRate
 from aegis_gateway.domain.decision import Reason
 from aegis_gateway.domain.errors import CallError, LedgerUnavailable
-from aegis_gateway.domain.ledger import NOTHING
+from aegis_gateway.domain.limits import limit_of, rate_of
 from aegis_gateway.domain.price import Kind, ModelPrice
 from aegis_gateway.domain.quote import (
     BYTES_PER_TOKEN_EXPECTED,
@@ -50,14 +51,16 @@ CHEAPER_SHOWN_MAX = 5
 
 
 class BudgetOutlook(msgspec.Struct, frozen=True, kw_only=True):
-    """What a budget has left for a call, in its quantity's smallest unit, and what the call needs of it: its maximum,
-    or what is expected where the budget is soft; None where nothing bounds that.
+    """What a budget has left of its limit, in its quantity's smallest unit, and what the call needs of it: its maximum,
+    or what is expected where the budget is soft; None where nothing bounds that. `rate` is that of its currency.
     """
 
     budget: BudgetClaim
     window: Window
+    limit: int
     left: int
     needed: int | None
+    rate: ExchangeRate | None = None
 
     @property
     def fits(self) -> bool:
@@ -150,8 +153,12 @@ def balances_for(considered: Considered[Described], reader: BalanceReader, windo
     keys |= {
         instances_key(claim, now_ns): None for claim in considered.budgets if claim.instances_max is not None
     }
+    carrying = [claim for claim in considered.budgets if claim.carry_over is not None]
+    for claim in carrying:
+        keys[claim.budget, claim.scope, windows.before(claim, windows.at(claim, now_ns)).label] = None
+    used = [(claim.budget, claim.scope) for claim in carrying]
     turns = {(claim.rate, claim.scope): None for claim in considered.rates}
-    return reader.read(considered.view.registry.tenant, list(keys), list(turns), considered.run, now_ns)
+    return reader.read(considered.view.registry.tenant, list(keys), list(turns), considered.run, now_ns, used)
 
 
 def estimated(considered: Considered[D], balances: Balances, windows: Windows) -> Estimate[D] | int:
@@ -159,7 +166,7 @@ def estimated(considered: Considered[D], balances: Balances, windows: Windows) -
     were told otherwise, how much is: by that it is to be judged again.
     """
     standings = _standings_of(considered, balances, windows)
-    used = utilisation(considered.budgets, standings)
+    used = utilisation(considered.budgets, standings, considered.circumstances.now_ns)
     if considered.judgement.verdict.saw_utilisation and used != considered.circumstances.utilisation:
         return used
     return _estimate(considered, standings, balances)
@@ -171,6 +178,8 @@ def _standings_of(considered: Considered[Described], balances: Balances, windows
     books = Books(
         {(tenant, key): standing for key, standing in balances.standings.items()},
         {(tenant, key): arrival for key, arrival in balances.arrivals.items()},
+        windows,
+        {(tenant, *key) for key in balances.used},
     )
     of_claims = tuple(windows.at(claim, now_ns) for claim in considered.budgets)
     return books.standings_for(tenant, considered.rates, considered.budgets, of_claims, now_ns)
@@ -183,10 +192,10 @@ def _estimate(considered: Considered[D], standings: Standings, balances: Balance
         BudgetOutlook(
             budget=claim,
             window=window,
-            left=standings.balances.get((claim.budget, claim.scope, window.label), NOTHING).available(
-                claim.limit
-            ),
+            limit=(limit := limit_of(claim, standing := standings.balance(claim, window), now_ns)),
+            left=standing.available(limit),
             needed=_needed(claim, window, quote, now_ns),
+            rate=rate_of(claim, standing),
         )
         for claim, window in zip(considered.budgets, standings.windows, strict=True)
     )

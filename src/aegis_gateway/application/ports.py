@@ -110,6 +110,9 @@ class HourRow(msgspec.Struct, frozen=True, kw_only=True):
     amount: int
 
 
+UsedKey = tuple[str, str, str]
+"""Tenant, budget, scope: a budget's balances, whatever their window."""
+
 NameKey = tuple[str, str, str]
 """Tenant, agent, and what is stored of the agent's name for a call, its idempotency key: a keyed digest."""
 
@@ -173,6 +176,9 @@ class LockedTenants(Protocol):
 
     def standings(self, keys: Collection[tuple[str, StandingKey]]) -> dict[tuple[str, StandingKey], Standing]:
         """Balances by tenant and key; those that were never opened are absent."""
+
+    def used(self, keys: Collection[UsedKey]) -> set[UsedKey]:
+        """Those of some budgets (by tenant, id and scope) that have a balance in any window."""
 
     def arrivals(self, keys: Collection[tuple[str, RateKey]]) -> dict[tuple[str, RateKey], int]:
         """Theoretical arrival times by tenant and key; those never used are absent."""
@@ -341,6 +347,7 @@ class Balances(msgspec.Struct, frozen=True, kw_only=True):
     arrivals: dict[RateKey, int]
     run: Run | None = None
     others_open: int = 0
+    used: frozenset[tuple[str, str]] = frozenset()
 
 
 class BalanceReader(Protocol):
@@ -353,8 +360,9 @@ class BalanceReader(Protocol):
         arrivals: Collection[RateKey],
         run: RunClaim | None,
         now_ns: int,
+        used: Collection[tuple[str, str]] = (),
     ) -> Balances:
-        """What there is of them, and of a run."""
+        """What there is of them, and of a run; and which of some budgets (by id and scope) have any balance."""
 
 
 class Sealer(Protocol):

@@ -33,6 +33,7 @@ from aegis_gateway.domain.admit import (
 from aegis_gateway.domain.decision import Effect, Undecided
 from aegis_gateway.domain.errors import CallError
 from aegis_gateway.domain.ledger import Leg, settled_amounts
+from aegis_gateway.domain.limits import wants_notes
 from aegis_gateway.domain.price import Kind, Usage, model_charges
 from aegis_gateway.domain.quote import USD, Quote
 from aegis_gateway.domain.rate import RateClaim, take
@@ -119,8 +120,8 @@ class Rerun:
         self._throttle_ns = throttle_ns
         self._throttles_from_ns = _FAR_AWAY_NS
         self._tenant = view.registry.tenant
-        self._books = Books({}, {})
         self._windows = Windows()
+        self._books = Books({}, {}, self._windows)
         self._fixed_claims: dict[Combination, tuple[tuple[RateClaim, ...], tuple[BudgetClaim, ...]]] = {}
         self._windows_known: dict[int, tuple[tuple[BudgetClaim, ...], tuple[Window, ...], int, int]] = {}
         self._held: dict[str, _Held] = {}
@@ -145,7 +146,10 @@ class Rerun:
             if budget.period == "rolling":
                 back.append(start_ns - budget.length_ns - bucket_ns(budget.length_ns))
             else:
-                back.append(min(budget.window(start_ns).starts_ns, start_ns))
+                starts_ns = budget.window(start_ns).starts_ns
+                if budget.carry_over is not None:
+                    starts_ns = budget.window(starts_ns - 1).starts_ns
+                back.append(min(starts_ns, start_ns))
             if not set(ON_THE_FLY).isdisjoint(budget.per):
                 back.append(start_ns - start_ns % _DAY_NS)  # balances that are opened are counted by days
         return min(back)
@@ -165,6 +169,8 @@ class Rerun:
         rates, budgets = self._claims(decision, agent, judged)
         recorded = {(leg.budget, leg.scope, leg.window): leg.amount for leg in legs_of(body).legs}
         windows = self._windows_of(budgets, at_ns)
+        if any(wants_notes(budget) for budget in budgets):
+            self._books.standings_for(self._tenant, (), budgets, windows, at_ns)
         legs, opened = [], []
         for budget, window in zip(budgets, windows, strict=True):
             amount: int | None
@@ -240,7 +246,7 @@ class Rerun:
         for _ in range(_JUDGED_AGAIN_MAX):
             if not case.judged.verdict.saw_utilisation:
                 return case
-            now_used = utilisation(case.budgets, case.standings)
+            now_used = utilisation(case.budgets, case.standings, at_ns)
             if now_used == used:
                 return case
             used = self._used[agent.id] = now_used
@@ -273,18 +279,22 @@ class Rerun:
             )
         self._books.settle(self._tenant, held.legs, amounts, held.admitted_ns, now_ns=now_ns)
 
-    def release(self, call: str) -> None:
+    def release(self, call: str, now_ns: int) -> None:
         """Give back what a call holds that was never sent."""
         held = self._held.pop(call, None)
         if held is not None:
-            self._books.release(self._tenant, held.legs)
+            self._books.release(self._tenant, held.legs, now_ns)
 
     def forget(self, now_ns: int) -> None:
-        """Forget what no call looks at again: balances of windows that are over and hold nothing any more, and turns of
-        rates that are past, which is as if there had been none.
+        """Forget what no call looks at again: balances of windows that are over and hold nothing any more (a window
+        later, where they carry over), and turns of rates that are past, which is as if there had been none.
         """
         for key, (_, window) in list(self._books.touched.items()):
-            if window is not None and window.ends_ns <= now_ns and not self._books.standings[key].pending:
+            if window is None or self._books.standings[key].pending:
+                continue
+            budget = self.view.registry.budgets.get(key[1][0])
+            is_carried = budget is not None and budget.carry_over is not None
+            if window.ends_ns + is_carried * 2 * (window.ends_ns - window.starts_ns) <= now_ns:
                 del self._books.touched[key], self._books.standings[key]
         for turn, arrival_ns in list(self._books.arrivals.items()):
             if arrival_ns <= now_ns:
@@ -374,5 +384,13 @@ def _same_balances(budget: Budget, other: Budget) -> bool:
 
 def _counting(budget: Budget) -> Budget:
     return msgspec.structs.replace(
-        budget, owner="", deputy=None, limit=0, hard=True, mode="enforce", instances_max=None
+        budget,
+        owner="",
+        deputy=None,
+        limit=0,
+        hard=True,
+        mode="enforce",
+        instances_max=None,
+        currency=None,
+        carry_over=None,
     )

@@ -14,9 +14,11 @@ from decimal import Decimal
 
 import msgspec
 
+from aegis_gateway.domain.currency import Currency, ExchangeRate, day_of
 from aegis_gateway.domain.decision import Effect, Mode, Reason, Shadow, Verdict
 from aegis_gateway.domain.fiscal import CALENDAR_YEAR, YearStart
 from aegis_gateway.domain.ledger import NOTHING, Leg, Standing
+from aegis_gateway.domain.limits import CarryOver, limit_of, rate_of
 from aegis_gateway.domain.money import usd_text
 from aegis_gateway.domain.quote import USD, Quote
 from aegis_gateway.domain.rate import RateClaim, take, wait_ns
@@ -40,8 +42,9 @@ _DAY_NS = 24 * 3_600 * 1_000_000_000
 class BudgetClaim(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One budget as it applies to one call: whose, of what, how much of it, in which windows.
 
-    `limit` is in the quantity's smallest unit; `scale` of them make one of what people write. A budget that has a
-    balance of its own for each run or customer bounds how many of them one agent (`instances_of`) opens in a day.
+    `limit` is in the quantity's smallest unit, or that of its currency; `scale` of them make one of what people write.
+    What it comes to in a window is said by `limit_of`. A budget that has a balance of its own for each run or customer
+    bounds how many of them one agent (`instances_of`) opens in a day.
     """
 
     budget: str
@@ -60,14 +63,25 @@ class BudgetClaim(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     instances_max: int | None = None
     instances_of: str = ""
     mode: Mode = "enforce"
+    currency: Currency | None = None
+    carry_over: CarryOver | None = None
 
 
 class Standings(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands when a call is decided: windows by claim, balances by key, arrival times by rate."""
+    """What stands when a call is decided: windows by claim, balances by key, arrival times by rate.
+
+    `opening` are the balances that the call would open, where something is fixed when they are.
+    """
 
     windows: tuple[Window, ...]
     balances: Mapping[StandingKey, Standing]
     arrivals: Mapping[RateKey, int]
+    opening: Mapping[StandingKey, Standing] = {}
+
+    def balance(self, budget: BudgetClaim, window: Window) -> Standing:
+        """A claim's balance in a window, as it stands or as it would be opened."""
+        key = (budget.budget, budget.scope, window.label)
+        return self.balances.get(key) or self.opening.get(key, NOTHING)
 
 
 class Admission(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,14 +108,15 @@ def instances_key(budget: BudgetClaim, now_ns: int) -> StandingKey:
     return (f"{budget.budget}{INSTANCES}", budget.instances_of, f"{now_ns // _DAY_NS}")
 
 
-def utilisation(budgets: tuple[BudgetClaim, ...], standings: Standings) -> int:
+def utilisation(budgets: tuple[BudgetClaim, ...], standings: Standings, now_ns: int) -> int:
     """The highest threshold that any enforced budget of a call has passed before it, in percent; 0 below all."""
     passed = 0
     for budget, window in zip(budgets, standings.windows, strict=True):
         if budget.mode == "enforce":
-            standing = standings.balances.get((budget.budget, budget.scope, window.label), NOTHING)
-            used = budget.limit - standing.available(budget.limit)
-            passed = max(passed, *(each for each in (0, *THRESHOLDS) if 100 * used >= each * budget.limit))
+            standing = standings.balance(budget, window)
+            limit = limit_of(budget, standing, now_ns)
+            used = limit - standing.available(limit)
+            passed = max(passed, *(each for each in (0, *THRESHOLDS) if 100 * used >= each * limit))
     return passed
 
 
@@ -207,15 +222,17 @@ def _admit_enforced(
             return Admission(effect="deny", reasons=(_window_closed(budget),))
         if budget.hard and budget.quantity in quote.unbounded:
             return Admission(effect="deny", reasons=(_unbounded(budget, quote),))
+        if budget.currency is not None and rate_of(budget, standings.balance(budget, window)) is None:
+            return Admission(effect="deny", reasons=(_without_rate(budget, budget.currency, window),))
 
     balances = standings.balances
     keys = [
         (budget.budget, budget.scope, window.label)
         for budget, window in zip(budgets, standings.windows, strict=True)
     ]
-    left = [
-        balances.get(key, NOTHING).available(budget.limit) for key, budget in zip(keys, budgets, strict=True)
-    ]
+    standing = [balances.get(key) or standings.opening.get(key, NOTHING) for key in keys]
+    limits = [limit_of(budget, each, now_ns) for budget, each in zip(budgets, standing, strict=True)]
+    left = [each.available(limit) for each, limit in zip(standing, limits, strict=True)]
     output_tokens = _output_tokens_that_fit(quote, budgets, left)
     maximum = quote.maximum
     if quote.output is not None and output_tokens is not None:
@@ -223,15 +240,17 @@ def _admit_enforced(
 
     legs = []
     opened = []
-    for budget, window, key, available in zip(budgets, standings.windows, keys, left, strict=True):
+    for place, (budget, window, key) in enumerate(zip(budgets, standings.windows, keys, strict=True)):
         needed = needed_of(budget, quote, maximum)
         if budget.instances_max is not None and key not in balances:
             counter = instances_key(budget, now_ns)
             if balances.get(counter, NOTHING).posted >= budget.instances_max:
                 return Admission(effect="deny", reasons=(_too_many_instances(budget),))
             opened.append(counter)
-        if needed > available:
-            return Admission(effect="deny", reasons=(_exhausted(budget, window, available, needed),))
+        if needed > left[place]:
+            rate = rate_of(budget, standing[place])
+            reason = _exhausted(budget, window, rate, left[place], limits[place], needed)
+            return Admission(effect="deny", reasons=(reason,))
         legs.append(leg_of(budget, window, needed))
     return Admission(
         effect="allow",
@@ -313,12 +332,25 @@ def _window_closed(budget: BudgetClaim) -> Reason:
     )
 
 
-def _exhausted(budget: BudgetClaim, window: Window, available: int, needed: int) -> Reason:
-    left, limit, need = (_amount(budget, amount) for amount in (available, budget.limit, needed))
+def _without_rate(budget: BudgetClaim, currency: Currency, window: Window) -> Reason:
+    day = day_of(window.starts_ns, budget.zone)
     return Reason(
         code="budget_exhausted",
         subject=budget.budget,
-        message=f"budget `{budget.budget}`{_of(budget)} has {left} of {limit} left for {window.label} "
+        message=f"budget `{budget.budget}` is in {currency.code}, and no rate of it is dated {day} or before; "
+        f"ask its owner {budget.owner} to add one",
+    )
+
+
+def _exhausted(
+    budget: BudgetClaim, window: Window, rate: ExchangeRate | None, available: int, limit: int, needed: int
+) -> Reason:
+    left, most, need = (_amount(budget, rate, amount) for amount in (available, limit, needed))
+    at = f" at {budget.currency.rate_text(rate)}" if rate and budget.currency else ""
+    return Reason(
+        code="budget_exhausted",
+        subject=budget.budget,
+        message=f"budget `{budget.budget}`{_of(budget)} has {left} of {most} left for {window.label}{at} "
         f"and the call may need {need}; ask its owner {budget.owner}",
     )
 
@@ -337,7 +369,9 @@ def _of(budget: BudgetClaim) -> str:
     return f" of `{budget.scope}`" if budget.instances_max is not None else ""
 
 
-def _amount(budget: BudgetClaim, amount: int) -> str:
+def _amount(budget: BudgetClaim, rate: ExchangeRate | None, amount: int) -> str:
+    if rate is not None and budget.currency is not None:
+        return budget.currency.text(amount, rate)
     if budget.quantity == USD or budget.is_money:
         return usd_text(amount)
     return f"{Decimal(amount) / budget.scale:f} {budget.quantity}"

@@ -16,6 +16,7 @@ from typing import Literal
 
 import msgspec
 
+from aegis_gateway.domain.currency import ExchangeRate
 from aegis_gateway.domain.decision import Shadow
 from aegis_gateway.domain.errors import IllegalTransition
 from aegis_gateway.domain.price import ChargeLine
@@ -65,8 +66,15 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 class WindowNotes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is kept of a balance's window beside its sums: what was fixed when it opened, what has happened in it.
 
-    It is written with the balance, under the same lock, and stored as JSON.
+    It is written with the balance, under the same lock, and stored as JSON. `rates` are those of its start, by
+    currency; `carried` is what of the window before counts on top of the limit, until when where it runs out sooner
+    (0: no sooner); `limit` the one by which a call was last decided in it, where something of it may be carried over.
     """
+
+    rates: dict[str, ExchangeRate] = {}
+    carried: int = 0
+    carried_until_ns: int = 0
+    limit: int | None = None
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True, array_like=True):

@@ -11,8 +11,10 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from aegis_gateway.domain.currency import Currency
 from aegis_gateway.domain.decision import Mode
 from aegis_gateway.domain.fiscal import CALENDAR_YEAR, YearStart
+from aegis_gateway.domain.limits import CarryOver
 from aegis_gateway.domain.moment import OFFICE, BusinessHours
 from aegis_gateway.domain.money import UnitPrice
 from aegis_gateway.domain.network import Network
@@ -231,9 +233,9 @@ class Quantity(msgspec.Struct, frozen=True, kw_only=True):
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
     """A limit on a quantity, per window.
 
-    `limit` is in the quantity's smallest unit. `match` says whose calls count (all dimensions must agree; a
-    budget without one counts the calls of the agents that live on it); `per` splits it into one standing for
-    each value of those dimensions.
+    `limit` is in the quantity's smallest unit, or that of its currency. `match` says whose calls count (all dimensions
+    must agree; a budget without one counts the calls of the agents that live on it); `per` splits it into one standing
+    for each value of those dimensions.
     """
 
     id: str
@@ -251,6 +253,8 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     year_starts: YearStart = CALENDAR_YEAR
     instances_max: int | None = None
     mode: Mode = "enforce"
+    currency: Currency | None = None
+    carry_over: CarryOver | None = None
 
     def window(self, now_ns: int) -> Window:
         """The window of it that an instant falls into."""
@@ -357,6 +361,7 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
     four_eyes: bool = False
     shadow_for_ns: int = 0
     replication: Replication | None = None
+    currencies: dict[str, Currency] = {}
 
     @property
     def keeps_regions(self) -> bool:

@@ -36,6 +36,15 @@ select tenant, budget, scope, "window", found.pending, found.posted, found.bucke
        and standing."window" = key."window" offset 0
  ) as found;
 
+-- name: used
+-- Budgets that have any balance, looked up in the same way.
+select tenant, budget, scope
+  from json_populate_recordset(null::standing, %s::json) as key
+ where exists (
+    select from standing
+     where standing.tenant = key.tenant and standing.budget = key.budget and standing.scope = key.scope
+ );
+
 -- name: arrivals
 -- Rates' theoretical arrival times by key, looked up in the same way.
 select tenant, rate, scope, found.arrival_ns

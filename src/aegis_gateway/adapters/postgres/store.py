@@ -50,6 +50,7 @@ from aegis_gateway.application.ports import (
     NamedCall,
     NameKey,
     StoredState,
+    UsedKey,
 )
 from aegis_gateway.domain.admit import RateKey, StandingKey
 from aegis_gateway.domain.errors import LedgerUnavailable, StoreError
@@ -304,6 +305,10 @@ class _Locked(RegistryRows):
             (tenant, (budget, scope, window)): standing(*found)
             for tenant, budget, scope, window, *found in rows
         }
+
+    def used(self, keys: Collection[UsedKey]) -> set[UsedKey]:
+        wanted = _records(_STANDING_KEY_COLUMNS[:3], keys)
+        return {(row[0], row[1], row[2]) for row in self._all(self._execute("used", (wanted,)))}
 
     def arrivals(self, keys: Collection[tuple[str, RateKey]]) -> dict[tuple[str, RateKey], int]:
         wanted = _records(_ARRIVAL_COLUMNS[:-1], ((tenant, *key) for tenant, key in keys))

@@ -17,6 +17,10 @@ select call, tenant, state, effect, reason_code, reason, agent, team, project, c
 -- One balance.
 select pending, posted, buckets, notes from standing where tenant = ? and budget = ? and scope = ? and "window" = ?;
 
+-- name: used
+-- Whether a budget has any balance. By the primary key's beginning.
+select 1 from standing where tenant = ? and budget = ? and scope = ? limit 1;
+
 -- name: arrival
 -- One rate's theoretical arrival time.
 select arrival_ns from rate_arrival where tenant = ? and rate = ? and scope = ?;

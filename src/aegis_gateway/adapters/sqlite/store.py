@@ -47,6 +47,7 @@ from aegis_gateway.application.ports import (
     NamedCall,
     NameKey,
     StoredState,
+    UsedKey,
 )
 from aegis_gateway.domain.admit import RateKey, StandingKey
 from aegis_gateway.domain.errors import DiskFailed, LedgerUnavailable, StoreError
@@ -255,6 +256,10 @@ class _Locked(RegistryRows):
             for tenant, key in keys
             for found in execute(_Q["standing"], (tenant, *key))
         }
+
+    def used(self, keys: Collection[UsedKey]) -> set[UsedKey]:
+        execute = self._connection.execute
+        return {key for key in keys for _ in execute(_Q["used"], key)}
 
     def arrivals(self, keys: Collection[tuple[str, RateKey]]) -> dict[tuple[str, RateKey], int]:
         execute = self._connection.execute

@@ -295,7 +295,7 @@ def _budget(outlook: BudgetOutlook) -> dict[str, Any]:
         "hard": budget.hard,
         "mode": budget.mode,
         "owner": budget.owner,
-        "limit": amount(budget.limit),
+        "limit": amount(outlook.limit),
         "left": amount(outlook.left),
         "needs": None if outlook.needed is None else amount(outlook.needed),
         "fits": outlook.fits,

@@ -284,7 +284,7 @@ def settlement_headers(decided: Decided[Described], moved: Moved | None) -> Head
     if moved is not None and moved.cost_nano_usd is not None:
         headers.append(("aegis-cost-usd", usd_decimal_text(moved.cost_nano_usd)))
     balances = moved.balances if moved is not None else decided.admitted.balances
-    left = remaining_nano_usd(decided.budgets, balances)
+    left = remaining_nano_usd(decided.budgets, balances, decided.judged_ns)
     if left is not None:
         headers.append(("aegis-budget-remaining-usd", usd_decimal_text(left)))
     return headers

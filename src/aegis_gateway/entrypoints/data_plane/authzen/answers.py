@@ -120,7 +120,7 @@ def _decided(decided: Decided[OperationCall]) -> Answer:
         "run": decided.run,
         **_cost(decided.described.quote),
     }
-    left = remaining_nano_usd(decided.budgets, admitted.balances)
+    left = remaining_nano_usd(decided.budgets, admitted.balances, decided.judged_ns)
     if left is not None:
         context["budget_left_usd"] = usd_decimal_text(left)
     return context

@@ -49,7 +49,8 @@ def decision_meta(decided: Decided[Described], moved: Moved | None) -> dict[str,
         told["state"] = moved.state
         if moved.cost_nano_usd is not None:
             told["cost_usd"] = usd_decimal_text(moved.cost_nano_usd)
-    left = remaining_nano_usd(decided.budgets, moved.balances if moved else decided.admitted.balances)
+    balances = moved.balances if moved else decided.admitted.balances
+    left = remaining_nano_usd(decided.budgets, balances, decided.judged_ns)
     if left is not None:
         told["budget_remaining_usd"] = usd_decimal_text(left)
     return told
