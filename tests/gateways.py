@@ -291,10 +291,10 @@ class Gateway:
     def kill(self) -> None:
         """`kill -9` of the ledger process only; its workers have to end by themselves, which is waited for."""
         assert self._process is not None, "the gateway does not run"
-        workers = self.workers()
+        children = self.children()
         self._process.kill()
         self._process.wait()
-        until(lambda: not any(map(_is_alive, workers)), "the workers outlive their ledger")
+        until(lambda: not any(map(_is_alive, children)), "the workers or the steward outlive their ledger")
         self._process = None
 
     def kill_all(self) -> None:
@@ -331,6 +331,14 @@ class Gateway:
 
     def workers(self) -> list[int]:
         """The process ids of the gateway workers."""
+        return _children(self.pid, "aegis_gateway.entrypoints.worker")
+
+    def stewards(self) -> list[int]:
+        """The process id of the steward, as the only one in a list; none while there is none."""
+        return _children(self.pid, "aegis_gateway.entrypoints.steward")
+
+    def children(self) -> list[int]:
+        """The process ids of all that the ledger process has started."""
         return _children(self.pid)
 
     def is_ready(self) -> bool:
@@ -738,12 +746,12 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def _children(pid: int) -> list[int]:
+def _children(pid: int, running: str = "") -> list[int]:
     listed = subprocess.run(
-        ["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
+        ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
     ).stdout
-    pairs = (line.split() for line in listed.splitlines())
-    return [int(child) for child, parent in pairs if int(parent) == pid]
+    rows = (line.split(None, 2) for line in listed.splitlines())
+    return [int(child) for child, parent, *args in rows if int(parent) == pid and running in " ".join(args)]
 
 
 def _is_alive(pid: int) -> bool:

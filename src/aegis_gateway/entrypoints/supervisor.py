@@ -1,4 +1,4 @@
-"""`aegis up`: the ledger process, which also starts, watches and stops the gateway workers."""
+"""`aegis up`: the ledger process, which also starts, watches and stops the gateway workers and the steward."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _log = logging.getLogger("aegis.supervisor")
 
 
 class Supervisor:
-    """One ledger process and its workers."""
+    """One ledger process, its workers and its steward."""
 
     def __init__(self, settings: Settings) -> None:
         """Open the store and keep its ledger.
@@ -51,6 +51,7 @@ class Supervisor:
             self._folder.cleanup()
             raise
         self._workers: list[subprocess.Popen[bytes]] = []
+        self._steward: subprocess.Popen[bytes] | None = None
         self._stopping = False
         self._started_at = 0.0
 
@@ -67,14 +68,15 @@ class Supervisor:
             self._drain()
 
     def _drain(self) -> None:
-        for worker in self._workers:
-            worker.terminate()
+        children = [*self._workers, *([self._steward] if self._steward is not None else [])]
+        for child in children:
+            child.terminate()
         deadline = time.monotonic() + DRAIN_S
         while self._writer.has_workers and time.monotonic() < deadline:
             self._writer.turn(0.1)
-        for worker in self._workers:
-            worker.kill()
-            worker.wait()
+        for child in children:
+            child.kill()
+            child.wait()
         self._writer.close()
         self._folder.cleanup()
 
@@ -83,14 +85,22 @@ class Supervisor:
 
     def _keep_running(self) -> bool:
         self._workers = [worker for worker in self._workers if worker.poll() is None]
-        missing = len(self._workers) < self._settings.workers
+        if self._steward is not None and self._steward.poll() is not None:
+            self._steward = None
+        missing = self._steward is None or len(self._workers) < self._settings.workers
         if missing and not self._stopping and time.monotonic() - self._started_at >= RESPAWN_INTERVAL_S:
-            _log.warning("a gateway worker ended; starting another")
+            _log.warning("a gateway worker or the steward ended; starting another")
             self._start_missing()
         return not self._stopping
 
     def _start_missing(self) -> None:
         self._started_at = time.monotonic()
+        while len(self._workers) < self._settings.workers:
+            self._workers.append(self._start("worker"))
+        if self._steward is None:
+            self._steward = self._start("steward")
+
+    def _start(self, process: str) -> subprocess.Popen[bytes]:
         environment = {
             **os.environ,
             "AEGIS_STORE": self._settings.store,
@@ -101,9 +111,8 @@ class Supervisor:
             "AEGIS_ENVOY_TOKEN": self._settings.envoy_token or "",
             "AEGIS_GRPC_PORT": str(self._settings.grpc_port or ""),
         }
-        while len(self._workers) < self._settings.workers:
-            command = [sys.executable, "-m", "aegis_gateway.entrypoints.worker", str(self._socket)]
-            self._workers.append(subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL))
+        command = [sys.executable, "-m", f"aegis_gateway.entrypoints.{process}", str(self._socket)]
+        return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
 
 
 def _allow_many_files() -> None:
