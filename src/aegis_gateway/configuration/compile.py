@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from aegis_gateway.configuration.adapting import compile_adapts, tell_of_odd_families
 from aegis_gateway.configuration.compile_model import PROVIDERS, compile_model
 from aegis_gateway.configuration.compile_operation import (
     compile_operation,
@@ -99,6 +100,7 @@ def compile_tenant(
     }
     tell_of_clashing_tools(connectors.values(), (*path, "connectors"), problems)
     tell_of_clashing_servers(connectors.values(), (*path, "connectors"), problems)
+    tell_of_odd_families(entries.budgets, (*path, "budgets"), problems)
     year = _fiscal_year(settings, path, problems)
     hours = settings.business_hours
     if hours.from_hour >= hours.to_hour:
@@ -387,6 +389,8 @@ def _budget(
         year_starts=year if entry.calendar == "fiscal" else CALENDAR_YEAR,
         instances_max=entry.max_instances,
         mode=entry.mode,
+        within=entry.within,
+        adapts=compile_adapts(entry, quantity.scale, path, problems) if quantity is not None else None,
     )
 
 

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from aegis_gateway.configuration.http_values import FieldPath, written_path
 from aegis_gateway.configuration.rules import Rule
+from aegis_gateway.domain.adapts import SPREADS, Adapts, AdaptsBy
 from aegis_gateway.domain.config_version import Watch
 from aegis_gateway.domain.duration import duration_text
 from aegis_gateway.domain.fiscal import CALENDAR_YEAR, YearOfWeeks, YearStart
@@ -46,6 +47,7 @@ Written = Callable[[FieldPath], str]
 
 _NANOS = 1_000_000_000
 _MILLION = 1_000_000
+_APPLIES: dict[AdaptsBy, str] = {"automatic": "itself", "approval": "a person's word"}
 
 
 def describe(registry: Registry | None) -> dict[str, Fields]:
@@ -299,10 +301,20 @@ def _budget(budget: Budget, registry: Registry) -> Fields:
         "length": duration_text(budget.length_ns) if budget.length_ns else "",
         "year starts": _year(budget.year_starts),
         "max instances": str(budget.instances_max or ""),
+        "within": budget.within or "",
+        "adapts": _adapts(budget.adapts, quantity) if budget.adapts is not None else "",
         "mode": "" if budget.mode == "enforce" else budget.mode,
         "owner": budget.owner,
         "deputy": budget.deputy or "",
     }
+
+
+def _adapts(adapts: Adapts, quantity: Quantity) -> str:
+    most, k = share_text(adapts.most_change), Decimal(adapts.k_thousandths) / SPREADS
+    return (
+        f"{adapts.every} from {_amount(adapts.floor, quantity)} to {_amount(adapts.ceiling, quantity)}, "
+        f"{k.normalize():f} spreads above the median, by {most} at most, by {_APPLIES[adapts.applies]}"
+    )
 
 
 def _year(starts: YearStart) -> str:

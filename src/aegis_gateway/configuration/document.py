@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 
 from aegis_gateway.configuration import http_values, references, values
 from aegis_gateway.configuration.json_schema import schema_text
+from aegis_gateway.domain.adapts import AdaptsBy, AdaptsEvery
 from aegis_gateway.domain.decision import Mode
 from aegis_gateway.domain.fiscal import CALENDAR_YEAR, Pattern, Which, YearStart
 from aegis_gateway.domain.moment import OFFICE
@@ -273,6 +274,19 @@ class MatchEntry(Entry):
     tags: Tags = {}
 
 
+class AdaptsEntry(Entry):
+    """How a limit follows what is used."""
+
+    every: Annotated[AdaptsEvery, PlainValidator(values.choice("daily", "weekly"))] = Field(
+        description="how often its limit is looked at (daily, weekly)", examples=["daily"]
+    )
+    floor: PositiveAmount = Field(description="what its limit never falls below", examples=["10.00"])
+    ceiling: PositiveAmount = Field(description="what its limit never rises above", examples=["50.00"])
+    k: Annotated[Decimal, PlainValidator(values.spreads)] = Decimal(3)
+    most_change: Annotated[int, PlainValidator(values.percent)] = 2_000
+    applies: Annotated[AdaptsBy, PlainValidator(values.choice("automatic", "approval"))] = "approval"
+
+
 class BudgetEntry(Entry):
     """A limit on a quantity, per window."""
 
@@ -295,6 +309,8 @@ class BudgetEntry(Entry):
     )
     max_instances: Annotated[int, PlainValidator(values.whole(1, 1_000_000))] | None = None
     mode: LimitMode = "enforce"
+    within: BudgetId | None = None
+    adapts: AdaptsEntry | None = None
 
 
 class CustomerEntry(Entry):

@@ -18,6 +18,8 @@ ID_CHARACTERS_MAX = 64
 TEXT_CHARACTERS_MAX = 500
 COUNT_MAX = 10**15
 
+_SPREADS_MAX = 100
+
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _ARGUMENT_NAME = re.compile(r"(?!__)[A-Za-z_][A-Za-z0-9_]{0,63}")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -73,6 +75,16 @@ def number(value: object, *, zero: bool = True) -> Decimal:
     if value < 0 or (value == 0 and not zero):
         unfit(f"is {shown(value)}; write a number {floor}, as in 20.00")
     return Decimal(value)
+
+
+def spreads(value: object) -> Decimal:
+    """How many spreads above the median: a number up to 100 with at most three decimals."""
+    found = number(value)
+    if found > _SPREADS_MAX or found != round(found, 3):
+        unfit(
+            f"is {shown(value)}; write a number from 0 to {_SPREADS_MAX} with at most 3 decimals, as in 2.5"
+        )
+    return found
 
 
 def positive_number(value: object) -> Decimal:

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from aegis_gateway.domain.adapts import Adapts
 from aegis_gateway.domain.currency import Currency
 from aegis_gateway.domain.decision import Mode
 from aegis_gateway.domain.fiscal import CALENDAR_YEAR, YearStart
@@ -235,7 +236,8 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
 
     `limit` is in the quantity's smallest unit, or that of its currency. `match` says whose calls count (all dimensions
     must agree; a budget without one counts the calls of the agents that live on it); `per` splits it into one standing
-    for each value of those dimensions.
+    for each value of those dimensions. `within` is its parent: a budget whose limit its own never passes by adapting.
+    That says nothing of whose calls count on the parent: its own `match` does.
     """
 
     id: str
@@ -255,6 +257,8 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode = "enforce"
     currency: Currency | None = None
     carry_over: CarryOver | None = None
+    within: str | None = None
+    adapts: Adapts | None = None
 
     def window(self, now_ns: int) -> Window:
         """The window of it that an instant falls into."""

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from aegis_gateway.domain.adapts import Adapts
 from aegis_gateway.domain.price import ModelPrice, ToolPrice
 from aegis_gateway.domain.registry import EVERY_AGENT, Connector, Rate, Registry
 from aegis_gateway.domain.replication import REPLICATION, Replication
@@ -74,6 +75,26 @@ def _asks_for(old: tuple[str, ...] | Literal["all"], new: tuple[str, ...] | Lite
     return "widening", "is for agents for whom it could not ask"
 
 
+def _within(old: str | None, new: str | None) -> Judged:
+    if new is None:
+        return "widening", "is gone"
+    return ("narrowing", "is new") if old is None else unclear(old, new)
+
+
+def _adapts(old: Adapts | None, new: Adapts | None) -> Judged:
+    """A limit that follows use: what it may come to without anybody's word."""
+    if new is None:
+        return "neutral", "is gone"
+    if new.applies == "approval":
+        return "neutral", "proposes, and changes nothing by itself"
+    if old is None or old.applies == "approval":
+        return "widening", "may raise the limit by itself"
+    bounds = ("floor", "ceiling", "k_thousandths", "most_change")
+    if all(getattr(new, bound) <= getattr(old, bound) for bound in bounds) and new.every == old.every:
+        return "narrowing", "raises the limit less"
+    return "widening", "may raise the limit by more"
+
+
 def _pace(rate: Rate) -> dict[str, Any]:
     """A rate's settings, with limit and time as one."""
     values = msgspec.structs.asdict(rate)
@@ -135,6 +156,8 @@ _SECTIONS = {
             "limit": more_widens,
             "hard": turned_off_widens,
             "instances_max": more_widens,
+            "within": _within,
+            "adapts": _adapts,
         },
     ),
     "rates": Section(

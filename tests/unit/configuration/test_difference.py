@@ -93,6 +93,17 @@ def test_nothing_changed() -> None:
             "tags: {channel: app}",
             "changed agent loan-bot: tags channel=web → channel=app",
         ),
+        (
+            "kind: hard",
+            "kind: hard\n        adapts: {every: daily, floor: 10, ceiling: 40, k: 2.5}",
+            "changed budget lending-day: adapts daily from $10.00 to $40.00, 2.5 spreads above the median, "
+            "by 20.00% at most, by a person's word",
+        ),
+        (
+            "to: 2026-12-31",
+            "to: 2026-12-31\n        within: lending-day",
+            "changed budget pilot: within lending-day",
+        ),
         ("rows: {decimals: 0}", "rows: {decimals: 2}", None),
         ("name: North Bank", "name: Bank", "changed tenant northbank: name North Bank → Bank"),
     ],

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from aegis_gateway.configuration.load import PolicyFile, load
 from aegis_gateway.configuration.prices import NoPrices
+from aegis_gateway.domain.adapts import Adapts
 from aegis_gateway.domain.config_version import Watch
 from aegis_gateway.domain.errors import ConfigurationError, Problem
 from aegis_gateway.domain.money import UnitPrice
@@ -115,6 +116,35 @@ def test_budgets_count_in_smallest_units() -> None:
         budgets["loan-day"].zone,
         budgets["loan-day"].hard,
     )
+
+
+def test_a_limit_that_follows_use() -> None:
+    """Its bounds are integers of what the budget counts; else it is three spreads, 20 %, a person's word."""
+    adapts = "        adapts: {every: weekly, floor: 7.50, ceiling: 40"
+    after = "        per: [agent]\n      loan-day"
+    budget = northbank((after, f"{adapts}}}\n        within: pilot\n{after}")).budgets["lending-day"]
+    expected = Adapts(every="weekly", floor=7_500_000_000, ceiling=40 * DOLLAR)
+    assert ("pilot", expected) == (budget.within, budget.adapts)
+    assert (3_000, 2_000, "approval") == (expected.k_thousandths, expected.most_change, expected.applies)
+    all_of_it = f"{adapts}, k: 2.5, most_change: 7.5%, applies: automatic}}\n{after}"
+    expected = msgspec.structs.replace(expected, k_thousandths=2_500, most_change=750, applies="automatic")
+    assert expected == northbank((after, all_of_it)).budgets["lending-day"].adapts
+
+
+def test_budgets_within_each_other_are_told() -> None:
+    """Each of them, since either is the one to change; what is only within one of them is not."""
+    text = written(
+        (
+            "        per: [agent]\n      loan-day",
+            "        per: [agent]\n        within: pilot\n      loan-day",
+        ),
+        ("        match: {tool: chat}", "        match: {tool: chat}\n        within: lending-day"),
+    )
+    words = "which leads back here; name another, or none"
+    assert [
+        f"aegis.yaml:81: tenants.northbank.budgets.lending-day.within is `pilot`, {words}",
+        f"aegis.yaml:98: tenants.northbank.budgets.pilot.within is `lending-day`, {words}",
+    ] == told({"aegis.yaml": text})
 
 
 def test_a_one_off_ends_after_its_last_day() -> None:

@@ -109,6 +109,11 @@ def told(appraisal: Appraisal) -> list[str]:
         ("period: daily, match: {team: desk}, mode", "period: weekly, match: {team: desk}, mode",
          "neutral: budget watch: is in shadow, and changes nothing"),
         ("owner: ann, deputy: ben", "owner: ann, deputy: cy", "neutral: budget day: deputy is another"),
+        ("limit: 5.00", "within: watch, limit: 5.00", "narrowing: budget day: within is new"),
+        ("limit: 5.00", "adapts: {every: daily, floor: 1, ceiling: 9}, limit: 5.00",
+         "neutral: budget day: adapts proposes, and changes nothing by itself"),
+        ("limit: 5.00", "adapts: {every: daily, floor: 1, ceiling: 9, applies: automatic}, limit: 5.00",
+         "widening: budget day: adapts may raise the limit by itself"),
         ("max_instances: 10", "max_instances: 11", "widening: budget runs: instances max is higher"),
         (", max_instances: 10", "", "widening: budget runs: instances max is gone"),
         ("      runs: {owner: ann, deputy: ben, limit: 1.00, period: daily, per: [run], max_instances: 10}\n", "",
@@ -308,3 +313,29 @@ def test_bounds_of_owners(old: str, new: str, level: str) -> None:
     ]
     found = bootstrap.appraisal(configurations[0], configurations[1], state())
     assert level == found.risk.level
+
+
+@pytest.mark.parametrize(
+    ("right", "other", "expected"),
+    [
+        ("ceiling: 9", "ceiling: 8", "narrowing: budget day: adapts raises the limit less"),
+        ("ceiling: 9", "ceiling: 10", "widening: budget day: adapts may raise the limit by more"),
+        ("floor: 1", "floor: 2", "widening: budget day: adapts may raise the limit by more"),
+        ("k: 3", "k: 3.001", "widening: budget day: adapts may raise the limit by more"),
+        ("most_change: 20%", "most_change: 10%", "narrowing: budget day: adapts raises the limit less"),
+        ("every: daily", "every: weekly", "widening: budget day: adapts may raise the limit by more"),
+        (", applies: automatic", "", "neutral: budget day: adapts proposes, and changes nothing by itself"),
+        ("within: watch", "within: runs", "widening: budget day: within is another; how far can't be told"),
+        ("within: watch, ", "", "widening: budget day: within is gone"),
+    ],
+)
+def test_limits_that_follow_use(right: str, other: str, expected: str) -> None:
+    """What a limit may come to without anybody's word, and which budget bounds it."""
+    adapts = "{every: daily, floor: 1, ceiling: 9, k: 3, most_change: 20%, applies: automatic}"
+    before = DOCUMENT.replace("limit: 5.00", f"within: watch, adapts: {adapts}, limit: 5.00", 1)
+    assert right in before
+    old, new = (
+        bootstrap.configuration({"aegis.yaml": text, "policies/a.cedar": POLICY})
+        for text in (before, before.replace(right, other, 1))
+    )
+    assert [expected] == told(bootstrap.appraisal(old, new, state()))
