@@ -13,6 +13,7 @@ import msgspec
 
 from aegis_gateway.adapters.people_rows import PeopleRows
 from aegis_gateway.adapters.proposal_rows import ProposalRows
+from aegis_gateway.adapters.session_rows import SessionRows
 from aegis_gateway.application.ports import (
     CallMove,
     CallRow,
@@ -247,7 +248,7 @@ def agent_row(document: str) -> Agent:
     return _agent_decoder.decode(document)
 
 
-class RegistryRows(PeopleRows, ProposalRows):
+class RegistryRows(PeopleRows, ProposalRows, SessionRows):
     """The registry's rows under the locked heads of some tenants; the tables are the same in all stores."""
 
     _heads: dict[str, Head]

@@ -33,10 +33,14 @@ _HOW = "set AEGIS_TOKEN to one, or to file:PATH; an admin issues them: `aegis pe
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    """Whoever calls, as they come: their name on this machine, and their token, if they have one."""
+    """Whoever calls, as they come: their name on this machine, and their token, if they have one.
 
-    local_name: str
+    `session` is what is kept of the secret of who is signed in to the pages; then neither of the others counts.
+    """
+
+    local_name: str = ""
     token: str | None = None
+    session: bytes | None = None
 
 
 class Operator(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,6 +135,8 @@ class Operators:
             yield Act(permission=permission, change=change, operator=operator)
 
     def _identify(self, change: RegistryChange, permission: Permission, *, may_recover: bool) -> Operator:
+        if self._caller.session is not None:
+            return _signed_in(change, self._caller.session)
         people = change.people()
         if self._caller.token is None:
             if people and not (may_recover and not has_acting_admin(change)):
@@ -146,6 +152,14 @@ class Operators:
                 f"`{person.id}` is suspended; an admin ends that: `aegis people resume {person.id}`"
             )
         return Operator(name=person.id, behind=token.behind, person=person)
+
+
+def _signed_in(change: RegistryChange, session: bytes) -> Operator:
+    found = change.signed_in(session)
+    over = "you are not signed in" if found is None else found.why_over(change.now_ns)
+    if found is None or over is not None:
+        raise NotPermitted(f"{over}")
+    return Operator(name=found.person.id, behind=found.session.behind, person=found.person)
 
 
 def has_acting_admin(change: RegistryChange) -> bool:

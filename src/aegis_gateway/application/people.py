@@ -18,9 +18,13 @@ import msgspec
 
 from aegis_gateway.application.operators import Act, Caller, Operators, has_acting_admin
 from aegis_gateway.application.ports import RegistryStore
+from aegis_gateway.application.sessions import secret_digest
 from aegis_gateway.domain.errors import ConfigurationError, NotPermitted
 from aegis_gateway.domain.keys import key_hash, key_hint, new_key, token_digest
 from aegis_gateway.domain.people import ALL_TENANTS, Grant, Person, Token, are_two, is_person_id, may
+from aegis_gateway.domain.session import LINK_NS, SignInLink
+
+_LINK_BYTES = 32
 
 
 class IssuedToken(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +32,13 @@ class IssuedToken(msgspec.Struct, frozen=True, kw_only=True):
 
     token: Token
     secret: str | None = None
+
+
+class IssuedLink(msgspec.Struct, frozen=True, kw_only=True):
+    """A link that was just made, with its secret: the one time that it is seen."""
+
+    link: SignInLink
+    secret: str
 
 
 class OwnToken(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,6 +187,28 @@ class People:
             act.change.save_token(token)
             _record(act, person, {"act": "issue_token", "token": token.id, "seen_by": list(token.seen_by)})
         return IssuedToken(token=token, secret=secret)
+
+    def issue_link(self, person_id: str) -> IssuedLink:
+        """Make a link by which a person signs in to the pages once. Everybody may make their own.
+
+        Raises:
+            ConfigurationError: there is no such person.
+        """
+        with self._act() as act:
+            person = known_person(act, person_id)
+            if act.operator.name != person_id:
+                act.require(_scopes(person))
+            secret = self._random_bytes(_LINK_BYTES).hex()
+            link = SignInLink(
+                hash=secret_digest("link", secret, self._pepper),
+                person=person_id,
+                seen_by=tuple(name for name in act.operator.behind if name != person_id),
+                issued_ns=act.change.now_ns,
+                expires_ns=act.change.now_ns + LINK_NS,
+            )
+            act.change.save_sign_in_link(link)
+            _record(act, person, {"act": "issue_link", "seen_by": list(link.seen_by)})
+        return IssuedLink(link=link, secret=secret)
 
     def revoke_token(self, token_id: str) -> Token:
         """Make a token worth nothing.

@@ -18,6 +18,7 @@ from aegis_gateway.domain.price import ChargeLine
 from aegis_gateway.domain.proposal import Answer, Proposal
 from aegis_gateway.domain.registry import Agent, Deadlines, Key
 from aegis_gateway.domain.replication import Run, RunClaim
+from aegis_gateway.domain.session import Session, SignedIn, SignInLink
 from aegis_gateway.domain.window import Window
 
 
@@ -297,6 +298,21 @@ class RegistryChange(LockedTenants, Protocol):
 
     def save_token(self, token: Token) -> None:
         """Write a token, or that it is revoked; nothing else of one changes."""
+
+    def signed_in(self, digest: bytes) -> SignedIn | None:
+        """A session with its person and token, by what is kept of its secret."""
+
+    def save_session(self, session: Session) -> None:
+        """Write a session, or that it has ended; nothing else of one changes."""
+
+    def sign_in_link(self, digest: bytes) -> SignInLink | None:
+        """A link by what is kept of its secret."""
+
+    def save_sign_in_link(self, link: SignInLink) -> None:
+        """Write a link, or that it was used; nothing else of one changes."""
+
+    def forget_sessions(self, before_ns: int) -> None:
+        """Delete sessions and links whose time was over before an instant."""
 
     def next_proposal(self) -> int:
         """The number of the next change that wants a second person."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -15,6 +16,8 @@ DEFAULT_PEPPER = "file:aegis-data/pepper"
 DEFAULT_SIGNING_KEY = "file:aegis-data/signing-key.pem"
 DEFAULT_PORT = 8700
 
+_EVERYWHERE = ("0.0.0.0", "[::]")  # noqa: S104 - what is compared with, not listened on
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Where the store is, how the door is served, and the references to the installation's pepper and signing key.
@@ -24,6 +27,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     public key beside it, did not sign. `hosts` are the names by which MCP clients reach the gateway; without any, one
     that listens on this machine alone answers to its names, and another one to all. `envoy_token` is
     the reference to what Envoys show that ask here, which is off without it; `grpc_port` is where they ask by gRPC.
+    `url` is where people find the gateway's pages, for the links that they are sent; without it, the address that it
+    listens on.
     """
 
     store: str = DEFAULT_STORE
@@ -35,6 +40,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     hosts: tuple[str, ...] = ()
     envoy_token: str | None = None
     grpc_port: int | None = None
+    url: str | None = None
+
+    @property
+    def pages_url(self) -> str:
+        """Where people find the pages, without a slash at its end."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.url or f"http://{'127.0.0.1' if host in _EVERYWHERE else host}:{self.port}"
+
+    @property
+    def page_hosts(self) -> tuple[str, ...]:
+        """The names under which the pages answer; none: see `hosts`."""
+        named = (urlsplit(self.url).hostname or "",) if self.url else ()
+        is_bound = self.hosts or self.host in ("localhost", "127.0.0.1", "::1")
+        return (*self.hosts, *named) if is_bound else ()
 
     @property
     def data_directory(self) -> Path:
@@ -46,7 +65,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from `AEGIS_STORE`, `AEGIS_PEPPER`, `AEGIS_SIGNING_KEY`, `AEGIS_HOST`, `AEGIS_PORT`, `AEGIS_WORKERS`,
-    `AEGIS_HOSTS` (names, with commas between them), `AEGIS_ENVOY_TOKEN` and `AEGIS_GRPC_PORT`.
+    `AEGIS_HOSTS` (names, with commas between them), `AEGIS_ENVOY_TOKEN`, `AEGIS_GRPC_PORT` and `AEGIS_URL`.
 
     Pepper and signing key are beside the store unless it is said where: keys are worth nothing without the pepper they
     were issued under, from whatever directory a command is run.
@@ -72,8 +91,20 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         workers=_number(variables, "AEGIS_WORKERS", 1, 64),
         hosts=tuple(host.strip() for host in variables.get("AEGIS_HOSTS", "").split(",") if host.strip()),
         envoy_token=variables.get("AEGIS_ENVOY_TOKEN") or None,
+        url=_url(variables.get("AEGIS_URL")),
         grpc_port=_number(variables, "AEGIS_GRPC_PORT", 0, 65_535) if by_grpc else None,
     )
+
+
+def _url(text: str | None) -> str | None:
+    if not text:
+        return None
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise ConfigurationError(
+            f"AEGIS_URL is `{text}`; write the address of the gateway's pages, as in https://aegis.example"
+        )
+    return text.rstrip("/")
 
 
 def _number(variables: Mapping[str, str], name: str, default: int, most: int) -> int:

@@ -37,6 +37,8 @@ from aegis_gateway.entrypoints.data_plane.idempotency import Idempotency
 from aegis_gateway.entrypoints.data_plane.mcp.door import McpDoor
 from aegis_gateway.entrypoints.data_plane.mcp.origins import Origins
 from aegis_gateway.entrypoints.data_plane.tool_decisions import ToolDecisions
+from aegis_gateway.entrypoints.people.bridge import AsgiApp
+from aegis_gateway.entrypoints.people.door import PeopleDoor
 
 if TYPE_CHECKING:
     from aegis_gateway.entrypoints.data_plane.envoy.server import EnvoyServer
@@ -69,7 +71,8 @@ async def serve(socket_path: Path) -> None:
         Origins(settings.host, settings.hosts),
     )
     access = envoy_access(settings, secrets)
-    data_plane = DataPlane(calls, upstream, secrets, idempotency, decisions, estimates, mcp, access)
+    people = PeopleDoor(lambda: _pages(settings, calls))
+    data_plane = DataPlane(calls, upstream, secrets, idempotency, decisions, estimates, mcp, access, people)
     envoys = await _envoy_server(settings, data_plane, calls, access)
     server = Server(
         data_plane,
@@ -121,6 +124,14 @@ async def _envoy_server(
     envoys = EnvoyServer(data_plane, calls, bootstrap.reference_secrets(), access)
     await envoys.start(settings.host, settings.grpc_port)
     return envoys
+
+
+def _pages(settings: Settings, calls: Calls) -> AsgiApp:
+    """The pages and the control API, for the first person who comes."""
+    # Here: the framework takes a third of a second, which a gateway that nobody visits need not spend.
+    from aegis_gateway.entrypoints.people.app import build
+
+    return build(settings, lambda: calls.directory.copy.tenants)
 
 
 def _running(copy: DirectoryCopy, started_ns: int) -> Running:

@@ -185,6 +185,28 @@ def resume(person: PersonArgument, store: StoreOption = None, as_json: JsonOptio
         _show(session, session.people().resume(person), "is no longer suspended", as_json=as_json)
 
 
+@app.command("link")
+def link(
+    person: PersonArgument,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a link by which somebody signs in to the pages once, within ten minutes.
+
+    Admins may do it for others, everybody for themselves. One that somebody else has made is not taken for its
+    person's word against theirs.
+    """
+    with opened(store, writable=True) as session:
+        issued = session.people().issue_link(person)
+        url = f"{session.settings.pages_url}/sign-in?link={issued.secret}"
+    if as_json:
+        print_json({"person": person, "url": url, "expires": utc(issued.link.expires_ns)})
+        return
+    sys.stdout.write(url + "\n")
+    sys.stdout.flush()
+    say(Text("it works once, for ten minutes; whoever has it is taken for them", style=WARNING))
+
+
 @token_app.command("new")
 def new_token() -> None:
     """Make a token for yourself, which nobody else sees; its request is for `aegis people token issue`."""

@@ -16,7 +16,7 @@ from aegis_gateway.entrypoints.data_plane.idempotency import Idempotency
 from aegis_gateway.entrypoints.data_plane.mcp.door import McpDoor
 from aegis_gateway.entrypoints.data_plane.pressure import Pressure
 from aegis_gateway.entrypoints.data_plane.refusals import misunderstood, unavailable
-from aegis_gateway.entrypoints.data_plane.routes import Route, Routes
+from aegis_gateway.entrypoints.data_plane.routes import Door, Route, Routes
 from aegis_gateway.entrypoints.data_plane.tool_decisions import ToolDecisions
 
 CALLS_IN_FLIGHT_MAX = 8_192
@@ -42,11 +42,12 @@ class DataPlane:
         estimates: Estimates,
         mcp: McpDoor,
         envoys: EnvoyAccess | None = None,
+        people: Door | None = None,
         *,
         in_flight_max: int = CALLS_IN_FLIGHT_MAX,
     ) -> None:
-        """Build the doors; `envoys` tells Envoys from others, and there is no door for them without it."""
-        self._routes = Routes(calls, upstream, secrets, decisions, estimates, mcp, envoys)
+        """Build the doors. `envoys` tells Envoys from others; without it, or `people`, there is no door for them."""
+        self._routes = Routes(calls, upstream, secrets, decisions, estimates, mcp, envoys, people)
         self._idempotency = idempotency
         self._in_flight_max = in_flight_max
         self.pressure = Pressure()

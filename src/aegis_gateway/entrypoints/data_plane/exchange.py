@@ -149,7 +149,9 @@ def nothing_at(scope: Scope) -> CallError:
     )
 
 
-async def read_body(scope: Scope, protocol: HttpProtocol, patience_s: float = BODY_S) -> bytes:
+async def read_body(
+    scope: Scope, protocol: HttpProtocol, patience_s: float = BODY_S, bytes_max: int = BODY_BYTES_MAX
+) -> bytes:
     """The request's body, within bounds.
 
     Raises:
@@ -157,25 +159,25 @@ async def read_body(scope: Scope, protocol: HttpProtocol, patience_s: float = BO
     """
     try:
         with Patience(patience_s):
-            return await _body(scope, protocol)
+            return await _body(scope, protocol, bytes_max)
     except TimeoutError as fault:
         raise CallError(f"the body did not come whole within {patience_s:g} s", status=408) from fault
     except RuntimeError as fault:  # RSGIProtocolClosed is one
         raise CallError("the body did not come whole") from fault
 
 
-async def _body(scope: Scope, protocol: HttpProtocol) -> bytes:
+async def _body(scope: Scope, protocol: HttpProtocol, bytes_max: int) -> bytes:
     declared = scope.headers.get("content-length")
-    if declared is not None and declared.isdigit() and int(declared) <= BODY_BYTES_MAX:
+    if declared is not None and declared.isdigit() and int(declared) <= bytes_max:
         return await protocol()
     if declared is not None:
-        raise _too_large()
+        raise _too_large(bytes_max)
     pieces: list[bytes] = []
     size = 0
     async for piece in protocol:
         size += len(piece)
-        if size > BODY_BYTES_MAX:
-            raise _too_large()
+        if size > bytes_max:
+            raise _too_large(bytes_max)
         pieces.append(piece)
     return b"".join(pieces)
 
@@ -295,5 +297,5 @@ def send_error(protocol: HttpProtocol, answer: ErrorAnswer) -> None:
     protocol.response_bytes(answer.status, answer.headers, answer.body)
 
 
-def _too_large() -> CallError:
-    return CallError(f"the body is longer than {BODY_BYTES_MAX} bytes", status=413)
+def _too_large(bytes_max: int) -> CallError:
+    return CallError(f"the body is longer than {bytes_max} bytes", status=413)

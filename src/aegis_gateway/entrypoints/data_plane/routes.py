@@ -49,6 +49,7 @@ from aegis_gateway.entrypoints.data_plane.models.responses import ResponsesDiale
 from aegis_gateway.entrypoints.data_plane.refusals import misunderstood
 from aegis_gateway.entrypoints.data_plane.runs import RUNS, RunsDoor
 from aegis_gateway.entrypoints.data_plane.tool_decisions import ToolDecisions
+from aegis_gateway.entrypoints.people.door import is_for_people
 
 Door = Callable[[Scope, HttpProtocol], Awaitable[None]]
 
@@ -89,6 +90,7 @@ class Routes:
         estimates: Estimates,
         mcp: McpDoor,
         envoys: EnvoyAccess | None,
+        people: Door | None = None,
     ) -> None:
         """Build the doors."""
 
@@ -120,6 +122,7 @@ class Routes:
             "streamGenerateContent": model_door(gemini.GeminiDialect("streamGenerateContent")),
             "countTokens": model_door(gemini.CountTokensDialect()),
         }
+        self._people = _NOWHERE if people is None else Route(people, counts=False, keeps=False)
         self._openai_models = openai_listing(calls)
         self._anthropic_models = anthropic_listing(calls)
         self._gemini_models = gemini_listing(calls)
@@ -136,7 +139,11 @@ class Routes:
         }
 
     def of(self, scope: Scope) -> Route:
-        """The route of a request."""
+        """The route of a request: to a door of the data plane, or else to people's."""
+        found = self._of(scope)
+        return self._people if found is _NOWHERE and is_for_people(scope.path) else found
+
+    def _of(self, scope: Scope) -> Route:
         path = scope.path
         found = self._fixed.get((scope.method, path))
         if found is not None:

@@ -1,0 +1,1 @@
+"""Where people answer: pages and the control API, an ASGI application behind a bridge from RSGI."""

@@ -1,0 +1,75 @@
+"""The application of pages and control API: which address leads where."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import cast
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from aegis_gateway import bootstrap
+from aegis_gateway.application.directory import TenantView
+from aegis_gateway.configuration.settings import Settings
+from aegis_gateway.entrypoints.data_plane.mcp.origins import Origins
+from aegis_gateway.entrypoints.people import signing_in
+from aegis_gateway.entrypoints.people.bridge import AsgiApp
+from aegis_gateway.entrypoints.people.door import THREADS
+from aegis_gateway.entrypoints.people.office import Office
+from aegis_gateway.entrypoints.people.pool import StorePool
+from aegis_gateway.entrypoints.people.rendering import static_files
+from aegis_gateway.entrypoints.people.security import Secured
+from aegis_gateway.entrypoints.people.visits import Handler, Visit, page, redirect
+
+_SIGNED_BY_ITSELF = ("/slack/",)
+_A_YEAR = "public, max-age=31536000, immutable"
+
+
+def build(settings: Settings, tenants: Callable[[], Mapping[str, TenantView]]) -> AsgiApp:
+    """The application on an installation. `tenants` are those in force now."""
+    office = Office(
+        StorePool(lambda: bootstrap.store(settings), THREADS),
+        bootstrap.pepper(settings),
+        os.urandom,
+        bootstrap.system_clock().now_ns,
+        tenants,
+        is_secure=settings.pages_url.startswith("https:"),
+    )
+    app = FastAPI(title="Aegis", docs_url=None, redoc_url=None, openapi_url=None, routes=[*_pages(office)])
+    return Secured(
+        cast(AsgiApp, app), Origins(settings.host, settings.page_hosts), trusted_prefixes=_SIGNED_BY_ITSELF
+    )
+
+
+def _pages(office: Office) -> list[Route]:
+    def get(path: str, handler: Handler, *, is_open: bool = False) -> Route:
+        return Route(path, page(office, handler, is_open=is_open), methods=["GET"])
+
+    def post(path: str, handler: Handler, *, is_open: bool = False) -> Route:
+        return Route(path, page(office, handler, is_open=is_open), methods=["POST"])
+
+    return [
+        get("/", lambda _visit: redirect("/approvals")),
+        get("/sign-in", signing_in.show_sign_in, is_open=True),
+        post("/sign-in", signing_in.sign_in, is_open=True),
+        post("/sign-out", signing_in.sign_out),
+        get("/approvals", _approvals),
+        Route("/static/{name}", _static, methods=["GET"]),
+    ]
+
+
+def _approvals(visit: Visit) -> Response:
+    return visit.page("approvals.html")
+
+
+async def _static(request: Request) -> Response:
+    file = static_files().get(request.path_params["name"])
+    if file is None:
+        return Response("there is no such file\n", status_code=404, media_type="text/plain")
+    headers = {"cache-control": _A_YEAR, "etag": f'"{file.tag}"'}
+    if request.headers.get("if-none-match") == headers["etag"]:
+        return Response(status_code=304, headers=headers)
+    return Response(file.body, headers={**headers, "content-type": file.type})

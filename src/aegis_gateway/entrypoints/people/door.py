@@ -1,0 +1,86 @@
+"""The door to pages and the control API, among the doors of a gateway worker.
+
+Rule 1: what people ask for is done in threads, few of them, each with a store of its own: calls share neither with it.
+Rule 2: a worker that no person visits pays nothing: the application is built when the first one comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import cast
+
+import msgspec
+
+from aegis_gateway.domain.errors import AegisError, CallError
+from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol, Scope
+from aegis_gateway.entrypoints.people import bridge
+from aegis_gateway.entrypoints.people.bridge import AsgiApp, PeopleScope
+
+IN_FLIGHT_MAX = 64
+THREADS = 4
+
+_PREFIXES = ("/approvals", "/sign-in", "/sign-out", "/static", "/api", "/slack")
+
+_log = logging.getLogger("aegis.people")
+
+
+def is_for_people(path: str) -> bool:
+    """Whether a path is one of a page, or of the control API."""
+    return path == "/" or any(path == prefix or path.startswith(f"{prefix}/") for prefix in _PREFIXES)
+
+
+class PeopleDoor:
+    """Answers people. `build` makes the application; it blocks, and runs in a thread."""
+
+    def __init__(self, build: Callable[[], AsgiApp]) -> None:
+        """Build nothing yet."""
+        self._build = build
+        self._app: AsgiApp | None = None
+        self._building = asyncio.Lock()
+        self._in_flight = 0
+
+    async def __call__(self, scope: Scope, protocol: HttpProtocol) -> None:
+        """Answer one request, whatever happens."""
+        if self._in_flight >= IN_FLIGHT_MAX:
+            _refuse(protocol, 503, "too many people ask at once; try again in a moment")
+            return
+        self._in_flight += 1
+        try:
+            app = self._app or await self._built()
+            await bridge.serve(app, cast(PeopleScope, scope), protocol)
+        except CallError as fault:
+            _refuse(protocol, fault.status, str(fault))
+        except AegisError as fault:
+            _refuse(protocol, 503, str(fault))
+        except OSError:
+            _log.debug("somebody left before they were answered")
+        except Exception:
+            # The last resort: an answer for who asked, the trace for the operator.
+            _log.exception("a page failed in a way nobody foresaw")
+            _refuse(protocol, 500, "the gateway failed; the operator's log says why")
+        finally:
+            self._in_flight -= 1
+
+    async def _built(self) -> AsgiApp:
+        async with self._building:
+            if self._app is None:
+                from anyio.to_thread import current_default_thread_limiter  # with what it belongs to
+
+                current_default_thread_limiter().total_tokens = THREADS
+                self._app = await asyncio.to_thread(self._build)
+            return self._app
+
+
+def _refuse(protocol: HttpProtocol, status: int, words: str) -> None:
+    headers = [
+        ("content-type", "application/problem+json"),
+        ("cache-control", "no-store"),
+        ("x-content-type-options", "nosniff"),
+    ]
+    body = {"type": "about:blank", "title": words, "status": status}
+    try:
+        protocol.response_bytes(status, headers, msgspec.json.encode(body))
+    except RuntimeError:  # the answer had begun: the connection ends in the middle of it, which says enough
+        _log.debug("an answer broke off")

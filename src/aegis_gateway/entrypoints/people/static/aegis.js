@@ -1,0 +1,41 @@
+// Keeps open pages right: a live part is asked for anew while somebody looks, and at once when they come back.
+"use strict";
+
+(() => {
+  const EVERY_MS = 4000;
+  let timer = 0;
+
+  const refresh = () => {
+    for (const part of document.querySelectorAll("[data-live]")) {
+      // Nobody's reading, writing or pressing is disturbed: not while a field in it has the focus.
+      const active = document.activeElement;
+      const writes = active && part.contains(active) && active.matches("input, textarea, select");
+      if (!writes) part.dispatchEvent(new Event("refresh"));
+    }
+  };
+
+  const watch = () => {
+    clearInterval(timer);
+    timer = 0;
+    if (document.hidden) return;
+    refresh();
+    timer = setInterval(refresh, EVERY_MS);
+  };
+
+  document.addEventListener("visibilitychange", watch);
+  document.addEventListener("DOMContentLoaded", () => {
+    if (!document.hidden) timer = setInterval(refresh, EVERY_MS);
+  });
+  // A form is sent once, however often its button is pressed.
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (form.dataset.sent) {
+      event.preventDefault();
+      return;
+    }
+    if (form.method === "post") form.dataset.sent = "yes";
+  });
+  window.addEventListener("pageshow", () => {
+    for (const form of document.forms) delete form.dataset.sent;
+  });
+})();

@@ -1,0 +1,181 @@
+"""One request of a browser to a page, from its cookie to its answer, in a thread.
+
+Rule 1: who is signed in is looked up for each request; nobody is remembered.
+Rule 2: nothing is done for a form without the proof that this browser was given it (`cookies`).
+Rule 3: who isn't signed in is sent to do so and comes back; where they come back to is a path here, nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from urllib.parse import parse_qsl, urlencode
+
+import msgspec
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from aegis_gateway.domain.errors import AegisError, NotPermitted
+from aegis_gateway.domain.people import Person
+from aegis_gateway.domain.session import SignedIn
+from aegis_gateway.entrypoints.people.cookies import (
+    SESSION,
+    VISIT,
+    cookies_of,
+    csrf_of,
+    is_csrf_of,
+    set_cookie,
+)
+from aegis_gateway.entrypoints.people.office import Office
+
+_FIELDS_MAX = 256
+_FORM = "application/x-www-form-urlencoded"
+
+_log = logging.getLogger("aegis.people")
+
+
+class Visit(msgspec.Struct, frozen=True, kw_only=True):
+    """A request and whoever makes it. `secret` is the browser's, `signed_in` is None where nobody is."""
+
+    office: Office
+    method: str
+    path: str
+    at: Mapping[str, str]
+    query: Mapping[str, str]
+    form: Mapping[str, tuple[str, ...]]
+    headers: Mapping[str, str]
+    address: str
+    secret: str
+    is_new: bool
+    signed_in: SignedIn | None
+
+    @property
+    def person(self) -> Person:
+        """Whoever is signed in; pages that may be seen without don't ask."""
+        assert self.signed_in is not None, "the page is shown to people who are signed in"
+        return self.signed_in.person
+
+    @property
+    def is_part(self) -> bool:
+        """Whether a page that is there asks for a part of itself anew."""
+        return "hx-request" in self.headers
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether the browser came by https: by the settings, or as a proxy says, which only makes it stricter."""
+        return self.office.is_secure or self.headers.get("x-forwarded-proto", "") == "https"
+
+    def field(self, name: str) -> str:
+        """One field of a form; empty where there is none."""
+        return self.form.get(name, ("",))[-1].strip()
+
+    def page(self, template: str, *, status: int = 200, **values: object) -> Response:
+        """A page from a template. A browser without a secret is given one, so that its forms can be told."""
+        body = self.office.templates.render(
+            template,
+            person=self.signed_in.person if self.signed_in is not None else None,
+            path=self.path,
+            csrf=csrf_of(self.secret, self.office.pepper),
+            now_ns=self.office.now_ns(),
+            **values,
+        )
+        response = HTMLResponse(body, status_code=status)
+        if self.is_new:
+            cookie = set_cookie(VISIT, self.secret, secure=self.is_secure, seconds=None)
+            response.headers.append("set-cookie", cookie)
+        return response
+
+    def failure(self, status: int, title: str, words: str) -> Response:
+        """A page that says what is wrong and what to do."""
+        return self.page("failure.html", status=status, title=title, words=words)
+
+
+Handler = Callable[[Visit], Response]
+
+
+def redirect(path: str) -> Response:
+    """Go on at another page, by a GET."""
+    return RedirectResponse(path, status_code=303)
+
+
+def own_path(text: str) -> str:
+    """A path to come back to, if it is one of ours; else the first page."""
+    is_ours = text.startswith("/") and not text.startswith("//") and "\\" not in text and text.isprintable()
+    return text if is_ours and len(text) <= 2_048 else "/"
+
+
+def page(office: Office, handler: Handler, *, is_open: bool = False) -> Callable[[Request], object]:
+    """An endpoint that has a handler answer visits, in a thread. `is_open`: nobody needs to be signed in."""
+
+    async def endpoint(request: Request) -> Response:
+        body = await request.body()
+        return await run_in_threadpool(_answer, office, handler, request, body, is_open)
+
+    return endpoint
+
+
+def _answer(office: Office, handler: Handler, request: Request, body: bytes, is_open: bool) -> Response:
+    visit = _visit(office, request, body, None)
+    try:
+        cookie = cookies_of(visit.headers.get("cookie", "")).get(SESSION)
+        found = office.signed_in(cookie) if cookie else None
+        if found is not None and cookie is not None:
+            visit = msgspec.structs.replace(visit, signed_in=found, secret=cookie, is_new=False)
+        if visit.signed_in is None and not is_open:
+            return _sign_in_first(visit, request)
+        if visit.method == "POST" and not is_csrf_of(visit.field("csrf"), visit.secret, office.pepper):
+            return visit.failure(
+                403,
+                "This form is not from a page that you were given",
+                "Nothing was done. The page was open since before you signed in, or another page sent it. "
+                "Go back, reload the page and try again.",
+            )
+        return handler(visit)
+    except NotPermitted as fault:
+        return visit.failure(403, "You may not do this", f"{fault}")
+    except AegisError as fault:
+        _log.warning("a page could not be shown: %s", fault)
+        return visit.failure(503, "This can't be shown now", f"{fault}")
+
+
+def _visit(office: Office, request: Request, body: bytes, signed_in: SignedIn | None) -> Visit:
+    headers = dict(request.headers.items())
+    known = cookies_of(headers.get("cookie", "")).get(VISIT)
+    return Visit(
+        office=office,
+        method=request.method,
+        path=request.url.path,
+        at={name: str(value) for name, value in request.path_params.items()},
+        query=dict(request.query_params),
+        form=_form(headers.get("content-type", ""), body),
+        headers=headers,
+        address=request.client.host if request.client else "",
+        secret=known or office.random_bytes(32).hex(),
+        is_new=known is None,
+        signed_in=signed_in,
+    )
+
+
+def _form(content_type: str, body: bytes) -> dict[str, tuple[str, ...]]:
+    if content_type.partition(";")[0].strip().lower() != _FORM:
+        return {}
+    found: dict[str, tuple[str, ...]] = {}
+    try:
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_FIELDS_MAX)
+    except ValueError:
+        return {}
+    for name, value in pairs:
+        found[name] = (*found.get(name, ()), value)
+    return found
+
+
+def _sign_in_first(visit: Visit, request: Request) -> Response:
+    back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    if visit.method != "GET":
+        back = "/approvals"
+    address = "/sign-in?" + urlencode({"next": back})
+    if visit.is_part:
+        # A part of a page that is open: the whole page goes to sign in, not the part.
+        return Response(status_code=204, headers={"hx-redirect": address})
+    return redirect(address)
