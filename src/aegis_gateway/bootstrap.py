@@ -50,6 +50,7 @@ from aegis_gateway.configuration.load import Configuration, PolicyFile, load
 from aegis_gateway.configuration.prices import NO_PRICES, Prices
 from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.configuration.unlisted import unlisted_models
+from aegis_gateway.domain.budget_family import with_changes
 from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.decision import Mode
 from aegis_gateway.domain.errors import ConfigurationError, Problem, VersionForged
@@ -241,17 +242,23 @@ def _stances(loaded: Configuration, state: StoredState) -> dict[str, Stance]:
         stored = state.tenants.get(tenant)
         keys = stored.keys if stored else ()
         stances[tenant] = Stance(
-            registry=_whole(loaded.registries[tenant], stored),
+            registry=with_stored(loaded.registries[tenant], stored),
             policies=bodies[files],
             keyed=frozenset(key.agent for key in keys if key.revoked_ns is None),
         )
     return stances
 
 
-def _whole(registry: Registry, stored: TenantState | None) -> Registry:
-    """A registry with the agents that were imported; the file's go before them."""
-    imported = {agent.id: agent for agent in stored.agents} if stored else {}
-    return msgspec.structs.replace(registry, agents={**imported, **registry.agents})
+def with_stored(registry: Registry, stored: TenantState | None) -> Registry:
+    """A registry with the agents that were imported, the file's before them, and with what was done to limits."""
+    if stored is None:
+        return registry
+    imported = {agent.id: agent for agent in stored.agents}
+    return msgspec.structs.replace(
+        registry,
+        agents={**imported, **registry.agents},
+        budgets=with_changes(registry.budgets, stored.limit_changes),
+    )
 
 
 def lint(loaded: Configuration) -> tuple[Problem, ...]:
@@ -511,7 +518,7 @@ def _view(
     prices: Prices = NO_PRICES,
     beside: ConfigVersion | None = None,
 ) -> TenantView:
-    whole = _whole(registry, stored)
+    whole = with_stored(registry, stored)
     return TenantView(
         epoch=stored.epoch,
         config_version=config.version,

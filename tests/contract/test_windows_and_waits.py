@@ -10,6 +10,7 @@ from aegis_gateway.application.commands import Admit, Admitted, Dispatch, Expire
 from aegis_gateway.application.ledger import Ledger
 from aegis_gateway.application.ports import Store
 from aegis_gateway.domain.admit import BudgetClaim
+from aegis_gateway.domain.limit_change import LimitChange
 from tests.ledgers import HOUR_NS, SECOND_NS, TurnableClock, admission, budget, cost, quote, rate
 
 
@@ -132,3 +133,17 @@ def test_a_changed_limit_acts_at_once(ledger: Ledger, limit: int) -> None:
     """The next call is decided by the limit that it brings, whatever it was before."""
     admit(ledger, "a", budget(limit=1_000), maximum=100)
     assert ("allow" if limit > 200 else "deny") == admit(ledger, "b", budget(limit=limit), maximum=100).effect
+
+
+def test_an_increase_that_ends(ledger: Ledger, clock: TurnableClock) -> None:
+    """The ledger decides by its clock under the lock: with it until the last nanosecond, without it from then on."""
+    until_ns = clock.now_ns() + SECOND_NS
+    more = LimitChange(amount=100, starts_ns=clock.now_ns(), ends_ns=until_ns)
+    month = msgspec.structs.replace(budget("month", 150), changes=(more,))
+    assert "deny" == admit(ledger, "without", budget("month", 150), maximum=151).effect
+    assert "allow" == admit(ledger, "first", month).effect
+    clock.turn(SECOND_NS - 1)
+    assert "allow" == admit(ledger, "last", month).effect
+    ledger.process([Settle(call="last", tenant="acme", evidence=cost(10))])
+    clock.turn(1)
+    assert "deny" == admit(ledger, "after", month).effect

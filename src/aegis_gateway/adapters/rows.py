@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from aegis_gateway.adapters.budget_change_rows import LIMIT_CHANGES, BudgetChangeRows, limit_change
 from aegis_gateway.adapters.people_rows import PeopleRows
 from aegis_gateway.adapters.proposal_rows import ProposalRows
 from aegis_gateway.adapters.session_rows import SessionRows
@@ -248,7 +249,7 @@ def agent_row(document: str) -> Agent:
     return _agent_decoder.decode(document)
 
 
-class RegistryRows(PeopleRows, ProposalRows, SessionRows):
+class RegistryRows(PeopleRows, ProposalRows, SessionRows, BudgetChangeRows):
     """The registry's rows under the locked heads of some tenants; the tables are the same in all stores."""
 
     _heads: dict[str, Head]
@@ -318,6 +319,7 @@ STATE_QUERIES = (
     "select tenant, document from agent",
     "select tenant, key, agent, hash, hint, issued_ns, expires_ns, revoked_ns,"
     " throttle_limit, throttle_period_ns from api_key",
+    LIMIT_CHANGES,
 )
 """What `stored_state` is made of, to be read in one transaction."""
 
@@ -327,6 +329,7 @@ def stored_state(
     configs: list[tuple[Any, ...]],
     agents: list[tuple[Any, ...]],
     keys: list[tuple[Any, ...]],
+    limit_changes: list[tuple[Any, ...]],
 ) -> StoredState:
     """Everything that deciding needs, from the rows of `STATE_QUERIES`."""
     versions = {version.version: version for version in map(config_row, configs)}
@@ -342,6 +345,7 @@ def stored_state(
                 epoch=epoch,
                 agents=tuple(agent_row(document) for owner, document in agents if owner == tenant),
                 keys=tuple(key_row(row[1:]) for row in keys if row[0] == tenant),
+                limit_changes=tuple(limit_change(row) for row in limit_changes if row[0] == tenant),
             )
             for tenant, epoch in heads
         },

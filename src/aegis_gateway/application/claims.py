@@ -224,6 +224,7 @@ def _budget_claim(registry: Registry, budget: Budget, agent: Agent, values: Valu
         mode=_mode(registry, budget.mode),
         currency=budget.currency,
         carry_over=budget.carry_over,
+        changes=budget.changes,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from aegis_gateway.domain.admit import RateKey, StandingKey
+from aegis_gateway.domain.budget_change import BudgetChange, StoredLimitChange
 from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.ledger import Leg, Standing, State
 from aegis_gateway.domain.network import Network
@@ -228,12 +229,15 @@ class LedgerStore(Protocol):
 
 
 class TenantState(msgspec.Struct, frozen=True, kw_only=True):
-    """What is stored of one tenant beside configuration and ledger: its epoch, imported agents, keys."""
+    """What is stored of one tenant beside configuration and ledger: its epoch, imported agents, keys, and what was
+    done to limits and still matters.
+    """
 
     tenant: str
     epoch: int
     agents: tuple[Agent, ...] = ()
     keys: tuple[Key, ...] = ()
+    limit_changes: tuple[StoredLimitChange, ...] = ()
 
 
 class StoredState(msgspec.Struct, frozen=True, kw_only=True):
@@ -328,6 +332,21 @@ class RegistryChange(LockedTenants, Protocol):
 
     def save_answer(self, number: int, answer: Answer) -> None:
         """Write the one answer to it."""
+
+    def next_budget_change(self, tenant: str) -> int:
+        """The number of the next change of a limit in a tenant."""
+
+    def limit_changes(self, tenant: str) -> list[StoredLimitChange]:
+        """What of a tenant's changes of limits still matters."""
+
+    def budget_changes_with(self, tenant: str, number: int) -> list[BudgetChange]:
+        """A change and those that were made in one act with it; none where there is none of that number."""
+
+    def budget_change_undoing(self, tenant: str, number: int) -> BudgetChange | None:
+        """The change that took back another one, if there is one."""
+
+    def save_budget_changes(self, changes: Collection[BudgetChange]) -> None:
+        """Write new ones; they are never changed."""
 
     def save_gateways(self, boot: str, gateways: Iterable[GatewayRow]) -> None:
         """Write the gateway processes of one opening of the store in place of those that were written of it before."""

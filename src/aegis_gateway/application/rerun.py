@@ -393,4 +393,5 @@ def _counting(budget: Budget) -> Budget:
         instances_max=None,
         currency=None,
         carry_over=None,
+        changes=(),
     )

@@ -18,6 +18,7 @@ from aegis_gateway.domain.currency import Currency, ExchangeRate, day_of
 from aegis_gateway.domain.decision import Effect, Mode, Reason, Shadow, Verdict
 from aegis_gateway.domain.fiscal import CALENDAR_YEAR, YearStart
 from aegis_gateway.domain.ledger import NOTHING, Leg, Standing
+from aegis_gateway.domain.limit_change import LimitChange
 from aegis_gateway.domain.limits import CarryOver, limit_of, rate_of
 from aegis_gateway.domain.money import usd_text
 from aegis_gateway.domain.quote import USD, Quote
@@ -65,6 +66,7 @@ class BudgetClaim(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     mode: Mode = "enforce"
     currency: Currency | None = None
     carry_over: CarryOver | None = None
+    changes: tuple[LimitChange, ...] = ()
 
 
 class Standings(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """Limits: what a budget lets be used in one of its windows, in the ledger's unit.
 
 Rule 1: `limit_of` alone says it. What was fixed when the window opened (the rate of a currency, what was carried over)
-        is read from the balance's notes; what is configured acts at once.
+        is read from the balance's notes; what is configured acts at once, and what is done to it to the nanosecond.
 Rule 2: what a window carries over is fixed in the transaction that opens it: what was left of the window before, where
         what is pending counts as spent, and at most what the budget says.
 Rule 3: carried money is spent first. What of it was not used when it ran out counts no more.
@@ -15,6 +15,7 @@ import msgspec
 
 from aegis_gateway.domain.currency import Currency, ExchangeRate
 from aegis_gateway.domain.ledger import NOTHING, Standing, WindowNotes
+from aegis_gateway.domain.limit_change import LimitChange, changed, lowest
 from aegis_gateway.domain.window import Window
 
 _NO_NOTES = WindowNotes()
@@ -33,6 +34,8 @@ class Limited(Protocol):
     @property
     def limit(self) -> int: ...  # noqa: D102 - the class says it
     @property
+    def changes(self) -> tuple[LimitChange, ...]: ...  # noqa: D102
+    @property
     def zone(self) -> str: ...  # noqa: D102
     @property
     def currency(self) -> Currency | None: ...  # noqa: D102
@@ -45,9 +48,10 @@ def limit_of(budget: Limited, standing: Standing, now_ns: int) -> int:
 
     The balance is one that is `noted`, where that is wanted: without its rate a currency's limit is none.
     """
+    limit = changed(budget.limit, budget.changes, now_ns) if budget.changes else budget.limit
     if not wants_notes(budget):
-        return budget.limit
-    return _in_dollars(budget, budget.limit, standing) + carried(budget, standing, now_ns)
+        return limit
+    return _in_dollars(budget, limit, standing) + carried(budget, standing, now_ns)
 
 
 def carried(budget: Limited, standing: Standing, now_ns: int) -> int:
@@ -81,7 +85,7 @@ def noted(budget: Limited, window: Window, standing: Standing, now_ns: int) -> S
             notes = msgspec.structs.replace(notes, rates={**notes.rates, budget.currency.code: rate})
             standing = msgspec.structs.replace(standing, notes=notes)
     if budget.carry_over is not None:
-        limit = _in_dollars(budget, budget.limit, standing)
+        limit = _in_dollars(budget, _remaining(budget, window, now_ns), standing)
         if notes.limit != limit:
             notes = msgspec.structs.replace(notes, limit=limit)
             standing = msgspec.structs.replace(standing, notes=notes)
@@ -128,6 +132,11 @@ def _left(budget: Limited, window: Window, standing: Standing | None) -> int:
         standing = lapsed(standing, window.ends_ns)
     notes = standing.notes or _NO_NOTES
     return standing.available((notes.limit or 0) + notes.carried)
+
+
+def _remaining(budget: Limited, window: Window, now_ns: int) -> int:
+    """The least that a limit is from now until its window ends: what is taken off it by then can't be carried over."""
+    return max(0, lowest(budget.limit, budget.changes, min(now_ns, window.ends_ns - 1), window.ends_ns))
 
 
 def _in_dollars(budget: Limited, amount: int, standing: Standing) -> int:

@@ -15,6 +15,7 @@ from aegis_gateway.domain.adapts import Adapts
 from aegis_gateway.domain.currency import Currency
 from aegis_gateway.domain.decision import Mode
 from aegis_gateway.domain.fiscal import CALENDAR_YEAR, YearStart
+from aegis_gateway.domain.limit_change import LimitChange
 from aegis_gateway.domain.limits import CarryOver
 from aegis_gateway.domain.moment import OFFICE, BusinessHours
 from aegis_gateway.domain.money import UnitPrice
@@ -237,7 +238,8 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     `limit` is in the quantity's smallest unit, or that of its currency. `match` says whose calls count (all dimensions
     must agree; a budget without one counts the calls of the agents that live on it); `per` splits it into one standing
     for each value of those dimensions. `within` is its parent: a budget whose limit its own never passes by adapting.
-    That says nothing of whose calls count on the parent: its own `match` does.
+    That says nothing of whose calls count on the parent: its own `match` does. `changes` are not configured:
+    what is done to the limit meanwhile.
     """
 
     id: str
@@ -259,6 +261,12 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     carry_over: CarryOver | None = None
     within: str | None = None
     adapts: Adapts | None = None
+    changes: tuple[LimitChange, ...] = ()
+
+    @property
+    def unit(self) -> str:
+        """What its limit is written in, and changes of it: its quantity, or its currency."""
+        return self.quantity if self.currency is None else self.currency.code
 
     def window(self, now_ns: int) -> Window:
         """The window of it that an instant falls into."""

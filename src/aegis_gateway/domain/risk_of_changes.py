@@ -10,7 +10,7 @@ import msgspec
 
 from aegis_gateway.domain.adapts import Adapts
 from aegis_gateway.domain.price import ModelPrice, ToolPrice
-from aegis_gateway.domain.registry import EVERY_AGENT, Connector, Rate, Registry
+from aegis_gateway.domain.registry import EVERY_AGENT, Budget, Connector, Rate, Registry
 from aegis_gateway.domain.replication import REPLICATION, Replication
 from aegis_gateway.domain.risk import (
     Compare,
@@ -101,6 +101,13 @@ def _pace(rate: Rate) -> dict[str, Any]:
     return {"pace": Fraction(values.pop("limit"), values.pop("period_ns")), **values}
 
 
+def _limited(budget: Budget) -> dict[str, Any]:
+    """A budget's settings, with its limit as it is for good: a version that configures another ends lasting changes."""
+    values = msgspec.structs.asdict(budget)
+    lasting = sum(change.amount for change in values.pop("changes") if change.ends_ns is None)
+    return {**values, "limit": budget.limit + lasting}
+
+
 def _without_operations(connector: Connector) -> dict[str, Any]:
     return {name: value for name, value in msgspec.structs.asdict(connector).items() if name != "operations"}
 
@@ -159,6 +166,7 @@ _SECTIONS = {
             "within": _within,
             "adapts": _adapts,
         },
+        values=_limited,
     ),
     "rates": Section(
         noun="rate",

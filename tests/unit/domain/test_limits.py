@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from aegis_gateway.domain.admit import BudgetClaim
 from aegis_gateway.domain.currency import Currency, ExchangeRate
 from aegis_gateway.domain.ledger import NOTHING, Standing, WindowNotes
+from aegis_gateway.domain.limit_change import LimitChange
 from aegis_gateway.domain.limits import CarryOver, carried, lapsed, limit_of, noted, opened, rate_of
 from aegis_gateway.domain.window import Window, window_at
 
@@ -156,3 +157,31 @@ def test_no_chain_beyond_most(days: list[tuple[int, int, int]], most: int, expir
         copy = msgspec.json.decode(msgspec.json.encode(later.notes), type=WindowNotes | None)
         assert later.notes == copy
         before, last, now_ns = (window, later), budget, window.ends_ns
+
+
+def test_what_is_done_to_a_limit_acts_to_the_nanosecond() -> None:
+    """From its beginning to its end, in the unit of the limit."""
+    more = LimitChange(amount=50, starts_ns=NOON_NS, ends_ns=NOON_NS + 10)
+    plain = msgspec.structs.replace(claim(), changes=(more,))
+    assert [100, 150, 150, 100] == [limit_of(plain, NOTHING, NOON_NS + moment) for moment in (-1, 0, 9, 10)]
+    dear = msgspec.structs.replace(claim(currency=EUR), changes=(more,))
+    assert 165 == limit_of(dear, opened(dear, TODAY, None, NOON_NS), NOON_NS)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (LimitChange(amount=50, starts_ns=NOON_NS, ends_ns=TODAY.ends_ns - 1), 100),
+        (LimitChange(amount=50, starts_ns=NOON_NS, ends_ns=TODAY.ends_ns), 150),
+        (LimitChange(amount=-30, starts_ns=TODAY.ends_ns - 1), 70),
+        (LimitChange(amount=-30, starts_ns=TODAY.ends_ns), 100),
+    ],
+)
+def test_what_a_window_ends_with_is_carried_over(change: LimitChange, expected: int) -> None:
+    """What was given for less than the window is not left of it, nor is what is taken off until then."""
+    carrying = msgspec.structs.replace(claim(most=1_000), changes=(change,))
+    standing = noted(carrying, TODAY, NOTHING, NOON_NS)
+    tomorrow = Window(label="2026-11-24", starts_ns=TODAY.ends_ns, ends_ns=TODAY.ends_ns + DAY_NS)
+    assert expected == carried(
+        carrying, opened(carrying, tomorrow, (TODAY, standing), tomorrow.starts_ns), tomorrow.starts_ns
+    )

@@ -10,8 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from aegis_gateway.adapters.clock import SystemClock
 from aegis_gateway.adapters.reports import Reports
 from aegis_gateway.adapters.secrets import ReferencedSecrets
@@ -134,9 +132,10 @@ class Session:
         return {agent.id: agent for agent in stored.agents} if stored else {}
 
     def registry(self, tenant: str) -> Registry:
-        """A tenant's registry with its imported agents."""
-        registry = self.configured(tenant)
-        return msgspec.structs.replace(registry, agents={**self.imported(tenant), **registry.agents})
+        """A tenant's registry with its imported agents, and with what was done to limits."""
+        from aegis_gateway import bootstrap
+
+        return bootstrap.with_stored(self.configured(tenant), self.state.tenants.get(tenant))
 
     def view(self, tenant: str) -> TenantView:
         """A tenant as a gateway would see it now.
