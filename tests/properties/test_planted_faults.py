@@ -33,6 +33,7 @@ from aegis_gateway.application.ports import (
     UsedKey,
 )
 from aegis_gateway.domain.admit import RateKey, StandingKey, Standings
+from aegis_gateway.domain.approval import Approval
 from aegis_gateway.domain.ledger import Evidence, Standing
 from aegis_gateway.domain.replication import Run
 from aegis_gateway.domain.window import Window
@@ -96,6 +97,15 @@ class FaultyLocked:
 
     def runs_below(self, tenant: str, numbers: Collection[str]) -> list[Run]:
         return self.inner.runs_below(tenant, numbers)
+
+    def latest_approvals(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Approval]:
+        return self.inner.latest_approvals(keys)
+
+    def open_approvals(self, tenant: str, requester: str, limit: int) -> list[Approval]:
+        return self.inner.open_approvals(tenant, requester, limit)
+
+    def last_approval(self, tenant: str, requester: str, about: str) -> Approval | None:
+        return self.inner.last_approval(tenant, requester, about)
 
     def write(self, changes: Changes) -> None:
         self.inner.write(changes)

@@ -35,12 +35,16 @@ _HOW = "set AEGIS_TOKEN to one, or to file:PATH; an admin issues them: `aegis pe
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """Whoever calls, as they come: their name on this machine, and their token, if they have one.
 
-    `session` is what is kept of the secret of who is signed in to the pages; then neither of the others counts.
+    `session` is what is kept of the secret of who is signed in to the pages; then none of the others counts. A door
+    that told by itself who somebody is (Slack's verified user) brings the `person`: they may what their roles let them
+    do, and no more. `via` is the way that they came.
     """
 
     local_name: str = ""
     token: str | None = None
     session: bytes | None = None
+    person: str | None = None
+    via: str = "cli"
 
 
 class Operator(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,6 +142,8 @@ class Operators:
         if self._caller.session is not None:
             return _signed_in(change, self._caller.session)
         people = change.people()
+        if self._caller.person is not None:
+            return _known_person(people, self._caller.person)
         if self._caller.token is None:
             if people and not (may_recover and not has_acting_admin(change)):
                 roles = " or ".join(PERMISSIONS[permission])
@@ -146,12 +152,8 @@ class Operators:
                 )
             return Operator(name=f"{LOCAL}:{self._caller.local_name}", behind=(LOCAL,))
         token = _known_token(change, self._caller.token, self._pepper)
-        person = people[token.person]
-        if person.suspended_ns is not None:
-            raise NotPermitted(
-                f"`{person.id}` is suspended; an admin ends that: `aegis people resume {person.id}`"
-            )
-        return Operator(name=person.id, behind=token.behind, person=person)
+        operator = _known_person(people, token.person)
+        return msgspec.structs.replace(operator, behind=token.behind)
 
 
 def _signed_in(change: RegistryChange, session: bytes) -> Operator:
@@ -169,6 +171,17 @@ def has_acting_admin(change: RegistryChange) -> bool:
         token.is_valid(change.now_ns) and may(people[token.person], "people", ALL_TENANTS)
         for token in change.tokens().values()
     )
+
+
+def _known_person(people: dict[str, Person], name: str) -> Operator:
+    person = people.get(name)
+    if person is None:
+        raise NotPermitted(f"there is no person `{name}` here; an admin adds them: `aegis people add`")
+    if person.suspended_ns is not None:
+        raise NotPermitted(
+            f"`{person.id}` is suspended; an admin ends that: `aegis people resume {person.id}`"
+        )
+    return Operator(name=person.id, behind=(person.id,), person=person)
 
 
 def _known_token(change: RegistryChange, secret: str, pepper: bytes) -> Token:

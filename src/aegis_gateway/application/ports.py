@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from aegis_gateway.domain.admit import RateKey, StandingKey
+from aegis_gateway.domain.approval import Approval, ApprovalAnswer
 from aegis_gateway.domain.budget_change import BudgetChange, StoredLimitChange
 from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.ledger import Leg, Standing, State
@@ -159,6 +160,7 @@ class Changes(msgspec.Struct, kw_only=True):
     shadows: list[ShadowRow] = []
     runs: list[Run] = []
     notices: list[Notice] = []
+    approvals: list[Approval] = []
     hours: list[HourRow] = []
 
 
@@ -196,6 +198,15 @@ class LockedTenants(Protocol):
 
     def runs_below(self, tenant: str, numbers: Collection[str]) -> list[Run]:
         """The runs that were delegated in some, and are not ended; not those that were delegated in these."""
+
+    def latest_approvals(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Approval]:
+        """The newest request for a person's word by tenant and fingerprint, with its answers; none is absent."""
+
+    def open_approvals(self, tenant: str, requester: str, limit: int) -> list[Approval]:
+        """An agent's or person's requests that wait for a word, the oldest first, at most so many."""
+
+    def last_approval(self, tenant: str, requester: str, about: str) -> Approval | None:
+        """The newest request of somebody about something, whatever became of it."""
 
     def write(self, changes: Changes) -> None:
         """Write everything; it is durable when the transaction's block is left without an exception."""
@@ -348,6 +359,15 @@ class RegistryChange(LockedTenants, Protocol):
     def save_budget_changes(self, changes: Collection[BudgetChange]) -> None:
         """Write new ones; they are never changed."""
 
+    def approval(self, tenant: str, approval: str) -> Approval | None:
+        """One request, with its answers."""
+
+    def grouped_approvals(self, tenant: str, group: str) -> list[Approval]:
+        """The requests that wait for a word and are told under one notice, the oldest first."""
+
+    def save_approval_answer(self, tenant: str, approval: str, answer: ApprovalAnswer) -> None:
+        """Write one person's answer to a request; nobody has a second."""
+
     def save_gateways(self, boot: str, gateways: Iterable[GatewayRow]) -> None:
         """Write the gateway processes of one opening of the store in place of those that were written of it before."""
 
@@ -436,6 +456,9 @@ class Store(LedgerStore, RegistryStore, Protocol):
         Raises:
             StoreError: the database bears one such process, and another is there.
         """
+
+    def due_approvals(self, now_ns: int, limit: int) -> list[tuple[str, str]]:
+        """Tenant and id of requests of which something becomes by itself: their time, or somebody's, is over."""
 
     def checkpoint(self) -> None:
         """Housekeeping between batches, where the database wants any."""

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import msgspec
 import psycopg
 
+from aegis_gateway.adapters.approval_rows import DUE_APPROVALS
 from aegis_gateway.adapters.postgres.database import PACKAGE, Connection, connect, reason, secrets_of
 from aegis_gateway.adapters.queries import missing_guards, named_queries
 from aegis_gateway.adapters.rows import (
@@ -159,6 +160,10 @@ class PostgresStore:
     def orphans(self, limit: int) -> list[tuple[str, str]]:
         """Tenant and id of dispatched calls whose keeper's session is gone."""
         return self._read(lambda c: c.execute(_Q["orphans"], (limit,)).fetchall())
+
+    def due_approvals(self, now_ns: int, limit: int) -> list[tuple[str, str]]:
+        """Tenant and id of requests of which something becomes by itself."""
+        return self.rows(DUE_APPROVALS, (now_ns, limit))
 
     def forget_old_answers(self, limit: int) -> None:
         """Delete kept answers whose time has passed."""
@@ -347,6 +352,7 @@ class _Locked(RegistryRows):
         self._write("write_arrivals", _ARRIVAL_COLUMNS, arrivals)
         self._write("write_hours", _HOUR_COLUMNS, [msgspec.structs.astuple(row) for row in changes.hours])
         self._write("write_notices", _NOTICE_COLUMNS, [notice_values(each) for each in changes.notices])
+        self.save_approvals(changes.approvals)
         self._write("write_shadows", _SHADOW_COLUMNS, [shadow_values(row) for row in changes.shadows])
         self._write("write_runs", RUN_FIELDS, [run_values(run) for run in changes.runs])
         for key in changes.freed_names:

@@ -19,6 +19,7 @@ from typing import IO, Any
 import apsw
 import msgspec
 
+from aegis_gateway.adapters.approval_rows import DUE_APPROVALS
 from aegis_gateway.adapters.queries import missing_guards, named_queries
 from aegis_gateway.adapters.rows import (
     STATE_QUERIES,
@@ -149,6 +150,10 @@ class SqliteStore:
     def orphans(self, limit: int) -> list[tuple[str, str]]:
         """Tenant and id of dispatched calls of ledger processes that are gone."""
         return self._read(_Q["orphans"], (self.boot, limit))
+
+    def due_approvals(self, now_ns: int, limit: int) -> list[tuple[str, str]]:
+        """Tenant and id of requests of which something becomes by itself."""
+        return self._read(DUE_APPROVALS, (now_ns, limit))
 
     def forget_old_answers(self, limit: int) -> None:
         """Delete kept answers whose time has passed."""
@@ -298,6 +303,7 @@ class _Locked(RegistryRows):
             many(_Q["write_hour"], [msgspec.structs.astuple(row) for row in changes.hours])
         if changes.notices:
             many(_Q["write_notice"], [notice_values(notice) for notice in changes.notices])
+        self.save_approvals(changes.approvals)
         if changes.shadows:
             many(_Q["write_shadow"], [shadow_values(row) for row in changes.shadows])
         if changes.runs:

@@ -1,0 +1,212 @@
+"""People's words: what somebody answers to a request, whichever way they came, and what comes of it.
+
+Rule 1: who may answer is asked in the transaction of the answer, of people and roles as they are then.
+Rule 2: an answer that does not count (of the wrong person, too late, a second one) changes nothing, and is recorded.
+Rule 3: what a grant puts in force that is no call is put in force in the same transaction, or the grant isn't given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+from aegis_gateway.application.approval_requests import ENTRY, answer_record, became, notify, passed
+from aegis_gateway.application.operators import Act, Caller, Operator, Operators
+from aegis_gateway.application.ports import Changes, RegistryChange, Store
+from aegis_gateway.application.recording import RegistryRecording
+from aegis_gateway.domain.approval import (
+    AnswerKind,
+    Approval,
+    ApprovalAnswer,
+    ApprovalKind,
+    granted,
+    is_granted,
+    refusal_to_answer,
+)
+from aegis_gateway.domain.errors import ConfigurationError, NotPermitted
+
+REASON_CHARACTERS_MAX = 1_000
+
+SWEEPER = "aegis"
+"""Who lets time pass, as entries name it."""
+
+
+class Outcome(Protocol):
+    """What is done about a request of some kind, once it is decided, in the transaction that decides it."""
+
+    def __call__(self, change: RegistryChange, recording: RegistryRecording, approval: Approval) -> str:
+        """Put a granted request in force, or note that it was refused or ran out (see its `state`).
+
+        Returns why that can't be done, before anything was changed; empty where it was done.
+        """
+
+
+Outcomes = Mapping[ApprovalKind, Outcome]
+"""By kind; calls have none, a grant of one waits for the call."""
+
+
+class Approvals:
+    """What somebody does about requests."""
+
+    def __init__(self, store: Store, pepper: bytes, caller: Caller, outcomes: Outcomes | None = None) -> None:
+        """In the name of a caller; `pepper` is the installation's secret that tokens are hashed under."""
+        self._operators = Operators(store, pepper, caller)
+        self._via = caller.via
+        self._outcomes: Outcomes = outcomes or {}
+
+    def grant(self, tenant: str, approval: str, reason: str = "", *, with_group: bool = False) -> Approval:
+        """Say yes; see `answer`."""
+        return self.answer(tenant, approval, "grant", reason, with_group=with_group)
+
+    def refuse(self, tenant: str, approval: str, reason: str, *, with_group: bool = False) -> Approval:
+        """Say no; see `answer`."""
+        return self.answer(tenant, approval, "refuse", reason, with_group=with_group)
+
+    def answer(
+        self, tenant: str, approval: str, kind: AnswerKind, reason: str = "", *, with_group: bool = False
+    ) -> Approval:
+        """Answer a request; how it then stands. The same answer of the same person again changes nothing.
+
+        `with_group`: also all others that were told under the same notice, and that this person may answer.
+
+        Raises:
+            ConfigurationError: there is no such request.
+            NotPermitted: the answer doesn't count, which is recorded.
+            LedgerUnavailable: it could not be made durable.
+        """
+        with self._operators.act("approve", [tenant]) as act:
+            asked = act.change.approval(tenant, approval) if tenant in act.change.heads else None
+            if asked is None:
+                raise ConfigurationError(f"there is no approval `{approval}`; `aegis approvals` lists them")
+            answering = _Answering(act, self._via, self._outcomes)
+            decided, refusal = answering.answer(asked, kind, reason)
+            if with_group and asked.group and not refusal:
+                for other in act.change.grouped_approvals(tenant, asked.group):
+                    answering.answer(other, kind, reason)
+        if refusal:
+            raise NotPermitted(refusal)
+        return decided
+
+
+class _Answering:
+    """One person's answers in one transaction."""
+
+    def __init__(self, act: Act, via: str, outcomes: Outcomes) -> None:
+        self._change = act.change
+        self._operator: Operator = act.operator
+        self._via = via
+        self._outcomes = outcomes
+        self._recording = RegistryRecording(act.change, act.operator.name)
+
+    def answer(self, approval: Approval, kind: AnswerKind, reason: str) -> tuple[Approval, str]:
+        """A request after an answer, and why that doesn't count, if it doesn't."""
+        by = self._operator
+        if any((each.by, each.kind) == (by.name, kind) for each in approval.answers):
+            return approval, ""  # a second click
+        approval = self._now(approval)
+        refusal = _over(approval)
+        meets = by_wants(approval, by)
+        refusal = refusal or refusal_to_answer(approval, by.name, by.behind, meets)
+        if refusal:
+            return self._not_taken(approval, kind, refusal)
+        answer = ApprovalAnswer(
+            kind=kind,
+            by=by.name,
+            behind=by.behind,
+            at_ns=self._recording.now_ns(approval.tenant),
+            reason=reason[:REASON_CHARACTERS_MAX],
+            via=self._via,
+            meets=meets,
+        )
+        after = self._after(msgspec.structs.replace(approval, answers=(*approval.answers, answer)), kind)
+        outcome = self._outcomes.get(approval.kind)
+        if outcome is not None and after.state != "waiting":
+            refusal = outcome(self._change, self._recording, after)
+            if refusal:
+                return self._not_taken(approval, kind, refusal)
+        self._change.save_approval_answer(approval.tenant, approval.id, answer)
+        sequence = self._recording.enter(approval.tenant, None, ENTRY, answer_record(after, kind, answer))
+        self._change.write(Changes(approvals=[after]))
+        if after.state != "waiting":
+            notify(self._recording, after, "approval_decided", sequence)
+        if after.state == "granted" and after.kind != "call":
+            after = became(self._recording, after, "use")
+        return after, ""
+
+    def _now(self, approval: Approval) -> Approval:
+        after = passed(self._recording, approval)
+        _carry_out_expiry(self._outcomes, self._change, self._recording, approval, after)
+        return after
+
+    def _after(self, approval: Approval, kind: AnswerKind) -> Approval:
+        if kind == "refuse":
+            return approval.after("refuse")
+        suspended = {
+            person.id for person in self._change.people().values() if person.suspended_ns is not None
+        }
+        if not is_granted(approval, suspended):
+            return approval
+        return granted(approval, self._recording.now_ns(approval.tenant))
+
+    def _not_taken(self, approval: Approval, kind: AnswerKind, refusal: str) -> tuple[Approval, str]:
+        record: dict[str, object] = {
+            "act": "not_taken",
+            "approval": approval.id,
+            "about": approval.about,
+            "answer": kind,
+            "via": self._via,
+            "reason": refusal,
+        }
+        self._recording.enter(approval.tenant, None, ENTRY, record)
+        return approval, refusal
+
+
+def by_wants(approval: Approval, by: Operator) -> tuple[int, ...]:
+    """Which wants of a request somebody who acts may give their word for."""
+    return approval.route.met_by(by.person, approval.tenant, approval.level)
+
+
+def _over(approval: Approval) -> str:
+    """Why a request can't be answered any more; empty while it can."""
+    if approval.state == "waiting":
+        return ""
+    last = approval.answers[-1] if approval.answers else None
+    by = f" by `{last.by}`" if last is not None and approval.state in ("granted", "refused") else ""
+    return f"`{approval.id}` is {approval.state}{by}; `aegis approvals show {approval.id}`"
+
+
+def due(store: Store, now_ns: int, limit: int = 256) -> list[tuple[str, str]]:
+    """Tenant and id of requests whose time has come: to ask others besides, or to be over."""
+    return store.due_approvals(now_ns, limit)
+
+
+def let_time_pass(store: Store, outcomes: Outcomes | None = None, limit: int = 256) -> int:
+    """Escalate what nobody has decided, and end what is over; how many requests that concerned.
+
+    Raises:
+        LedgerUnavailable: the store cannot be read, or did not take it.
+    """
+    found = due(store, store.clock_ns(), limit)
+    for tenant, name in found:
+        with store.change([tenant]) as change:
+            approval = change.approval(tenant, name)
+            if approval is None:
+                continue
+            recording = RegistryRecording(change, SWEEPER)
+            after = passed(recording, approval)
+            _carry_out_expiry(outcomes or {}, change, recording, approval, after)
+    return len(found)
+
+
+def _carry_out_expiry(
+    outcomes: Outcomes,
+    change: RegistryChange,
+    recording: RegistryRecording,
+    before: Approval,
+    after: Approval,
+) -> None:
+    outcome = outcomes.get(after.kind)
+    if outcome is not None and after.state == "expired" and before.state != "expired":
+        outcome(change, recording, after)
