@@ -150,12 +150,12 @@ def _make_once(reference: str, make: Callable[[], str]) -> None:
 
 
 def configuration(files: dict[str, str]) -> Configuration:
-    """Load and compile a configuration, so that whatever is wrong with it is known.
+    """Load and compile a configuration, so that whatever is wrong with it now is known.
 
     Raises:
         ConfigurationError: something is wrong, all of it named.
     """
-    loaded = load(files, CataloguePrices(_today()))
+    loaded = load(files, CataloguePrices(_today()), SystemClock().now_ns())
     try:
         PolicyCompiler().compile(_policy_files(loaded))
     except ConfigurationError as fault:

@@ -64,9 +64,9 @@ def test_standings_of_the_current_window(ledger: Ledger, reports: Reports, clock
     make(ledger, "b", "other")
     window = Window(label="2026-11-24", starts_ns=TODAY.starts_ns + DAY_NS, ends_ns=TODAY.ends_ns + DAY_NS)
     expected = [
-        BudgetStanding(budget=DAY, scope="", window=window, reserved=100, spent=35),
-        BudgetStanding(budget=EACH, scope="bot", window=window, reserved=0, spent=35),
-        BudgetStanding(budget=EACH, scope="other", window=window, reserved=100, spent=0),
+        BudgetStanding(budget=DAY, scope="", window=window, reserved=100, spent=35, limit=DAY.limit),
+        BudgetStanding(budget=EACH, scope="bot", window=window, reserved=0, spent=35, limit=EACH.limit),
+        BudgetStanding(budget=EACH, scope="other", window=window, reserved=100, spent=0, limit=EACH.limit),
     ]
     assert expected == reports.standings("acme", [DAY, EACH], clock.now_ns())
     assert [865, 965, 900] == [standing.left for standing in expected]
@@ -74,9 +74,9 @@ def test_standings_of_the_current_window(ledger: Ledger, reports: Reports, clock
 
 def test_standings_before_the_first_call(reports: Reports) -> None:
     """A budget that nothing was spent of is there with nothing; a split one has no part yet."""
-    assert [BudgetStanding(budget=DAY, scope="", window=TODAY, reserved=0, spent=0)] == reports.standings(
-        "acme", [DAY, EACH], NOON_NS
-    )
+    assert [
+        BudgetStanding(budget=DAY, scope="", window=TODAY, reserved=0, spent=0, limit=DAY.limit)
+    ] == reports.standings("acme", [DAY, EACH], NOON_NS)
 
 
 def test_a_budget_s_last_windows_and_dearest_agents(

@@ -17,6 +17,9 @@ from aegis_gateway.adapters.proposal_rows import PROPOSAL, PROPOSALS, proposal_r
 from aegis_gateway.adapters.rows import RUN_FIELDS, config_row, run_row, standing
 from aegis_gateway.application.ports import GatewayRow
 from aegis_gateway.domain.config_version import ConfigVersion
+from aegis_gateway.domain.currency import ExchangeRate
+from aegis_gateway.domain.ledger import Standing
+from aegis_gateway.domain.limits import carried, limit_of, noted, opened, rate_of, wants_notes
 from aegis_gateway.domain.people import Person, Token
 from aegis_gateway.domain.proposal import Proposal
 from aegis_gateway.domain.registry import UNREGISTERED, Budget
@@ -34,6 +37,9 @@ select scope, pending, posted, buckets, notes from standing
  order by scope
 """
 """A budget's balances in one window, one for each scope it is split into. By the primary key's beginning."""
+
+_EVER_USED = "select 1 as one from standing where tenant = ? and budget = ? and scope = ? limit 1"
+"""Whether a budget has any balance. By the primary key's beginning."""
 
 _WINDOWS = """
 select "window" as label, starts_ns, ends_ns, count(*) as scopes, sum(pending) as pending,
@@ -243,18 +249,24 @@ class Query(Protocol):
 
 
 class BudgetStanding(msgspec.Struct, frozen=True, kw_only=True):
-    """One budget's balance in its current window, for one scope of it, in the quantity's smallest unit."""
+    """One budget's balance in its current window, for one scope of it, in the quantity's smallest unit.
+
+    `limit` is what the window bears, `carried` included; `rate` is that of the budget's currency, fixed for the window.
+    """
 
     budget: Budget
     scope: str
     window: Window
     reserved: int
     spent: int
+    limit: int
+    carried: int = 0
+    rate: ExchangeRate | None = None
 
     @property
     def left(self) -> int:
         """What may still be reserved; below 0 after an overrun, or when a limit was lowered."""
-        return self.budget.limit - self.spent - self.reserved
+        return self.limit - self.spent - self.reserved
 
 
 class BudgetWindow(msgspec.Struct, frozen=True, kw_only=True):
@@ -369,6 +381,25 @@ class Discovered(msgspec.Struct, frozen=True, kw_only=True):
     used: tuple[str, ...] = ()
 
 
+def _balance(row: dict[str, Any]) -> Standing:
+    return standing(row["pending"], row["posted"], row["buckets"], row["notes"])
+
+
+def _budget_standing(
+    budget: Budget, scope: str, window: Window, balance: Standing, now_ns: int
+) -> BudgetStanding:
+    return BudgetStanding(
+        budget=budget,
+        scope=scope,
+        window=window,
+        reserved=balance.pending,
+        spent=balance.posted,
+        limit=limit_of(budget, balance, now_ns),
+        carried=carried(budget, balance, now_ns),
+        rate=rate_of(budget, balance),
+    )
+
+
 class Reports:
     """The questions. `query` is a store's."""
 
@@ -390,20 +421,22 @@ class Reports:
             window = budget.window(now_ns)
             rows = self._query(_STANDINGS, (tenant, budget.id, window.label))
             if not rows and not budget.per:
-                rows = [{"scope": "", "pending": 0, "posted": 0, "buckets": None, "notes": None}]
+                balance = opened(budget, window, self._before(tenant, budget, window), now_ns)
+                found.append(_budget_standing(budget, "", window, balance, now_ns))
             for row in rows:
-                found_balance = standing(row["pending"], row["posted"], row["buckets"], row["notes"])
-                balance = rolled(found_balance, budget.length_ns, now_ns)
-                found.append(
-                    BudgetStanding(
-                        budget=budget,
-                        scope=row["scope"],
-                        window=window,
-                        reserved=balance.pending,
-                        spent=balance.posted,
-                    )
-                )
+                balance = rolled(_balance(row), budget.length_ns, now_ns)
+                if wants_notes(budget):
+                    balance = noted(budget, window, balance, now_ns)
+                found.append(_budget_standing(budget, row["scope"], window, balance, now_ns))
         return found
+
+    def _before(self, tenant: str, budget: Budget, window: Window) -> tuple[Window, Standing | None] | None:
+        """The window before one that isn't open yet and its balance, where something of it is carried over."""
+        if budget.carry_over is None or not self._query(_EVER_USED, (tenant, budget.id, "")):
+            return None
+        before = budget.window(window.starts_ns - 1)
+        rows = self._query(_STANDINGS, (tenant, budget.id, before.label))
+        return before, next((_balance(row) for row in rows if not row["scope"]), None)
 
     def windows(self, tenant: str, budget: str, now_ns: int, limit: int = 8) -> list[BudgetWindow]:
         """A budget's last windows in which it was used, the newest first."""

@@ -54,6 +54,10 @@ def tell_of_odd_families(budgets: Mapping[str, BudgetEntry], path: Path, problem
         elif parent.counts != entry.counts:
             told = f"is `{entry.within}`, which counts {parent.counts}, and this one counts {entry.counts}"
             problems.add((*path, name, "within"), f"{told}; name one that counts the same")
+        elif parent.currency != entry.currency:
+            theirs, own = (each.currency or "USD" for each in (parent, entry))
+            told = f"is `{entry.within}`, which is in {theirs}, and this one in {own}"
+            problems.add((*path, name, "within"), f"{told}; name one in the same currency")
 
 
 def _leads_back(name: str, budgets: Mapping[str, BudgetEntry]) -> bool:

@@ -21,6 +21,7 @@ from aegis_gateway.configuration.compile_operation import (
     tell_of_clashing_tools,
     tell_of_tools_named_alike,
 )
+from aegis_gateway.configuration.currencies import carry_over_of, compile_currencies, currency_of
 from aegis_gateway.configuration.document import (
     AgentEntry,
     BudgetEntry,
@@ -41,6 +42,7 @@ from aegis_gateway.configuration.problems import Problems
 from aegis_gateway.configuration.scaling import scaled
 from aegis_gateway.configuration.words import listed, shown
 from aegis_gateway.configuration.yaml_source import Path
+from aegis_gateway.domain.currency import Currency
 from aegis_gateway.domain.fiscal import CALENDAR_YEAR, YearOfWeeks, YearStart
 from aegis_gateway.domain.moment import BusinessHours
 from aegis_gateway.domain.money import NANO_PER_USD
@@ -102,6 +104,7 @@ def compile_tenant(
     tell_of_clashing_servers(connectors.values(), (*path, "connectors"), problems)
     tell_of_odd_families(entries.budgets, (*path, "budgets"), problems)
     year = _fiscal_year(settings, path, problems)
+    currencies = compile_currencies(settings.currencies, (*path, "currencies"), problems)
     hours = settings.business_hours
     if hours.from_hour >= hours.to_hour:
         told = (
@@ -145,7 +148,9 @@ def compile_tenant(
         },
         quantities=quantities,
         budgets={
-            name: _budget(name, entry, quantities, settings, year, (*path, "budgets", name), problems)
+            name: _budget(
+                name, entry, quantities, currencies, settings, year, (*path, "budgets", name), problems
+            )
             for name, entry in entries.budgets.items()
         },
         rates={
@@ -155,6 +160,7 @@ def compile_tenant(
         customers={
             name: Customer(id=name, name=entry.name or name) for name, entry in entries.customers.items()
         },
+        currencies=currencies,
     )
 
 
@@ -364,6 +370,7 @@ def _budget(
     name: str,
     entry: BudgetEntry,
     quantities: Mapping[str, Quantity],
+    currencies: Mapping[str, Currency],
     tenant: TenantEntry,
     year: YearStart,
     path: Path,
@@ -391,6 +398,8 @@ def _budget(
         mode=entry.mode,
         within=entry.within,
         adapts=compile_adapts(entry, quantity.scale, path, problems) if quantity is not None else None,
+        currency=currency_of(entry, quantity, currencies, path, problems),
+        carry_over=carry_over_of(entry, quantity, path, problems),
     )
 
 

@@ -13,8 +13,10 @@ from aegis_gateway.configuration.http_values import FieldPath, written_path
 from aegis_gateway.configuration.rules import Rule
 from aegis_gateway.domain.adapts import SPREADS, Adapts, AdaptsBy
 from aegis_gateway.domain.config_version import Watch
+from aegis_gateway.domain.currency import units_text
 from aegis_gateway.domain.duration import duration_text
 from aegis_gateway.domain.fiscal import CALENDAR_YEAR, YearOfWeeks, YearStart
+from aegis_gateway.domain.limits import CarryOver
 from aegis_gateway.domain.moment import OFFICE, BusinessHours
 from aegis_gateway.domain.money import NANO_PER_USD, UnitPrice, usd_text
 from aegis_gateway.domain.price import CALL_KINDS, ModelPrice, ToolPrice
@@ -65,6 +67,8 @@ def describe(registry: Registry | None) -> dict[str, Fields]:
         described[f"tenant {registry.tenant}"]["shadow for"] = duration_text(registry.shadow_for_ns)
     if registry.replication is not None:
         described[f"tenant {registry.tenant}"] |= _replication(registry.replication)
+    for code, currency in sorted(registry.currencies.items()):
+        described[f"currency {code}"] = {rate.day: str(rate) for rate in currency.rates}
     if registry.business_hours != OFFICE:
         described[f"tenant {registry.tenant}"]["business_hours"] = _business_hours(registry.business_hours)
 
@@ -291,7 +295,7 @@ def _model_price(price: ModelPrice) -> Fields:
 def _budget(budget: Budget, registry: Registry) -> Fields:
     quantity = registry.quantities[budget.quantity]
     return {
-        "limit": _amount(budget.limit, quantity),
+        "limit": _limit(budget.limit, budget, quantity),
         "period": budget.period,
         "days": _days(budget.once, budget.zone) if budget.once is not None else "",
         "timezone": budget.zone,
@@ -300,6 +304,7 @@ def _budget(budget: Budget, registry: Registry) -> Fields:
         "per": ", ".join(budget.per),
         "length": duration_text(budget.length_ns) if budget.length_ns else "",
         "year starts": _year(budget.year_starts),
+        "carry over": _carry_over(budget.carry_over, budget, quantity),
         "max instances": str(budget.instances_max or ""),
         "within": budget.within or "",
         "adapts": _adapts(budget.adapts, quantity) if budget.adapts is not None else "",
@@ -315,6 +320,19 @@ def _adapts(adapts: Adapts, quantity: Quantity) -> str:
         f"{adapts.every} from {_amount(adapts.floor, quantity)} to {_amount(adapts.ceiling, quantity)}, "
         f"{k.normalize():f} spreads above the median, by {most} at most, by {_APPLIES[adapts.applies]}"
     )
+
+
+def _limit(amount: int, budget: Budget, quantity: Quantity) -> str:
+    if budget.currency is None:
+        return _amount(amount, quantity)
+    return f"{units_text(Decimal(amount) / quantity.scale)} {budget.currency.code}"
+
+
+def _carry_over(carried: CarryOver | None, budget: Budget, quantity: Quantity) -> str:
+    if carried is None:
+        return ""
+    lasting = f", for {duration_text(carried.expires_ns)}" if carried.expires_ns else ""
+    return f"at most {_limit(carried.most, budget, quantity)}{lasting}"
 
 
 def _year(starts: YearStart) -> str:

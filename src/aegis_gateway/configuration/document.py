@@ -59,6 +59,8 @@ QuantityId = Annotated[str, PlainValidator(references.reference("quantity"))]
 CustomerId = Annotated[str, PlainValidator(references.reference("customer"))]
 ToolId = Annotated[str, PlainValidator(references.reference("tool"))]
 Environment = Annotated[str, PlainValidator(references.reference("environment"))]
+CurrencyCode = Annotated[str, PlainValidator(values.currency_code)]
+CurrencyId = Annotated[str, PlainValidator(references.reference("currency"))]
 CountedId = Annotated[str, PlainValidator(references.counted_quantity)]
 
 
@@ -287,6 +289,13 @@ class AdaptsEntry(Entry):
     applies: Annotated[AdaptsBy, PlainValidator(values.choice("automatic", "approval"))] = "approval"
 
 
+class CarryOverEntry(Entry):
+    """What of a window's limit may be used in the next one."""
+
+    most: PositiveAmount = Field(description="the most that a window takes over", examples=["100.00"])
+    expires: Annotated[int, PlainValidator(values.duration)] | None = None
+
+
 class BudgetEntry(Entry):
     """A limit on a quantity, per window."""
 
@@ -308,6 +317,8 @@ class BudgetEntry(Entry):
         "civil"
     )
     max_instances: Annotated[int, PlainValidator(values.whole(1, 1_000_000))] | None = None
+    currency: CurrencyId | None = None
+    carry_over: CarryOverEntry | None = None
     mode: LimitMode = "enforce"
     within: BudgetId | None = None
     adapts: AdaptsEntry | None = None
@@ -412,6 +423,7 @@ class TenantEntry(Entry):
     replication: ReplicationEntry | None = None
     fiscal_year_starts: Annotated[YearStart, PlainValidator(values.month_and_day)] = CALENDAR_YEAR
     fiscal_year: FiscalYearEntry | None = None
+    currencies: dict[CurrencyCode, dict[Annotated[date, PlainValidator(values.day)], PositiveAmount]] = {}
     quantities: Any = None
     customers: Any = None
     teams: Any = None

@@ -10,6 +10,7 @@ import msgspec
 from pydantic_core import PydanticCustomError
 
 from aegis_gateway.configuration.compile import Entries, compile_tenant
+from aegis_gateway.configuration.currencies import tell_of_missing_rates
 from aegis_gateway.configuration.document import SECTIONS, Document, Entry, TenantEntry
 from aegis_gateway.configuration.prices import Prices
 from aegis_gateway.configuration.problems import Problems
@@ -63,10 +64,11 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     watch: Watch | None = None
 
 
-def load(files: Mapping[str, str], prices: Prices) -> Configuration:
+def load(files: Mapping[str, str], prices: Prices, now_ns: int | None = None) -> Configuration:
     """Make a configuration of files' texts, given by relative path.
 
-    Policies in `policies/` hold for every tenant, those in `policies/TENANT/` for that tenant.
+    Policies in `policies/` hold for every tenant, those in `policies/TENANT/` for that tenant. With an instant, budgets
+    have to have what their windows of then need; what held once holds later too, so what is in force is not asked.
 
     Raises:
         ConfigurationError: something is wrong; `problems` has all of it.
@@ -79,7 +81,7 @@ def load(files: Mapping[str, str], prices: Prices) -> Configuration:
         except ConfigurationError as fault:
             problems += fault.problems
         else:
-            read = _load_document(source, prices, problems)
+            read = _load_document(source, prices, now_ns, problems)
     else:
         message = f"there is no {MAIN_FILE}; write one, or run `aegis init DIR` for an example"
         problems.append(Problem(file=MAIN_FILE, message=message))
@@ -122,7 +124,7 @@ def _written_as(tenant: str, rules: tuple[Rule, ...]) -> Iterator[PolicyFile]:
         )
 
 
-def _load_document(source: YamlSource, prices: Prices, found: list[Problem]) -> _Read:
+def _load_document(source: YamlSource, prices: Prices, now_ns: int | None, found: list[Problem]) -> _Read:
     """The tenants that the file names, and what holds for them."""
     problems = Problems(source)
     registries, rules = {}, {}
@@ -135,6 +137,8 @@ def _load_document(source: YamlSource, prices: Prices, found: list[Problem]) -> 
         document = problems.check(Document, source.data, ())
         for tenant, data in _entries(source.data, ("tenants",), problems):
             registries[tenant], rules[tenant] = _load_tenant(tenant, data, prices, problems)
+            if now_ns is not None:
+                tell_of_missing_rates(registries[tenant], now_ns, ("tenants", tenant, "budgets"), problems)
         if not registries and "tenants" in source.data and not problems.found:
             problems.add(
                 ("tenants",), "is empty; name who uses this gateway, as in northbank: {name: North Bank}"
@@ -224,6 +228,7 @@ def _known(tenant: str, sections: Mapping[str, object]) -> Known:
             "tool": frozenset(tools),
             "action": frozenset(tools) | frozenset(CALL_KINDS),
             "customer": frozenset(section("customers")),
+            "currency": frozenset(section("currencies")),
             "environment": frozenset(name for name in environments if isinstance(name, str)),
         },
         connector_kinds={name: data.get("kind") for name, data in section("connectors").items()},

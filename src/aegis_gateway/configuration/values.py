@@ -26,6 +26,7 @@ _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _MONTH_AND_DAY = re.compile(r"(\d\d)-(\d\d)")
 _WEEKDAY_OF_A_MONTH = re.compile(r"(first|last) ([a-z]+) of ([a-z]+)|(nearest) ([a-z]+) to ([a-z]+) (\d\d?)")
 _MONTH_DAYS_MAX = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_CURRENCY = re.compile(r"[A-Z]{3}")
 _YEARS = range(1970, 2200)
 _ZONES_OF_THE_MACHINE = ("localtime", "posixrules", "Factory")
 
@@ -167,6 +168,15 @@ def month_and_day(value: object) -> YearStart:
     if not (1 <= month <= 12 and 1 <= day_ <= 28):
         unfit(f'is {shown(value)}; write a month and a day up to the 28th in quotes, as in "04-01"')
     return month, day_
+
+
+def currency_code(value: object) -> str:
+    """A currency that isn't the ledger's, by its three letters."""
+    if not isinstance(value, str) or not _CURRENCY.fullmatch(value):
+        unfit(f"is {shown(value)}; name a currency by its three letters, as in EUR")
+    if value == "USD":
+        unfit("is `USD`, in which everything is counted; leave it out")
+    return value
 
 
 def weeks_pattern(value: object) -> Pattern:

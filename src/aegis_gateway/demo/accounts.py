@@ -86,7 +86,7 @@ def close_the_books(stage: Stage, without: Without, payments_refused_nano_usd: i
         budgets=tuple(
             HardBudget(
                 id=each.budget.id,
-                limit_nano_usd=each.budget.limit,
+                limit_nano_usd=each.limit,
                 ledger_nano_usd=each.spent,
                 billed_nano_usd=sum(billed.get(agent, 0) for agent in stage.desk(each.budget.id))
                 if each.budget.quantity == USD

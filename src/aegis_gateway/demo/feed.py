@@ -169,7 +169,7 @@ class Feed:
     def _held(self, budgets: tuple[str, ...]) -> tuple[Bar, ...]:
         """Budgets as the ledger has them."""
         return tuple(
-            _bar(each.budget, spent=each.spent, reserved=each.reserved)
+            _bar(each.budget, spent=each.spent, reserved=each.reserved, limit=each.limit)
             for each in self._books.standings(budgets)
         )
 
@@ -182,6 +182,7 @@ class Feed:
                 if budget in _BILLED_AGENT
                 else bill["paid_out_nano_usd"],
                 reserved=0,
+                limit=self._books.registry.budgets[budget].limit,
             )
             for budget in SHOWN_BUDGETS
         )
@@ -207,8 +208,8 @@ def what_of(call: CallReport) -> str:
     return (call.model or call.tool) if call.effect == "allow" else call.reason_code.replace("_", " ")
 
 
-def _bar(budget: Budget, *, spent: int, reserved: int) -> Bar:
-    return Bar(budget=budget.id, owner=budget.owner, spent=spent, reserved=reserved, limit=budget.limit)
+def _bar(budget: Budget, *, spent: int, reserved: int, limit: int) -> Bar:
+    return Bar(budget=budget.id, owner=budget.owner, spent=spent, reserved=reserved, limit=limit)
 
 
 def _bill(summary: dict[str, Any]) -> Bill:

@@ -124,6 +124,11 @@ def lapsed(standing: Standing, now_ns: int) -> Standing:
     return msgspec.structs.replace(standing, notes=notes)
 
 
+def limit_at(budget: Limited, rate: ExchangeRate) -> int:
+    """What the limit of a budget in another currency comes to at a rate, without what is carried over."""
+    return rate.nano_usd(budget.limit)
+
+
 def _left(budget: Limited, window: Window, standing: Standing | None) -> int:
     """What was left of a window, by the limit that acted last in it. One that nobody used had all of its own left."""
     if standing is None or standing.notes is None or standing.notes.limit is None:

@@ -9,6 +9,8 @@ from typing import Any, Literal
 import msgspec
 
 from aegis_gateway.domain.adapts import Adapts
+from aegis_gateway.domain.currency import Currency
+from aegis_gateway.domain.limits import CarryOver
 from aegis_gateway.domain.price import ModelPrice, ToolPrice
 from aegis_gateway.domain.registry import EVERY_AGENT, Budget, Connector, Rate, Registry
 from aegis_gateway.domain.replication import REPLICATION, Replication
@@ -112,6 +114,28 @@ def _without_operations(connector: Connector) -> dict[str, Any]:
     return {name: value for name, value in msgspec.structs.asdict(connector).items() if name != "operations"}
 
 
+def _currency(old: Currency | None, new: Currency | None) -> Judged:
+    """What a limit is worth: by the table at each date that either has."""
+    if old is None or new is None or old.code != new.code:
+        return unclear(old, new)
+    pairs = [(old.on(rate.day), new.on(rate.day)) for rate in (*old.rates, *new.rates)]
+    if any(
+        after is not None and (before is None or after.pico_usd > before.pico_usd) for before, after in pairs
+    ):
+        return "widening", "is worth more"
+    return "narrowing", "is worth less"
+
+
+def _carry_over(old: CarryOver | None, new: CarryOver | None) -> Judged:
+    if old is None or new is None:
+        return turned_on_widens(old is not None, new is not None)
+    if new.most > old.most:
+        return "widening", "takes more over"
+    if old.expires_ns and (not new.expires_ns or new.expires_ns > old.expires_ns):
+        return "widening", "lasts longer"
+    return "narrowing", "takes less over, or for a shorter time"
+
+
 _NEW, _GONE = "is new", "is gone"
 
 _SECTIONS = {
@@ -165,6 +189,8 @@ _SECTIONS = {
             "instances_max": more_widens,
             "within": _within,
             "adapts": _adapts,
+            "currency": _currency,
+            "carry_over": _carry_over,
         },
         values=_limited,
     ),
@@ -218,6 +244,7 @@ _TENANT: dict[str, Compare] = {
     "four_eyes": turned_off_widens,
     "shadow_for_ns": _shadow_for,
     "proxy": turned_on_widens,
+    "currencies": neutral,  # what they do to budgets is told of those
 }
 
 _BOUNDS: dict[str, Compare] = {

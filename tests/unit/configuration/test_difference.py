@@ -287,3 +287,26 @@ def test_a_fiscal_year_of_weeks() -> None:
         str(each) for each in difference(old, new)
     ]
     assert any("budget `loan-day` has other windows" in warning for warning in warnings(old, new))
+
+
+def test_a_budget_in_another_currency() -> None:
+    """Its limit and what it carries over are in its currency, and each currency has its rates by date."""
+    rates = (
+        "timezone: Europe/London\n",
+        "timezone: Europe/London\n    currencies: {EUR: {2026-11-01: 1.08}}\n",
+    )
+    terms = (
+        "limit: 20.00",
+        "limit: 20.00\n        currency: EUR\n        carry_over: {most: 5.5, expires: 6h}",
+    )
+    assert [
+        "added currency EUR: 2026-11-01 $1.08",
+        "changed budget lending-day: limit $20.00 → 20.00 EUR, carry over at most 5.50 EUR, for 6h",
+    ] == [str(each) for each in difference(loaded(), loaded(written(rates, terms)))]
+    assert ["changed currency EUR: 2026-11-01 $1.08 → $1.10"] == [
+        str(each)
+        for each in difference(
+            loaded(written(rates, terms)),
+            loaded(written(rates, terms, ("2026-11-01: 1.08", "2026-11-01: 1.1"))),
+        )
+    ]

@@ -613,3 +613,74 @@ def test_what_is_wrong_with_an_mcp_server(server: str, written_as: str, instead:
     changed = server.replace(written_as, instead, 1)
     found = told({"aegis.yaml": written(("    connectors:\n", f"    connectors:\n{changed}"))})
     assert any(words in problem for problem in found), found
+
+
+@pytest.mark.parametrize(
+    ("terms", "told_of"),
+    [
+        (
+            "currency: EUR\n        counts: rows",
+            "currency is for budgets of money, and this one counts rows; leave it out",
+        ),
+        (
+            "currency: EUR\n        period: rolling\n        length: 24h",
+            "currency has its rate fixed when a window begins, and this budget's never does; leave it out",
+        ),
+        (
+            "currency: EUR\n        adapts: {every: daily, floor: 1, ceiling: 2}",
+            "currency is for limits that don't follow use, which is in dollars; leave it out, or `adapts`",
+        ),
+        (
+            "currency: EUR\n        within: lending-day",
+            "within is `lending-day`, which is in USD, and this one in EUR; name one in the same currency",
+        ),
+        (
+            "carry_over: {most: 1}\n        period: rolling\n        length: 24h",
+            "carry_over is for budgets whose windows follow each other, and this one is rolling; leave it out",
+        ),
+    ],
+)
+def test_terms_that_do_not_fit(terms: str, told_of: str) -> None:
+    """A currency is for money, and both are for windows that begin."""
+    text = written(
+        ("timezone: Europe/London\n", "timezone: Europe/London\n    currencies: {EUR: {2026-11-01: 1.08}}\n")
+    )
+    budget = "owner: ana@northbank.example, deputy: ben, limit: 1".replace(", ", "\n        ")
+    if "period" not in terms:
+        terms += "\n        period: daily"
+    text = text.replace("    budgets:\n", f"    budgets:\n      odd:\n        {budget}\n        {terms}\n", 1)
+    assert [f"tenants.northbank.budgets.odd.{told_of}"] == [
+        line.split(": ", 2)[-1] for line in told({"aegis.yaml": text})
+    ]
+
+
+def test_a_window_that_began_before_the_first_rate() -> None:
+    """It is told of at the budget's line, with currency and date, where it is asked what holds now; later it isn't."""
+    text = written(
+        ("timezone: Europe/London\n", "timezone: Europe/London\n    currencies: {EUR: {2026-11-24: 1.08}}\n"),
+        ("limit: 20.00", "limit: 20.00\n        currency: EUR"),
+    )
+    noon_ns = 1_795_435_200 * DOLLAR  # 2026-11-23
+    with pytest.raises(ConfigurationError) as fault:
+        load({"aegis.yaml": text}, NoPrices(), noon_ns)
+    assert [
+        "tenants.northbank.budgets.lending-day.currency is EUR, and no rate of it is dated 2026-11-23, when the "
+        "budget's window began, or before; add one, as in currencies: {EUR: {2026-11-23: 1.08}}"
+    ] == [problem.message for problem in fault.value.problems]
+    assert [78] == [problem.line for problem in fault.value.problems]
+    later = load({"aegis.yaml": text}, NoPrices(), noon_ns + 86_400 * DOLLAR)
+    assert later == load({"aegis.yaml": text}, NoPrices())
+    budget = later.registries["northbank"].budgets["lending-day"]
+    assert ("EUR", 20 * DOLLAR) == (budget.currency.code if budget.currency else "", budget.limit)
+
+
+def test_too_many_rates() -> None:
+    """A table goes with the claims of its budgets, so it has an end."""
+    days = ", ".join(f"{year}-{month:02d}-01: 1.1" for year in range(1970, 2004) for month in range(1, 13))
+    text = written(
+        ("timezone: Europe/London\n", f"timezone: Europe/London\n    currencies: {{EUR: {{{days}}}}}\n")
+    )
+    assert [
+        "aegis.yaml:6: tenants.northbank.currencies.EUR has 408 rates; leave out old ones that no window needs, "
+        "so that at most 400 stay"
+    ] == told({"aegis.yaml": text})

@@ -16,6 +16,7 @@ tenants:
   bank:
     changes: {four_eyes: true}
     regions: [eu]
+    currencies: {EUR: {2020-01-01: 1.10}, GBP: {2020-01-01: 1.30}}
     teams:
       desk: {cost_centre: CC-1, owner: ann@example.com}
       other: {cost_centre: CC-2, owner: ann@example.com}
@@ -48,6 +49,8 @@ tenants:
     budgets:
       day: {owner: ann, deputy: ben, limit: 5.00, period: daily, match: {team: desk}}
       watch: {owner: ann, deputy: ben, limit: 5.00, period: daily, match: {team: desk}, mode: shadow}
+      euros: {owner: ann, deputy: ben, limit: 5, period: monthly, match: {team: desk}, currency: EUR,
+              carry_over: {most: 2, expires: 7d}}
       runs: {owner: ann, deputy: ben, limit: 1.00, period: daily, per: [run], max_instances: 10}
     rates:
       pace: {limit: 5, every: 1s, burst: 10, delay: 2s}
@@ -99,6 +102,14 @@ def told(appraisal: Appraisal) -> list[str]:
     ("right", "other", "expected"),
     [
         ("limit: 5.00", "limit: 5.01", "widening: budget day: limit is higher"),
+        ("currency: EUR", "currency: GBP", "widening: budget euros: currency is another; how far can't be told"),
+        ("most: 2,", "most: 3,", "widening: budget euros: carry over takes more over"),
+        ("most: 2,", "most: 1,", "narrowing: budget euros: carry over takes less over, or for a shorter time"),
+        ("most: 2, expires: 7d", "most: 2", "widening: budget euros: carry over lasts longer"),
+        ("expires: 7d", "expires: 6d",
+         "narrowing: budget euros: carry over takes less over, or for a shorter time"),
+        (", currency: EUR,\n              carry_over: {most: 2, expires: 7d}}", ", currency: EUR}",
+         "narrowing: budget euros: carry over is off"),
         ("limit: 5.00", "limit: 4.99", "narrowing: budget day: limit is lower"),
         ("period: daily", "period: hourly", "widening: budget day: period is another; how far can't be told"),
         ("match: {team: desk}}", "match: {team: other}}",
@@ -339,3 +350,19 @@ def test_limits_that_follow_use(right: str, other: str, expected: str) -> None:
         for text in (before, before.replace(right, other, 1))
     )
     assert [expected] == told(bootstrap.appraisal(old, new, state()))
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ("{2020-01-01: 1.11}", "widening: budget euros: currency is worth more"),
+        ("{2020-01-01: 1.09}", "narrowing: budget euros: currency is worth less"),
+        ("{2020-01-01: 1.10, 2026-01-01: 1.2}", "widening: budget euros: currency is worth more"),
+        ("{2020-01-01: 1.10, 2026-01-01: 1.0}", "narrowing: budget euros: currency is worth less"),
+        ("{2019-01-01: 1.0, 2020-01-01: 1.10}", "widening: budget euros: currency is worth more"),
+    ],
+)
+def test_rates(table: str, expected: str) -> None:
+    """A table is told by what a limit in it is worth at each date that it had or has."""
+    found = told(appraised(("{EUR: {2020-01-01: 1.10}", f"{{EUR: {table}")))
+    assert ["neutral: tenant bank: currencies is another", expected] == found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from itertools import groupby
 from typing import Annotated
 
@@ -11,8 +12,10 @@ from rich.console import Console, Group
 from rich.text import Text
 
 from aegis_gateway.adapters.reports import BudgetStanding, BudgetWindow, Sum
+from aegis_gateway.domain.currency import units_text
 from aegis_gateway.domain.errors import ConfigurationError
 from aegis_gateway.domain.registry import ON_THE_FLY, Budget, Quantity, Registry
+from aegis_gateway.entrypoints.cli.budget_terms import currency_record, currency_words, window_terms
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption
 from aegis_gateway.entrypoints.cli.output import (
     DIM,
@@ -74,7 +77,8 @@ def budget(
             agents = session.reports.agents_of_budget(name, budget_id, window)
     if as_json:
         records = [
-            standing_record(standing, registry.quantities[standing.budget.quantity]) for standing in standings
+            standing_record(standing, registry.quantities[standing.budget.quantity], now_ns)
+            for standing in standings
         ]
         record: dict[str, object] = {"tenant": name, "at": utc(now_ns), "budgets": records}
         if budget_id is not None:
@@ -124,7 +128,7 @@ def budgets_table(
             [standing.spent for standing in standings],
             [standing.reserved for standing in standings],
             [standing.left for standing in standings],
-            [standing.budget.limit for standing in standings],
+            [standing.limit for standing in standings],
         )
     ]
     rows = []
@@ -135,8 +139,8 @@ def budgets_table(
             Row(
                 cells=(
                     Text(f"{each.id} {standing.scope}".rstrip(), style=STRONG),
-                    bar(standing.spent, standing.reserved, each.limit, bar_width, console),
-                    percent(standing.spent + standing.reserved, each.limit),
+                    bar(standing.spent, standing.reserved, standing.limit, bar_width, console),
+                    percent(standing.spent + standing.reserved, standing.limit),
                     money[0][place],
                     money[1][place],
                     Text(money[2][place], style=left_style),
@@ -144,7 +148,7 @@ def budgets_table(
                     window_text(standing.window.label),
                     ago(standing.window.ends_ns, now_ns) if each.period not in ("once", "rolling") else "",
                 ),
-                note=_ownership(each) if notes else None,
+                note="; ".join((_ownership(each), *currency_words(standing))) if notes else None,
             )
         )
     return table(columns, rows, console)
@@ -194,7 +198,7 @@ def _show_one(
     parts: list[Text] = [
         Text.assemble(
             (each.id, STRONG),
-            f"  {_kind(each)}, {quantity_text(each.limit, quantity, exact=True)} {each.period}",
+            f"  {_kind(each)}, {_limit_text(each, quantity)} {each.period}",
         ),
         Text(f"counts {each.quantity} of {whose}{split}; windows begin in {each.zone}"),
         Text(_ownership(each)),
@@ -207,6 +211,7 @@ def _show_one(
             parts.append(Text(f"and {len(standings) - len(dearest):,} more, which have more left"))
     else:
         parts.append(Text("not used in this window yet"))
+    parts += [Text(line) for line in window_terms(standings[:1], quantity, now_ns)]
     if windows:
         parts += [Text(""), _windows_table(windows, quantity, console)]
     parts.append(Text(""))
@@ -249,6 +254,12 @@ def _agents_table(agents: Sequence[Sum], console: Console) -> Text:
     return table(columns, rows, console)
 
 
+def _limit_text(each: Budget, quantity: Quantity) -> str:
+    if each.currency is None:
+        return quantity_text(each.limit, quantity, exact=True)
+    return f"{units_text(Decimal(each.limit) / quantity.scale)} {each.currency.code}"
+
+
 def _kind(each: Budget) -> str:
     kind = "hard" if each.hard else "soft"
     return kind if each.mode == "enforce" else f"{kind}, in shadow"
@@ -267,7 +278,7 @@ def _amount_record(name: str, amount: int, quantity: Quantity) -> dict[str, obje
     }
 
 
-def standing_record(standing: BudgetStanding, quantity: Quantity) -> dict[str, object]:
+def standing_record(standing: BudgetStanding, quantity: Quantity, now_ns: int) -> dict[str, object]:
     """A budget's balance as programs read it."""
     each = standing.budget
     return {
@@ -282,11 +293,13 @@ def standing_record(standing: BudgetStanding, quantity: Quantity) -> dict[str, o
         "window": standing.window.label,
         "window_starts_ns": standing.window.starts_ns,
         "window_ends_ns": standing.window.ends_ns,
-        **_amount_record("limit", each.limit, quantity),
+        **_amount_record("limit", standing.limit, quantity),
         **_amount_record("spent", standing.spent, quantity),
         **_amount_record("reserved", standing.reserved, quantity),
         **_amount_record("left", standing.left, quantity),
-        "used_percent": percent(standing.spent + standing.reserved, each.limit),
+        "used_percent": percent(standing.spent + standing.reserved, standing.limit),
+        **({} if each.carry_over is None else _amount_record("carried", standing.carried, quantity)),
+        **currency_record(standing, now_ns),
     }
 
 

@@ -181,7 +181,7 @@ def _per_second(calls: int) -> str:
 
 def _share(standing: BudgetStanding) -> int:
     """How much of a budget is taken, in millionths."""
-    return (standing.spent + standing.reserved) * 1_000_000 // max(1, standing.budget.limit)
+    return (standing.spent + standing.reserved) * 1_000_000 // max(1, standing.limit)
 
 
 def _lines(console: Console) -> int:
@@ -201,6 +201,8 @@ def _record(frame: Frame) -> dict[str, object]:
         "rate_window_seconds": RATE_WINDOW_S,
         "calls_by_effect": {effect: frame.effects.get(effect, 0) for effect in EFFECT_SIGNS},
         "open_calls": frame.open_calls,
-        "budgets": [standing_record(each, quantities[each.budget.quantity]) for each in frame.standings],
+        "budgets": [
+            standing_record(each, quantities[each.budget.quantity], frame.now_ns) for each in frame.standings
+        ],
         "calls": [call_record(each) for each in frame.calls],
     }

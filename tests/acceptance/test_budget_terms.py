@@ -1,0 +1,129 @@
+"""Budgets in another currency, and what they carry over, through the gateway and the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+from typer.testing import CliRunner
+
+from aegis_gateway.demo.upstream.process import UpstreamProcess
+from aegis_gateway.entrypoints.cli.main import build
+from tests.gateways import TENANT, Answer, Files, Gateway, ask, configuration
+
+pytestmark = pytest.mark.xdist_group("packs")
+
+PAY = "/connect/api/v1/payments"
+BUDGETS = {
+    "euros": "limit: 0.40, currency: EUR, period: yearly",
+    "leftovers": "limit: 1.00, period: daily, carry_over: {most: 0.50, expires: 24h}",
+}
+HOMES = {"bot": "leftovers", "trader": "euros"}
+SECOND_NS = 1_000_000_000
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[UpstreamProcess]:
+    """The bundled payments API."""
+    with UpstreamProcess() as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream: UpstreamProcess) -> Iterator[Gateway]:
+    """A gateway, with a euro of $1.50 when the year began."""
+    with Gateway(files(upstream, "{2020-01-01: 1.5}")) as gateway:
+        yield gateway
+
+
+def files(upstream: UpstreamProcess, rates: str) -> Files:
+    """The configuration with a table of rates."""
+    made = configuration(upstream.base_url, budgets=BUDGETS, agents=tuple(HOMES), agent_budgets=HOMES)
+    text = made["aegis.yaml"].replace("    agents:\n", f"    currencies: {{EUR: {rates}}}\n    agents:\n", 1)
+    return {**made, "aegis.yaml": text}
+
+
+def pay(gateway: Gateway, agent: str) -> Answer:
+    """One payment of $0.25."""
+    body = {"amount": 1, "currency": "USD", "beneficiary": "x"}
+    return ask(gateway, "POST", PAY, body, key=gateway.key(agent))
+
+
+def aegis(gateway: Gateway, *arguments: str) -> str:
+    """What the command line says."""
+    settings = gateway.settings
+    env = {"AEGIS_PEPPER": settings.pepper, "AEGIS_SIGNING_KEY": settings.signing_key, "COLUMNS": "200"}
+    done = CliRunner().invoke(build(), [*arguments, "--store", settings.store], env=env)
+    assert 0 == done.exit_code, done.output
+    return done.output
+
+
+def budgets(gateway: Gateway) -> dict[str, dict[str, Any]]:
+    """All budgets as programs read them."""
+    return {each["budget"]: each for each in json.loads(aegis(gateway, "budget", "--json"))["budgets"]}
+
+
+def test_a_budget_in_euros(gateway: Gateway, upstream: UpstreamProcess) -> None:
+    """40 cents at $1.50 bear two payments; a dearer euro bears no more in a window that is open, and is shown."""
+    assert "600000000" == str(budgets(gateway)["euros"]["limit_nano_usd"])
+    assert [201, 201] == [pay(gateway, "trader").status for _ in range(2)]
+    yesterday = (datetime.now(tz=UTC) - timedelta(days=1)).date()
+    gateway.apply(files(upstream, f"{{2020-01-01: 1.5, {yesterday}: 2.0, 2190-01-01: 9}}"))
+    refused = pay(gateway, "trader")
+    assert 402 == refused.status
+    year = datetime.now(tz=UTC).year
+    assert (
+        f"budget `euros` has 0.066667 EUR ($0.10) of 0.40 EUR ($0.60) left for {year} at $1.50 a EUR of 2020-01-01 "
+        "and the call may need 0.166667 EUR ($0.25)"
+    ) in json.dumps(refused.json)
+    found = budgets(gateway)["euros"]
+    assert ("EUR", "1.5", "2020-01-01", "2", str(yesterday)) == tuple(
+        found[name] for name in ("currency", "rate_usd", "rate_of", "rate_today_usd", "rate_today_of")
+    )
+    assert ("0.40", "$0.60", 200_000_000) == (
+        f"{float(found['limit_in_currency']):.2f}", found["limit"], found["limit_today_differs_by_nano_usd"],
+    )  # fmt: skip
+    told = aegis(gateway, "budget", "euros")
+    assert "hard, 0.40 EUR yearly" in told
+    assert "left 0.066667 EUR of 0.40 at $1.50 a EUR of 2020-01-01, fixed for this window" in told
+    assert f"today's rate is $2.00 a EUR of {yesterday}: the limit would be $0.20 more" in told
+
+
+def test_what_was_left_yesterday(gateway: Gateway) -> None:
+    """It is seen before the day's first call and after it, and what an answer says is left has it too."""
+    today = datetime.now(tz=UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    yesterday = today - timedelta(days=1)
+    bounds = [int(day.timestamp()) * SECOND_NS for day in (yesterday, today)]
+    with closing(apsw.Connection(gateway.settings.store.removeprefix("sqlite:"))) as connection:
+        connection.execute(
+            'insert into standing (tenant, budget, scope, "window", quantity, starts_ns, ends_ns, pending, posted)'
+            " values (?, 'leftovers', '', ?, 'usd', ?, ?, 0, 600000000)",
+            (TENANT, str(yesterday.date()), *bounds),
+        )
+    before = budgets(gateway)["leftovers"]
+    assert ("$0.40", "$1.40", "$1.40") == (before["carried"], before["limit"], before["left"])
+    answer = pay(gateway, "bot")
+    assert 201 == answer.status
+    after = budgets(gateway)["leftovers"]
+    assert ("$0.40", "$1.40", "$1.15") == (after["carried"], after["limit"], after["left"])
+    told = aegis(gateway, "budget", "leftovers")
+    assert "$0.40 of the limit is carried over from the window before, for the first 1d of it" in told
+
+
+def test_a_window_without_a_rate_is_not_applied(
+    gateway: Gateway, upstream: UpstreamProcess, tmp_path: Path
+) -> None:
+    """A table that begins after the year did is refused when it is planned, with currency and date."""
+    for path, text in files(upstream, "{2190-01-01: 1.5}").items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    done = CliRunner().invoke(build(), ["plan", str(tmp_path), "--store", gateway.settings.store])
+    year = datetime.now(tz=UTC).year
+    assert 0 != done.exit_code
+    assert f"is EUR, and no rate of it is dated {year}-01-01" in " ".join(done.output.split())
