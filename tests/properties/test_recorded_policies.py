@@ -92,7 +92,7 @@ def by_policy(evaluation: Evaluation) -> dict[str, str]:
     }
 
 
-@settings(max_examples=400)
+@settings(max_examples=250)
 @given(sets_of_policies, arguments, hidden)
 def test_what_is_certain_is_true(text: str, whole: dict[str, object], missing: dict[str, Unknown]) -> None:
     """A policy that isn't undecided comes to the same of the whole call, and so does a verdict that nothing opens."""

@@ -278,7 +278,7 @@ def as_yaml(rule: dict[str, Any]) -> str:
     return re.sub(r'"<(-?[0-9.]+)>"', r"\1", text).replace("\u2028", "\\u2028")
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(asked_of())
 def test_a_rule_means_what_it_says(drawn: tuple[dict[str, Any], list[PolicyRequest]]) -> None:
     """Whatever a rule says, of whatever calls, and what is compared with however hostile texts."""

@@ -213,7 +213,7 @@ def view_of(text: str) -> TenantView:
     )
 
 
-@settings(max_examples=400)
+@settings(max_examples=250)
 @given(
     policies,
     st.sampled_from(("bot", "probe")),
