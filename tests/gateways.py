@@ -537,7 +537,7 @@ def _assert_standings_follow(
     posted: Counter[tuple[str, str, str]] = Counter()
     for call in calls:
         if call["state"] in ("reserved", "dispatched", "in_doubt"):
-            for budget, scope, window, _quantity, amount in json.loads(call["legs"]):
+            for budget, scope, window, _quantity, amount, *_ in json.loads(call["legs"]):
                 pending[budget, scope, window] += amount
     for entry in entries:
         if entry["type"] == "settlement":
