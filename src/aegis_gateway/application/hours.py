@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from aegis_gateway.application.ports import HourRow
+from aegis_gateway.domain.hourly import HOUR_NS
 from aegis_gateway.domain.ledger import Leg
 from aegis_gateway.domain.money import NANO_USD_MAX
-
-HOUR_NS = 3_600 * 1_000_000_000
 
 
 class HoursUsed:
