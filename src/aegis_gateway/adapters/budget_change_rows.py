@@ -15,6 +15,9 @@ _FIELDS = BudgetChange.__struct_fields__
 
 _SELECT = "select {columns} from budget_change where tenant = ? and {wanted} order by number"
 _INSERT = "insert into budget_change ({columns}) values ({values})"
+_LAST_CONFIGURED = """
+select coalesce(max(number), 0) from budget_change where tenant = ? and budget = ? and kind = 'configured'
+"""
 _LASTING = """
  where ends_ns is null and kind <> 'configured' {of}
    and number > (select coalesce(max(number), 0) from budget_change as version
@@ -95,6 +98,11 @@ class BudgetChangeRows(Statements):
         return next(
             (budget_change(row) for row in self._rows(_selected("undoes = ?"), (tenant, number))), None
         )
+
+    def last_configured(self, tenant: str, budget: str) -> int:
+        """The number of the last change by which a version configured a budget's limit anew; 0 if none did."""
+        ((last,),) = self._rows(_LAST_CONFIGURED, (tenant, budget))
+        return int(last)
 
     def save_budget_changes(self, changes: Collection[BudgetChange]) -> None:
         """Write new ones; they are never changed."""

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import msgspec
 
+from aegis_gateway.application.configured_limits import note_limits
 from aegis_gateway.application.operators import Act, Caller, Operators
 from aegis_gateway.application.people import record_people
 from aegis_gateway.application.ports import Changes, RegistryChange, RegistryStore, Signatures
@@ -213,6 +214,8 @@ class Administration:
             elif asking:
                 emergency = proposed(act, files, appraisal, manner, note=note, emergency=version.version)
                 record |= {"proposal": emergency.number, "emergency": True}
+            if canary is None:
+                note_limits(act, seeding, version.version, by=version.applied_by, reason=version.note)
             act.record(affected, "configuration", record)
         return version
 

@@ -356,6 +356,9 @@ class RegistryChange(LockedTenants, Protocol):
     def budget_change_undoing(self, tenant: str, number: int) -> BudgetChange | None:
         """The change that took back another one, if there is one."""
 
+    def last_configured(self, tenant: str, budget: str) -> int:
+        """The number of the last change by which a version configured a budget's limit anew; 0 if none did."""
+
     def save_budget_changes(self, changes: Collection[BudgetChange]) -> None:
         """Write new ones; they are never changed."""
 

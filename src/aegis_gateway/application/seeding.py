@@ -62,6 +62,13 @@ class Seeding:
         """
         self._spending = spending
         self._registry = new
+        self.limits = tuple(
+            (budget, new.budgets.get(name))
+            for name, budget in ({} if old is None else old.budgets).items()
+            if name not in new.budgets
+            or (budget.limit, budget.unit) != (new.budgets[name].limit, new.budgets[name].unit)
+        )
+        """The budgets whose limits are other ones by this, as they were and as they are; None for one that is gone."""
         self._agents = {**imported, **new.agents}
         self._budgets = [
             budget
@@ -79,6 +86,11 @@ class Seeding:
         if self._budgets:
             self._until = spending.last_sequence(new.tenant)
             self._add(spending.settled(new.tenant, 0, self._until, self._since_ns))
+
+    @property
+    def tenant(self) -> str:
+        """Whose budgets they are."""
+        return self._registry.tenant
 
     @property
     def budgets(self) -> tuple[str, ...]:

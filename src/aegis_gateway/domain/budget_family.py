@@ -1,7 +1,7 @@
 """Budgets with what was done to their limits, and what limits that stand together must keep.
 
 Rule 1: the limits of the budgets `within` another never add up to more than that one's, at any instant at which they
-        didn't before.
+        didn't before; of those that are split, one balance counts.
 Rule 2: money is moved only between budgets that are counted alike, so both sides begin and end with the same window.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from aegis_gateway.domain.budget_change import StoredLimitChange
-from aegis_gateway.domain.limit_change import LimitChange
+from aegis_gateway.domain.limit_change import LimitChange, changed, turns
 from aegis_gateway.domain.registry import Budget
 
 
@@ -28,3 +28,65 @@ def with_changes(budgets: Mapping[str, Budget], stored: Iterable[StoredLimitChan
         name: msgspec.structs.replace(budget, changes=tuple(found[name])) if name in found else budget
         for name, budget in budgets.items()
     }
+
+
+def add_changes(
+    budgets: Mapping[str, Budget], added: Mapping[str, Iterable[LimitChange]]
+) -> dict[str, Budget]:
+    """Budgets with more changes of their limits."""
+    return {
+        name: msgspec.structs.replace(budget, changes=(*budget.changes, *added[name]))
+        if name in added
+        else budget
+        for name, budget in budgets.items()
+    }
+
+
+def are_counted_alike(one: Budget, other: Budget) -> bool:
+    """Whether two budgets count the same, in the same unit and the same windows, and both act or neither."""
+    return _counted(one) == _counted(other)
+
+
+def _counted(budget: Budget) -> tuple[object, ...]:
+    return (
+        *(budget.quantity, budget.unit, budget.period, budget.zone, budget.once, budget.length_ns),
+        *(budget.year_starts, budget.mode),
+    )
+
+
+class OverParent(msgspec.Struct, frozen=True, kw_only=True):
+    """By how much the budgets within another add up to more than that one's limit, at an instant."""
+
+    parent: str
+    by: int
+    at_ns: int
+
+
+def over_parents(
+    before: Mapping[str, Budget], after: Mapping[str, Budget], now_ns: int
+) -> tuple[OverParent, ...]:
+    """Where budgets add up to more than their parent from now on, and by more than they did before."""
+    found = []
+    for parent in after.values():
+        children = [budget for budget in after.values() if _is_within(budget, parent)]
+        if not children:
+            continue
+        changes = [change for budget in (parent, *children) for change in budget.changes]
+        for at_ns in turns(changes, now_ns, None):
+            by = _excess(parent.id, after, at_ns)
+            if by > max(0, _excess(parent.id, before, at_ns)):
+                found.append(OverParent(parent=parent.id, by=by, at_ns=at_ns))
+                break
+    return tuple(found)
+
+
+def _is_within(budget: Budget, parent: Budget) -> bool:
+    return budget.within == parent.id and budget.unit == parent.unit
+
+
+def _excess(parent: str, budgets: Mapping[str, Budget], at_ns: int) -> int:
+    above = budgets[parent]
+    within = (each for each in budgets.values() if _is_within(each, above))
+    return sum(changed(each.limit, each.changes, at_ns) for each in within) - changed(
+        above.limit, above.changes, at_ns
+    )

@@ -18,7 +18,17 @@ Role = Literal["admin", "finops", "approver", "auditor", "viewer"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
 Permission = Literal[
-    "read", "plan", "apply", "roll_back", "agents", "keys", "settle", "approve", "emergency", "people"
+    "read",
+    "plan",
+    "apply",
+    "roll_back",
+    "budgets",
+    "agents",
+    "keys",
+    "settle",
+    "approve",
+    "emergency",
+    "people",
 ]
 
 PERMISSIONS: dict[Permission, tuple[Role, ...]] = {
@@ -26,6 +36,7 @@ PERMISSIONS: dict[Permission, tuple[Role, ...]] = {
     "plan": ("admin", "finops", "approver", "auditor"),
     "apply": ("admin", "finops"),
     "roll_back": ("admin", "finops"),
+    "budgets": ("admin", "finops"),
     "agents": ("admin", "finops"),
     "keys": ("admin", "finops"),
     "settle": ("admin", "finops"),
@@ -40,6 +51,7 @@ PERMISSION_WORDS: dict[Permission, str] = {
     "plan": "see what a configuration would change",
     "apply": "put a configuration in force, or propose it",
     "roll_back": "go back to an earlier configuration",
+    "budgets": "change budgets' limits",
     "agents": "register and change agents",
     "keys": "issue, rotate, throttle and revoke agents' keys",
     "settle": "settle calls in doubt",
