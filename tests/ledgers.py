@@ -14,12 +14,13 @@ from aegis_gateway.adapters.stores import open_store
 from aegis_gateway.application.commands import Admit, ArgumentsRecord, Attribution
 from aegis_gateway.application.ports import Clock, Store
 from aegis_gateway.domain.admit import BudgetClaim
-from aegis_gateway.domain.decision import Reason, Verdict
+from aegis_gateway.domain.decision import Mode, Reason, Verdict
 from aegis_gateway.domain.ledger import Evidence
 from aegis_gateway.domain.money import UnitPrice
 from aegis_gateway.domain.price import charge_line
 from aegis_gateway.domain.quote import CALLS, USD, Quote
 from aegis_gateway.domain.rate import RateClaim
+from aegis_gateway.domain.threshold import EXHAUSTED, ActKind, Basis, Threshold, ThresholdAct
 from aegis_gateway.domain.window import Window
 
 Kind = Literal["sqlite", "postgres"]
@@ -127,6 +128,9 @@ def budget(
     period: Any = "monthly",
     zone: str = "UTC",
     once: Window | None = None,
+    thresholds: tuple[Threshold, ...] = (),
+    length_ns: int = 0,
+    mode: Mode = "enforce",
 ) -> BudgetClaim:
     """A budget as it applies to a call."""
     return BudgetClaim(
@@ -141,7 +145,23 @@ def budget(
         zone=zone,
         owner="ann@example.com",
         once=once,
+        thresholds=thresholds,
+        length_ns=length_ns,
+        mode=mode,
     )
+
+
+def threshold(percent: int, *acts: ActKind, basis: Basis = "actual", **settings: Any) -> Threshold:
+    """What is done at so many percent of a budget."""
+    name = f"{percent}-forecast" if basis == "forecast" else f"{percent}"
+    done = tuple(ThresholdAct(kind=kind) for kind in acts)
+    return Threshold(id=name, share=100 * percent, basis=basis, acts=done, **settings)
+
+
+def on_exhaustion(*acts: ActKind, **settings: Any) -> Threshold:
+    """What is done when a budget is exhausted."""
+    done = tuple(ThresholdAct(kind=kind) for kind in acts)
+    return Threshold(id=EXHAUSTED, share=10_000, basis="exhaustion", acts=done, **settings)
 
 
 def rate(name: str = "burst", limit: int = 2, period_ns: int = 10 * SECOND_NS, scope: str = "") -> RateClaim:

@@ -6,7 +6,6 @@ import msgspec
 import pytest
 
 from aegis_gateway.adapters.named_calls import StoredNamedCalls
-from aegis_gateway.application.batch import ANSWER_KEPT_NS
 from aegis_gateway.application.commands import (
     Admit,
     Admitted,
@@ -22,6 +21,7 @@ from aegis_gateway.application.commands import (
     Withdraw,
 )
 from aegis_gateway.application.ledger import Ledger
+from aegis_gateway.application.names import ANSWER_KEPT_NS
 from aegis_gateway.application.ports import NameKey, Store
 from aegis_gateway.domain.decision import Reason, Verdict
 from aegis_gateway.domain.ledger import Evidence

@@ -30,6 +30,7 @@ from aegis_gateway.application.ports import (
     TenantState,
 )
 from aegis_gateway.domain.config_version import ConfigVersion
+from aegis_gateway.domain.incident import Incident
 from aegis_gateway.domain.ledger import Leg, Standing, WindowNotes
 from aegis_gateway.domain.notice import Notice
 from aegis_gateway.domain.price import ChargeLine
@@ -62,6 +63,9 @@ _LEGS = _CALL_FIELDS.index("legs")
 _OVERRUN = _CALL_FIELDS.index("overrun")
 RUN_FIELDS = Run.__struct_fields__
 _IS_KEPT = RUN_FIELDS.index("is_kept")
+
+INCIDENT_FIELDS = Incident.__struct_fields__
+_FACTS = INCIDENT_FIELDS.index("facts")
 
 decode_legs = msgspec.json.Decoder(tuple[Leg, ...]).decode
 """Reads the legs of a row."""
@@ -191,7 +195,21 @@ def standing_values(row: StandingRow) -> tuple[object, ...]:
         row.standing.posted,
         None if row.standing.buckets is None else _encode(row.standing.buckets).decode(),
         None if row.standing.notes is None else _encode(row.standing.notes).decode(),
+        _passed(row.standing),
     )
+
+
+def _passed(standing: Standing) -> int | None:
+    """How many of a balance's thresholds are passed; None where none is, so that those are found where some are."""
+    watched = standing.notes.watched if standing.notes is not None else None
+    return (watched.passed or None) if watched is not None else None
+
+
+def incident_values(incident: Incident) -> tuple[object, ...]:
+    """An incident as values."""
+    values = list(msgspec.structs.astuple(incident))
+    values[_FACTS] = _encode(incident.facts).decode()
+    return tuple(values)
 
 
 def key_row(row: tuple[Any, ...]) -> Key:

@@ -24,17 +24,20 @@ from aegis_gateway.application.commands import (
     Keep,
     Kept,
     Known,
+    Look,
     Lose,
     Moved,
     Opened,
     OpenRun,
     Release,
     Reply,
+    Seen,
     Settle,
     Stale,
     Withdraw,
 )
 from aegis_gateway.application.hours import HoursUsed
+from aegis_gateway.application.names import Names
 from aegis_gateway.application.open_runs import OpenRuns
 from aegis_gateway.application.ports import (
     CallMove,
@@ -43,8 +46,6 @@ from aegis_gateway.application.ports import (
     EntryRow,
     Head,
     LockedTenants,
-    NamedCall,
-    NameKey,
     ShadowRow,
     StandingRow,
     UsedKey,
@@ -55,6 +56,7 @@ from aegis_gateway.application.records import (
     run_opened_record,
     settlement_record,
 )
+from aegis_gateway.application.thresholds import balance_of, look_at, tell
 from aegis_gateway.domain.admit import (
     Admission,
     StandingKey,
@@ -72,9 +74,6 @@ from aegis_gateway.domain.quote import USD, Quote
 from aegis_gateway.domain.window import Window
 
 CLOCK_FALL_TOLERATED_NS = 5_000_000_000
-
-ANSWER_KEPT_NS = 24 * 3600 * 1_000_000_000
-"""How long the answer to a named call is kept."""
 
 SHADOWS_MAX = 64
 """How many rules in shadow one call is told of; an entry must fit into a leaf of the transparency log."""
@@ -117,7 +116,8 @@ class Batch:
         known = [
             command.call
             for command in commands
-            if not isinstance(command, OpenRun | EndRun) and not (are_new and isinstance(command, Admit))
+            if not isinstance(command, OpenRun | EndRun | Look)
+            and not (are_new and isinstance(command, Admit))
         ]
         self._calls = locked.calls(known) if known else {}
         standing_keys = (
@@ -138,6 +138,7 @@ class Batch:
                 if claim.instances_max is not None
             }
         )
+        standing_keys |= {balance_of(command) for command in commands if isinstance(command, Look)}
         standings = locked.standings(standing_keys) if standing_keys else {}
         used = self._read_what_is_carried(locked, admits, windows, standings)
         openings = [
@@ -148,15 +149,12 @@ class Batch:
             (command.tenant, (claim.rate, claim.scope)) for command in asking for claim in command.rates
         }
         self._books = Books(standings, locked.arrivals(rate_keys) if rate_keys else {}, windows, used)
-        name_keys = [key for command in admits if (key := _asked_name(command)) is not None]
-        name_keys += [key for row in self._calls.values() if (key := _name_of(row)) is not None]
-        self._names = locked.named_calls(name_keys) if name_keys else {}
+        self._names = Names(locked, admits, self._calls.values())
         self._runs = OpenRuns(locked, commands, self._now)
         self._hours = HoursUsed()
         self._changes = Changes()
         self._changed_moves: dict[str, CallMove] = {}
         self._new_calls: dict[str, CallRow] = {}
-        self._changed_names: dict[NameKey, NamedCall | None] = {}
 
     def _read_what_is_carried(
         self,
@@ -218,8 +216,7 @@ class Batch:
         ]
         changes.runs = self._runs.changed
         changes.hours = self._hours.rows()
-        changes.names = [named for named in self._changed_names.values() if named is not None]
-        changes.freed_names = [key for key, named in self._changed_names.items() if named is None]
+        self._names.write(changes)
         return changes
 
     def carry_out(self, command: Command) -> Reply:
@@ -230,13 +227,25 @@ class Batch:
             )
         match command:
             case Admit():
-                return self._admit(command)
+                reply = self._admit(command)
             case OpenRun():
                 return self._open_run(command)
             case EndRun():
                 return self._end_run(command)
+            case Look():
+                reply = self._look(command)
             case _:
-                return self._move_on(command)
+                reply = self._move_on(command)
+        if self._books.turns:
+            tell(self._books, self._changes, self._enter, self._now.__getitem__)
+        return reply
+
+    def _look(self, command: Look) -> Reply:
+        epoch = self._heads[command.tenant].epoch
+        if command.epoch != epoch:
+            return Stale(call=command.call, epoch=epoch)
+        look_at(self._books, command, self._now[command.tenant])
+        return Seen(call=command.call)
 
     def _move_on(self, command: Dispatch | Settle | Release | Expire | Lose | Withdraw | Keep) -> Reply:
         """Carry out what is asked of a call that was decided before."""
@@ -260,7 +269,8 @@ class Batch:
                 case Withdraw():
                     return self._withdraw(row, command.not_before)
                 case Keep():
-                    return self._keep(row, command)
+                    self._names.keep(row, command)
+                    return Kept(call=row.call)
                 case _:
                     assert_never(command)
         except IllegalTransition as fault:
@@ -277,8 +287,7 @@ class Batch:
                 message=f"call `{command.call}` was decided before; each call needs an id of its own",
             )
         now_ns = self._now[command.tenant]
-        name_key = _asked_name(command)
-        known = self._names.get(name_key) if name_key is not None else None
+        known = self._names.known(command)
         if known is not None:
             is_same = command.name is not None and command.name.request == known.request
             return Known(call=command.call, first=known.call, is_same=is_same)
@@ -300,16 +309,10 @@ class Batch:
                 command.verdict, command.quote, command.rates, command.budgets, standings, now_ns
             )
         allowed = admission.effect == "allow"
+        if admission.exhausted is not None:
+            self._books.exhaust(command.tenant, admission.exhausted, command.budgets, now_ns)
         if allowed:
-            if name_key is not None and command.name is not None:
-                self._name(
-                    NamedCall(
-                        key=name_key,
-                        call=command.call,
-                        request=command.name.request,
-                        expires_ns=now_ns + ANSWER_KEPT_NS,
-                    )
-                )
+            self._names.take(command, now_ns)
             self._books.take(command.tenant, admission, command.budgets, windows)
             if run is not None:
                 self._runs.call(command.tenant, run)
@@ -400,7 +403,7 @@ class Batch:
         state = transition(row.state, "settle")
         if evidence.source == "not_sent":
             # Nothing was used of anything, whatever was reserved of it.
-            self._free_name(row)
+            self._names.free(row)
             evidence = msgspec.structs.replace(evidence, actual={leg.quantity: 0 for leg in row.legs})
         outcome = settlement(row.legs, row.maximum_nano_usd, evidence)
         amounts = self._books.bearable(row.tenant, row.legs, outcome.amounts)
@@ -424,7 +427,7 @@ class Batch:
 
     def _let_go(self, row: CallRow, event: str, reason: str) -> Reply:
         state = transition(row.state, "release" if event == "release" else "expire")
-        self._free_name(row)
+        self._names.free(row)
         self._books.release(row.tenant, row.legs, self._now[row.tenant])
         return self._move(row, state, event, {"reason": reason}, cost_nano_usd=0)
 
@@ -442,35 +445,6 @@ class Batch:
         if row.state == "reserved":
             return self._let_go(row, "release", NEVER_ANSWERED)
         return self._settle(row, Evidence(source="not_sent", note=NEVER_ANSWERED))
-
-    def _keep(self, row: CallRow, command: Keep) -> Reply:
-        """Close a call's name with the answer that is kept under it, or free it."""
-        named = self._named(row)
-        if named is None or named.is_closed:
-            return Kept(call=row.call)
-        is_settled = row.state == "settled"
-        if command.may_repeat and is_settled and row.cost_nano_usd == 0:
-            self._free_name(row)
-        else:
-            answer = command.answer if is_settled else None
-            self._name(msgspec.structs.replace(named, is_closed=True, answer=answer))
-        return Kept(call=row.call)
-
-    def _named(self, row: CallRow) -> NamedCall | None:
-        """What is known under a call's name, while that is the call's."""
-        key = _name_of(row)
-        named = self._names.get(key) if key is not None else None
-        return named if named is not None and named.call == row.call else None
-
-    def _free_name(self, row: CallRow) -> None:
-        """Give up a call's name: nothing was done under it, so the next call may have it."""
-        named = self._named(row)
-        if named is not None:
-            del self._names[named.key]
-            self._changed_names[named.key] = None
-
-    def _name(self, named: NamedCall) -> None:
-        self._names[named.key] = self._changed_names[named.key] = named
 
     def _has_expired(self, row: CallRow) -> bool:
         return row.expires_ns is not None and self._now[row.tenant] >= row.expires_ns
@@ -595,18 +569,6 @@ class Batch:
             last_ns=head.last_ns,
         )
         return head.next_sequence
-
-
-def _asked_name(command: Admit) -> NameKey | None:
-    """The name that an admission asks for, if it does."""
-    if command.name is None:
-        return None
-    return (command.tenant, command.attribution.agent, command.name.name)
-
-
-def _name_of(row: CallRow) -> NameKey | None:
-    """The name that a call was given, if it was."""
-    return None if row.name is None else (row.tenant, row.agent, row.name)
 
 
 def _maximum(quote: Quote | None) -> int | None:

@@ -21,8 +21,10 @@ from aegis_gateway.domain.fiscal import YearStart
 from aegis_gateway.domain.ledger import NOTHING, Leg, Standing
 from aegis_gateway.domain.limits import lapsed, noted, opened, wants_notes
 from aegis_gateway.domain.money import NANO_USD_MAX
+from aegis_gateway.domain.passing import Passed, exhausted, settled, with_thresholds
 from aegis_gateway.domain.rate import RateClaim
 from aegis_gateway.domain.rolling import length_of, rolled, settle_rolling
+from aegis_gateway.domain.watched import Turn
 from aegis_gateway.domain.window import Period, Window, window_at
 
 
@@ -64,6 +66,7 @@ class Books:
 
     Of a balance that was touched, the quantity is kept, and the window where it may have been opened. `used` are those
     budgets with carry-over that were used before, where the window before has no balance, by tenant, budget and scope.
+    `turns` are the thresholds that were passed or undone, with tenant, balance and quantity.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class Books:
         self._opening: dict[tuple[str, StandingKey], Standing] = {}
         self.touched: dict[tuple[str, StandingKey], tuple[str, Window | None]] = {}
         self.taken: dict[tuple[str, RateKey], None] = {}
+        self.turns: list[tuple[str, StandingKey, str, Turn]] = []
 
     def standings_for(
         self,
@@ -101,10 +105,16 @@ class Books:
                     standing = self.standings[tenant, key] = rolled(standing, claim.length_ns, now_ns)
                 if wants_notes(claim):
                     standing = self.standings[tenant, key] = noted(claim, window, standing, now_ns)
+                if claim.thresholds or (standing.notes is not None and standing.notes.watched is not None):
+                    passed = with_thresholds(claim, standing, now_ns)
+                    standing = self.look(tenant, key, claim.quantity, passed, window)
                 balances[key] = standing
-            elif wants_notes(claim):
+            elif wants_notes(claim) or claim.thresholds:
                 before = self._before(tenant, claim, window)
-                opening[key] = self._opening[tenant, key] = opened(claim, window, before, now_ns)
+                standing = opened(claim, window, before, now_ns)
+                if claim.thresholds:
+                    standing, _ = with_thresholds(claim, standing, now_ns)
+                opening[key] = self._opening[tenant, key] = standing
             if claim.instances_max is not None:
                 counter = instances_key(claim, now_ns)
                 if (tenant, counter) in self.standings:
@@ -115,6 +125,25 @@ class Books:
             if (tenant, rate := (claim.rate, claim.scope)) in self.arrivals
         }
         return Standings(windows=windows, balances=balances, arrivals=arrivals, opening=opening)
+
+    def exhaust(self, tenant: str, key: StandingKey, budgets: tuple[BudgetClaim, ...], now_ns: int) -> None:
+        """Note that one of a call's budgets had too little left for it."""
+        standing = self.standings.get((tenant, key))
+        quantity = next(each.quantity for each in budgets if (each.budget, each.scope) == key[:2])
+        if standing is not None:
+            is_rolling = length_of(key[2]) is not None
+            self.look(tenant, key, quantity, exhausted(standing, now_ns, is_rolling=is_rolling))
+
+    def look(
+        self, tenant: str, key: StandingKey, quantity: str, passed: Passed, window: Window | None = None
+    ) -> Standing:
+        """Take over a balance after a look at its thresholds."""
+        standing, turns = passed
+        if standing is not self.standings[tenant, key]:
+            self.standings[tenant, key] = standing
+            self.touched.setdefault((tenant, key), (quantity, window))
+            self.turns += [(tenant, key, quantity, turn) for turn in turns]
+        return standing
 
     def _before(
         self, tenant: str, claim: BudgetClaim, window: Window
@@ -180,6 +209,9 @@ class Books:
             else:
                 standings[key] = settle_rolling(standing, leg.amount, amount, length_ns, admitted_ns, now_ns)
             touched.setdefault(key, (leg.quantity, None))
+            if standing.notes is not None and standing.notes.watched is not None:
+                passed = settled(standings[key], now_ns, is_rolling=length_ns is not None)
+                self.look(tenant, key[1], leg.quantity, passed)
 
     def release(self, tenant: str, legs: tuple[Leg, ...], now_ns: int) -> None:
         """Give back what a call holds."""

@@ -82,7 +82,7 @@ def _own_claims(
     known = view.claims.get(combination)
     if known is None:
         values = _values(view.registry, agent, key, connector, tool, model)
-        known = _claims(view.registry, agent, key, values)
+        known = _claims(view, agent, key, values)
         if len(view.claims) < CLAIMS_REMEMBERED_MAX:
             view.claims[combination] = known
     if not known.later_rates and not known.later_budgets and not throttles:
@@ -97,7 +97,7 @@ def _own_claims(
         if (opens_run or not rate.of_runs) and _applies(rate.match, rate.per, values)
     ]
     budgets = [
-        _budget_claim(view.registry, budget, agent, values)
+        _budget_claim(view, budget, agent, values)
         for budget in known.later_budgets
         if budget.id == agent.budget or _applies(budget.match, budget.per, values)
     ]
@@ -139,7 +139,8 @@ def _values(
     return values
 
 
-def _claims(registry: Registry, agent: Agent, key: Key, values: Values) -> Claims:
+def _claims(view: TenantView, agent: Agent, key: Key, values: Values) -> Claims:
+    registry = view.registry
     rates = list(registry.rates.values())
     budgets = [budget for budget in registry.budgets.values() if budget.match or budget.id == agent.budget]
     throttle: tuple[RateClaim, ...] = ()
@@ -163,7 +164,7 @@ def _claims(registry: Registry, agent: Agent, key: Key, values: Values) -> Claim
         )
         + throttle,
         budgets=tuple(
-            _budget_claim(registry, budget, agent, values)
+            _budget_claim(view, budget, agent, values)
             for budget in budgets
             if not _is_later(budget)
             and (budget.id == agent.budget or _applies(budget.match, budget.per, values))
@@ -194,7 +195,7 @@ def _rate_claim(registry: Registry, rate: Rate, values: Values) -> RateClaim:
 def _throttle_claim(registry: Registry, throttle: Throttle, values: Values) -> RateClaim:
     return RateClaim(
         rate=f"{OF_POLICY}{throttle.policy}",
-        scope=scope_of((throttle.per,), values),
+        scope=scope_of((throttle.per,), values) if throttle.scope is None else throttle.scope,
         limit=throttle.limit,
         period_ns=throttle.period_ns,
         burst=throttle.limit,
@@ -202,7 +203,8 @@ def _throttle_claim(registry: Registry, throttle: Throttle, values: Values) -> R
     )
 
 
-def _budget_claim(registry: Registry, budget: Budget, agent: Agent, values: Values) -> BudgetClaim:
+def _budget_claim(view: TenantView, budget: Budget, agent: Agent, values: Values) -> BudgetClaim:
+    registry = view.registry
     quantity = registry.quantities[budget.quantity]
     is_made_on_the_fly = any(dimension in ON_THE_FLY for dimension in budget.per)
     return BudgetClaim(
@@ -225,6 +227,8 @@ def _budget_claim(registry: Registry, budget: Budget, agent: Agent, values: Valu
         currency=budget.currency,
         carry_over=budget.carry_over,
         changes=budget.changes,
+        thresholds=budget.thresholds,
+        is_tried=view.beside_version is not None,
     )
 
 

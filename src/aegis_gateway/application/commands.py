@@ -191,7 +191,27 @@ class EndRun(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=Tru
     actor: str
 
 
-Command = Admit | Dispatch | Settle | Release | Lose | Expire | Withdraw | Keep | OpenRun | EndRun
+class Look(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
+    """Look at the thresholds of one balance, whose window ends at `ends_ns`, besides all calls. `call` names the look.
+
+    `claim` is its budget as it is configured at the `epoch`; None where there is none any more. `forecast` are the
+    thresholds that its window is expected to come to, `words` whether people agreed to what some would do.
+    """
+
+    call: str
+    tenant: str
+    epoch: int
+    budget: str
+    scope: str
+    window: str
+    quantity: str
+    ends_ns: int
+    claim: BudgetClaim | None = None
+    forecast: tuple[str, ...] = ()
+    words: dict[str, bool] = {}
+
+
+Command = Admit | Dispatch | Settle | Release | Lose | Expire | Withdraw | Keep | OpenRun | EndRun | Look
 
 
 class Admitted(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
@@ -270,6 +290,12 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True
     below: int
 
 
+class Seen(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
+    """A balance's thresholds were looked at; what has turned is on disk."""
+
+    call: str
+
+
 class Running(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
     """What a gateway process runs, told now and then without being asked; nobody answers.
 
@@ -285,4 +311,4 @@ class Running(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=Tr
     warning: str = ""
 
 
-Reply = Admitted | Stale | Known | Moved | Kept | Opened | Ended | Failed
+Reply = Admitted | Stale | Known | Moved | Kept | Opened | Ended | Seen | Failed

@@ -12,6 +12,7 @@ from aegis_gateway.domain.admit import RateKey, StandingKey
 from aegis_gateway.domain.approval import Approval, ApprovalAnswer
 from aegis_gateway.domain.budget_change import BudgetChange, StoredLimitChange
 from aegis_gateway.domain.config_version import ConfigVersion
+from aegis_gateway.domain.incident import Incident
 from aegis_gateway.domain.ledger import Leg, Standing, State
 from aegis_gateway.domain.network import Network
 from aegis_gateway.domain.notice import Notice
@@ -161,6 +162,7 @@ class Changes(msgspec.Struct, kw_only=True):
     runs: list[Run] = []
     notices: list[Notice] = []
     approvals: list[Approval] = []
+    incidents: list[Incident] = []
     hours: list[HourRow] = []
 
 

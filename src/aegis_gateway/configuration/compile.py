@@ -21,6 +21,7 @@ from aegis_gateway.configuration.compile_operation import (
     tell_of_clashing_tools,
     tell_of_tools_named_alike,
 )
+from aegis_gateway.configuration.compile_thresholds import compile_thresholds
 from aegis_gateway.configuration.currencies import carry_over_of, compile_currencies, currency_of
 from aegis_gateway.configuration.document import (
     AgentEntry,
@@ -395,6 +396,13 @@ def _budget(
         length_ns=entry.length or 0,
         year_starts=year if entry.calendar == "fiscal" else CALENDAR_YEAR,
         instances_max=entry.max_instances,
+        thresholds=compile_thresholds(
+            entry,
+            quantity.scale if quantity is not None else 1,
+            (*entry.per, *(dimension for dimension, _ in _match(entry.match))),
+            path,
+            problems,
+        ),
         mode=entry.mode,
         within=entry.within,
         adapts=compile_adapts(entry, quantity.scale, path, problems) if quantity is not None else None,

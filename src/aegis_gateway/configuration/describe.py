@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from aegis_gateway.configuration.describe_thresholds import describe_thresholds
 from aegis_gateway.configuration.http_values import FieldPath, written_path
 from aegis_gateway.configuration.rules import Rule
 from aegis_gateway.domain.adapts import SPREADS, Adapts, AdaptsBy
@@ -308,6 +309,7 @@ def _budget(budget: Budget, registry: Registry) -> Fields:
         "max instances": str(budget.instances_max or ""),
         "within": budget.within or "",
         "adapts": _adapts(budget.adapts, quantity) if budget.adapts is not None else "",
+        **describe_thresholds(budget.thresholds, lambda amount: _amount(amount, quantity)),
         "mode": "" if budget.mode == "enforce" else budget.mode,
         "owner": budget.owner,
         "deputy": budget.deputy or "",

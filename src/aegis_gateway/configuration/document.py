@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
 
-from aegis_gateway.configuration import http_values, references, values
+from aegis_gateway.configuration import http_values, references, threshold_values, values
 from aegis_gateway.configuration.json_schema import schema_text
+from aegis_gateway.configuration.words import unfit
 from aegis_gateway.domain.adapts import AdaptsBy, AdaptsEvery
 from aegis_gateway.domain.decision import Mode
 from aegis_gateway.domain.fiscal import CALENDAR_YEAR, Pattern, Which, YearStart
@@ -26,6 +27,7 @@ from aegis_gateway.domain.registry import (
     Dimension,
 )
 from aegis_gateway.domain.replication import IDLE_NS
+from aegis_gateway.domain.threshold import ThresholdAct
 from aegis_gateway.domain.window import PERIODS, Period
 
 _TOKENS_MAX = 100_000_000
@@ -296,6 +298,48 @@ class CarryOverEntry(Entry):
     expires: Annotated[int, PlainValidator(values.duration)] | None = None
 
 
+class GraceEntry(Entry):
+    """How much more may be used, or how long it may go on, before what is done begins."""
+
+    amount: PositiveAmount | None = None
+    time: Annotated[int, PlainValidator(values.duration)] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> GraceEntry:
+        if (self.amount is None) == (self.time is None):
+            unfit("needs either an amount or a time, as in {time: 30m}")
+        return self
+
+
+class ExhaustionEntry(Entry):
+    """What is done when a call is refused for want of money, or all of the limit is spent."""
+
+    do: Annotated[tuple[ThresholdAct, ...], PlainValidator(threshold_values.acts)] = Field(
+        description="what is done", examples=["[notify, revoke_keys]"]
+    )
+    waits_for_word: Flag = False
+    grace: GraceEntry | None = None
+    restore: (
+        Annotated[Literal["window", "never"], PlainValidator(values.choice("window", "never"))] | None
+    ) = None
+
+
+class ThresholdEntry(ExhaustionEntry):
+    """What is done when so much of a budget is used: a share of its limit, or an amount."""
+
+    at: Annotated[int, PlainValidator(threshold_values.share_of_limit)] | None = None
+    amount: PositiveAmount | None = None
+    of: Annotated[Literal["actual", "forecast"], PlainValidator(values.choice("actual", "forecast"))] = (
+        "actual"
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> ThresholdEntry:
+        if (self.at is None) == (self.amount is None):
+            unfit("needs either the share of the limit that it is `at`, or an `amount`, as in at: 80%")
+        return self
+
+
 class BudgetEntry(Entry):
     """A limit on a quantity, per window."""
 
@@ -319,6 +363,8 @@ class BudgetEntry(Entry):
     max_instances: Annotated[int, PlainValidator(values.whole(1, 1_000_000))] | None = None
     currency: CurrencyId | None = None
     carry_over: CarryOverEntry | None = None
+    thresholds: tuple[ThresholdEntry, ...] = ()
+    on_exhaustion: ExhaustionEntry | None = None
     mode: LimitMode = "enforce"
     within: BudgetId | None = None
     adapts: AdaptsEntry | None = None

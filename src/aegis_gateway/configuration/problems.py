@@ -85,6 +85,8 @@ class Problems:
                 pass  # it is there, misspelt
             case "missing":
                 self.add_missing(_model_at(model, inner[:-1]), str(inner[-1]), (*path, *inner[:-1]))
+            case "tuple_type":
+                self.add((*path, *inner), f"is {shown(error['input'])}; write a list of them")
             case "model_type" | "model_attributes_type" | "dict_type":
                 self.add(
                     (*path, *inner),
@@ -116,12 +118,12 @@ def _model_at(model: type[BaseModel], path: Path) -> type[BaseModel]:
 
 
 def _model_in(annotation: object) -> tuple[type[BaseModel], bool]:
-    """The model that an annotation is about, and whether it stands in a mapping by key."""
+    """The model that an annotation is about, and whether it stands in a mapping by key, or in a list by place."""
     origin = get_origin(annotation)
     if origin is Annotated:
         return _model_in(get_args(annotation)[0])
     if origin in (Union, types.UnionType):
         return _model_in(next(argument for argument in get_args(annotation) if argument is not type(None)))
-    if origin is not None and issubclass(origin, Mapping):
-        return _model_in(get_args(annotation)[1])[0], True
+    if origin is not None and issubclass(origin, Mapping | tuple):
+        return _model_in(get_args(annotation)[1 if issubclass(origin, Mapping) else 0])[0], True
     return cast(type[BaseModel], annotation), False

@@ -23,6 +23,7 @@ from aegis_gateway.domain.limits import CarryOver, limit_of, rate_of
 from aegis_gateway.domain.money import usd_text
 from aegis_gateway.domain.quote import USD, Quote
 from aegis_gateway.domain.rate import RateClaim, take, wait_ns
+from aegis_gateway.domain.threshold import Threshold
 from aegis_gateway.domain.window import Period, Window
 
 StandingKey = tuple[str, str, str]
@@ -45,7 +46,8 @@ class BudgetClaim(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     `limit` is in the quantity's smallest unit, or that of its currency; `scale` of them make one of what people write.
     What it comes to in a window is said by `limit_of`. A budget that has a balance of its own for each run or customer
-    bounds how many of them one agent (`instances_of`) opens in a day.
+    bounds how many of them one agent (`instances_of`) opens in a day. `is_tried`: another version of the configuration
+    is tried beside this one, and its calls count on the same balances.
     """
 
     budget: str
@@ -67,6 +69,8 @@ class BudgetClaim(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     currency: Currency | None = None
     carry_over: CarryOver | None = None
     changes: tuple[LimitChange, ...] = ()
+    thresholds: tuple[Threshold, ...] = ()
+    is_tried: bool = False
 
 
 class Standings(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +96,7 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     `output_tokens` is the output limit that fits, where the quote had one; `maximum` what the call can come to
     at that limit. `wait_ns` is how long an allowed call has to wait before it may be sent; `opened` are the counters
     of balances that it opens. Legs of budgets in shadow come last; `shadow` are those that would have refused it.
+    `exhausted` is the balance that had too little left for a call that would have fit into an empty one.
     """
 
     effect: Effect
@@ -103,6 +108,7 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     wait_ns: int = 0
     opened: tuple[StandingKey, ...] = ()
     shadow: tuple[Shadow, ...] = ()
+    exhausted: StandingKey | None = None
 
 
 def instances_key(budget: BudgetClaim, now_ns: int) -> StandingKey:
@@ -252,7 +258,8 @@ def _admit_enforced(
         if needed > left[place]:
             rate = rate_of(budget, standing[place])
             reason = _exhausted(budget, window, rate, left[place], limits[place], needed)
-            return Admission(effect="deny", reasons=(reason,))
+            is_exhausted = needed <= limits[place]  # what fits into no window says nothing of this one
+            return Admission(effect="deny", reasons=(reason,), exhausted=key if is_exhausted else None)
         legs.append(leg_of(budget, window, needed))
     return Admission(
         effect="allow",

@@ -23,6 +23,7 @@ ReasonCode = Literal[
     "unknown_price",
     "unbounded_cost",
     "budget_exhausted",
+    "budget_measure",
     "too_many_instances",
     "too_deep",
     "too_many_runs",
@@ -73,13 +74,17 @@ def would_deny(reason: Reason) -> Shadow:
 
 
 class Throttle(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """A policy's limit on how often what it matches may be called: `limit` times in `period_ns`, for each `per`."""
+    """A policy's limit on how often what it matches may be called: `limit` times in `period_ns`, for each `per`.
+
+    A budget's has the `scope` of its balance instead, and its threshold for a policy.
+    """
 
     policy: str
     limit: int
     period_ns: int
     per: str = "agent"
     mode: Mode = "enforce"
+    scope: str | None = None
 
 
 class Undecided(msgspec.Struct, frozen=True, kw_only=True, array_like=True):

@@ -20,6 +20,7 @@ from aegis_gateway.domain.currency import ExchangeRate
 from aegis_gateway.domain.decision import Shadow
 from aegis_gateway.domain.errors import IllegalTransition
 from aegis_gateway.domain.price import ChargeLine
+from aegis_gateway.domain.watched import Watched
 
 State = Literal["refused", "reserved", "dispatched", "in_doubt", "settled", "released", "expired"]
 Event = Literal["dispatch", "settle", "release", "expire", "lose"]
@@ -68,13 +69,15 @@ class WindowNotes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     It is written with the balance, under the same lock, and stored as JSON. `rates` are those of its start, by
     currency; `carried` is what of the window before counts on top of the limit, until when where it runs out sooner
-    (0: no sooner); `limit` the one by which a call was last decided in it, where something of it may be carried over.
+    (0: no sooner); `limit` the one by which a call was last decided in it, where something of it may be carried over;
+    `watched` are its budget's thresholds.
     """
 
     rates: dict[str, ExchangeRate] = {}
     carried: int = 0
     carried_until_ns: int = 0
     limit: int | None = None
+    watched: Watched | None = None
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True, array_like=True):

@@ -51,7 +51,7 @@ def limit_of(budget: Limited, standing: Standing, now_ns: int) -> int:
     limit = changed(budget.limit, budget.changes, now_ns) if budget.changes else budget.limit
     if not wants_notes(budget):
         return limit
-    return _in_dollars(budget, limit, standing) + carried(budget, standing, now_ns)
+    return in_ledgers_unit(budget, limit, standing) + carried(budget, standing, now_ns)
 
 
 def carried(budget: Limited, standing: Standing, now_ns: int) -> int:
@@ -60,7 +60,15 @@ def carried(budget: Limited, standing: Standing, now_ns: int) -> int:
         return 0
     notes = lapsed(standing, now_ns).notes
     amount = 0 if notes is None else notes.carried
-    return min(amount, _in_dollars(budget, budget.carry_over.most, standing))
+    return min(amount, in_ledgers_unit(budget, budget.carry_over.most, standing))
+
+
+def in_ledgers_unit(budget: Limited, amount: int, standing: Standing) -> int:
+    """An amount of a budget's unit in the ledger's, which has no other money than dollars."""
+    if budget.currency is None:
+        return amount
+    rate = rate_of(budget, standing)
+    return 0 if rate is None else rate.nano_usd(amount)
 
 
 def rate_of(budget: Limited, standing: Standing) -> ExchangeRate | None:
@@ -85,7 +93,7 @@ def noted(budget: Limited, window: Window, standing: Standing, now_ns: int) -> S
             notes = msgspec.structs.replace(notes, rates={**notes.rates, budget.currency.code: rate})
             standing = msgspec.structs.replace(standing, notes=notes)
     if budget.carry_over is not None:
-        limit = _in_dollars(budget, _remaining(budget, window, now_ns), standing)
+        limit = in_ledgers_unit(budget, _remaining(budget, window, now_ns), standing)
         if notes.limit != limit:
             notes = msgspec.structs.replace(notes, limit=limit)
             standing = msgspec.structs.replace(standing, notes=notes)
@@ -104,7 +112,7 @@ def opened(
     if budget.carry_over is None or before is None:
         return standing
     left = _left(budget, *before)
-    most = _in_dollars(budget, budget.carry_over.most, standing)
+    most = in_ledgers_unit(budget, budget.carry_over.most, standing)
     expires_ns = budget.carry_over.expires_ns
     notes = msgspec.structs.replace(
         standing.notes or _NO_NOTES,
@@ -142,11 +150,3 @@ def _left(budget: Limited, window: Window, standing: Standing | None) -> int:
 def _remaining(budget: Limited, window: Window, now_ns: int) -> int:
     """The least that a limit is from now until its window ends: what is taken off it by then can't be carried over."""
     return max(0, lowest(budget.limit, budget.changes, min(now_ns, window.ends_ns - 1), window.ends_ns))
-
-
-def _in_dollars(budget: Limited, amount: int, standing: Standing) -> int:
-    """An amount of a budget's unit in the ledger's, which has no other money than dollars."""
-    if budget.currency is None:
-        return amount
-    rate = rate_of(budget, standing)
-    return 0 if rate is None else rate.nano_usd(amount)

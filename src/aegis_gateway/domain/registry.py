@@ -22,6 +22,7 @@ from aegis_gateway.domain.money import UnitPrice
 from aegis_gateway.domain.network import Network
 from aegis_gateway.domain.price import Kind, ModelPrice, ToolPrice
 from aegis_gateway.domain.replication import Replication
+from aegis_gateway.domain.threshold import Threshold
 from aegis_gateway.domain.window import Period, Window, window_at
 
 Dimension = str
@@ -239,7 +240,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     must agree; a budget without one counts the calls of the agents that live on it); `per` splits it into one standing
     for each value of those dimensions. `within` is its parent: a budget whose limit its own never passes by adapting.
     That says nothing of whose calls count on the parent: its own `match` does. `changes` are not configured:
-    what is done to the limit meanwhile.
+    what is done to the limit meanwhile. `thresholds` say what is done before it is empty, and then.
     """
 
     id: str
@@ -256,6 +257,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     length_ns: int = 0
     year_starts: YearStart = CALENDAR_YEAR
     instances_max: int | None = None
+    thresholds: tuple[Threshold, ...] = ()
     mode: Mode = "enforce"
     currency: Currency | None = None
     carry_over: CarryOver | None = None

@@ -30,6 +30,7 @@ from aegis_gateway.domain.risk import (
     turned_on_widens,
     unclear,
 )
+from aegis_gateway.domain.risk_of_thresholds import thresholds_risk
 
 
 def _model_price(old: ModelPrice | None, new: ModelPrice | None) -> Judged:
@@ -191,6 +192,7 @@ _SECTIONS = {
             "adapts": _adapts,
             "currency": _currency,
             "carry_over": _carry_over,
+            "thresholds": thresholds_risk,
         },
         values=_limited,
     ),

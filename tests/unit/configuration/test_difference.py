@@ -28,6 +28,13 @@ def test_nothing_changed() -> None:
             "version: 1\nchanges: {roll_back_when: {refusals_up_by: 5%, within: 1h}}",
             "added roll back when: refusals up by 5.00%, of at least 200 calls, within 1h",
         ),
+        (
+            "kind: hard",
+            "thresholds: [{at: 80%, do: [downgrade: gpt-4o-mini], grace: {amount: 1}, waits_for_word: true}]\n"
+            "        on_exhaustion: {do: [notify, throttle_keys: {limit: 1, every: 1m}], restore: never}",
+            "changed budget lending-day: at 80% downgrade to gpt-4o-mini; after $1.00 more; waits for somebody's word, "
+            "when exhausted notify, throttle keys to 1 every 1m; keys don't come back by themselves",
+        ),
         ("limit: 500", "limit: 750", "changed budget loan-day: limit 500 rows → 750 rows"),
         (
             "period: daily\n        kind: hard",

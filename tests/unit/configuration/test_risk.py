@@ -51,6 +51,8 @@ tenants:
       watch: {owner: ann, deputy: ben, limit: 5.00, period: daily, match: {team: desk}, mode: shadow}
       euros: {owner: ann, deputy: ben, limit: 5, period: monthly, match: {team: desk}, currency: EUR,
               carry_over: {most: 2, expires: 7d}}
+      steps: {owner: ann, deputy: ben, limit: 5.00, period: daily, match: {team: desk}, thresholds: [
+        {at: 50%, do: [notify]}, {at: 80%, do: [throttle: {limit: 2, every: 1m}], grace: {time: 1m}}]}
       runs: {owner: ann, deputy: ben, limit: 1.00, period: daily, per: [run], max_instances: 10}
     rates:
       pace: {limit: 5, every: 1s, burst: 10, delay: 2s}
@@ -127,6 +129,16 @@ def told(appraisal: Appraisal) -> list[str]:
          "widening: budget day: adapts may raise the limit by itself"),
         ("max_instances: 10", "max_instances: 11", "widening: budget runs: instances max is higher"),
         (", max_instances: 10", "", "widening: budget runs: instances max is gone"),
+        ("{at: 50%, do: [notify]}, ", "", "neutral: budget steps: thresholds tell otherwise"),
+        ("{at: 50%, do: [notify]}", "{at: 50%, do: [block]}", "narrowing: budget steps: thresholds hold more"),
+        ("at: 80%", "at: 90%",
+         "widening: budget steps: thresholds at 80 there is no throttle any more"),
+        ("limit: 2, every: 1m", "limit: 2, every: 30s",
+         "widening: budget steps: thresholds at 80 throttle lets more through"),
+        ("limit: 2, every: 1m", "limit: 1, every: 1m", "narrowing: budget steps: thresholds hold more"),
+        ("time: 1m", "time: 2m", "widening: budget steps: thresholds at 80 the grace is another"),
+        ("grace: {time: 1m}", "waits_for_word: true, grace: {time: 1m}",
+         "widening: budget steps: thresholds at 80 somebody's word is waited for"),
         ("      runs: {owner: ann, deputy: ben, limit: 1.00, period: daily, per: [run], max_instances: 10}\n", "",
          "widening: budget runs: is gone"),
         ("    rates:\n", f"{NEW_BUDGET}    rates:\n",

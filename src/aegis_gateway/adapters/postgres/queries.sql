@@ -87,7 +87,7 @@ insert into entry select * from json_populate_recordset(null::entry, %s::json);
 insert into standing select * from json_populate_recordset(null::standing, %s::json)
 on conflict (tenant, budget, scope, "window") do update
    set pending = excluded.pending, posted = excluded.posted, buckets = excluded.buckets,
-       notes = excluded.notes;
+       notes = excluded.notes, passed = excluded.passed;
 
 -- name: write_hours
 -- What is spent more of budgets in hours; the sums hold 64 bits.
@@ -108,6 +108,10 @@ insert into shadow_finding select * from json_populate_recordset(null::shadow_fi
 -- What people are to hear of, until it is passed on.
 insert into notice (tenant, sequence, kind, subject, at_ns, body)
 select tenant, sequence, kind, subject, at_ns, body from json_populate_recordset(null::notice, %s::json);
+
+-- name: write_incidents
+-- What somebody has to look at.
+insert into incident select * from json_populate_recordset(null::incident, %s::json);
 
 -- name: expired
 -- Reserved calls whose time has passed.

@@ -24,6 +24,7 @@ from aegis_gateway.adapters.approval_rows import DUE_APPROVALS
 from aegis_gateway.adapters.postgres.database import PACKAGE, Connection, connect, reason, secrets_of
 from aegis_gateway.adapters.queries import missing_guards, named_queries
 from aegis_gateway.adapters.rows import (
+    INCIDENT_FIELDS,
     RUN_FIELDS,
     STATE_QUERIES,
     RegistryRows,
@@ -31,6 +32,7 @@ from aegis_gateway.adapters.rows import (
     call_values,
     charge_values,
     entry_values,
+    incident_values,
     move_values,
     name_values,
     named_call,
@@ -67,7 +69,7 @@ _SALT = _CALL_COLUMNS.index("salt")
 _STANDING_KEY_COLUMNS = ("tenant", "budget", "scope", "window")
 _STANDING_COLUMNS = (
     "tenant", "budget", "scope", "window", "quantity", "starts_ns", "ends_ns", "pending", "posted",
-    "buckets", "notes",
+    "buckets", "notes", "passed",
 )  # fmt: skip
 _ARRIVAL_COLUMNS = ("tenant", "rate", "scope", "arrival_ns")
 _HOUR_COLUMNS = HourRow.__struct_fields__
@@ -353,6 +355,7 @@ class _Locked(RegistryRows):
         self._write("write_hours", _HOUR_COLUMNS, [msgspec.structs.astuple(row) for row in changes.hours])
         self._write("write_notices", _NOTICE_COLUMNS, [notice_values(each) for each in changes.notices])
         self.save_approvals(changes.approvals)
+        self._write("write_incidents", INCIDENT_FIELDS, [incident_values(each) for each in changes.incidents])
         self._write("write_shadows", _SHADOW_COLUMNS, [shadow_values(row) for row in changes.shadows])
         self._write("write_runs", RUN_FIELDS, [run_values(run) for run in changes.runs])
         for key in changes.freed_names:

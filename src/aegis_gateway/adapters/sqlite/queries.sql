@@ -54,11 +54,11 @@ insert into entry (tenant, sequence, call, type, at_ns, body) values (?, ?, ?, ?
 -- name: write_standing
 -- A balance; whoever opens the window fixes its bounds once.
 insert into standing (tenant, budget, scope, "window", quantity, starts_ns, ends_ns, pending, posted, buckets,
-                      notes)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                      notes, passed)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 on conflict (tenant, budget, scope, "window") do update
    set pending = excluded.pending, posted = excluded.posted, buckets = excluded.buckets,
-       notes = excluded.notes;
+       notes = excluded.notes, passed = excluded.passed;
 
 -- name: write_hour
 -- What is spent more of a budget in an hour; the sum holds 64 bits.
@@ -78,6 +78,10 @@ insert into shadow_finding (tenant, decided_ns, rule, call, would) values (?, ?,
 -- name: write_notice
 -- Something that people are to hear of, until it is passed on.
 insert into notice (tenant, sequence, kind, subject, at_ns, body) values (?, ?, ?, ?, ?, ?);
+
+-- name: write_incident
+-- Something that somebody has to look at.
+insert into incident (tenant, id, kind, subject, severity, opened_ns, facts, closed_ns) values (?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: expired
 -- Reserved calls whose time has passed. `state in` repeats the index's own condition: without it SQLite scans.

@@ -28,6 +28,7 @@ from aegis_gateway.adapters.rows import (
     call_values,
     charge_values,
     entry_values,
+    incident_values,
     move_values,
     name_values,
     named_call,
@@ -304,6 +305,8 @@ class _Locked(RegistryRows):
         if changes.notices:
             many(_Q["write_notice"], [notice_values(notice) for notice in changes.notices])
         self.save_approvals(changes.approvals)
+        if changes.incidents:
+            many(_Q["write_incident"], [incident_values(incident) for incident in changes.incidents])
         if changes.shadows:
             many(_Q["write_shadow"], [shadow_values(row) for row in changes.shadows])
         if changes.runs:
