@@ -22,7 +22,7 @@ from typer.core import TyperGroup
 from aegis_gateway.domain.errors import AegisError, NotPermitted
 from aegis_gateway.entrypoints.cli import (
     agent,
-    budget,
+    budgets,
     call,
     calls,
     canary,
@@ -120,7 +120,7 @@ def build(plugins: Iterable[EntryPoint] = ()) -> typer.Typer:
     app.add_typer(people.app, rich_help_panel=_WHO)
     app.add_typer(policy.app, rich_help_panel=_WHO)
     app.command(rich_help_panel=_LOOK, short_help="Price a request before it is sent.")(estimate.estimate)
-    app.command(rich_help_panel=_LOOK, short_help="What may be spent, what is, and by whom.")(budget.budget)
+    app.add_typer(budgets.app, rich_help_panel=_LOOK)
     app.add_typer(calls.app, rich_help_panel=_LOOK)
     app.command(rich_help_panel=_LOOK, short_help="One call in full: who, what, why, cost, timeline.")(
         call.call

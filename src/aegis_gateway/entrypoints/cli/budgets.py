@@ -1,0 +1,33 @@
+"""`aegis budget` and what is below it. Without the name of a command it is `show`: `aegis budget ID` shows one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from aegis_gateway.entrypoints.cli import budget
+
+SHOWN = "show"
+
+
+class BudgetCommands(TyperGroup):
+    """Commands, one of which is meant where none is named."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line, with the name of the command that was left out."""
+        is_named = bool(args) and (args[0] in self.commands or args[0] in ctx.help_option_names)
+        return super().parse_args(ctx, args if is_named else [SHOWN, *args])
+
+
+app = typer.Typer(
+    name="budget",
+    cls=BudgetCommands,
+    help="What may be spent, what is, and by whom. `aegis budget ID` is short for `aegis budget show ID`.",
+    short_help="What may be spent, what is, and by whom.",
+    rich_markup_mode="markdown",
+)
+app.command(SHOWN, short_help="Owner, limit, spent, reserved, left; of one budget also what it was.")(
+    budget.budget
+)
