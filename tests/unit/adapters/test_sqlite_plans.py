@@ -9,7 +9,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from aegis_gateway.adapters import reports
+from aegis_gateway.adapters import budget_use, reports
 from aegis_gateway.adapters.queries import named_queries
 from aegis_gateway.adapters.sqlite.database import PACKAGE, connect
 
@@ -47,6 +47,19 @@ def connection(tmp_path: Path) -> Iterator[apsw.Connection]:
         (
             reports._SHADOW_EXAMPLES,
             "shadow_finding USING COVERING INDEX sqlite_autoindex_shadow_finding_1 (tenant=? AND decided_ns>?)",
+        ),
+        (
+            budget_use._FIRST_HOUR,
+            "budget_hour USING PRIMARY KEY (tenant=? AND budget=? AND scope=?)",
+        ),
+        (
+            budget_use._HOURS,
+            "budget_hour USING PRIMARY KEY (tenant=? AND budget=? AND scope=? AND hour>?)",
+        ),
+        (budget_use._USED, "standing USING PRIMARY KEY (tenant=? AND budget=?)"),
+        (
+            budget_use._CUT_SHORT,
+            "call USING INDEX call_without_budget (tenant=? AND decided_ns>? AND decided_ns<?)",
         ),
         (reports._OPEN, "call USING COVERING INDEX call_open (state=? AND tenant=?)"),
     ],

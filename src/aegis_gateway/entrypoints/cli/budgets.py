@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from aegis_gateway.entrypoints.cli import budget
+from aegis_gateway.entrypoints.cli import budget, forecast
 
 SHOWN = "show"
 
@@ -30,4 +30,7 @@ app = typer.Typer(
 )
 app.command(SHOWN, short_help="Owner, limit, spent, reserved, left; of one budget also what it was.")(
     budget.budget
+)
+app.command("forecast", short_help="What windows will have come to, and when nothing will be left.")(
+    forecast.forecast
 )
