@@ -12,6 +12,7 @@ from typing import assert_never
 import msgspec
 
 from aegis_gateway.application.books import Books, Windows
+from aegis_gateway.application.call_rows import moved_call, new_call
 from aegis_gateway.application.commands import (
     Admit,
     Admitted,
@@ -36,6 +37,7 @@ from aegis_gateway.application.commands import (
     Stale,
     Withdraw,
 )
+from aegis_gateway.application.held_calls import HeldCalls
 from aegis_gateway.application.hours import HoursUsed
 from aegis_gateway.application.names import Names
 from aegis_gateway.application.open_runs import OpenRuns
@@ -70,7 +72,7 @@ from aegis_gateway.domain.decision import Reason, Shadow, would_deny
 from aegis_gateway.domain.entry import ENTRY_VERSION, canonical, time_text
 from aegis_gateway.domain.errors import IllegalTransition
 from aegis_gateway.domain.ledger import Evidence, Leg, Standing, State, settlement, transition
-from aegis_gateway.domain.quote import USD, Quote
+from aegis_gateway.domain.quote import Quote
 from aegis_gateway.domain.window import Window
 
 CLOCK_FALL_TOLERATED_NS = 5_000_000_000
@@ -151,6 +153,7 @@ class Batch:
         self._books = Books(standings, locked.arrivals(rate_keys) if rate_keys else {}, windows, used)
         self._names = Names(locked, admits, self._calls.values())
         self._runs = OpenRuns(locked, commands, self._now)
+        self._held = HeldCalls(locked, admits, self)
         self._hours = HoursUsed()
         self._changes = Changes()
         self._changed_moves: dict[str, CallMove] = {}
@@ -237,7 +240,7 @@ class Batch:
             case _:
                 reply = self._move_on(command)
         if self._books.turns:
-            tell(self._books, self._changes, self._enter, self._now.__getitem__)
+            tell(self._books, self._changes, self.enter, self._now.__getitem__)
         return reply
 
     def _look(self, command: Look) -> Reply:
@@ -308,6 +311,10 @@ class Batch:
             admission = admitted(
                 command.verdict, command.quote, command.rates, command.budgets, standings, now_ns
             )
+        approval = None
+        if admission.effect == "require_approval" and command.quote is not None:
+            fitting = admit(command.quote, command.rates, command.budgets, standings, now_ns)
+            admission, approval = self._held.decide(command, admission, fitting, standings)
         allowed = admission.effect == "allow"
         if admission.exhausted is not None:
             self._books.exhaust(command.tenant, admission.exhausted, command.budgets, now_ns)
@@ -316,14 +323,23 @@ class Batch:
             self._books.take(command.tenant, admission, command.budgets, windows)
             if run is not None:
                 self._runs.call(command.tenant, run)
-            admission = msgspec.structs.replace(admission, reasons=command.verdict.reasons)
+            reasons = admission.reasons or command.verdict.reasons
+            admission = msgspec.structs.replace(admission, reasons=reasons)
         reserve_for_ns = command.reserve_for_ns
         if reserve_for_ns is None and admission.wait_ns:
             reserve_for_ns = admission.wait_ns + WAITED_AND_NOT_SENT_NS
         state: State = "refused"
         if allowed:
             state = "dispatched" if reserve_for_ns is None else "reserved"
-        row = self._new_row(command, admission, state, now_ns, reserve_for_ns)
+        row = new_call(
+            command,
+            admission,
+            state,
+            boot=self._boot,
+            now_ns=now_ns,
+            reserve_for_ns=reserve_for_ns,
+            sequence=self.next_sequence(command.tenant),
+        )
         self._new_calls[row.call] = self._calls[row.call] = row
         shadow = (*command.verdict.shadow, *admission.shadow)
         if over is not None and is_shadow:
@@ -331,8 +347,11 @@ class Batch:
         if shadow and not allowed:
             shadow = tuple(each for each in shadow if each.would in ("allow", "error"))  # refused anyway
         self._note_shadow(row, shadow[:SHADOWS_MAX])
-        self._enter(
-            row.tenant, row.call, "decision", decision_record(command, admission, shadow[:SHADOWS_MAX])
+        self.enter(
+            row.tenant,
+            row.call,
+            "decision",
+            decision_record(command, admission, shadow[:SHADOWS_MAX], approval),
         )
         return Admitted(
             call=row.call,
@@ -344,6 +363,7 @@ class Batch:
             maximum=admission.maximum,
             balances=self._balances(row.tenant, row.legs),
             wait_ns=admission.wait_ns,
+            approval=approval,
         )
 
     def _open_run(self, command: OpenRun) -> Reply:
@@ -370,13 +390,13 @@ class Batch:
         if admission.effect == "allow":
             self._books.take(tenant, admission, (), ())
             self._runs.call(tenant, claim)
-        self._enter(tenant, None, "run", run_opened_record(command, admission, (*shadow, *admission.shadow)))
+        self.enter(tenant, None, "run", run_opened_record(command, admission, (*shadow, *admission.shadow)))
         return Opened(call=command.call, effect=admission.effect, reasons=admission.reasons)
 
     def _end_run(self, command: EndRun) -> Reply:
         ended = self._runs.end(command.tenant, command.claim)
         if ended:
-            self._enter(command.tenant, None, "run", run_ended_record(command, len(ended) - 1))
+            self.enter(command.tenant, None, "run", run_ended_record(command, len(ended) - 1))
         return Ended(call=command.call, below=max(0, len(ended) - 1))
 
     def _standings_for(self, command: Admit, windows: tuple[Window, ...]) -> Standings:
@@ -470,8 +490,8 @@ class Batch:
             settled_ns=settled_ns,
         )
         self._changed_moves[row.call] = move
-        sequence = self._enter(row.tenant, row.call, entry_type, record)
-        self._calls[row.call] = moved = _moved_row(row, move)
+        sequence = self.enter(row.tenant, row.call, entry_type, record)
+        self._calls[row.call] = moved = moved_call(row, move)
         return self._moved(moved, sequence)
 
     def _moved(self, row: CallRow, sequence: int | None = None) -> Moved:
@@ -492,52 +512,20 @@ class Batch:
             for standing in (self._books.standing(tenant, leg) for leg in legs)
         )
 
-    def _new_row(
-        self,
-        command: Admit,
-        admission: Admission,
-        state: State,
-        now_ns: int,
-        reserve_for_ns: int | None,
-    ) -> CallRow:
-        who, quote = command.attribution, command.quote
-        first = admission.reasons[0] if admission.reasons else None
-        return CallRow(
-            call=command.call,
-            tenant=command.tenant,
-            state=state,
-            effect=admission.effect,
-            reason_code=first.code if first else "",
-            reason=first.message if first else "",
-            agent=who.agent,
-            team=who.team,
-            project=who.project,
-            cost_centre=who.cost_centre,
-            environment=who.environment,
-            connector=who.connector,
-            tool=who.tool,
-            model=who.model,
-            key=who.key,
-            run=who.run,
-            parent=who.parent,
-            policy_version=command.policy_version,
-            config_version=command.config_version,
-            expected_nano_usd=quote.expected.get(USD) if quote else None,
-            maximum_nano_usd=admission.maximum.get(USD) if admission.effect == "allow" else _maximum(quote),
-            cost_nano_usd=None,
-            overrun=False,
-            legs=admission.legs,
-            salt=command.arguments.salt,
-            boot=self._boot,
-            decided_ns=now_ns,
-            expires_ns=None if reserve_for_ns is None else now_ns + reserve_for_ns,
-            settled_ns=None,
-            sequence=self._heads[command.tenant].next_sequence,
-            customer=who.customer,
-            name=command.name.name if command.name is not None and admission.effect == "allow" else None,
-        )
+    def now_ns(self, tenant: str) -> int:
+        """The clock of a tenant: read under the lock, and never behind what was told before."""
+        return self._now[tenant]
 
-    def _enter(self, tenant: str, call: str | None, entry_type: str, record: dict[str, object]) -> int:
+    def next_sequence(self, tenant: str) -> int:
+        """The place of a tenant's next entry."""
+        return self._heads[tenant].next_sequence
+
+    def add(self, changes: Changes) -> None:
+        """Write notices and approvals with the rest."""
+        self._changes.notices += changes.notices
+        self._changes.approvals += changes.approvals
+
+    def enter(self, tenant: str, call: str | None, entry_type: str, record: dict[str, object]) -> int:
         """Add an entry at the tenant's next place; returns the place."""
         head = self._heads[tenant]
         now_ns = self._now[tenant]
@@ -569,20 +557,6 @@ class Batch:
             last_ns=head.last_ns,
         )
         return head.next_sequence
-
-
-def _maximum(quote: Quote | None) -> int | None:
-    return quote.maximum.get(USD) if quote else None
-
-
-def _moved_row(row: CallRow, move: CallMove) -> CallRow:
-    return msgspec.structs.replace(
-        row,
-        state=move.state,
-        cost_nano_usd=move.cost_nano_usd,
-        overrun=move.overrun,
-        settled_ns=move.settled_ns,
-    )
 
 
 def _clock_fell_back(by_ns: int) -> Reason:

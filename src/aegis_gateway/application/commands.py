@@ -13,6 +13,8 @@ from typing import Literal
 import msgspec
 
 from aegis_gateway.domain.admit import BudgetClaim
+from aegis_gateway.domain.approval import ApprovalState
+from aegis_gateway.domain.approval_route import Route
 from aegis_gateway.domain.decision import Effect, Reason, Shadow, Verdict
 from aegis_gateway.domain.ledger import Evidence, Standing, State
 from aegis_gateway.domain.quote import Quote
@@ -69,6 +71,34 @@ class CallName(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     request: bytes
 
 
+class ApprovalClaim(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """Whose word a call wants that policies ask about, and how it is found again.
+
+    `fingerprint` is a keyed digest of agent, connector, tool and arguments; `behind` may not answer. An agent may have
+    `open_max` requests that wait, and from the `group_after`th on those that are alike are told together. `given` is
+    the approval that the caller names, if it names one.
+    """
+
+    fingerprint: str
+    route: Route
+    behind: tuple[str, ...] = ()
+    open_max: int = 20
+    group_after: int = 3
+    given: str | None = None
+
+
+class ApprovalNote(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """The request for a person's word that a decision is about: how it stands, by when somebody answers, who did and
+    why.
+    """
+
+    id: str
+    state: ApprovalState
+    deadline_ns: int
+    by: tuple[str, ...] = ()
+    reason: str = ""
+
+
 class Admit(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
     """Record a judged call and, if it was permitted, take it into its rates and budgets.
 
@@ -77,6 +107,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True
     `asked` is what else they saw of it, for the record.
     `redacted` is how many values were taken out of its arguments, by kind.
     `run` is there where the ledger has to look at the call's run.
+    `approval` is there where policies ask for a person's word.
     `beside_version` decides for other agents, while one of the two is a canary.
     An immediate call is committed as `dispatched`; one that will wait (`reserve_for_ns`) as `reserved`.
     """
@@ -99,6 +130,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True
     beside_version: int | None = None
     redacted: dict[str, int] = {}
     run: RunClaim | None = None
+    approval: ApprovalClaim | None = None
 
 
 class Dispatch(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
@@ -217,7 +249,8 @@ Command = Admit | Dispatch | Settle | Release | Lose | Expire | Withdraw | Keep 
 class Admitted(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
     """A decision that is on disk. `balances` are those of the call's budgets after it, in the order asked.
 
-    A call that has to wait is reserved, and must win its dispatch after `wait_ns`.
+    A call that has to wait is reserved, and must win its dispatch after `wait_ns`. `approval` is the request for a
+    person's word that it waits for, was let through by or is refused for.
     """
 
     call: str
@@ -229,6 +262,7 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=T
     maximum: dict[str, int] = {}
     balances: tuple[Standing, ...] = ()
     wait_ns: int = 0
+    approval: ApprovalNote | None = None
 
 
 class Stale(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):

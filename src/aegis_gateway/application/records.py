@@ -5,7 +5,7 @@ The format is frozen (`domain/entry.py`): amounts are strings, nothing of the ar
 
 from __future__ import annotations
 
-from aegis_gateway.application.commands import Admit, EndRun, OpenRun
+from aegis_gateway.application.commands import Admit, ApprovalNote, EndRun, OpenRun
 from aegis_gateway.domain.admit import Admission
 from aegis_gateway.domain.decision import Shadow
 from aegis_gateway.domain.entry import amounts_text, bounded_summary, reasons_record, shadow_record
@@ -13,7 +13,10 @@ from aegis_gateway.domain.ledger import Evidence, Leg, Settlement
 
 
 def decision_record(
-    command: Admit, admission: Admission, shadow: tuple[Shadow, ...] = ()
+    command: Admit,
+    admission: Admission,
+    shadow: tuple[Shadow, ...] = (),
+    approval: ApprovalNote | None = None,
 ) -> dict[str, object]:
     """What was decided, about whom and what, why, at which quote, held where; what shadow rules would have changed."""
     who, quote = command.attribution, command.quote
@@ -73,6 +76,8 @@ def decision_record(
             "price_source": quote.price_source,
             "price_version": quote.price_version,
         }
+    if approval is not None:
+        record["approval"] = {"id": approval.id, "state": approval.state, "by": list(approval.by)}
     if admission.output_tokens is not None:
         record["output_tokens"] = admission.output_tokens
     return record

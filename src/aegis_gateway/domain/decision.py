@@ -36,6 +36,10 @@ ReasonCode = Literal[
     "throttled",
     "redacted",
     "approval_required",
+    "approved",
+    "approval_refused",
+    "approval_not_valid",
+    "too_many_approvals",
     "obligation_unfulfilled",
 ]
 

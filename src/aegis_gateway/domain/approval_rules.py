@@ -1,0 +1,98 @@
+"""What a tenant says about approvals: who is asked about what, until when, and how many may wait.
+
+Rule: the first route that fits holds; one that states nothing to fit to fits all. Where none fits, everybody who may
+      approve is asked.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from aegis_gateway.domain.approval_route import APPROVERS, Escalation, Group, Route, Want
+
+_HOUR_NS = 3_600 * 1_000_000_000
+
+
+class RouteRule(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is asked (`ask`, by the names of groups), of whom `needs` people have to agree, about what fits.
+
+    All that is stated has to fit: one of the policies that ask, of the agents, teams and tools; a maximum cost of at
+    least `above_nano_usd`, or an unknown one. Times in nanoseconds; without its own it has those of the tenant.
+    """
+
+    ask: tuple[str, ...]
+    needs: int = 1
+    policies: tuple[str, ...] = ()
+    agents: tuple[str, ...] = ()
+    teams: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    above_nano_usd: int | None = None
+    within_ns: int | None = None
+    escalate_after_ns: int | None = None
+    escalate_to: tuple[str, ...] = ()
+
+    def fits(self, asked: Asked) -> bool:
+        """Whether it is about what is asked."""
+        stated = (
+            (self.policies, asked.policy),
+            (self.agents, asked.agent),
+            (self.teams, asked.team),
+            (self.tools, asked.tool),
+        )
+        if any(names and name not in names for names, name in stated):
+            return False
+        cost = asked.maximum_nano_usd
+        return self.above_nano_usd is None or cost is None or cost > self.above_nano_usd
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a route is looked for by; `tool` is `CONNECTOR.OPERATION`, or `chat`, `embed`… of a model."""
+
+    policy: str = ""
+    agent: str = ""
+    team: str = ""
+    tool: str = ""
+    maximum_nano_usd: int | None = None
+
+
+class ApprovalRules(msgspec.Struct, frozen=True, kw_only=True):
+    """A tenant's groups and routes, with the times that hold where a route has none of its own.
+
+    An agent may have `open_per_agent` requests that wait; from the `group_after`th of one tool and policy on, they are
+    told together. A connection that asks for it is held for up to `hold_ns` while its request waits.
+    """
+
+    groups: dict[str, Group] = {}
+    routes: tuple[RouteRule, ...] = ()
+    within_ns: int = 4 * _HOUR_NS
+    valid_for_ns: int = _HOUR_NS
+    open_per_agent: int = 20
+    group_after: int = 3
+    hold_ns: int = 0
+    owner_may_answer: bool = False
+
+    def group(self, name: str) -> Group:
+        """A group by its name; one that is no more has nobody in it."""
+        return self.groups.get(name) or (APPROVERS if name == APPROVERS.name else Group(name=name))
+
+    def route(self, asked: Asked, approvers: str = "") -> Route:
+        """Whose word is wanted for what one policy asks; `approvers` is the group that the policy names itself."""
+        rule = next((rule for rule in self.routes if rule.fits(asked)), None)
+        if rule is None:
+            wants = (Want(groups=(self.group(approvers or APPROVERS.name),)),)
+            return Route(wants=wants, within_ns=self.within_ns, valid_for_ns=self.valid_for_ns)
+        names = (approvers,) if approvers else rule.ask
+        escalation = None
+        if rule.escalate_after_ns is not None:
+            escalation = Escalation(
+                after_ns=rule.escalate_after_ns, groups=tuple(map(self.group, rule.escalate_to))
+            )
+        return Route(
+            wants=(Want(groups=tuple(map(self.group, names)), needs=rule.needs),),
+            within_ns=rule.within_ns or self.within_ns,
+            valid_for_ns=self.valid_for_ns,
+            escalation=escalation,
+        )
+
+
+NO_RULES = ApprovalRules()
