@@ -67,6 +67,9 @@ def test_a_forecast_for_programs(aegis: Aegis) -> None:
     assert found["spent_amount"] <= found["low_amount"] <= found["expected_amount"] <= found["high_amount"]
     assert [25, 50, 75] == [point["percent"] for point in found["backtest"]]
     assert all(point["mean_error"] < 0.001 for point in found["backtest"])
+    first, *_, last = found["burn_down"]
+    assert (20 * DOLLAR, 20 * DOLLAR, 0) == (first["ideal"], first["actual"], last["ideal"])
+    assert 20 * DOLLAR - found["expected_amount"] == pytest.approx(last["expected"], abs=10)
     assert "each-run" in aegis.both("budget", "forecast", "each-run")[1]
 
 

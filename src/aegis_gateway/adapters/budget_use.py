@@ -10,9 +10,10 @@ from zoneinfo import ZoneInfo
 
 from aegis_gateway.adapters.reports import BudgetStanding, Query
 from aegis_gateway.domain.adaptation import DAYS_LOOKED_AT, WINDOWS_COMPARED, UsedWindow
+from aegis_gateway.domain.burn_down import BurnPoint, burn_down
 from aegis_gateway.domain.currency import PICO_PER_USD
 from aegis_gateway.domain.forecast import WINDOWS_COMPARED as WINDOWS_FORECAST
-from aegis_gateway.domain.forecast import Forecast, forecast, windows_before
+from aegis_gateway.domain.forecast import Forecast, forecast, is_endless, windows_before
 from aegis_gateway.domain.hourly import HOUR_NS, HourlyUse
 from aegis_gateway.domain.registry import Budget
 from aegis_gateway.domain.window import Window
@@ -110,3 +111,11 @@ def forecast_of(use: HourlyUse, standing: BudgetStanding, now_ns: int) -> Foreca
     budget = standing.budget
     past = past_windows(use, budget, now_ns)
     return forecast(use, budget, now_ns, spent=standing.spent, left=standing.left, past=past)
+
+
+def burn_down_of(use: HourlyUse, standing: BudgetStanding, now_ns: int) -> tuple[BurnPoint, ...]:
+    """How the window of a balance goes, point by point; none where it has no end."""
+    window = standing.window
+    if is_endless(window):
+        return ()
+    return burn_down(use, window, now_ns, spent=standing.spent, limit=standing.limit)

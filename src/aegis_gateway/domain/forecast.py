@@ -66,7 +66,7 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     exhausted_ns: int | None = None
 
 
-class _Course(msgspec.Struct, frozen=True, kw_only=True):
+class Course(msgspec.Struct, frozen=True, kw_only=True):
     """How a window goes on: what is usual for its hours, times a scale; or an even rate an hour."""
 
     usual: Usual
@@ -104,7 +104,7 @@ def forecast(
     window = budget.window(now_ns)
     pace = _pace(use, window, now_ns, spent)
     runway_ns = _whole_seconds(max(left, 0) * HOUR_NS / pace) if pace > 0 else None
-    if window.ends_ns >= _ENDLESS_NS:
+    if is_endless(window):
         bears_it = budget.length_ns > 0 and pace * budget.length_ns / HOUR_NS <= spent + left
         return Forecast(
             window=window,
@@ -115,7 +115,7 @@ def forecast(
             pace=ceil(pace),
             runway_ns=None if bears_it else runway_ns,
         )
-    course = _course(use, window, now_ns, spent)
+    course = course_of(use, window, now_ns, spent)
     expected = spent + ceil(course.between(now_ns, window.ends_ns))
     share = (now_ns - window.starts_ns) / (window.ends_ns - window.starts_ns)
     errors = [_past_error(use, each, share) for each in past[:WINDOWS_COMPARED]]
@@ -137,6 +137,11 @@ def forecast(
     )
 
 
+def is_endless(window: Window) -> bool:
+    """Whether a window has no end, as rolling ones haven't."""
+    return window.ends_ns >= _ENDLESS_NS
+
+
 def windows_before(budget: Budget, window: Window, first: int) -> Iterator[Window]:
     """The windows before one, the newest first, as far back as hours are kept (`first` is the first one).
 
@@ -153,7 +158,7 @@ def windows_before(budget: Budget, window: Window, first: int) -> Iterator[Windo
 def foreseen(use: HourlyUse, window: Window, at_ns: int) -> int:
     """What a past window would have been forecast to come to at an instant in it, by what was known then."""
     spent = use.between(window.starts_ns, at_ns)
-    return spent + ceil(_course(use, window, at_ns, spent).between(at_ns, window.ends_ns))
+    return spent + ceil(course_of(use, window, at_ns, spent).between(at_ns, window.ends_ns))
 
 
 def error_of(expected: int, actual: int) -> float:
@@ -185,7 +190,7 @@ def band(expected: int, errors: Sequence[float], spent: int) -> tuple[int | None
     return max(spent, expected - width), expected + width
 
 
-def _course(use: HourlyUse, window: Window, now_ns: int, spent: int) -> _Course:
+def course_of(use: HourlyUse, window: Window, now_ns: int, spent: int) -> Course:
     """How a window goes on, by what is known at an instant in it."""
     since_ns = max(window.starts_ns, now_ns - _RECENT_NS)
     usual = Usual(use, since_ns // HOUR_NS)
@@ -193,12 +198,12 @@ def _course(use: HourlyUse, window: Window, now_ns: int, spent: int) -> _Course:
     if before + rest == 0:  # nothing to compare with, or nothing was ever spent in such hours
         elapsed_ns = now_ns - window.starts_ns
         if spent <= 0 or elapsed_ns <= 0:
-            return _Course(usual=usual, basis="nothing", scale=0.0)
-        return _Course(usual=usual, basis="pace", scale=spent * HOUR_NS / elapsed_ns)
+            return Course(usual=usual, basis="nothing", scale=0.0)
+        return Course(usual=usual, basis="pace", scale=spent * HOUR_NS / elapsed_ns)
     # All of the hour that has begun was spent before now.
     lately = use.between(since_ns, -(-now_ns // HOUR_NS) * HOUR_NS) if now_ns > since_ns else 0
     weight = _USUAL_WEIGHT * (before + rest)
-    return _Course(usual=usual, basis=usual.basis, scale=(lately + weight) / (before + weight))
+    return Course(usual=usual, basis=usual.basis, scale=(lately + weight) / (before + weight))
 
 
 def _pace(use: HourlyUse, window: Window, now_ns: int, spent: int) -> float:

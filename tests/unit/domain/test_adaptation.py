@@ -165,6 +165,14 @@ def test_quiet_days_are_left_out() -> None:
     assert 23 * DOLLAR == proposed(days(*weeks), 22, weekly, now_ns=saturday).limit
 
 
+@pytest.mark.parametrize(("weekend", "held"), [(9.9, "quiet_day"), (10.1, None)])
+def test_less_than_half_is_quiet(weekend: float, held: str | None) -> None:
+    """Of what is usual on the busiest weekday."""
+    saturday = MONDAY + 5 * DAY_NS
+    weeks = [20, 20, 20, 20, 20, weekend, weekend] * 3  # back from a Saturday
+    assert held == proposed(days(*weeks, before_ns=saturday), present=22, now_ns=saturday).held
+
+
 def test_a_turn_is_a_day_or_a_week() -> None:
     """A daily limit that adapts weekly has one turn a week, whatever its windows."""
     weekly = msgspec.structs.replace(ADAPTS, every="weekly")

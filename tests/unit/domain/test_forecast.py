@@ -53,6 +53,19 @@ def test_the_windows_own_pace() -> None:
     assert 400 + 367 == found.expected
 
 
+def test_the_pace_of_a_long_window() -> None:
+    """A month goes on as its last week did, whatever its first weeks were."""
+    month = msgspec.structs.replace(BUDGET, period="monthly")
+    hours = {hour: 10 if hour < 49 * 24 else 20 for hour in range(56 * 24)}
+    known = HourlyUse(
+        {MONDAY + hour: amount for hour, amount in hours.items()}, MONDAY, ZoneInfo("UTC")
+    )  # until the 27th of April
+    spent = 19 * 24 * 10 + 7 * 24 * 20
+    found = foretold(known, at(56, 0), spent=spent, budget=month)
+    # Of the four days that are left; a tenth of the eleven usual days weighs against the week at twice the usual pace.
+    assert spent + round(4 * 240 * (2 * 7 + 1.1) / (7 + 1.1)) == found.expected
+
+
 def test_within_an_hour() -> None:
     """All of the hour that has begun is spent, and of what is usual in it only the rest is to come."""
     found = foretold(use(28, today={8: 50}), at(28, 8.5), spent=50)
@@ -119,6 +132,9 @@ def test_a_band_is_as_wide_as_errors_were() -> None:
     errors = [0.1, 0.3, 0.2, 0.5, 0.0, 0.1, 0.2, 0.1, 0.4]  # the eighth of nine bounds the tenth in 8 of 10
     assert (600, 1_400) == band(1_000, errors, spent=0)
     assert (900, 1_400) == band(1_000, errors, spent=900)
+    assert (500, 1_500) == band(
+        1_000, [0.1, 0.2, 0.3, 0.4, 0.5], spent=0
+    )  # the greatest bounds 5 of 6, the next only 4
     assert (None, None) == band(1_000, [0.1, 0.1, 0.1], spent=0)
     assert (0, 10_000) == band(1_000, [error_of(0, 50)] * 4, spent=0)
 
@@ -145,6 +161,11 @@ def test_a_backtest_knows_only_what_was_known() -> None:
     (point,) = backtest(known, past[:20], points_percent=(50,))
     assert (20, 0.0, 1.0) == (point.windows, point.mean_error, point.straight_line_error)
     assert (16, 16) == (point.within_band, point.with_band)
+    (all_of_them,) = backtest(known, past, points_percent=(50,))
+    assert (24, 24) == (
+        all_of_them.within_band,
+        all_of_them.with_band,
+    )  # what came later made no early band narrower
     (early,) = backtest(known, past[-2:], points_percent=(50,))
     assert early.mean_error == early.straight_line_error
 

@@ -10,10 +10,11 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from aegis_gateway.adapters.budget_use import BudgetUse, forecast_of, past_windows
+from aegis_gateway.adapters.budget_use import BudgetUse, burn_down_of, forecast_of, past_windows
 from aegis_gateway.adapters.reports import BudgetStanding
 from aegis_gateway.domain.backtest import PointTested
 from aegis_gateway.domain.backtest import backtest as backtested
+from aegis_gateway.domain.burn_down import BurnPoint
 from aegis_gateway.domain.errors import ConfigurationError
 from aegis_gateway.domain.forecast import BAND_PERCENT, Forecast
 from aegis_gateway.domain.registry import ON_THE_FLY, Quantity, Registry
@@ -43,10 +44,11 @@ SCOPES_MOST = 20
 
 
 class Foreseen(msgspec.Struct, frozen=True, kw_only=True):
-    """A balance, its forecast, and how wrong such forecasts were."""
+    """A balance, its forecast, how it goes and will go, and how wrong such forecasts were."""
 
     standing: BudgetStanding
     forecast: Forecast
+    burn_down: tuple[BurnPoint, ...] = ()
     tested: tuple[PointTested, ...] = ()
 
     @property
@@ -115,7 +117,12 @@ def _foreseen(
         tested: tuple[PointTested, ...] = ()
         if tests:
             tested = backtested(use, past_windows(use, standing.budget, now_ns, BACKTESTED_MOST))
-        yield Foreseen(standing=standing, forecast=forecast_of(use, standing, now_ns), tested=tested)
+        yield Foreseen(
+            standing=standing,
+            forecast=forecast_of(use, standing, now_ns),
+            burn_down=burn_down_of(use, standing, now_ns),
+            tested=tested,
+        )
 
 
 def _forecasts(found: Sequence[Foreseen], registry: Registry, console: Console, now_ns: int) -> Text:
@@ -255,6 +262,7 @@ def _record(each: Foreseen, quantity: Quantity) -> dict[str, object]:
     for name, amount in amounts.items():
         record[f"{name}_amount"] = amount
         record[name] = None if amount is None else quantity_text(amount, quantity, exact=True)
+    record["burn_down"] = [msgspec.to_builtins(point) for point in each.burn_down]
     if each.tested:
         record["backtest"] = [msgspec.to_builtins(point) for point in each.tested]
     return record
