@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
@@ -50,7 +50,8 @@ def _limit_changes(of: str) -> str:
     return _LIMIT_CHANGES.format(lasting=_LASTING.format(of=of), of=of)
 
 
-OF_TENANT, OF_BUDGET = _selected("0 = 0"), _selected("budget = ?")
+_HISTORY = f"{_selected('budget = ?')} desc limit ?"
+"""What was done to one budget's limit, the newest first."""
 LIMIT_CHANGES = _limit_changes("")
 _LIMIT_CHANGES_OF_TENANT = _limit_changes("and budget_change.tenant = ?")
 _SAVE = _INSERT.format(columns=", ".join(_FIELDS), values=", ".join("?" for _ in _FIELDS))
@@ -70,6 +71,13 @@ def limit_change(row: tuple[Any, ...]) -> StoredLimitChange:
         configured=configured,
         change=LimitChange(amount=amount, starts_ns=starts_ns, ends_ns=ends_ns),
     )
+
+
+def history_of(
+    read: Callable[[str, tuple[object, ...]], list[tuple[Any, ...]]], tenant: str, budget: str, limit: int
+) -> list[BudgetChange]:
+    """What was done to one budget's limit, the newest first; `read` is a store's way to read rows."""
+    return [budget_change(row) for row in read(_HISTORY, (tenant, budget, limit))]
 
 
 class BudgetChangeRows(Statements):

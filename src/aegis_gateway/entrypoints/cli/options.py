@@ -63,6 +63,18 @@ def since_ns(text: str, now_ns: int) -> int:
     """An instant, written as a span of time before now (`1h`) or as a date or time in UTC."""
     if _SPAN.fullmatch(text.strip()):
         return now_ns - span_ns(text)
+    return _instant_ns(text)
+
+
+def until_ns(text: str, now_ns: int) -> int:
+    """An instant to come, written as a span of time from now (`2h`) or as a date or time in UTC."""
+    instant_ns = now_ns + span_ns(text) if _SPAN.fullmatch(text.strip()) else _instant_ns(text)
+    if instant_ns <= now_ns:
+        raise typer.BadParameter(f"`{text}` is over; write a time to come, as in 2h or 2026-12-31T18:00Z")
+    return instant_ns
+
+
+def _instant_ns(text: str) -> int:
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:

@@ -15,6 +15,8 @@ from aegis_gateway.adapters.reports import Reports
 from aegis_gateway.adapters.secrets import ReferencedSecrets
 from aegis_gateway.adapters.spending import StoredSpending
 from aegis_gateway.application.administration import Administration
+from aegis_gateway.application.amending import InForce
+from aegis_gateway.application.budget_changes import BudgetChanges
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.application.operators import Caller, Operator, Operators
 from aegis_gateway.application.people import People
@@ -219,6 +221,25 @@ class Session:
             ConfigurationError: keys were issued under a pepper that is not there any more.
         """
         return Proposals(self.store, self._pepper(), caller())
+
+    def in_force(self, tenant: str) -> InForce:
+        """A tenant as the configuration in force has it, for those who change its limits.
+
+        Raises:
+            ConfigurationError: there is no configuration, or the tenant is not in it any more.
+        """
+        registry, config = self.configured(tenant), self.state.config
+        assert config is not None, "a configuration was loaded from it"
+        newest = self.state.canary or config
+        return InForce(registry=registry, version=config.version, newest=newest.version)
+
+    def budget_changes(self, tenant: str) -> BudgetChanges:
+        """The use cases about a tenant's limits, in the name of whoever runs the command.
+
+        Raises:
+            ConfigurationError: there is no configuration, or the pepper that keys were issued under is gone.
+        """
+        return BudgetChanges(self.store, self._pepper(), caller(), self.in_force(tenant))
 
     def people(self) -> People:
         """The use cases about people, in the name of whoever runs the command.

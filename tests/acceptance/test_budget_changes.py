@@ -1,0 +1,145 @@
+"""Limits that change while a configuration is in force, by the command line against a gateway that runs."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from aegis_gateway.demo.upstream.process import UpstreamProcess
+from aegis_gateway.entrypoints.cli.main import build
+from tests.gateways import PEPPER, Files, Gateway, ask, configuration, until
+
+pytestmark = pytest.mark.xdist_group("packs")
+
+PAY = "/connect/api/v1/payments"
+BUDGETS = {
+    "bots": "limit: 0.50, period: yearly",
+    "traders": "limit: 0.50, period: yearly",
+    "house": "limit: 10.00, period: yearly",
+    "a": "limit: 2.00, period: yearly, within: house",
+    "b": "limit: 2.00, period: yearly, within: house",
+}
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[UpstreamProcess]:
+    """The bundled payments API."""
+    with UpstreamProcess() as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream: UpstreamProcess) -> Iterator[Gateway]:
+    """A gateway whose two agents live on budgets that bear two payments each."""
+    with Gateway(files(upstream)) as gateway:
+        yield gateway
+
+
+def files(upstream: UpstreamProcess, **budgets: str) -> Files:
+    """The configuration, with some budgets otherwise."""
+    homes = {"bot": "bots", "trader": "traders"}
+    return configuration(
+        upstream.base_url, budgets={**BUDGETS, **budgets}, agents=tuple(homes), agent_budgets=homes
+    )
+
+
+def pay(gateway: Gateway, agent: str = "bot") -> int:
+    """One payment of $0.25; its status."""
+    body = {"amount": 1, "currency": "USD", "beneficiary": "x"}
+    return ask(gateway, "POST", PAY, body, key=gateway.key(agent)).status
+
+
+def aegis(gateway: Gateway, *arguments: str, code: int = 0) -> str:
+    """What the command line says."""
+    settings = gateway.settings
+    env = {
+        "AEGIS_PEPPER": settings.pepper,
+        "AEGIS_TEST_PEPPER": PEPPER,
+        "AEGIS_SIGNING_KEY": settings.signing_key,
+        "COLUMNS": "200",
+    }
+    done = CliRunner().invoke(build(), [*arguments, "--store", settings.store], env=env)
+    assert code == done.exit_code, done.output
+    return done.output
+
+
+def change(gateway: Gateway, *arguments: str) -> list[dict[str, Any]]:
+    """Change limits; what was done."""
+    told = aegis(gateway, "budget", *arguments, "--reason", "quarter end", "--json")
+    changes: list[dict[str, Any]] = json.loads(told)["changes"]
+    return changes
+
+
+def limit(gateway: Gateway, budget: str) -> str:
+    """A limit as it is shown."""
+    found: str = json.loads(aegis(gateway, "budget", "show", budget, "--json"))["budgets"][0]["limit"]
+    return found
+
+
+def test_an_increase_decides_the_very_next_call_until_it_ends(gateway: Gateway) -> None:
+    """Refused at the limit, passed right after the increase, and refused again once that is over."""
+    assert [201, 201, 402] == [pay(gateway) for _ in range(3)]
+    (made,) = change(gateway, "increase", "bots", "0.50", "--until", "2s")
+    assert [201, "$1.00"] == [pay(gateway), limit(gateway, "bots")]
+    # 25 cents of it are left: it is refused for no other reason than that the increase is over.
+    until(lambda: time.time_ns() > made["ends_ns"])
+    assert [402, "$0.50"] == [pay(gateway), limit(gateway, "bots")]
+    assert "is over" in aegis(gateway, "budget", "rollback", str(made["number"]), "--reason", "r", code=1)
+    estimate = json.loads(aegis(gateway, "budget", "history", "bots", "--json"))["changes"]
+    assert [("increase", "$0.50", "$1.00", "quarter end")] == [
+        (each["kind"], each["limit_before_text"], each["limit_after_text"], each["reason"])
+        for each in estimate
+    ]
+
+
+def test_what_is_moved_is_the_others(gateway: Gateway) -> None:
+    """The giver's next call is refused, the taker's passes; taken back, it is the other way round."""
+    assert 201 == pay(gateway, "trader")
+    assert "not left of `traders`" in aegis(
+        gateway, "budget", "move", "traders", "bots", "0.26", "--reason", "r", code=1
+    )
+    change(gateway, "increase", "bots", "0.25", "--lasting")  # what it was lent, and spent
+    out, _ = change(gateway, "move", "traders", "bots", "0.25")
+    assert [402, 201] == [pay(gateway, "trader"), pay(gateway)]
+    assert "not left of `bots`" in aegis(
+        gateway, "budget", "rollback", str(out["number"]), "--reason", "r", code=1
+    )
+    change(gateway, "increase", "bots", "0.25", "--lasting")
+    again = change(gateway, "rollback", str(out["number"]))
+    assert again == change(gateway, "rollback", str(out["number"]))
+    assert [201, 402] == [pay(gateway, "trader"), pay(gateway)]
+
+
+def test_children_are_given_their_parts(gateway: Gateway) -> None:
+    """Together no more than the parent has."""
+    change(gateway, "split", "house", "a=6.00", "b=4.00")
+    assert ["$6.00", "$4.00"] == [limit(gateway, name) for name in "ab"]
+    told = aegis(gateway, "budget", "increase", "a", "1", "--lasting", "--reason", "r", code=1)
+    assert "the budgets within `house` would add up to more than its limit" in told
+    shown = aegis(gateway, "budget", "history", "a")
+    assert ("split", "$2.00", "$6.00", "lasting") == tuple(
+        word for word in ("split", "$2.00", "$6.00", "lasting") if word in shown
+    )
+
+
+def test_a_version_puts_an_end_to_what_lasts(gateway: Gateway, upstream: UpstreamProcess) -> None:
+    """What it configures holds; and what is no amount, no budget or no end is told."""
+    change(gateway, "increase", "house", "5", "--lasting")
+    change(gateway, "increase", "b", "1", "--until", "1h")
+    change(gateway, "split", "house", "b=2.00")
+    gateway.apply(files(upstream, b="limit: 3.00, period: yearly, within: house"))
+    assert "$4.00" == limit(gateway, "b")
+    for wrong, told in (
+        (("b", "1"), "say until when"),
+        (("b", "1", "--lasting", "--until", "1h"), "either"),
+        (("b", "x", "--lasting"), "not a number"),
+        (("bb", "1", "--lasting"), "did you mean"),
+    ):
+        code = 2 if wrong[0] == "b" and wrong[1] == "1" else 1
+        said = aegis(gateway, "budget", "increase", *wrong, "--reason", "r", code=code)
+        assert told in " ".join(said.split())
