@@ -10,6 +10,7 @@ What must hold, after every step (the numbers are those of the project's list of
 - I7: what was dispatched before a restart counts at its maximum until there is evidence.
 - I8: each acknowledged decision has exactly one entry, at the place it was acknowledged with, and no place is empty.
 - Each balance is what its calls' legs add up to; each bill is what its lines add up to.
+- What is carried into a window is at most what its budget says and what was left of the window before, and is fixed.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import msgspec
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition
 from hypothesis.stateful import rule as step_rule
@@ -45,6 +47,7 @@ from aegis_gateway.application.ports import LedgerStore, LockedTenants, Store
 from aegis_gateway.domain.admit import BudgetClaim
 from aegis_gateway.domain.decision import Reason, Verdict
 from aegis_gateway.domain.ledger import Evidence, Standing
+from aegis_gateway.domain.limits import CarryOver
 from aegis_gateway.domain.money import UnitPrice
 from aegis_gateway.domain.price import ChargeLine, charge_line
 from aegis_gateway.domain.quote import OutputBound, Quote
@@ -414,7 +417,8 @@ class LedgerMachine(RuleBasedStateMachine):
         """I1, by the provider's own bill."""
         for key in {key for places in self.provider.places.values() for key in places}:
             if BUDGETS[key[1]].hard and key not in self.provider.exceeded:
-                assert self.provider.billed(key) <= self.model.highest_limits[key[1]], key
+                limit = self.model.highest_limits[key[1]] + BUDGETS[key[1]].most
+                assert self.provider.billed(key) <= limit, key
 
     @invariant()
     def balances_are_what_the_calls_add_up_to(self) -> None:
@@ -428,6 +432,16 @@ class LedgerMachine(RuleBasedStateMachine):
             "select tenant, rate, scope, arrival_ns from rate_arrival where tenant in (?, ?)"
         )
         assert self.model.arrivals == {(tenant, rate, scope): at for tenant, rate, scope, at in arrivals}
+
+    @invariant()
+    def what_is_carried_is_fixed(self) -> None:
+        """By the model's own account of each window that was opened."""
+        rows = self._rows(
+            "select tenant, budget, scope, starts_ns, notes from standing"
+            " where notes is not null and tenant in (?, ?)"
+        )
+        found = {(tenant, *key): msgspec.json.decode(notes).get("carried", 0) for tenant, *key, notes in rows}
+        assert self.model.carried == found
 
     @invariant()
     def hours_are_what_the_balances_add_up_to(self) -> None:
@@ -556,7 +570,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def _claim(self, name: str, agent: str) -> BudgetClaim:
         defined = BUDGETS[name]
-        return budget(
+        claim = budget(
             name,
             self.model.limits[name],
             hard=defined.hard,
@@ -568,6 +582,10 @@ class LedgerMachine(RuleBasedStateMachine):
             if defined.period == "once"
             else None,
         )
+        if not defined.most:
+            return claim
+        carry_over = CarryOver(most=defined.most, expires_ns=defined.expires_ns)
+        return msgspec.structs.replace(claim, carry_over=carry_over)
 
     def _act_command(self, name: str, act: Act) -> Command:
         tenant = self.model.calls[name].call.tenant
@@ -632,7 +650,8 @@ class LedgerMachine(RuleBasedStateMachine):
                 balances=pairs(reply.balances),
             )
             for claim, balance in zip(command.budgets, reply.balances, strict=False):
-                assert balance.pending + balance.posted <= claim.limit, "I2"
+                most = BUDGETS[claim.budget].most
+                assert balance.pending + balance.posted <= claim.limit + most, "I2"
         else:
             assert isinstance(reply, Moved), reply
             assert expected == Transition(

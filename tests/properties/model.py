@@ -33,18 +33,22 @@ MOVES = {
 
 @dataclass(frozen=True)
 class Budget:
-    """A budget of the tests. Those that are split have a standing for each agent."""
+    """A budget of the tests. Those that are split have a standing for each agent; some carry over, for a time."""
 
     quantity: str
     hard: bool
     period: Period
     offset_ns: int = 0
     split: bool = False
+    most: int = 0
+    expires_ns: int = 0
 
 
 BUDGETS = {
     "calls": Budget("calls", hard=True, period="hourly"),
-    "day": Budget("usd", hard=True, period="daily", offset_ns=INDIA_NS, split=True),
+    "day": Budget(
+        "usd", hard=True, period="daily", offset_ns=INDIA_NS, split=True, most=80, expires_ns=9 * HOUR_NS
+    ),
     "launch": Budget("usd", hard=True, period="once"),
     "month": Budget("usd", hard=True, period="monthly"),
     "soft": Budget("usd", hard=False, period="hourly", split=True),
@@ -116,6 +120,9 @@ class Model:
         self.next_sequence = dict.fromkeys(tenants, 1)
         self.calls: dict[str, Known] = {}
         self.posted: dict[Key, int] = {}
+        self.carried: dict[Key, int] = {}
+        self.lapsed: set[Key] = set()
+        self.taken_under: dict[Key, int] = {}
         self.arrivals: dict[tuple[str, str, str], int] = {}
         self.entries: dict[str, list[tuple[str, str]]] = {tenant: [] for tenant in tenants}
         self.boot = 0
@@ -166,7 +173,7 @@ class Model:
             for rate in call.rates:
                 self.arrivals[tenant, rate, call.agent] = self._arrival(rate, call, now_ns)
             for key, _, _ in legs:
-                self.posted.setdefault(key, 0)
+                self._open(key, now_ns)
         waits = call.reserve_for_ns
         state = "refused" if effect != "allow" else "dispatched" if waits is None else "reserved"
         most = maxima(call, tokens)
@@ -199,9 +206,10 @@ class Model:
         state = MOVES.get((known.state, event))
         if state is None:
             return None
-        known.state = state
         if state in ("released", "expired"):
+            self._lapse([key for key, _, _ in known.legs], self.last_ns[known.call.tenant])
             known.cost = 0
+        known.state = state
         self._enter(name, "doubt" if event == "lose" else event)
         return state
 
@@ -215,6 +223,7 @@ class Model:
             return known.state
         if (known.state, "settle") not in MOVES:
             return None
+        self._lapse([key for key, _, _ in known.legs], self.last_ns[known.call.tenant])
         known.state, known.cost = "settled", cost
         known.overrun = known.maximum is not None and cost > known.maximum
         for key, quantity, reserved in known.legs:
@@ -260,7 +269,7 @@ class Model:
         for tokens in range(call.tokens, call.min_tokens, -1):
             most = maxima(call, tokens)
             if all(
-                most.get(BUDGETS[key[1]].quantity, 0) <= self._left(key)
+                most.get(BUDGETS[key[1]].quantity, 0) <= self._left(key, now_ns)
                 for key in self.keys(call, now_ns)
                 if BUDGETS[key[1]].hard
             ):
@@ -276,13 +285,59 @@ class Model:
             needed = most.get(quantity, 0)
             if not BUDGETS[key[1]].hard:
                 needed = min(expected[quantity], most.get(quantity, expected[quantity]))
-            if needed > self._left(key):
+            if needed > self._left(key, now_ns):
                 return None
             legs.append((key, quantity, needed))
         return legs
 
-    def _left(self, key: Key) -> int:
-        return self.limits[key[1]] - self.posted.get(key, 0) - self.pending(key)
+    def _left(self, key: Key, now_ns: int) -> int:
+        return self.limits[key[1]] + self._carries(key, now_ns) - self._used(key)
+
+    def _used(self, key: Key) -> int:
+        return self.posted.get(key, 0) + self.pending(key)
+
+    def _open(self, key: Key, now_ns: int) -> None:
+        """Take a leg into a balance, which is opened if it is not."""
+        if BUDGETS[key[1]].most:
+            self._lapse([key], now_ns)
+            if key not in self.posted:
+                self.carried[key] = self._carries(key, now_ns)
+                if now_ns >= key[3] + BUDGETS[key[1]].expires_ns:
+                    self.lapsed.add(key)
+            self.taken_under[key] = self.limits[key[1]]
+        self.posted.setdefault(key, 0)
+
+    def _lapse(self, keys: list[Key], now_ns: int) -> None:
+        """Before a balance changes: what was carried into it and is over time counts as far as it was used."""
+        for key in keys:
+            if (
+                key in self.carried
+                and key not in self.lapsed
+                and now_ns >= key[3] + BUDGETS[key[1]].expires_ns
+            ):
+                self.carried[key] = min(self.carried[key], self._used(key))
+                self.lapsed.add(key)
+
+    def _carries(self, key: Key, now_ns: int) -> int:
+        """What of the window before counts in one, or would if it were opened now."""
+        tenant, name, scope, starts_ns = key
+        budget = BUDGETS[name]
+        if not budget.most:
+            return 0
+        if key in self.posted:
+            amount = self.carried[key]
+        else:
+            before = (tenant, name, scope, starts_ns - DAY_NS)
+            left = 0
+            if before in self.posted:
+                limit = min(self.taken_under[before], self.limits[name])
+                left = limit + self._carries(before, starts_ns) - self._used(before)
+            elif any(other[:3] == key[:3] for other in self.posted):
+                left = self.limits[name]
+            amount = max(0, min(budget.most, left))
+        if key not in self.lapsed and now_ns >= starts_ns + budget.expires_ns:
+            return min(amount, self._used(key))
+        return amount
 
     def _enter(self, name: str, kind: str) -> int:
         tenant = self.calls[name].call.tenant

@@ -19,7 +19,7 @@ from aegis_gateway.domain.admit import (
 )
 from aegis_gateway.domain.fiscal import YearStart
 from aegis_gateway.domain.ledger import NOTHING, Leg, Standing
-from aegis_gateway.domain.limits import lapsed, noted, opened, wants_notes
+from aegis_gateway.domain.limits import lapsed, lasting_limit, noted, opened, taken_under, wants_notes
 from aegis_gateway.domain.money import NANO_USD_MAX
 from aegis_gateway.domain.passing import Passed, exhausted, settled, with_thresholds
 from aegis_gateway.domain.rate import RateClaim
@@ -82,6 +82,7 @@ class Books:
         self.used = set(used)
         self._windows = windows
         self._opening: dict[tuple[str, StandingKey], Standing] = {}
+        self._lasting: dict[tuple[str, StandingKey], int] = {}
         self.touched: dict[tuple[str, StandingKey], tuple[str, Window | None]] = {}
         self.taken: dict[tuple[str, RateKey], None] = {}
         self.turns: list[tuple[str, StandingKey, str, Turn]] = []
@@ -115,6 +116,8 @@ class Books:
                 if claim.thresholds:
                     standing, _ = with_thresholds(claim, standing, now_ns)
                 opening[key] = self._opening[tenant, key] = standing
+            if claim.carry_over is not None and standing is not None:
+                self._lasting[tenant, key] = lasting_limit(claim, window, standing, now_ns)
             if claim.instances_max is not None:
                 counter = instances_key(claim, now_ns)
                 if (tenant, counter) in self.standings:
@@ -171,11 +174,10 @@ class Books:
         }
         for leg in admission.legs:
             key = (tenant, (leg.budget, leg.scope, leg.window))
-            standing = standings.get(key)
-            if standing is None:
-                standing = self._opening.get(key, NOTHING)
-                if standing.notes is not None:
-                    self.used.add((tenant, leg.budget, leg.scope))
+            standing = standings.get(key) or self._opening.get(key, NOTHING)
+            if key in self._lasting:
+                standing = taken_under(self._lasting[key], standing)
+                self.used.add((tenant, leg.budget, leg.scope))
             standings[key] = standing.reserve(leg.amount)
             touched[key] = (leg.quantity, window_of[leg.budget, leg.scope])
         for counter in admission.opened:

@@ -84,7 +84,7 @@ def wants_notes(budget: Limited) -> bool:
 
 
 def noted(budget: Limited, window: Window, standing: Standing, now_ns: int) -> Standing:
-    """A balance with what is to be noted of a window that a call is counted in: its rate, and the limit that acts."""
+    """A balance as it is at an instant, with the rate of its window, if that wasn't fixed yet."""
     standing = lapsed(standing, now_ns)
     notes = standing.notes or _NO_NOTES
     if budget.currency is not None and budget.currency.code not in notes.rates:
@@ -92,12 +92,24 @@ def noted(budget: Limited, window: Window, standing: Standing, now_ns: int) -> S
         if rate is not None:
             notes = msgspec.structs.replace(notes, rates={**notes.rates, budget.currency.code: rate})
             standing = msgspec.structs.replace(standing, notes=notes)
-    if budget.carry_over is not None:
-        limit = in_ledgers_unit(budget, _remaining(budget, window, now_ns), standing)
-        if notes.limit != limit:
-            notes = msgspec.structs.replace(notes, limit=limit)
-            standing = msgspec.structs.replace(standing, notes=notes)
     return standing
+
+
+def taken_under(limit: int, standing: Standing) -> Standing:
+    """A balance that notes by which limit a call was last taken into it."""
+    notes = standing.notes or _NO_NOTES
+    if notes.limit == limit:
+        return standing
+    return msgspec.structs.replace(standing, notes=msgspec.structs.replace(notes, limit=limit))
+
+
+def lasting_limit(budget: Limited, window: Window, standing: Standing, now_ns: int) -> int:
+    """The least that a limit is from now until its window ends, in the ledger's unit, without what was carried into it:
+    what is taken off it by then can't be carried over.
+    """
+    from_ns = min(now_ns, window.ends_ns - 1)
+    limit = lowest(budget.limit, budget.changes, from_ns, window.ends_ns) if budget.changes else budget.limit
+    return in_ledgers_unit(budget, max(0, limit), standing)
 
 
 def opened(
@@ -112,11 +124,13 @@ def opened(
     if budget.carry_over is None or before is None:
         return standing
     left = _left(budget, *before)
-    most = in_ledgers_unit(budget, budget.carry_over.most, standing)
+    amount = max(0, min(left, in_ledgers_unit(budget, budget.carry_over.most, standing)))
+    if not amount:
+        return standing
     expires_ns = budget.carry_over.expires_ns
     notes = msgspec.structs.replace(
         standing.notes or _NO_NOTES,
-        carried=max(0, min(left, most)),
+        carried=amount,
         carried_until_ns=window.starts_ns + expires_ns if expires_ns else 0,
     )
     return lapsed(msgspec.structs.replace(standing, notes=notes), now_ns)
@@ -138,15 +152,12 @@ def limit_at(budget: Limited, rate: ExchangeRate) -> int:
 
 
 def _left(budget: Limited, window: Window, standing: Standing | None) -> int:
-    """What was left of a window, by the limit that acted last in it. One that nobody used had all of its own left."""
-    if standing is None or standing.notes is None or standing.notes.limit is None:
-        standing = noted(budget, window, standing or NOTHING, window.ends_ns)
-    else:
-        standing = lapsed(standing, window.ends_ns)
+    """What was left of a window, by the limit under which a call was last taken into it, or by that of now if it
+    is lower. One that nobody used had all of its own left.
+    """
+    standing = noted(budget, window, standing or NOTHING, window.ends_ns)
     notes = standing.notes or _NO_NOTES
-    return standing.available((notes.limit or 0) + notes.carried)
-
-
-def _remaining(budget: Limited, window: Window, now_ns: int) -> int:
-    """The least that a limit is from now until its window ends: what is taken off it by then can't be carried over."""
-    return max(0, lowest(budget.limit, budget.changes, min(now_ns, window.ends_ns - 1), window.ends_ns))
+    limit = lasting_limit(budget, window, standing, window.ends_ns)
+    if notes.limit is not None:
+        limit = min(limit, notes.limit)
+    return standing.available(limit + notes.carried)

@@ -11,7 +11,17 @@ from aegis_gateway.domain.admit import BudgetClaim
 from aegis_gateway.domain.currency import Currency, ExchangeRate
 from aegis_gateway.domain.ledger import NOTHING, Standing, WindowNotes
 from aegis_gateway.domain.limit_change import LimitChange
-from aegis_gateway.domain.limits import CarryOver, carried, lapsed, limit_of, noted, opened, rate_of
+from aegis_gateway.domain.limits import (
+    CarryOver,
+    carried,
+    lapsed,
+    lasting_limit,
+    limit_of,
+    noted,
+    opened,
+    rate_of,
+    taken_under,
+)
 from aegis_gateway.domain.window import Window, window_at
 
 DAY_NS = 86_400 * 10**9
@@ -78,6 +88,8 @@ def test_without_a_rate_there_is_no_limit() -> None:
         # The limit that acted there counts, not one that came since, and what was carried into it too.
         (Standing(posted=30, notes=WindowNotes(limit=40)), 100, 10),
         (Standing(posted=30, notes=WindowNotes(limit=100, carried=20)), 100, 90),
+        # One that is lower now counts at once.
+        (Standing(posted=30, notes=WindowNotes(limit=400)), 500, 70),
         # What had run out there was not left.
         (Standing(posted=5, notes=WindowNotes(limit=100, carried=20, carried_until_ns=BEFORE.ends_ns)), 500, 100),
     ],
@@ -150,6 +162,7 @@ def test_no_chain_beyond_most(days: list[tuple[int, int, int]], most: int, expir
             assert before[1] is not None
             left = limit_of(last, before[1], before[0].ends_ns) - before[1].posted - before[1].pending
             assert amount <= max(0, left)
+        standing = taken_under(lasting_limit(budget, window, standing, now_ns), standing)
         standing = standing.reserve(spent).settle(spent, spent).reserve(pending)
         later = noted(budget, window, standing, window.ends_ns - 1)
         assert carried(budget, later, window.ends_ns - 1) <= amount
