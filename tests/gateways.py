@@ -45,6 +45,7 @@ from aegis_gateway.application.ports import Store
 from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.demo.upstream.process import KEY as UPSTREAM_KEY
 from aegis_gateway.demo.upstream.process import UpstreamProcess
+from aegis_gateway.domain.hourly import HOUR_NS
 from aegis_gateway.domain.risk import Appraisal
 
 HOST = "127.0.0.1"
@@ -502,12 +503,14 @@ def assert_books_balance(gateway: Gateway) -> None:
             )
             lines = store.query("select call, sum(nano_usd) as total from charge_line group by call")
             standings = store.query('select budget, scope, "window", quantity, pending, posted from standing')
+            hours = store.query("select tenant, budget, scope, hour, amount from budget_hour")
             # What a killed process had sent off may be committed after it. Each commit moves a head.
             if heads == store.query("select tenant, next_sequence from tenant_head"):
                 break
     _assert_record_is_whole(calls, entries, heads)
     _assert_costs_are_charged(calls, lines)
     _assert_standings_follow(calls, entries, standings)
+    _assert_hours_follow(calls, entries, hours)
 
 
 def _assert_record_is_whole(
@@ -548,6 +551,28 @@ def _assert_standings_follow(
             continue  # not money or anything else that calls carry: how many balances were opened
         key = (row["budget"], row["scope"], row["window"])
         assert (pending[key], posted[key]) == (row["pending"], row["posted"]), key
+
+
+def _assert_hours_follow(
+    calls: list[dict[str, Any]], entries: list[dict[str, Any]], hours: list[dict[str, Any]]
+) -> None:
+    """What was settled stands in the hours of admission, but for balances that aren't kept by hour."""
+    by_call = {call["call"]: call for call in calls}
+    expected: Counter[tuple[str, str, str, int]] = Counter()
+    for entry in entries:
+        if entry["type"] == "settlement":
+            call = by_call[entry["call"]]
+            held = json.loads(call["legs"])
+            for leg, (_, _, _, _, _, by_hour) in zip(
+                json.loads(bytes(entry["body"]))["legs"], held, strict=True
+            ):
+                if by_hour:
+                    hour = call["decided_ns"] // HOUR_NS
+                    expected[call["tenant"], leg["budget"], leg["scope"], hour] += int(leg["settled"])
+    found = Counter(
+        {(row["tenant"], row["budget"], row["scope"], row["hour"]): int(row["amount"]) for row in hours}
+    )
+    assert +expected == found
 
 
 def ask(

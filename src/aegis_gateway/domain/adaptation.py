@@ -101,7 +101,7 @@ def proposed_limit(
     """What a budget's limit should be in the window that an instant falls into.
 
     `used` are windows of the budget that are over, in any order; `present` is the limit that holds now, `parent_limit`
-    that of the budget it is within. All are in the unit of the limit.
+    what the budget that it is within lets it have. All are in the unit of the limit.
     """
     window = budget.window(now_ns)
     held = ProposedLimit(budget=budget.id, present=present, limit=present)
