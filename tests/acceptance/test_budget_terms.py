@@ -107,6 +107,9 @@ def test_what_was_left_yesterday(gateway: Gateway) -> None:
             (TENANT, str(yesterday.date()), *bounds),
         )
     before = budgets(gateway)["leftovers"]
+    asked = {"tool": "api.pay", "arguments": {"amount": 1, "currency": "USD"}}
+    (estimated,) = ask(gateway, "POST", "/v1/estimates", asked, key=gateway.key("bot")).json["budgets"]
+    assert ("1.4", "1.4", True) == (estimated["limit"], estimated["left"], estimated["fits"])
     assert ("$0.40", "$1.40", "$1.40") == (before["carried"], before["limit"], before["left"])
     answer = pay(gateway, "bot")
     assert 201 == answer.status

@@ -6,7 +6,9 @@ import asyncio
 import os
 import random
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -67,6 +69,10 @@ BUDGETS = {
     "quiet": "limit: 1.00, period: daily, match: {agent: other}, mode: shadow",
     "guess": "limit: 2.00, period: weekly, kind: soft, match: {agent: other}",
 }
+CARRYING = {
+    "left": "limit: 0.40, period: hourly, match: {agent: bot}, carry_over: {most: 0.30, expires: 40m}",
+    "all": "limit: 0.30, period: hourly, currency: EUR, match: {agent: other}, carry_over: {most: 0.50}",
+}
 RATES = {
     "pace": "limit: 3, every: 30s, match: {agent: bot}",
     "wait": "limit: 2, every: 10s, delay: 20s, match: {agent: third}",
@@ -87,7 +93,9 @@ class InProcess:
 class Traffic:
     """Calls as they come, in an order that a seed decides."""
 
-    def __init__(self, database: Database, directory: Path, seed: int) -> None:
+    def __init__(
+        self, database: Database, directory: Path, seed: int, more: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.chance = random.Random(seed)
         self.clock = TurnableClock()
         self.clock.turn(self.chance.randrange(40 * 3_600) * SECOND_NS)
@@ -98,9 +106,11 @@ class Traffic:
             signing_key=f"file:{directory / 'key.pem'}",
         )
         self.files = configuration(
-            "http://127.0.0.1:9", agents=AGENTS, policies=POLICIES, budgets=BUDGETS, rates=RATES,
+            "http://127.0.0.1:9", agents=AGENTS, policies=POLICIES, budgets={**BUDGETS, **more}, rates=RATES,
             agent_budgets={"third": "tight"}, timezone="Europe/Berlin",
         )  # fmt: skip
+        currencies = "    currencies: {EUR: {2020-01-01: 1.1, 2026-11-24: 1.2}}\n    agents:\n"
+        self.files["aegis.yaml"] = self.files["aegis.yaml"].replace("    agents:\n", currencies, 1)
         self.loaded = bootstrap.configuration(self.files)
         pepper = bootstrap.pepper(self.settings)
         signatures = bootstrap.signatures(self.settings, make=True)
@@ -224,6 +234,19 @@ def test_replay_of_what_is_in_force_changes_nothing(seed: int) -> None:
     """From the first call on, and from the middle on, where balances are taken from the record."""
     with tempfile.TemporaryDirectory() as name, sqlite_database(Path(name)) as database:
         check(database, Path(name), seed)
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.integers(0, 2**32))
+def test_what_is_carried_over_is_replayed(seed: int) -> None:
+    """Budgets that carry over, one of them in another currency: from the first call on nothing changes."""
+    with tempfile.TemporaryDirectory() as name, sqlite_database(Path(name)) as database:
+        traffic = Traffic(database, Path(name), seed, CARRYING)
+        asyncio.run(traffic.some(120))
+        report = traffic.replay(0)
+        assert report is not None
+        assert ((), (), ()) == (report.in_force, report.changes, report.undecided)
+        assert report == traffic.replay(0, forget_every=5)
 
 
 @pytest.mark.xdist_group("postgres")

@@ -50,6 +50,9 @@ _DAY_NS = 24 * 3_600 * 1_000_000_000
 _FAR_AWAY_NS = 2**63 - 1
 _PERIODS_BEFORE = 2
 """How many periods of a rate before the first call are looked at to know when it expects its next one."""
+_WINDOWS_CARRIED = 4
+"""How many windows before the first call are looked at to know what is carried into its own. Each may have something of
+the one before, so it is exact where one of them was used up, or left more than may be carried."""
 _WINDOWS_REMEMBERED_MAX = 65_536
 _NOT_SENT = "not_sent"
 
@@ -147,7 +150,7 @@ class Rerun:
                 back.append(start_ns - budget.length_ns - bucket_ns(budget.length_ns))
             else:
                 starts_ns = budget.window(start_ns).starts_ns
-                if budget.carry_over is not None:
+                for _ in range(0 if budget.carry_over is None else _WINDOWS_CARRIED):
                     starts_ns = budget.window(starts_ns - 1).starts_ns
                 back.append(min(starts_ns, start_ns))
             if not set(ON_THE_FLY).isdisjoint(budget.per):

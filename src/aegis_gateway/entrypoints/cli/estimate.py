@@ -157,6 +157,8 @@ def _shown(found: Estimate[Described]) -> Group:
     for each in found.budgets:
         budget, left = each.budget, each.left
         amount = usd_text(left) if budget.is_money else f"{left / budget.scale:,g} {budget.quantity}"
+        if budget.currency is not None and each.rate is not None:
+            amount = budget.currency.text(left, each.rate)
         words = "bears it" if each.fits else "does not bear all that it may come to"
         if budget.mode == "shadow":
             words += " (in shadow)"

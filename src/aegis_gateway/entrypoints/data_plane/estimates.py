@@ -299,6 +299,21 @@ def _budget(outlook: BudgetOutlook) -> dict[str, Any]:
         "left": amount(outlook.left),
         "needs": None if outlook.needed is None else amount(outlook.needed),
         "fits": outlook.fits,
+        **_in_currency(outlook),
+    }
+
+
+def _in_currency(outlook: BudgetOutlook) -> dict[str, Any]:
+    """The same in the budget's own currency, if it has one."""
+    currency, rate = outlook.budget.currency, outlook.rate
+    if currency is None or rate is None:
+        return {}
+    return {
+        "currency": currency.code,
+        "rate_usd": f"{rate.dollars.normalize():f}",
+        "rate_of": rate.day,
+        "limit_in_currency": f"{rate.units(outlook.limit):f}",
+        "left_in_currency": f"{rate.units(outlook.left):f}",
     }
 
 
