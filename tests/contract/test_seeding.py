@@ -12,7 +12,9 @@ from aegis_gateway.adapters.spending import StoredSpending
 from aegis_gateway.application.commands import Admitted, Lose, Release, Settle
 from aegis_gateway.application.ledger import Ledger
 from aegis_gateway.application.ports import Changes, Store
-from aegis_gateway.application.seeding import Seeding
+from aegis_gateway.application.seeding import Seeding, with_notes
+from aegis_gateway.domain.ledger import WindowNotes
+from aegis_gateway.domain.limits import CarryOver
 from aegis_gateway.domain.registry import Budget, Dimension, Registry
 from tests.ledgers import (
     ATTRIBUTION,
@@ -56,7 +58,7 @@ def change(store: Store, clock: TurnableClock, old: Budget, new: Budget) -> None
     """Have another configuration in force, as `aegis apply` does it."""
     seeding = Seeding(StoredSpending(store.query), registry(old), registry(new), {}, clock.now_ns())
     with store.change(["acme"]) as locked:
-        locked.write(Changes(standings=seeding.rows(locked.now_ns)))
+        locked.write(Changes(standings=with_notes(seeding.rows(locked.now_ns), locked)))
 
 
 def balances(store: Store) -> dict[tuple[str, str], tuple[int, int]]:
@@ -221,3 +223,15 @@ def test_what_is_settled_meanwhile_counts(
     with store.change(["acme"]) as locked:
         locked.write(Changes(standings=seeding.rows(locked.now_ns)))
     assert (0, 60 + 7 + 100 + 100) == balances(reader)["", _month(clock)]
+
+
+def test_what_was_fixed_stays(ledger: Ledger, store: Store, clock: TurnableClock) -> None:
+    """There and back a window has the rate, and what it carries over, that it was opened with."""
+    carrying = msgspec.structs.replace(budget("day", 300, period="daily"), carry_over=CarryOver(most=200))
+    ledger.process([admission("a", quoted=quote(100), budgets=(carrying,))])
+    clock.turn(DAY_NS)
+    ledger.process([admission("b", quoted=quote(100), budgets=(carrying,))])
+    change(store, clock, DAILY, shaped(period="monthly"))
+    change(store, clock, shaped(period="monthly"), DAILY)
+    (row,) = store.query("""select notes from standing where "window" = '2026-11-24'""")
+    assert WindowNotes(carried=200, limit=300) == msgspec.json.decode(row["notes"], type=WindowNotes)

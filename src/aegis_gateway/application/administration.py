@@ -17,7 +17,7 @@ from aegis_gateway.application.operators import Act, Caller, Operators
 from aegis_gateway.application.people import record_people
 from aegis_gateway.application.ports import Changes, RegistryChange, RegistryStore, Signatures
 from aegis_gateway.application.proposals import approved, proposed
-from aegis_gateway.application.seeding import Seeding
+from aegis_gateway.application.seeding import Seeding, with_notes
 from aegis_gateway.application.versions import canary_beside, is_intact, signed
 from aegis_gateway.domain.config_version import Canary, ConfigVersion, Watch
 from aegis_gateway.domain.errors import ConfigurationError, NotPermitted
@@ -195,7 +195,8 @@ class Administration:
                 self._signatures,
             )
             change.save_config(version)
-            change.write(Changes(standings=[row for each in seeding for row in each.rows(change.now_ns)]))
+            rows = [row for each in seeding for row in each.rows(change.now_ns)]
+            change.write(Changes(standings=with_notes(rows, change)))
             record: dict[str, object] = {
                 "config_version": version.version,
                 "files_sha256": version.digest,

@@ -7,13 +7,13 @@ what is open. So calls don't wait for it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
 from aegis_gateway.application.claims import scope_of
-from aegis_gateway.application.ports import StandingRow
+from aegis_gateway.application.ports import LockedTenants, StandingRow
 from aegis_gateway.application.runs import KnownRun, recorded_run
 from aegis_gateway.domain.registry import TAG, Agent, Budget, Dimension, Registry
 from aegis_gateway.domain.seed import Spent, are_told_apart_otherwise, seeds
@@ -146,6 +146,20 @@ class Seeding:
         if "run" in values:
             values["run"] = run.scope
         return values
+
+
+def with_notes(rows: Sequence[StandingRow], locked: LockedTenants) -> list[StandingRow]:
+    """Seeds with what is noted of their windows already: what was fixed when one opened stays."""
+    keys = {(row.tenant, (row.budget, row.scope, row.window.label)): row for row in rows}
+    stands = locked.standings(keys) if keys else {}
+    return [
+        row
+        if key not in stands
+        else msgspec.structs.replace(
+            row, standing=msgspec.structs.replace(row.standing, notes=stands[key].notes)
+        )
+        for key, row in keys.items()
+    ]
 
 
 def _begins_ns(budget: Budget, now_ns: int) -> int:

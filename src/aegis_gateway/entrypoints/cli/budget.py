@@ -211,7 +211,7 @@ def _show_one(
             parts.append(Text(f"and {len(standings) - len(dearest):,} more, which have more left"))
     else:
         parts.append(Text("not used in this window yet"))
-    parts += [Text(line) for line in window_terms(standings[:1], quantity, now_ns)]
+    parts += [Text(line) for line in window_terms(standings, quantity, now_ns)]
     if windows:
         parts += [Text(""), _windows_table(windows, quantity, console)]
     parts.append(Text(""))

@@ -24,8 +24,8 @@ def currency_words(standing: BudgetStanding) -> Iterator[str]:
 
 
 def window_terms(standings: Sequence[BudgetStanding], quantity: Quantity, now_ns: int) -> Iterator[str]:
-    """What was fixed for the window of balances, a line each."""
-    for standing in standings:
+    """What was fixed for the window of a budget's balances, a line each; the rate is that of the first of them."""
+    for standing in standings[:1]:
         budget = standing.budget
         currency, rate = budget.currency, standing.rate
         for words in currency_words(standing):
@@ -38,10 +38,11 @@ def window_terms(standings: Sequence[BudgetStanding], quantity: Quantity, now_ns
         if currency is not None and rate is None:
             yield f"no rate of {currency.code} is dated as early as this window began, so nothing may be spent"
         if budget.carry_over is not None:
-            carried = quantity_text(standing.carried, quantity, exact=True)
+            carried = quantity_text(sum(each.carried for each in standings), quantity, exact=True)
+            of = "the limit" if len(standings) == 1 else f"the {len(standings):,} limits"
             lasting = budget.carry_over.expires_ns
             until = f", for the first {duration_text(lasting)} of it" if lasting else ""
-            yield f"{carried} of the limit is carried over from the window before{until}"
+            yield f"{carried} of {of} is carried over from the window before{until}"
 
 
 def currency_record(standing: BudgetStanding, now_ns: int) -> dict[str, object]:
