@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -23,8 +24,10 @@ PAY = "/connect/api/v1/payments"
 BUDGETS = {
     "euros": "limit: 0.40, currency: EUR, period: yearly",
     "leftovers": "limit: 1.00, period: daily, carry_over: {most: 0.50, expires: 24h}",
+    "weeks": "limit: 0.50, period: monthly, calendar: fiscal",
 }
-HOMES = {"bot": "leftovers", "trader": "euros"}
+HOMES = {"bot": "leftovers", "trader": "euros", "shop": "weeks"}
+YEAR = "{weeks: 4-5-4, ends: nearest saturday to january 31}"
 SECOND_NS = 1_000_000_000
 
 
@@ -45,7 +48,8 @@ def gateway(upstream: UpstreamProcess) -> Iterator[Gateway]:
 def files(upstream: UpstreamProcess, rates: str) -> Files:
     """The configuration with a table of rates."""
     made = configuration(upstream.base_url, budgets=BUDGETS, agents=tuple(HOMES), agent_budgets=HOMES)
-    text = made["aegis.yaml"].replace("    agents:\n", f"    currencies: {{EUR: {rates}}}\n    agents:\n", 1)
+    tenant = f"    currencies: {{EUR: {rates}}}\n    fiscal_year: {YEAR}\n    agents:\n"
+    text = made["aegis.yaml"].replace("    agents:\n", tenant, 1)
     return {**made, "aegis.yaml": text}
 
 
@@ -130,3 +134,13 @@ def test_a_window_without_a_rate_is_not_applied(
     year = datetime.now(tz=UTC).year
     assert 0 != done.exit_code
     assert f"is EUR, and no rate of it is dated {year}-01-01" in " ".join(done.output.split())
+
+
+def test_a_period_of_weeks(gateway: Gateway) -> None:
+    """Calls count in the period of the fiscal year, which has four weeks or five, and begins on a Sunday."""
+    assert [201, 201, 402] == [pay(gateway, "shop").status for _ in range(3)]
+    found = budgets(gateway)["weeks"]
+    days, rest = divmod(found["window_ends_ns"] - found["window_starts_ns"], 86_400 * SECOND_NS)
+    assert (True, 0) == (days in (28, 35), rest)
+    assert re.fullmatch(r"FY20\d\d-P(0[1-9]|1[0-2])", found["window"])
+    assert 7 == datetime.fromtimestamp(found["window_starts_ns"] // SECOND_NS, tz=UTC).isoweekday()
