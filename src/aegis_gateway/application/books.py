@@ -222,6 +222,12 @@ class Books:
             self.standings[key] = lapsed(self.standings.get(key, NOTHING), now_ns).release(leg.amount)
             self.touched.setdefault(key, (leg.quantity, None))
 
+    def forget(self, key: tuple[str, StandingKey]) -> None:
+        """Forget a balance that was touched, as if it had never been opened."""
+        del self.touched[key], self.standings[key]
+        self._opening.pop(key, None)
+        self._lasting.pop(key, None)
+
     def standing(self, tenant: str, leg: Leg) -> Standing:
         """The balance that a leg is of."""
         return self.standings.get((tenant, (leg.budget, leg.scope, leg.window)), NOTHING)

@@ -298,7 +298,7 @@ class Rerun:
             budget = self.view.registry.budgets.get(key[1][0])
             is_carried = budget is not None and budget.carry_over is not None
             if window.ends_ns + is_carried * 2 * (window.ends_ns - window.starts_ns) <= now_ns:
-                del self._books.touched[key], self._books.standings[key]
+                self._books.forget(key)
         for turn, arrival_ns in list(self._books.arrivals.items()):
             if arrival_ns <= now_ns:
                 del self._books.arrivals[turn]
