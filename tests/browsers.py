@@ -6,7 +6,7 @@ import contextlib
 import http.client
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html import unescape
 from http.cookies import SimpleCookie
 from urllib.parse import urlencode
@@ -35,6 +35,10 @@ class Visitor:
     def post(self, path: str, fields: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Answer:
         """Send a form as it is given."""
         return self._ask("POST", path, urlencode(fields).encode(), headers)
+
+    def send(self, path: str, fields: Sequence[tuple[str, str]]) -> Answer:
+        """Send a form with fields that may be there more than once."""
+        return self._ask("POST", path, urlencode(fields).encode(), None)
 
     def submit(self, page: str, path: str, **fields: str) -> Answer:
         """Send a form of a page, with the proof that is on it."""

@@ -12,6 +12,8 @@ from aegis_gateway.entrypoints.people.attempts import ATTEMPTS
 from tests.browsers import Staff, Visitor, csrf_on, text_of
 from tests.gateways import Answer, Gateway, ask, configuration, exchange
 
+pytestmark = pytest.mark.xdist_group("signing-in")
+
 UPSTREAM = "http://127.0.0.1:9"
 
 

@@ -16,13 +16,14 @@ from aegis_gateway.application.directory import TenantView
 from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.entrypoints.data_plane.mcp.origins import Origins
 from aegis_gateway.entrypoints.people import signing_in
+from aegis_gateway.entrypoints.people.approvals import pages as approvals
 from aegis_gateway.entrypoints.people.bridge import AsgiApp
 from aegis_gateway.entrypoints.people.door import THREADS
 from aegis_gateway.entrypoints.people.office import Office
 from aegis_gateway.entrypoints.people.pool import StorePool
 from aegis_gateway.entrypoints.people.rendering import static_files
 from aegis_gateway.entrypoints.people.security import Secured
-from aegis_gateway.entrypoints.people.visits import Handler, Visit, page, redirect
+from aegis_gateway.entrypoints.people.visits import Handler, page, redirect
 
 _SIGNED_BY_ITSELF = ("/slack/",)
 _A_YEAR = "public, max-age=31536000, immutable"
@@ -56,13 +57,13 @@ def _pages(office: Office) -> list[Route]:
         get("/sign-in", signing_in.show_sign_in, is_open=True),
         post("/sign-in", signing_in.sign_in, is_open=True),
         post("/sign-out", signing_in.sign_out),
-        get("/approvals", _approvals),
+        get("/approvals", approvals.show_inbox),
+        get("/approvals/decided", approvals.show_decided),
+        get("/approvals/{approval}", approvals.show_one),
+        post("/approvals/{approval}", approvals.answer_one),
+        get("/approvals/{tenant}/{approval}", approvals.go_to_one),
         Route("/static/{name}", _static, methods=["GET"]),
     ]
-
-
-def _approvals(visit: Visit) -> Response:
-    return visit.page("approvals.html")
 
 
 async def _static(request: Request) -> Response:

@@ -71,16 +71,25 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
         return self.form.get(name, ("",))[-1].strip()
 
     def page(self, template: str, *, status: int = 200, **values: object) -> Response:
-        """A page from a template. A browser without a secret is given one, so that its forms can be told."""
-        body = self.office.templates.render(
+        """A page from a template."""
+        return self.answer(self.render(template, values), status)
+
+    def render(self, template: str, values: Mapping[str, object]) -> str:
+        """A page's text, with what all pages show."""
+        return self.office.templates.render(
             template,
-            person=self.signed_in.person if self.signed_in is not None else None,
-            path=self.path,
-            csrf=csrf_of(self.secret, self.office.pepper),
-            now_ns=self.office.now_ns(),
-            **values,
+            {
+                "person": self.signed_in.person if self.signed_in is not None else None,
+                "path": self.path,
+                "csrf": csrf_of(self.secret, self.office.pepper),
+                "now_ns": self.office.now_ns(),
+                **values,
+            },
         )
-        response = HTMLResponse(body, status_code=status)
+
+    def answer(self, page: str, status: int = 200) -> Response:
+        """A page as it is sent. A browser without a secret is given one, so that its forms can be told."""
+        response = HTMLResponse(page, status_code=status)
         if self.is_new:
             cookie = set_cookie(VISIT, self.secret, secure=self.is_secure, seconds=None)
             response.headers.append("set-cookie", cookie)

@@ -1,0 +1,1 @@
+"""The approvals inbox, and one request in full."""

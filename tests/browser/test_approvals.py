@@ -1,0 +1,206 @@
+"""Pages as people meet them: a real browser, on a phone and at a desk, light and dark, by keyboard alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, ViewportSize
+
+from aegis_gateway.domain.people import Grant
+from tests.asked import arguments, ask_people
+from tests.browsers import Staff
+from tests.chromium import AXE, chromium
+from tests.gateways import PERMIT_ALL, Gateway, configuration
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+PHONE: ViewportSize = {"width": 360, "height": 640}
+DESK: ViewportSize = {"width": 1280, "height": 800}
+SOON_MS = 10_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser."""
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def gateway(browser: Browser) -> Iterator[Gateway]:
+    """A gateway whose agents ask."""
+    files = configuration(
+        "http://127.0.0.1:9", policies=PERMIT_ALL, budgets={"day": "limit: 20.00, period: daily"}
+    )
+    with Gateway(files) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def staff(gateway: Gateway) -> Staff:
+    """Ben, an approver, and vi, who looks on."""
+    staff = Staff(gateway)
+    staff.add("ben", Grant(role="approver", tenant="acme"))
+    staff.add("vi", Grant(role="viewer", tenant="acme"))
+    return staff
+
+
+class Watched:
+    """A page, and all that is not as it should be about it: errors, and requests to anybody else."""
+
+    def __init__(self, context: BrowserContext, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.wrong: list[str] = []
+        self.page: Page = context.new_page()
+        self.page.set_default_timeout(SOON_MS)
+        self.page.on("console", self._hear)
+        self.page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
+        self.page.on("request", self._see)
+
+    def go(self, path: str) -> Page:
+        """Open a page."""
+        self.page.goto(self.gateway.url + path)
+        return self.page
+
+    def sign_in(self, token: str) -> None:
+        """Sign in, on the form that is shown."""
+        self.page.fill("#token", token)
+        self.page.get_by_role("button", name="Sign in").click()
+        self.page.wait_for_selector("header nav")
+
+    def complaints(self) -> list[str]:
+        """What axe has to say about the page as it is."""
+        found = self.page.evaluate("async () => (await axe.run()).violations")
+        return [f"{each['id']}: {node['html']}" for each in found for node in each["nodes"]]
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.wrong.append(f"{message.type}: {message.text}")
+
+    def _see(self, request: Request) -> None:
+        if not request.url.startswith(self.gateway.url + "/"):
+            self.wrong.append(f"asked {request.url}")
+
+
+@pytest.fixture
+def phone(browser: Browser, gateway: Gateway) -> Iterator[Watched]:
+    """A page on a phone."""
+    with browser.new_context(viewport=PHONE, has_touch=True, is_mobile=True) as context:
+        yield Watched(context, gateway)
+
+
+@pytest.fixture
+def desk(browser: Browser, gateway: Gateway) -> Iterator[Watched]:
+    """A page at a desk."""
+    with browser.new_context(viewport=DESK) as context:
+        yield Watched(context, gateway)
+
+
+def overflow(page: Page) -> int:
+    """How many pixels a page is wider than what it is shown on."""
+    found = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    return int(found)
+
+
+def test_a_yes_on_a_phone(phone: Watched, gateway: Gateway, staff: Staff) -> None:
+    """From a link in a message, by way of signing in, to a yes; what it is about and the buttons are in view."""
+    asked = ask_people(gateway, facts=arguments("48200.00", note="as agreed " * 20))
+    page = phone.go(f"/approvals/{asked.id}")
+    phone.sign_in(staff.tokens["ben"])
+    assert page.url == f"{gateway.url}/approvals/{asked.id}"
+    for name in ("Approve", "Refuse"):
+        box = page.get_by_role("button", name=name).bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] <= PHONE["height"]
+        assert box["height"] >= 44
+    title = page.get_by_role("heading", level=1).bounding_box()
+    assert title is not None
+    assert title["y"] < PHONE["height"] / 3
+    assert 0 == overflow(page)
+    page.get_by_label("Reason").fill("as agreed")
+    page.get_by_role("button", name="Approve").tap()
+    page.wait_for_selector("text=Approved.")
+    assert "granted" == gateway.query("select state from approval where approval = ?", asked.id)[0]["state"]
+    page.get_by_role("link", name="Approvals").first.tap()
+    page.wait_for_url("**/approvals")
+    assert 0 == overflow(page)
+    assert [] == phone.wrong
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+def test_nothing_keeps_anybody_out(
+    browser: Browser, gateway: Gateway, staff: Staff, scheme: str, size: ViewportSize
+) -> None:
+    """Axe finds nothing on any page (names, landmarks, contrast…), light or dark, wide or narrow."""
+    waits = ask_people(
+        gateway, facts=arguments("1.00", risk=("this agent has not asked for this tool before",))
+    )
+    with browser.new_context(
+        viewport=size,
+        color_scheme="dark" if scheme == "dark" else "light",
+        bypass_csp=True,  # for axe alone, which the page itself may not load
+    ) as context:
+        context.add_init_script(path=AXE)
+        watched = Watched(context, gateway)
+        page = watched.go("/sign-in")
+        assert [] == watched.complaints()
+        watched.sign_in(staff.tokens["ben"])
+        for path in ("/approvals", f"/approvals/{waits.id}", "/approvals/decided"):
+            watched.go(path)
+            assert [] == watched.complaints(), path
+            assert 0 == overflow(page), path
+        assert [] == watched.wrong
+
+
+def test_by_keyboard_alone(desk: Watched, gateway: Gateway, staff: Staff) -> None:
+    """Skip link first; from the inbox into a request, past its reason to a no, without a mouse."""
+    asked = ask_people(gateway, about="api.keyboard", facts=arguments("2.00"))
+    page = desk.go(f"/approvals/{asked.id}")
+    desk.sign_in(staff.tokens["ben"])
+    page.keyboard.press("Tab")
+    assert "Skip to the content" == page.evaluate("document.activeElement.textContent")
+    page.keyboard.press("Enter")
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == "reason":
+            break
+    page.keyboard.type("not this vendor")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=Refused.")
+    assert [] == desk.wrong
+
+
+def test_an_inbox_stays_right(desk: Watched, gateway: Gateway, staff: Staff) -> None:
+    """What comes while somebody looks appears by itself; what others decide goes; a reason that is written stays."""
+    page = desk.go("/approvals")
+    desk.sign_in(staff.tokens["ben"])
+    first = ask_people(gateway, about="api.live")
+    page.wait_for_selector(f"#{first.id}")
+    page.goto(f"{gateway.url}/approvals/{first.id}")
+    page.get_by_label("Reason").fill("half a tho")
+    page.get_by_label("Reason").blur()
+    page.evaluate("document.querySelector('[data-live]').dispatchEvent(new Event('refresh'))")
+    page.wait_for_load_state("networkidle")
+    assert "half a tho" == page.get_by_label("Reason").input_value()
+    with desk.page.context.browser.new_context() as context:  # type: ignore[union-attr]  # it has one
+        other = Watched(context, gateway)
+        other.go(f"/approvals/{first.id}")
+        other.sign_in(staff.tokens["ben"])
+        other.page.get_by_role("button", name="Approve").click()
+        other.page.wait_for_selector("text=Approved.")
+    page.wait_for_selector("text=Approved.")
+    assert 0 == page.get_by_role("button", name="Approve").count()
+    assert [] == desk.wrong
+
+
+def test_who_only_looks_on_has_no_button(desk: Watched, gateway: Gateway, staff: Staff) -> None:
+    """And is told why."""
+    asked = ask_people(gateway)
+    page = desk.go(f"/approvals/{asked.id}")
+    desk.sign_in(staff.tokens["vi"])
+    assert 0 == page.get_by_role("button", name="Approve").count()
+    assert page.get_by_text("You can’t answer this").is_visible()
+    assert [] == desk.wrong
