@@ -147,7 +147,7 @@ def test_nothing_keeps_anybody_out(
         page = watched.go("/sign-in")
         assert [] == watched.complaints()
         watched.sign_in(staff.tokens["ben"])
-        for path in ("/approvals", f"/approvals/{waits.id}", "/approvals/decided"):
+        for path in ("/approvals", f"/approvals/{waits.id}", "/approvals/decided", "/api/docs"):
             watched.go(path)
             assert [] == watched.complaints(), path
             assert 0 == overflow(page), path

@@ -16,6 +16,9 @@ from aegis_gateway.application.directory import TenantView
 from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.entrypoints.data_plane.mcp.origins import Origins
 from aegis_gateway.entrypoints.people import signing_in
+from aegis_gateway.entrypoints.people.api.manual import operations
+from aegis_gateway.entrypoints.people.api.operations import router
+from aegis_gateway.entrypoints.people.api.problems import tell_problems
 from aegis_gateway.entrypoints.people.approvals import pages as approvals
 from aegis_gateway.entrypoints.people.bridge import AsgiApp
 from aegis_gateway.entrypoints.people.door import THREADS
@@ -23,7 +26,7 @@ from aegis_gateway.entrypoints.people.office import Office
 from aegis_gateway.entrypoints.people.pool import StorePool
 from aegis_gateway.entrypoints.people.rendering import static_files
 from aegis_gateway.entrypoints.people.security import Secured
-from aegis_gateway.entrypoints.people.visits import Handler, page, redirect
+from aegis_gateway.entrypoints.people.visits import Handler, Visit, page, redirect
 
 _SIGNED_BY_ITSELF = ("/slack/",)
 _A_YEAR = "public, max-age=31536000, immutable"
@@ -39,7 +42,24 @@ def build(settings: Settings, tenants: Callable[[], Mapping[str, TenantView]]) -
         tenants,
         is_secure=settings.pages_url.startswith("https:"),
     )
-    app = FastAPI(title="Aegis", docs_url=None, redoc_url=None, openapi_url=None, routes=[*_pages(office)])
+    app = FastAPI(
+        title="Aegis control API",
+        version="1",
+        description="What people do on pages and by commands, for programs in their name.",
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        routes=[*_pages(office)],
+    )
+    app.state.office = office
+    app.include_router(router)
+    tell_problems(app, office)
+    url = settings.pages_url
+
+    def show_manual(visit: Visit) -> Response:
+        return visit.page("api.html", operations=operations(app.openapi(), url))
+
+    app.router.routes.append(Route("/api/docs", page(office, show_manual, is_open=True), methods=["GET"]))
     return Secured(
         cast(AsgiApp, app), Origins(settings.host, settings.page_hosts), trusted_prefixes=_SIGNED_BY_ITSELF
     )

@@ -11,7 +11,7 @@ from aegis_gateway.application.ports import Store
 from aegis_gateway.application.sessions import Sessions, secret_digest
 from aegis_gateway.domain.errors import KeyFormatError
 from aegis_gateway.domain.keys import check_key, key_hash, token_digest
-from aegis_gateway.domain.people import Person, may
+from aegis_gateway.domain.people import Person, Token, may
 from aegis_gateway.domain.session import SignedIn
 from aegis_gateway.entrypoints.people.attempts import Attempts
 from aegis_gateway.entrypoints.people.pool import StorePool
@@ -51,7 +51,7 @@ class Office:
             found = StoredSessions(store.query).signed_in(secret_digest("session", secret, self.pepper))
         return found if found is not None and found.why_over(self.now_ns()) is None else None
 
-    def token_holder(self, token: str) -> Person | None:
+    def token_holder(self, token: str) -> tuple[Person, Token] | None:
         """Whose token this is, if it is valid and they are not suspended."""
         try:
             if check_key(token) != "person":
@@ -62,7 +62,7 @@ class Office:
             found = StoredSessions(store.query).token_holder(key_hash(token_digest(token), self.pepper))
         if found is None or found[0].suspended_ns is not None or not found[1].is_valid(self.now_ns()):
             return None
-        return found[0]
+        return found
 
     def has_people(self) -> bool:
         """Whether anybody has an account."""

@@ -290,7 +290,7 @@ def _budget(standing: BudgetStanding, approval: Approval, quantities: Mapping[st
         scope=standing.scope,
         owner=budget.owner,
         quantity=quantity,
-        limit=budget.limit,
+        limit=standing.limit,
         spent=standing.spent,
         reserved=standing.reserved,
         asked=(approval.maximum_nano_usd or 0) if counts_cost else 0,
@@ -306,8 +306,9 @@ def _stands_out(
 ) -> Iterable[str]:
     """What is unusual, in sentences: what was noted when it was asked, and what is known by now."""
     noted = approval.facts.get(RISK)
-    for words in noted if isinstance(noted, list) else []:
-        yield f"{str(words)[:1].upper()}{str(words)[1:]}.".replace("`", "")
+    for risk in noted if isinstance(noted, list) else []:
+        words = str(risk).replace("`", "")
+        yield f"{words[:1].upper()}{words[1:]}."
     for each in budgets:
         if each.left_after < 0:
             yield f"It may cost more than budget {each.budget} has left, and would then be refused after all."

@@ -1,0 +1,1 @@
+"""The control API: what people do on pages and by commands, for programs in their name."""

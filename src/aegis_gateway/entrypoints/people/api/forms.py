@@ -1,0 +1,162 @@
+"""The forms of what the control API takes and gives. Amounts are whole nano-dollars; instants are RFC 3339, UTC."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from aegis_gateway.application.approvals import REASON_CHARACTERS_MAX
+from aegis_gateway.domain.approval import AnswerKind, Approval, ApprovalKind, ApprovalState
+from aegis_gateway.entrypoints.people.approvals.brief import Brief
+from aegis_gateway.entrypoints.people.words import iso
+
+
+class Problem(BaseModel):
+    """What is wrong (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: Annotated[str, Field(description="What is wrong, and what to do.")]
+    field: Annotated[str | None, Field(description="What of the request is at fault.")] = None
+
+
+class AnswerGiven(BaseModel):
+    """One person's answer."""
+
+    answer: AnswerKind
+    by: Annotated[str, Field(description="Their id.")]
+    at: str
+    reason: str
+    via: Annotated[str, Field(description="The way it came: `page`, `api`, `cli`, `slack`…")]
+
+
+class ApprovalShort(BaseModel):
+    """A request for a person's word."""
+
+    id: str
+    tenant: str
+    kind: ApprovalKind
+    state: ApprovalState
+    requester: Annotated[str, Field(description="The agent, or person, that asks.")]
+    about: Annotated[str, Field(description="The tool, budget or whatever else it concerns.")]
+    expected_nano_usd: int | None
+    maximum_nano_usd: Annotated[
+        int | None, Field(description="The most it can cost; null where nobody knows.")
+    ]
+    policies: Annotated[list[str], Field(description="The policies that ask.")]
+    created: str
+    deadline: Annotated[str, Field(description="Until when an answer counts; without one it is a no.")]
+    valid_until: Annotated[str | None, Field(description="Until when a grant may be used.")]
+    used_by: Annotated[str | None, Field(description="The call that a grant was used by.")]
+    group: Annotated[
+        str | None, Field(description="The request under whose notice it is told with others alike.")
+    ]
+    answers: list[AnswerGiven]
+
+
+class ApprovalFull(ApprovalShort):
+    """A request with all that is known about it."""
+
+    asked: Annotated[str, Field(description="Who is asked.")]
+    facts: Annotated[
+        dict[str, Any], Field(description="What was noted when it was asked; arguments are redacted.")
+    ]
+    stands_out: Annotated[list[str], Field(description="What is unusual about it.")]
+    may_answer: Annotated[bool, Field(description="Whether whoever asks here may answer it.")]
+    may_not_because: Annotated[str | None, Field(description="Why not.")]
+    if_granted: str
+    if_refused: str
+
+
+class ApprovalList(BaseModel):
+    """Requests: those that wait with the most urgent first, others with the newest first."""
+
+    approvals: list[ApprovalShort]
+
+
+class AnswerRequest(BaseModel):
+    """An answer to a request."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    answer: Annotated[AnswerKind, Field(description="`grant` or `refuse`.")]
+    reason: Annotated[
+        str,
+        Field(
+            max_length=REASON_CHARACTERS_MAX, description="Why; a refusal needs one. The agent is told it."
+        ),
+    ] = ""
+
+
+class BudgetBalance(BaseModel):
+    """A budget's balance in its current window, as `aegis budget --json` tells it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    budget: str
+    scope: Annotated[str, Field(description="Which part of a budget that is split; empty where it isn't.")]
+    owner: str
+    quantity: str
+    window: str
+    limit_amount: Annotated[int, Field(description="In the quantity's smallest unit; money in nano-dollars.")]
+    spent_amount: int
+    reserved_amount: int
+    left_amount: int
+    limit: Annotated[str, Field(description="As people write it.")]
+    spent: str
+    reserved: str
+    left: str
+
+
+class BudgetList(BaseModel):
+    """A tenant's budgets."""
+
+    tenant: str
+    at: str
+    budgets: list[BudgetBalance]
+
+
+def short(approval: Approval, state: ApprovalState) -> dict[str, Any]:
+    """A request in a list; `state` is how it stands now."""
+    return {
+        "id": approval.id,
+        "tenant": approval.tenant,
+        "kind": approval.kind,
+        "state": state,
+        "requester": approval.requester,
+        "about": approval.about,
+        "expected_nano_usd": approval.expected_nano_usd,
+        "maximum_nano_usd": approval.maximum_nano_usd,
+        "policies": list(approval.policies),
+        "created": iso(approval.created_ns),
+        "deadline": iso(approval.deadline_ns),
+        "valid_until": None if approval.valid_until_ns is None else iso(approval.valid_until_ns),
+        "used_by": approval.used_by,
+        "group": approval.group or None,
+        "answers": [
+            {
+                "answer": each.kind,
+                "by": each.by,
+                "at": iso(each.at_ns),
+                "reason": each.reason,
+                "via": each.via,
+            }
+            for each in approval.answers
+        ],
+    }
+
+
+def full(brief: Brief) -> dict[str, Any]:
+    """A request with all that is known about it."""
+    return {
+        **short(brief.approval, brief.state),
+        "asked": brief.asked,
+        "facts": brief.approval.facts,
+        "stands_out": list(brief.stands_out),
+        "may_answer": brief.is_waiting and not brief.may_not,
+        "may_not_because": brief.may_not or None,
+        "if_granted": brief.if_yes,
+        "if_refused": brief.if_no,
+    }

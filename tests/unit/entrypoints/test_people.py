@@ -1,0 +1,345 @@
+"""The small parts of the pages: words, briefs, attempts, stores in turn, proofs, and the bridge."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from aegis_gateway.application.ports import Store
+from aegis_gateway.domain.approval import Approval, Asking, waiting
+from aegis_gateway.domain.approval_route import Group, Route, Want
+from aegis_gateway.domain.errors import AegisError, CallError, LedgerUnavailable, NotPermitted
+from aegis_gateway.domain.people import Grant, Person
+from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol
+from aegis_gateway.entrypoints.people import bridge
+from aegis_gateway.entrypoints.people.approvals.brief import Background, brief_of, flat, state_now
+from aegis_gateway.entrypoints.people.approvals.desk import groups_of
+from aegis_gateway.entrypoints.people.attempts import Attempts
+from aegis_gateway.entrypoints.people.bridge import Message, Receive, Send
+from aegis_gateway.entrypoints.people.cookies import cookies_of, csrf_of, is_csrf_of, set_cookie
+from aegis_gateway.entrypoints.people.door import is_for_people
+from aegis_gateway.entrypoints.people.pool import StorePool
+from aegis_gateway.entrypoints.people.visits import own_path
+from aegis_gateway.entrypoints.people.words import money, plural, relative, span
+
+SECOND_NS = 1_000_000_000
+HOUR_NS = 3_600 * SECOND_NS
+BEN = Person(id="ben", name="Ben", added_ns=0, grants=(Grant(role="approver", tenant="acme"),))
+ASKING = Asking(
+    tenant="acme",
+    kind="call",
+    requester="bot",
+    about="api.pay",
+    policies=("big",),
+    maximum_nano_usd=250_000_000,
+)
+
+
+def asked(sequence: int = 1, **more: object) -> Approval:
+    """A request, made at 0."""
+    return waiting(msgspec.structs.replace(ASKING, **more), sequence, 0)
+
+
+@pytest.mark.parametrize(
+    ("amount_nano_usd", "text"),
+    [(0, "$0.00"), (41_100_000_000, "$41.10"), (128_000, "$0.000128"), (-1_500_000_000, "-$1.50")],
+)
+def test_money(amount_nano_usd: int, text: str) -> None:
+    """At the precision that matters there."""
+    assert text == money(amount_nano_usd)
+
+
+def test_spans_and_instants() -> None:
+    """In the largest unit, and the next where that tells more; nothing that changes each second."""
+    assert ["0 s", "59 s", "3 h 12 min", "12 h", "2 d 1 h"] == [
+        span(seconds * SECOND_NS) for seconds in (0, 59, 11_520, 43_900, 176_400)
+    ]
+    assert ["just now", "in a minute", "2 min ago", "in 4 h"] == [
+        relative(at_s * SECOND_NS, 1_000 * SECOND_NS) for at_s in (1_000, 1_059, 880, 15_400)
+    ]
+    assert ["1 call", "2 calls", "1,000 calls"] == [plural(number, "call") for number in (1, 2, 1_000)]
+
+
+def test_arguments_by_their_paths() -> None:
+    """Whatever is in them; what is empty is told as that."""
+    value: object = {"a": {"b": [1, {"c": "x"}]}, "d": None, "e": [], "f": True}
+    assert {"a.b[0]": "1", "a.b[1].c": "x", "d": "null", "e": "[]", "f": "true"} == flat(value)
+    assert {} == flat({}) == flat(None)
+
+
+def test_what_changed_and_what_stands_out() -> None:
+    """Against the last request like it: what is other, new, gone; numbers that are many times what they were."""
+    before = asked(facts={"arguments": {"amount": "10", "to": "Contoso", "old": "x"}})
+    now = asked(
+        2,
+        facts={"arguments": {"amount": "500", "to": "Contoso", "new": "y"}, "risk": ["`day` is nearly used"]},
+    )
+    brief = brief_of(now, Background(before=before), BEN, ("ben",), 1)
+    assert [("amount", "10"), ("to", None), ("new", "")] == [
+        (each.name, each.before) for each in brief.arguments
+    ]
+    assert ("old",) == brief.gone
+    assert (
+        "Day is nearly used.",
+        "amount is 50 times what it was in the last request (10).",
+        "bot has not called api.pay in the last 7 days.",
+    ) == brief.stands_out
+    first = brief_of(now, Background(), BEN, ("ben",), 1)
+    assert {None} == {each.before for each in first.arguments}
+
+
+def test_who_may_not_answer() -> None:
+    """Is told before they try; nobody is told so of what is over."""
+    mine = asked(behind=("ben",))
+    assert "stands behind" in brief_of(mine, Background(), BEN, ("ben",), 1).may_not
+    others = asked(route=Route(wants=(Want(groups=(Group(name="finance"),)),)))
+    assert "not among those" in brief_of(others, Background(), BEN, ("ben",), 1).may_not
+    assert "" == brief_of(asked(), Background(), BEN, ("ben",), 1).may_not
+    over = brief_of(mine, Background(), BEN, ("ben",), 5 * HOUR_NS)
+    assert ("expired", "", False) == (over.state, over.may_not, over.is_waiting)
+
+
+def test_time_passes_on_a_page_too() -> None:
+    """A request whose time is over is shown so, whether or not that was written down."""
+    made = asked()
+    granted = msgspec.structs.replace(made, state="granted", valid_until_ns=HOUR_NS)
+    assert ["waiting", "expired"] == [state_now(made, at) for at in (1, 4 * HOUR_NS)]
+    assert ["granted", "lapsed"] == [state_now(granted, at) for at in (1, HOUR_NS)]
+
+
+def test_what_is_told_together_is_listed_together() -> None:
+    """In the order of the first of them."""
+    one, two, three = asked(1), asked(2), asked(3)
+    grouped = [msgspec.structs.replace(each, group=two.id) for each in (two, three)]
+    assert [[two.id, three.id], [one.id]] == [
+        [each.id for each in group] for group in groups_of([grouped[0], one, grouped[1]])
+    ]
+
+
+def test_attempts_are_bounded_by_address_and_time() -> None:
+    """Each address by itself; the oldest failure goes first."""
+    now_ns = 0
+    attempts = Attempts(lambda: now_ns, attempts=2, window_ns=10 * SECOND_NS)
+    attempts.fail("a")
+    assert 0 == attempts.wait_s("a")
+    now_ns = SECOND_NS
+    attempts.fail("a")
+    assert (9, 0) == (attempts.wait_s("a"), attempts.wait_s("b"))
+    now_ns = 10 * SECOND_NS
+    assert 0 == attempts.wait_s("a")
+
+
+class Closable:
+    """As much of a store as a pool knows."""
+
+    def __init__(self) -> None:
+        self.is_closed = False
+
+    def close(self) -> None:
+        """Be closed."""
+        self.is_closed = True
+
+
+def test_stores_in_turn() -> None:
+    """One is used again unless it failed; who waits too long for one is told so; a refusal is no failure of a store."""
+    opened: list[Closable] = []
+
+    def open_store() -> Store:
+        opened.append(Closable())
+        return cast(Store, opened[-1])
+
+    pool = StorePool(open_store, size=1, patience_s=0.01)
+    with pool.lease() as store, pytest.raises(LedgerUnavailable, match="busy"), pool.lease():
+        pass
+
+    def refuse(fault: AegisError) -> None:
+        with pool.lease() as again:
+            assert store is again
+            raise fault
+
+    with pytest.raises(NotPermitted):
+        refuse(NotPermitted("no"))
+    with pytest.raises(LedgerUnavailable):
+        refuse(LedgerUnavailable("lost"))
+    assert [True] == [each.is_closed for each in opened]
+    with pool.lease():
+        assert 2 == len(opened)
+
+
+def test_proofs_and_cookies() -> None:
+    """A proof is of one secret under one pepper; a cookie's header that can't be read says nothing."""
+    proof = csrf_of("secret", b"p" * 32)
+    assert is_csrf_of(proof, "secret", b"p" * 32)
+    for given, secret, pepper in ((proof, "other", b"p"), ("", "secret", b"p"), ("ü", "secret", b"p")):
+        assert not is_csrf_of(given, secret, pepper * 32)
+    assert {"a": "1", "b": "2"} == cookies_of("a=1; b=2")
+    assert {} == cookies_of("\x00=;,=")
+    assert "a=1; Path=/; HttpOnly; SameSite=Lax; Max-Age=5; Secure" == set_cookie(
+        "a", "1", secure=True, seconds=5
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ("/approvals?x=1", "/approvals?x=1"),
+        ("//evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("/a\r\nb", "/"),
+        ("https://evil.example", "/"),
+        ("/" + "a" * 3_000, "/"),
+    ],
+)
+def test_paths_to_come_back_to(given: str, path: str) -> None:
+    """Are here."""
+    assert path == own_path(given)
+
+
+def test_whose_paths() -> None:
+    """People's are told by whole segments."""
+    assert [True, True, True, False, False, False] == [
+        is_for_people(path)
+        for path in ("/", "/approvals/x", "/api/v1/budgets", "/apix", "/v1/models", "/mcp")
+    ]
+
+
+class Caller:
+    """A caller over RSGI, who may leave."""
+
+    method, path, query_string, scheme = "GET", "/x", "a=1", "http"
+    http_version, client, server = "1.1", "127.0.0.1:5", "127.0.0.1:8700"
+
+    def __init__(self, *, leaves_after: int | None = None, **headers: str) -> None:
+        self.headers = headers
+        self.leaves_after = leaves_after
+        self.got: list[Any] = []
+        self.left = asyncio.Event()
+
+    async def __call__(self) -> bytes:
+        """The body."""
+        return b"body"
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """The body in pieces, of which there are none."""
+        raise NotImplementedError
+
+    async def client_disconnect(self) -> None:
+        """Wait until the caller has left."""
+        await self.left.wait()
+
+    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        """Be answered."""
+        self.got.append((status, headers, body))
+
+    def response_stream(self, status: int, headers: list[tuple[str, str]]) -> Caller:
+        """Be answered in pieces."""
+        self.got.append((status, headers))
+        return self
+
+    async def send_bytes(self, data: bytes) -> None:
+        """Get a piece."""
+        if self.leaves_after is not None and len(self.got) > self.leaves_after:
+            self.left.set()
+            raise RuntimeError("closed")
+        self.got.append(data)
+
+
+def served(caller: Caller, app: bridge.AsgiApp) -> list[Any]:
+    """What a caller gets of an application."""
+    asyncio.run(bridge.serve(app, cast(bridge.PeopleScope, caller), cast(HttpProtocol, caller)))
+    return caller.got
+
+
+def piece(body: bytes, *, more: bool) -> Message:
+    """A part of an answer."""
+    return {"type": "http.response.body", "body": body, "more_body": more}
+
+
+START: Message = {"type": "http.response.start", "status": 200, "headers": [(b"a", b"1"), (b"a", b"2")]}
+
+
+def test_an_answer_passes_the_bridge() -> None:
+    """Whole or in pieces; a HEAD gets its headers alone; headers of one name stay two."""
+
+    async def whole(scope: Any, receive: Receive, send: Send) -> None:
+        assert ("GET", "/x", b"a=1", ("127.0.0.1", 5)) == (
+            scope["method"],
+            scope["path"],
+            scope["query_string"],
+            scope["client"],
+        )
+        assert {"type": "http.request", "body": b"", "more_body": False} == await receive()
+        await send(START)
+        await send(piece(b"x", more=False))
+
+    async def pieces(scope: Any, receive: Receive, send: Send) -> None:
+        await send(START)
+        await send(piece(b"x", more=True))
+        await send(piece(b"y", more=False))
+
+    head = [("a", "1"), ("a", "2")]
+    assert [(200, head, b"x")] == served(Caller(), whole)
+    assert [(200, head), b"x", b"y"] == served(Caller(), pieces)
+    asks = Caller()
+    asks.method = "HEAD"
+    assert [(200, head, b"")] == served(asks, pieces)
+
+
+def test_who_leaves_is_told_of() -> None:
+    """The application's next piece fails, and it hears that they are gone."""
+
+    async def endless(scope: Any, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(START)
+        await send(piece(b"x", more=True))
+        await send(piece(b"x", more=True))
+        with pytest.raises(OSError, match="left"):
+            await send(piece(b"x", more=True))
+        assert {"type": "http.disconnect"} == await receive()
+
+    assert [b"x", b"x"] == served(Caller(leaves_after=2), endless)[1:]
+
+
+def test_what_is_too_long_never_reaches_the_application() -> None:
+    """Headers, or a body."""
+
+    async def unreachable(scope: Any, receive: Receive, send: Send) -> None:
+        raise AssertionError("it was reached")
+
+    with pytest.raises(CallError, match="headers are longer"):
+        served(Caller(x="y" * bridge.HEADER_BYTES_MAX), unreachable)
+    posts = Caller()
+    posts.headers["content-length"] = str(bridge.BODY_BYTES_MAX + 1)
+    posts.method = "POST"
+    with pytest.raises(CallError, match="body is longer"):
+        served(posts, unreachable)
+
+
+def test_threads_share_a_pool() -> None:
+    """No two have the same store at once."""
+    held: set[int] = set()
+    lock = threading.Lock()
+    pool = StorePool(lambda: cast(Store, Closable()), size=3)
+    clashes: list[int] = []
+
+    def use() -> None:
+        for _ in range(200):
+            with pool.lease() as store:
+                with lock:
+                    if id(store) in held:
+                        clashes.append(1)
+                    held.add(id(store))
+                with lock:
+                    held.discard(id(store))
+
+    threads = [threading.Thread(target=use) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [] == clashes
