@@ -38,6 +38,7 @@ from aegis_gateway.adapters.sealing import AesSealer
 from aegis_gateway.adapters.secrets import ReferencedSecrets
 from aegis_gateway.adapters.stores import open_store
 from aegis_gateway.adapters.upstream import PyreqwestUpstream
+from aegis_gateway.application.approvals import Outcomes
 from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.directory import Directory, DirectoryCopy, KnownKey, TenantView
 from aegis_gateway.application.ports import Clock, Signatures, Store, StoredState, TenantState, Upstream
@@ -46,7 +47,7 @@ from aegis_gateway.application.replay import Replay
 from aegis_gateway.application.rerun import Rerun
 from aegis_gateway.application.versions import verify
 from aegis_gateway.application.watching import Watching
-from aegis_gateway.configuration.load import Configuration, PolicyFile, load
+from aegis_gateway.configuration.load import MAIN_FILE, Configuration, PolicyFile, load
 from aegis_gateway.configuration.prices import NO_PRICES, Prices
 from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.configuration.unlisted import unlisted_models
@@ -270,11 +271,25 @@ def lint(loaded: Configuration) -> tuple[Problem, ...]:
     for tenant, files in loaded.policies.items():
         for file in files:
             tenants.setdefault(file, {})[tenant] = loaded.registries[tenant]
-    return tuple(
+    found = [
         file.placed(problem)
         for file, registries in sorted(tenants.items(), key=lambda item: item[0].path)
         for problem in lint_policies(registries, file.path, file.text)
-    )
+    ]
+    return (*found, *_unknown_in_routes(loaded))
+
+
+def _unknown_in_routes(loaded: Configuration) -> Iterator[Problem]:
+    """Routes of approvals that are about policies which there are not."""
+    for tenant, registry in sorted(loaded.registries.items()):
+        named = {name for route in registry.approvals.routes for name in route.policies}
+        if not named:
+            continue
+        for name in sorted(named - compiled_policies(loaded, tenant).rules.keys()):
+            message = (
+                f"tenants.{tenant}.approvals.routes name policy `{name}`, and there is none; name its @id"
+            )
+            yield Problem(file=MAIN_FILE, message=message)
 
 
 class PolicyOrigin(msgspec.Struct, frozen=True, kw_only=True):
@@ -537,6 +552,11 @@ def calls(settings: Settings, ledger: LedgerClient) -> Calls:
     fault = planted_fault(os.environ)
     asked = ledger if fault is None else FaultyLedger(ledger, fault)
     return Calls(Directory(loader, loader.epochs), asked, SystemClock(), os.urandom, pepper(settings))
+
+
+def approval_outcomes() -> Outcomes:
+    """What is done when a request for a person's word is decided that isn't about a call, by its kind."""
+    return {}
 
 
 def reading(settings: Settings) -> Reading:

@@ -24,6 +24,7 @@ PER = ("agent", "team", "project", "tenant", "key", "connector", "tool", "model"
 """What a throttle may be for each of."""
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,7}")
+_GROUP = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _FIELD = re.compile(r"[A-Za-z0-9_-]*[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -41,6 +42,10 @@ class _Annotation(msgspec.Struct, frozen=True):
 
 def _number(text: str) -> int | None:
     return int(text) if _NUMBER.fullmatch(text) else None
+
+
+def _name(text: str) -> str | None:
+    return text if _GROUP.fullmatch(text) else None
 
 
 def _dollars(text: str) -> int | None:
@@ -73,6 +78,7 @@ _OWN = {
         "redact", "kinds", lambda text: _listed(text, KINDS), "list of kinds of values", "ssn email"
     ),
     "fields": _Annotation("redact", "fields", _listed, "list of fields' names", "patient_name"),
+    "approvers": _Annotation("require_approval", "approvers", _name, "name of a group", "finance"),
     "in": _Annotation("redact", "sides", lambda text: _listed(text, SIDES), "part of a call", "arguments"),
 }
 _NEEDED: dict[str, tuple[tuple[str, ...], ...]] = {

@@ -19,6 +19,7 @@ from cedarpy import pst
 
 from aegis_gateway.adapters.cedar_schema import schema_of
 from aegis_gateway.adapters.cedar_tree import nodes, path_of
+from aegis_gateway.domain.approval_route import APPROVERS
 from aegis_gateway.domain.errors import Problem
 from aegis_gateway.domain.registry import Registry
 from aegis_gateway.domain.spelling import did_you_mean
@@ -86,6 +87,7 @@ class _Linter:
         self._schema = schema_of(registry, mentioned)
         self._types: dict[str, Any] = self._schema[""]["entityTypes"]
         self._actions: dict[str, Any] = self._schema[""]["actions"]
+        self._approvers = {APPROVERS.name, *registry.approvals.groups}
         self._ids = {
             "Tenant": {registry.tenant},
             "Team": set(registry.teams),
@@ -152,6 +154,9 @@ class _Linter:
         model = template.annotations.get("model")
         if model is not None and model not in self._ids["Model"]:
             yield f"there is no model `{model}`; {_instead(model, self._ids['Model'])}", model
+        group = template.annotations.get("approvers")
+        if group is not None and group not in self._approvers:
+            yield f"there is no group `{group}` under `approvals`; {_instead(group, self._approvers)}", group
         if "max_output_tokens" in template.annotations:
             named = [each.id for each in _entities(template.action) if each.id in self._actions]
             without = [name for name in named or self._actions if not self._has_output(name)]

@@ -15,6 +15,7 @@ from typing import Any, Generic, Protocol
 
 import msgspec
 
+from aegis_gateway.application.approval_claims import claim_of
 from aegis_gateway.application.asked import asked_record
 from aegis_gateway.application.call_ids import DEPTH_MAX, CallIds
 from aegis_gateway.application.claims import claims_of, rates_of_opening
@@ -119,7 +120,7 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     that a client's library made before this one, and `idempotency_key` names the call across attempts. `address` is
     the method, path and query that a named call was asked with. `patience_ns` is the longest that the call may wait for
     a rate's next turn, where its door can't wait for as long as rates are configured to delay. `subject` is the
-    agent whose call it is, where another asks for it.
+    agent whose call it is, where another asks for it. `approval` is the one that the caller means to use.
     """
 
     run: str | None = None
@@ -130,6 +131,7 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     address: str = ""
     patience_ns: int | None = None
     subject: str | None = None
+    approval: str | None = None
 
 
 NO_CONTEXT = CallContext()
@@ -800,6 +802,9 @@ class Calls:
             beside_version=view.beside_version,
             quote=judgement.quote,
             redacted=described.redacted,
+            approval=claim_of(
+                view, agent, considered.asker, described, judgement.verdict, judgement.quote, context.approval
+            ),
             rates=_delayed_at_most(considered.rates, context.patience_ns),
             budgets=considered.budgets,
             run=considered.run,

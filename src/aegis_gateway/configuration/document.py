@@ -480,6 +480,7 @@ class TenantEntry(Entry):
     budgets: Any = None
     rates: Any = None
     rules: Any = None
+    approvals: Any = None
 
 
 class RollBackEntry(Entry):

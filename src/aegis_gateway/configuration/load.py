@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from pydantic_core import PydanticCustomError
 
+from aegis_gateway.configuration.approval_entries import ApprovalsEntry, compile_approvals
 from aegis_gateway.configuration.compile import Entries, compile_tenant
 from aegis_gateway.configuration.currencies import tell_of_missing_rates
 from aegis_gateway.configuration.document import SECTIONS, Document, Entry, TenantEntry
@@ -28,6 +29,7 @@ from aegis_gateway.domain.spelling import did_you_mean
 
 MAIN_FILE = "aegis.yaml"
 RULES = "rules"
+APPROVALS = "approvals"
 POLICY_BYTES_MAX = 256 * 1024
 
 _SECTIONS: dict[str, type[Entry]] = {**SECTIONS, RULES: RuleEntry}
@@ -175,7 +177,12 @@ def _load_tenant(
             if entry is not None:
                 entries[name] = entry
     rules = checked.pop(RULES)
-    registry = compile_tenant(tenant, settings or TenantEntry(), Entries(**checked), prices, problems)
+    place = (*path, APPROVALS)
+    approvals = problems.check(ApprovalsEntry, sections.get(APPROVALS) or {}, place, known)
+    registry = msgspec.structs.replace(
+        compile_tenant(tenant, settings or TenantEntry(), Entries(**checked), prices, problems),
+        approvals=compile_approvals(approvals, place, problems),
+    )
     return registry, compile_rules(rules, registry, (*path, RULES), problems)
 
 

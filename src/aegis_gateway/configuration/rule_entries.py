@@ -19,7 +19,7 @@ from aegis_gateway.domain.registry import CONNECTOR_KINDS
 EFFECTS: dict[str, tuple[str, ...]] = {
     "allow": (),
     "deny": (),
-    "require_approval": (),
+    "require_approval": ("approvers",),
     "downgrade": ("model",),
     "cap": ("max_output_tokens", "max_cost_usd"),
     "throttle": ("limit", "every", "per"),
@@ -105,6 +105,7 @@ class RuleEntry(Entry):
     limit: Annotated[int, PlainValidator(values.whole(1, 1_000_000))] | None = None
     every: Annotated[str, PlainValidator(_duration_text)] | None = None
     per: Text | None = None
+    approvers: Annotated[str, PlainValidator(values.identifier)] | None = None
     kinds: Annotated[tuple[str, ...], PlainValidator(_some(values.choice(*KINDS)))] | None = None
     fields: Annotated[tuple[str, ...], PlainValidator(_some(values.argument_name))] | None = None
     sides: Annotated[tuple[str, ...], PlainValidator(_some(values.choice(*SIDES)))] | None = Field(

@@ -103,7 +103,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     A call that is allowed may have to be lowered before it is sent: to `output_tokens_max`, to a maximum cost of
     `cost_max_nano_usd`, to another `model`. `throttles` hold for it beside the configured rates, those in shadow
-    too, and where there are `asks`, a person has to agree before. `saw_utilisation`: it may depend on how much of its
+    too, and where there are `asks`, a person has to agree before: of the group in `approvers` for what a
+    policy asks that names one. `saw_utilisation`: it may depend on how much of its
     budgets is used. Of a call that is judged from the record, `undecided` are those that could make it another verdict.
     What `redactions` take out is not in the record of a refused call either.
     """
@@ -116,6 +117,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     cost_max_nano_usd: int | None = None
     throttles: tuple[Throttle, ...] = ()
     asks: tuple[Reason, ...] = ()
+    approvers: tuple[tuple[str, str], ...] = ()
     saw_utilisation: bool = False
     undecided: tuple[Undecided, ...] = ()
     redactions: Redactions = NO_REDACTIONS

@@ -49,7 +49,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     A `cap` has `output_tokens_max`, `cost_max_nano_usd` or both, a `downgrade` the `model` to call instead, a
     `throttle` the `limit` on how often in `period_ns`, for each `per`, a `redact` the `kinds` and `fields` that it
-    takes out, and on which `sides`.
+    takes out, and on which `sides`. A `require_approval` may name the group whose word it wants (`approvers`).
     """
 
     id: str
@@ -65,6 +65,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     kinds: tuple[RedactionKind, ...] = ()
     fields: tuple[str, ...] = ()
     sides: tuple[Side, ...] = SIDES
+    approvers: str = ""
 
 
 class PolicyFault(msgspec.Struct, frozen=True, kw_only=True):
@@ -234,6 +235,7 @@ def _enforced(request: PolicyRequest, evaluation: Evaluation) -> Verdict:
         cost_max_nano_usd=least(policy.cost_max_nano_usd for policy in caps),
         throttles=tuple(_throttle(policy) for policy in throttles),
         asks=tuple(_asks(policy) for policy in matched if policy.effect == "require_approval"),
+        approvers=tuple((policy.id, policy.approvers) for policy in matched if policy.approvers),
     )
 
 

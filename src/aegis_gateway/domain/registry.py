@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from aegis_gateway.domain.adapts import Adapts
+from aegis_gateway.domain.approval_rules import NO_RULES, ApprovalRules
 from aegis_gateway.domain.currency import Currency
 from aegis_gateway.domain.decision import Mode
 from aegis_gateway.domain.fiscal import CALENDAR_YEAR, YearStart
@@ -354,7 +355,7 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
 
     `regions` are those where its data may be. `four_eyes`: what widens in it needs the word of two people.
     `shadow_for_ns` is how long what begins to hold calls back has to be in shadow before. `replication` bounds what
-    each owner may have, if anything does.
+    each owner may have, if anything does. `approvals` says who is asked where a person has to agree.
     """
 
     tenant: str
@@ -376,6 +377,7 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
     shadow_for_ns: int = 0
     replication: Replication | None = None
     currencies: dict[str, Currency] = {}
+    approvals: ApprovalRules = NO_RULES
 
     @property
     def keeps_regions(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from aegis_gateway.domain.adapts import Adapts
+from aegis_gateway.domain.approval_rules import ApprovalRules
 from aegis_gateway.domain.currency import Currency
 from aegis_gateway.domain.limits import CarryOver
 from aegis_gateway.domain.price import ModelPrice, ToolPrice
@@ -241,7 +242,22 @@ def _replication(old: Replication | None, new: Replication | None) -> Judged:
     return "narrowing", "bears less"
 
 
+def _approvals(old: ApprovalRules, new: ApprovalRules) -> Judged:
+    """Who may agree to what would not pass otherwise, all together: other people may be people who agree to more."""
+    if new.owner_may_answer and not old.owner_may_answer:
+        return "widening", "let an agent's owner agree to its calls"
+    if new.valid_for_ns > old.valid_for_ns:
+        return "widening", "let a grant be used for longer"
+    is_kept = all(new.groups.get(name) == group for name, group in old.groups.items())
+    if new.routes != old.routes or not is_kept:
+        return "widening", "ask other people"
+    if new.owner_may_answer == old.owner_may_answer and new.valid_for_ns == old.valid_for_ns:
+        return "neutral", "ask the same people"
+    return "narrowing", "let less be agreed to"
+
+
 _TENANT: dict[str, Compare] = {
+    "approvals": _approvals,
     "name": neutral,
     "four_eyes": turned_off_widens,
     "shadow_for_ns": _shadow_for,

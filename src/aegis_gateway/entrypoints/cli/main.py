@@ -22,6 +22,7 @@ from typer.core import TyperGroup
 from aegis_gateway.domain.errors import AegisError, NotPermitted
 from aegis_gateway.entrypoints.cli import (
     agent,
+    approvals,
     budgets,
     call,
     calls,
@@ -47,7 +48,19 @@ from aegis_gateway.entrypoints.cli.output import WARNING, say
 FAULT, REFUSED = 1, 3
 PLUGINS = "aegis.commands"
 BUILT_IN = (
-    *("up", "init", "plan", "test", "replay", "apply", "versions", "rollback", "canary", "proposals"),
+    *(
+        "up",
+        "init",
+        "plan",
+        "test",
+        "replay",
+        "apply",
+        "versions",
+        "rollback",
+        "canary",
+        "proposals",
+        "approvals",
+    ),
     *("agent", "key", "people", "policy"),
     *("estimate", "budget", "calls", "call", "runs", "shadow", "top", "entries", "doctor"),
 )
@@ -115,6 +128,7 @@ def build(plugins: Iterable[EntryPoint] = ()) -> typer.Typer:
     )
     app.add_typer(canary.app, rich_help_panel=_RUN)
     app.add_typer(proposals.app, rich_help_panel=_RUN)
+    app.add_typer(approvals.app, rich_help_panel=_WHO)
     app.add_typer(agent.app, rich_help_panel=_WHO)
     app.add_typer(key.app, rich_help_panel=_WHO)
     app.add_typer(people.app, rich_help_panel=_WHO)

@@ -16,6 +16,7 @@ from aegis_gateway.adapters.secrets import ReferencedSecrets
 from aegis_gateway.adapters.spending import StoredSpending
 from aegis_gateway.application.administration import Administration
 from aegis_gateway.application.amending import InForce
+from aegis_gateway.application.approvals import Approvals
 from aegis_gateway.application.budget_changes import BudgetChanges
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.application.operators import Caller, Operator, Operators
@@ -240,6 +241,16 @@ class Session:
             ConfigurationError: there is no configuration, or the pepper that keys were issued under is gone.
         """
         return BudgetChanges(self.store, self._pepper(), caller(), self.in_force(tenant))
+
+    def approvals(self) -> Approvals:
+        """People's words on what waits for one, in the name of whoever runs the command.
+
+        Raises:
+            ConfigurationError: keys were issued under a pepper that is not there any more.
+        """
+        from aegis_gateway import bootstrap
+
+        return Approvals(self.store, self._pepper(), caller(), bootstrap.approval_outcomes())
 
     def people(self) -> People:
         """The use cases about people, in the name of whoever runs the command.

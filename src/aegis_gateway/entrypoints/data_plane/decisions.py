@@ -32,7 +32,7 @@ from aegis_gateway.entrypoints.data_plane.exchange import (
     read_body,
     settlement_headers,
 )
-from aegis_gateway.entrypoints.data_plane.refusals import Headers
+from aegis_gateway.entrypoints.data_plane.refusals import Headers, approval_record
 from aegis_gateway.entrypoints.data_plane.tool_decisions import ToolDecision, ToolDecisions, ToolRequest
 from aegis_gateway.entrypoints.data_plane.wire import body_as, json_type
 
@@ -178,6 +178,7 @@ def _made(decided: Decided[OperationCall]) -> dict[str, Any]:
         "tool": decided.described.tool,
         "run": decided.run,
         "policy_version": decided.policy_version,
+        **approval_record(admitted.approval),
     }
     if isinstance(quote, Quote):
         written["expected_usd"] = usd_decimal_text(quote.expected.get(USD, 0))

@@ -8,12 +8,18 @@ import msgspec
 
 _encode = msgspec.json.Encoder().encode
 
+More = dict[str, Any] | None
+
 
 class ErrorForm(Protocol):
     """One API's way to write an error."""
 
-    def body(self, status: int, code: str, message: str, param: str | None = None) -> bytes:
-        """The body of an answer with an error status. `code` is ours, a stable word for programs."""
+    def body(
+        self, status: int, code: str, message: str, param: str | None = None, more: More = None
+    ) -> bytes:
+        """The body of an answer with an error status. `code` is ours, a stable word for programs; `more` stands
+        beside it.
+        """
 
     def event(self, status: int, code: str, message: str) -> bytes:
         """An error inside a stream that has begun."""
@@ -33,10 +39,12 @@ _OPENAI_TYPES = {
 class OpenAiErrors:
     """OpenAI's form, which connectors' callers get as well."""
 
-    def body(self, status: int, code: str, message: str, param: str | None = None) -> bytes:
+    def body(
+        self, status: int, code: str, message: str, param: str | None = None, more: More = None
+    ) -> bytes:
         """`{"error": {"message", "type", "param", "code"}}`."""
         kind = _OPENAI_TYPES.get(status, "invalid_request_error")
-        error = {"message": message, "type": kind, "param": param, "code": code}
+        error = {"message": message, "type": kind, "param": param, "code": code, **(more or {})}
         return _encode({"error": error})
 
     def event(self, status: int, code: str, message: str) -> bytes:
@@ -60,7 +68,9 @@ _ANTHROPIC_TYPES = {
 class AnthropicErrors:
     """Anthropic's form; the code stands beside the type, which is one of a closed list."""
 
-    def body(self, status: int, code: str, message: str, param: str | None = None) -> bytes:
+    def body(
+        self, status: int, code: str, message: str, param: str | None = None, more: More = None
+    ) -> bytes:
         """`{"type": "error", "error": {"type", "message", "code"}}`."""
         error: dict[str, Any] = {
             "type": _ANTHROPIC_TYPES.get(status, "invalid_request_error"),
@@ -69,6 +79,7 @@ class AnthropicErrors:
         }
         if param is not None:
             error["param"] = param
+        error |= more or {}
         return _encode({"type": "error", "error": error, "request_id": None})
 
     def event(self, status: int, code: str, message: str) -> bytes:
@@ -93,7 +104,9 @@ _GEMINI_STATUSES = {
 class GeminiErrors:
     """Google's form (google.rpc.Status); the code is the reason of an ErrorInfo among the details."""
 
-    def body(self, status: int, code: str, message: str, param: str | None = None) -> bytes:
+    def body(
+        self, status: int, code: str, message: str, param: str | None = None, more: More = None
+    ) -> bytes:
         """`{"error": {"code", "message", "status", "details"}}`."""
         info: dict[str, Any] = {
             "@type": "type.googleapis.com/google.rpc.ErrorInfo",
@@ -103,7 +116,7 @@ class GeminiErrors:
         if param is not None:
             info["metadata"] = {"field": param}
         kind = _GEMINI_STATUSES.get(status, "INVALID_ARGUMENT")
-        error = {"code": status, "message": message, "status": kind, "details": [info]}
+        error = {"code": status, "message": message, "status": kind, "details": [info], **(more or {})}
         return _encode({"error": error})
 
     def event(self, status: int, code: str, message: str) -> bytes:

@@ -206,6 +206,7 @@ def brought_credential(scope: Scope) -> tuple[str, str]:
 
 _CONTEXT_HEADERS = (
     "aegis-run-id", "aegis-parent-id", "aegis-customer", "idempotency-key", "x-stainless-retry-count",
+    "aegis-approval-id",
 )  # fmt: skip
 _RETRY_DIGITS_MAX = 4
 _OUR_HEADER = "x-aegis-key"
@@ -216,8 +217,8 @@ _KEY_HEADERS = ("x-api-key", "api-key", "x-goog-api-key")
 def call_context(scope: Scope, patience_ns: int | None = None) -> CallContext:
     """What the headers say of a call beside its request. A count of retries that is no number counts as none."""
     headers = scope.headers
-    run, parent, customer, idempotency_key, retries = map(headers.get, _CONTEXT_HEADERS)
-    if not (run or parent or customer or idempotency_key or retries or patience_ns is not None):
+    run, parent, customer, idempotency_key, retries, approval = map(headers.get, _CONTEXT_HEADERS)
+    if not (run or parent or customer or idempotency_key or retries or approval or patience_ns is not None):
         return NO_CONTEXT
     is_count = retries is not None and retries.isdecimal() and len(retries) <= _RETRY_DIGITS_MAX
     return CallContext(
@@ -228,6 +229,7 @@ def call_context(scope: Scope, patience_ns: int | None = None) -> CallContext:
         address=f"{scope.method} {scope.path}?{scope.query_string}" if idempotency_key else "",
         retry=int(retries) if is_count else 0,
         patience_ns=patience_ns,
+        approval=approval or None,
     )
 
 
@@ -275,6 +277,8 @@ def decision_headers(decided: Decided[Described]) -> Headers:
         ("aegis-policy-version", decided.policy_version),
         ("aegis-run-id", decided.run),
     ]
+    if decided.admitted.approval is not None:
+        headers.append(("aegis-approval-id", decided.admitted.approval.id))
     if decided.downgraded_from is not None:
         headers.append(("aegis-downgraded-from", decided.downgraded_from))
     return headers

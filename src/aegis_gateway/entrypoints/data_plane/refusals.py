@@ -7,15 +7,21 @@ long, never above 120 s (one client sleeps as long as it is told); else `x-shoul
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from aegis_gateway.application.calls import Decided
+from aegis_gateway.application.commands import ApprovalNote
 from aegis_gateway.application.judgement import Described
 from aegis_gateway.domain.decision import Reason, ReasonCode
+from aegis_gateway.domain.entry import time_text
 from aegis_gateway.domain.errors import CallError, UpstreamFault
 from aegis_gateway.entrypoints.data_plane.error_forms import OPENAI, ErrorForm
 
 Headers = list[tuple[str, str]]
+
+APPROVALS = "/v1/approvals"
 
 RETRY_AFTER_S_MAX = 120
 
@@ -64,12 +70,13 @@ def error_answer(
     *,
     param: str | None = None,
     headers: Headers | None = None,
+    more: dict[str, Any] | None = None,
 ) -> ErrorAnswer:
-    """An error in an API's form; connectors' callers get OpenAI's."""
+    """An error in an API's form; connectors' callers get OpenAI's. `more` stands beside the error's own fields."""
     return ErrorAnswer(
         status=status,
         headers=[("content-type", "application/json"), *(headers or [])],
-        body=form.body(status, code, message, param),
+        body=form.body(status, code, message, param, more),
     )
 
 
@@ -81,11 +88,44 @@ def refused(decided: Decided[Described], headers: Headers, form: ErrorForm = OPE
     return error_answer(
         status,
         code,
-        "; ".join(each.message for each in decided.admitted.reasons),
+        refusal_words(decided),
         form,
         param="model" if code == "model_not_found" else None,
         headers=[*headers, *_retry_headers(reason)],
+        more=approval_record(decided.admitted.approval),
     )
+
+
+def refusal_words(decided: Decided[Described]) -> str:
+    """Why a call is refused; of one that waits for a person's word, also how it may be gone on with."""
+    words = "; ".join(each.message for each in decided.admitted.reasons)
+    note = decided.admitted.approval
+    if note is None or note.state != "waiting":
+        return words
+    return (
+        f"{words}; it waits as `{note.id}` until {time_text(note.deadline_ns)}: see {status_url(note)}, and repeat it "
+        "as it is once it is granted"
+    )
+
+
+def status_url(note: ApprovalNote) -> str:
+    """Where it is told how a request for a person's word stands, at this gateway."""
+    return f"{APPROVALS}/{note.id}"
+
+
+def approval_record(note: ApprovalNote | None) -> dict[str, Any]:
+    """What a refusal says of the request that it is about, beside the error's own fields; or nothing."""
+    if note is None:
+        return {}
+    about: dict[str, Any] = {
+        "id": note.id,
+        "state": note.state,
+        "status_url": status_url(note),
+        "expires_at": time_text(note.deadline_ns),
+    }
+    if note.reason:
+        about["reason"] = note.reason
+    return {"approval": about}
 
 
 def run_refused(reasons: tuple[Reason, ...]) -> ErrorAnswer:

@@ -17,6 +17,7 @@ from aegis_gateway.application.calls import Decided
 from aegis_gateway.domain.decision import Reason, ReasonCode
 from aegis_gateway.domain.errors import AegisError, CallError
 from aegis_gateway.entrypoints.data_plane.connect import OperationCall
+from aegis_gateway.entrypoints.data_plane.error_forms import More
 
 DECISION = "/v1/decision"
 BATCH = f"{DECISION}/batch"
@@ -111,9 +112,11 @@ class StatusResponse(msgspec.Struct, kw_only=True):
 class Errors:
     """How the SDK wants an error: its words at the top."""
 
-    def body(self, status: int, code: str, message: str, param: str | None = None) -> bytes:
+    def body(
+        self, status: int, code: str, message: str, param: str | None = None, more: More = None
+    ) -> bytes:
         """`{"message", "code", "status", "field"}`."""
-        return _encode({"message": message, "code": code, "status": status, "field": param})
+        return _encode({"message": message, "code": code, "status": status, "field": param, **(more or {})})
 
     def event(self, status: int, code: str, message: str) -> bytes:
         """Nothing is streamed here; the same as the body."""

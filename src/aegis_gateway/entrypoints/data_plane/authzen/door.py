@@ -32,6 +32,7 @@ from aegis_gateway.entrypoints.data_plane.authzen.requests import (
     read_batch,
 )
 from aegis_gateway.entrypoints.data_plane.authzen.searching import Searching
+from aegis_gateway.entrypoints.data_plane.error_forms import More
 from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol, Scope, api_key, read_body
 from aegis_gateway.entrypoints.data_plane.refusals import Headers, misunderstood, unavailable
 from aegis_gateway.entrypoints.data_plane.tool_decisions import ToolDecisions
@@ -52,12 +53,14 @@ _encode = msgspec.json.Encoder(decimal_format="string").encode
 class AuthzenErrors:
     """How errors look at this door; the specification leaves it open."""
 
-    def body(self, status: int, code: str, message: str, param: str | None = None) -> bytes:
+    def body(
+        self, status: int, code: str, message: str, param: str | None = None, more: More = None
+    ) -> bytes:
         """`{"error": {"status", "code", "message", "field"}}`."""
         error: Answer = {"status": status, "code": code, "message": message}
         if param is not None:
             error["field"] = param
-        return _encode({"error": error})
+        return _encode({"error": {**error, **(more or {})}})
 
     def event(self, status: int, code: str, message: str) -> bytes:
         """The same; nothing is streamed here."""

@@ -7,6 +7,7 @@ Aegis's own (an unknown key, an upstream that failed) has the HTTP status as its
 from __future__ import annotations
 
 from aegis_gateway.domain.errors import CallError
+from aegis_gateway.entrypoints.data_plane.error_forms import More
 from aegis_gateway.entrypoints.data_plane.mcp.messages import Id, error_response
 from aegis_gateway.entrypoints.data_plane.mcp.versions import MODERN
 
@@ -77,10 +78,12 @@ def misread(fault: CallError) -> ProtocolFault:
 class McpErrors:
     """How errors look that no message is answered with: of a caller whom nobody knows, of a gateway that failed."""
 
-    def body(self, status: int, code: str, message: str, param: str | None = None) -> bytes:
+    def body(
+        self, status: int, code: str, message: str, param: str | None = None, more: More = None
+    ) -> bytes:
         """A JSON-RPC error without an id, for the request could not be read, or was not looked at."""
         data = {"code": code} if param is None else {"code": code, "field": param}
-        return error_response(None, status, message, data)
+        return error_response(None, status, message, {**data, **(more or {})})
 
     def event(self, status: int, code: str, message: str) -> bytes:
         """The same as an event."""

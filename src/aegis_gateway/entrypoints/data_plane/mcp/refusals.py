@@ -15,6 +15,7 @@ from aegis_gateway.domain.decision import Reason, ReasonCode
 from aegis_gateway.domain.money import usd_decimal_text, usd_text
 from aegis_gateway.domain.quote import USD, Quote
 from aegis_gateway.entrypoints.data_plane.mcp.versions import OUR_META, Era
+from aegis_gateway.entrypoints.data_plane.refusals import approval_record, refusal_words
 
 _REMEDIES: dict[ReasonCode, str] = {
     "denied_by_policy": "don't repeat it as it is; do without it, or ask the agent's owner",
@@ -28,7 +29,10 @@ _REMEDIES: dict[ReasonCode, str] = {
     "too_deep": "do it yourself instead of calling another agent, or do without it",
     "too_many_runs": "go on in a run that is open, or end one that isn't needed any more",
     "run_ended": "leave the run out, so that a new one is opened",
-    "approval_required": "a person has to agree first; tell whom you work for",
+    "approval_required": "a person has to agree first; call it again as it is once somebody has",
+    "approval_refused": "don't repeat it; do without it, or ask whoever refused it",
+    "approval_not_valid": "leave the approval out, and ask again",
+    "too_many_approvals": "wait until some of what you asked for is answered",
     "obligation_unfulfilled": "leave out what a policy wants redacted, or ask the agent's owner",
     "clock_fell_back": "try again later",
 }
@@ -59,9 +63,9 @@ def decision_meta(decided: Decided[Described], moved: Moved | None) -> dict[str,
 def refused_result(decided: Decided[Described], era: Era) -> dict[str, Any]:
     """The result of a call that was refused: why, what it would have cost, and what to do."""
     reasons = decided.admitted.reasons
-    words = [f"Aegis did not let this call through: {'; '.join(each.message for each in reasons)}."]
+    words = [f"Aegis did not let this call through: {refusal_words(decided)}."]
     quote = decided.described.quote
-    told = decision_meta(decided, None)
+    told = {**decision_meta(decided, None), **approval_record(decided.admitted.approval)}
     if isinstance(quote, Quote):
         words.append(_would_cost(quote))
         told["expected_usd"] = usd_decimal_text(quote.expected.get(USD, 0))

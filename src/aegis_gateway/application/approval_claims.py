@@ -1,0 +1,72 @@
+"""Whose word a call wants that policies ask about: found by the tenant's rules, before the ledger is asked."""
+
+from __future__ import annotations
+
+import hmac
+
+from aegis_gateway.application.commands import ApprovalClaim
+from aegis_gateway.application.directory import TenantView
+from aegis_gateway.application.judgement import Described
+from aegis_gateway.domain.approval_route import Route, joined
+from aegis_gateway.domain.approval_rules import Asked
+from aegis_gateway.domain.decision import Verdict
+from aegis_gateway.domain.quote import USD, Quote
+from aegis_gateway.domain.registry import Agent
+
+
+def claim_of(
+    view: TenantView,
+    agent: Agent,
+    asker: Agent,
+    described: Described,
+    verdict: Verdict,
+    quote: Quote | None,
+    given: str | None,
+) -> ApprovalClaim | None:
+    """Whose word a call wants; None where no policy asks. `asker` asks for it, `given` is the approval it names."""
+    if not verdict.asks:
+        return None
+    rules = view.registry.approvals
+    return ApprovalClaim(
+        fingerprint=_fingerprint(view, agent, described),
+        route=_route(view, agent, described, verdict, quote),
+        behind=() if rules.owner_may_answer else _owners(agent, asker),
+        open_max=rules.open_per_agent,
+        group_after=rules.group_after,
+        given=given,
+    )
+
+
+def _fingerprint(view: TenantView, agent: Agent, described: Described) -> str:
+    """What a call is found again by: agent, connector, tool and arguments, as a digest keyed by the tenant."""
+    place = f"approval\n{agent.id}\n{described.connector}\n{described.tool}\n".encode()
+    return hmac.digest(view.arguments_key, place + described.canonical, "sha256").hex()
+
+
+def _route(
+    view: TenantView, agent: Agent, described: Described, verdict: Verdict, quote: Quote | None
+) -> Route:
+    """One route for all policies that ask."""
+    approvers = dict(verdict.approvers)
+    cost = quote.maximum.get(USD) if quote is not None else None
+    return joined(
+        [
+            view.registry.approvals.route(
+                Asked(
+                    policy=ask.subject,
+                    agent=agent.id,
+                    team=agent.team,
+                    tool=described.tool,
+                    maximum_nano_usd=cost,
+                ),
+                approvers.get(ask.subject, ""),
+            )
+            for ask in verdict.asks
+        ]
+    )
+
+
+def _owners(agent: Agent, asker: Agent) -> tuple[str, ...]:
+    """Whoever answers for an agent, as people's ids may be written: in small letters, with and without the domain."""
+    owners = {each.owner.casefold() for each in (agent, asker)}
+    return tuple(sorted(owners | {owner.partition("@")[0] for owner in owners}))

@@ -1,0 +1,251 @@
+"""`aegis approvals …`: what waits for a person's word: see, grant, refuse."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from aegis_gateway.adapters.approval_rows import ApprovalReports
+from aegis_gateway.domain.approval import Approval, ApprovalState
+from aegis_gateway.domain.errors import ConfigurationError
+from aegis_gateway.domain.money import usd_text
+from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption, one_line
+from aegis_gateway.entrypoints.cli.output import (
+    DIM,
+    GOOD,
+    STRONG,
+    WARNING,
+    Column,
+    Row,
+    ago,
+    out,
+    print_json,
+    say,
+    table,
+    utc,
+)
+from aegis_gateway.entrypoints.cli.session import Session, opened
+
+_STYLES: dict[ApprovalState, str] = {
+    "waiting": WARNING,
+    "granted": GOOD,
+    "used": GOOD,
+    "refused": WARNING,
+    "expired": DIM,
+    "withdrawn": DIM,
+    "lapsed": DIM,
+}
+
+IdArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="The approval's id, `apr_…`.", show_default=False)
+]
+TogetherOption = Annotated[
+    bool, typer.Option("--together", help="Also all that were told under the same notice, as far as you may.")
+]
+
+app = typer.Typer(
+    name="approvals",
+    help="What waits for a person's word: see, grant, refuse.",
+    invoke_without_command=True,
+    rich_markup_mode="markdown",
+)
+
+
+@app.callback()
+def approvals(
+    context: typer.Context,
+    every: Annotated[bool, typer.Option("--all", help="Also those that don't wait any more.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=1_000, metavar="N", help="How many at most.")] = 20,
+    tenant: TenantOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List what waits for a person's word, the newest first."""
+    if context.invoked_subcommand is not None:
+        return
+    with opened(store) as session:
+        name = session.tenant(tenant)
+        found = ApprovalReports(session.store.rows).approvals(name, limit, None if every else "waiting")
+        now_ns = session.clock.now_ns()
+    if as_json:
+        print_json({"tenant": name, "approvals": [approval_record(each) for each in found]})
+        return
+    if not found:
+        say("nothing was asked yet" if every else "nothing waits; --all lists what was decided")
+        return
+    columns = [
+        Column(name="approval"),
+        Column(name="state"),
+        Column(name="by", flexible=True),
+        Column(name="about", flexible=True),
+        Column(name="at most", right=True),
+        Column(name="asked", right=True),
+        Column(name="why", flexible=True),
+    ]
+    rows = [
+        Row(
+            cells=(
+                Text(each.id, style=STRONG),
+                Text(each.state, style=_STYLES[each.state]),
+                each.requester,
+                each.about,
+                "" if each.maximum_nano_usd is None else usd_text(each.maximum_nano_usd),
+                ago(each.created_ns, now_ns),
+                "; ".join(_policies(each)),
+            )
+        )
+        for each in found
+    ]
+    console = out()
+    console.print(table(columns, rows, console))
+
+
+@app.command("show")
+def show(approval_id: IdArgument, store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """Show one in full: who asks for what, at which cost, what is left, who is asked, who answered."""
+    with opened(store) as session:
+        approval = _found(session, approval_id)
+    if as_json:
+        print_json(approval_record(approval))
+        return
+    console = out()
+    console.print(
+        Text.assemble(
+            (approval.id, STRONG), "  ", (approval.state, _STYLES[approval.state]), "  ", approval.kind
+        )
+    )
+    for title, text in _lines(approval):
+        if text:
+            console.print(Text.assemble((f"{title:<10}", DIM), text))
+
+
+@app.command("grant")
+def grant(
+    approval_id: IdArgument,
+    reason: Annotated[
+        str, typer.Option(metavar="TEXT", help="Why; it is recorded.", callback=one_line, show_default=False)
+    ] = "",
+    together: TogetherOption = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Agree: exactly what was asked about may then be done once, in the time that it is good for.
+
+    Exit code 3 says that it is not yours to answer, or is decided or over.
+    """
+    with opened(store, writable=True) as session:
+        approval = _found(session, approval_id)
+        done = session.approvals().grant(approval.tenant, approval.id, reason, with_group=together)
+    _tell(done, as_json=as_json)
+
+
+@app.command("refuse")
+def refuse(
+    approval_id: IdArgument,
+    reason: Annotated[
+        str, typer.Option(metavar="TEXT", help="Why; it is recorded.", callback=one_line, show_default=False)
+    ],
+    together: TogetherOption = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say no. Whoever repeats the call until its time is over is told so, and why."""
+    with opened(store, writable=True) as session:
+        approval = _found(session, approval_id)
+        done = session.approvals().refuse(approval.tenant, approval.id, reason, with_group=together)
+    _tell(done, as_json=as_json)
+
+
+def _found(session: Session, approval_id: str) -> Approval:
+    reports = ApprovalReports(session.store.rows)
+    tenant = reports.tenant(approval_id)
+    found = reports.approval(tenant, approval_id) if tenant is not None else None
+    if found is None:
+        raise ConfigurationError(f"there is no approval `{approval_id}`; `aegis approvals --all` lists them")
+    return found
+
+
+def _tell(approval: Approval, *, as_json: bool) -> None:
+    if as_json:
+        print_json(approval_record(approval))
+        return
+    words: dict[str, str] = {
+        "waiting": "still waits for others",
+        "granted": f"is granted, and may be used until {utc(approval.valid_until_ns or 0)}",
+        "used": "is granted and done",
+    }
+    told = words.get(approval.state, f"is {approval.state}")
+    out().print(Text.assemble((approval.id, STRONG), " ", (told, _STYLES[approval.state])))
+
+
+def _policies(approval: Approval) -> list[str]:
+    found: Any = approval.facts.get("policies", [])
+    return [str(each["words"]) for each in found]
+
+
+def _lines(approval: Approval) -> list[tuple[str, str]]:
+    facts: dict[str, Any] = approval.facts
+    arguments = ", ".join(f"{name} {value}" for name, value in facts.get("arguments", {}).items())
+    changed = ", ".join(
+        f"{name} {each['was']} → {each['is']}" for name, each in facts.get("changed", {}).items()
+    )
+    budgets = ", ".join(
+        f"{each['budget']} {usd_text(int(each['left']))} of {usd_text(int(each['limit']))}"
+        for each in facts.get("budgets", [])
+        if each["quantity"] == "usd"
+    )
+    most = approval.maximum_nano_usd
+    return [
+        ("by", f"{approval.requester}, {facts.get('team', '')}, for: {facts.get('purpose', '')}"),
+        ("about", approval.about),
+        ("arguments", arguments),
+        ("changed", changed),
+        ("costs", "nobody knows how much" if most is None else f"at most {usd_text(most)}"),
+        ("left", budgets),
+        ("because", "; ".join(_policies(approval))),
+        ("risk", "; ".join(map(str, facts.get("risk", [])))),
+        ("asked", f"{', '.join(each.name for each in approval.route.asked(approval.level))}"),
+        ("until", utc(approval.deadline_ns) if approval.state == "waiting" else ""),
+        ("use until", utc(approval.valid_until_ns) if approval.valid_until_ns is not None else ""),
+        ("used by", approval.used_by or ""),
+        *(
+            ("answer", f"{each.by}: {each.kind}{f', {each.reason}' if each.reason else ''} ({each.via})")
+            for each in approval.answers
+        ),
+    ]
+
+
+def approval_record(approval: Approval) -> dict[str, object]:
+    """A request as `--json` prints it."""
+    return {
+        "id": approval.id,
+        "tenant": approval.tenant,
+        "kind": approval.kind,
+        "state": approval.state,
+        "requester": approval.requester,
+        "about": approval.about,
+        "policies": list(approval.policies),
+        "policy_version": approval.policy_version,
+        "expected_nano_usd": approval.expected_nano_usd,
+        "maximum_nano_usd": approval.maximum_nano_usd,
+        "facts": approval.facts,
+        "asked": [group.name for group in approval.route.asked(approval.level)],
+        "level": approval.level,
+        "group": approval.group or None,
+        "created": utc(approval.created_ns),
+        "deadline": utc(approval.deadline_ns),
+        "valid_until": None if approval.valid_until_ns is None else utc(approval.valid_until_ns),
+        "used_by": approval.used_by,
+        "answers": [
+            {
+                "answer": each.kind,
+                "by": each.by,
+                "at": utc(each.at_ns),
+                "reason": each.reason,
+                "via": each.via,
+            }
+            for each in approval.answers
+        ],
+    }
