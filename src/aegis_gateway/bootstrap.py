@@ -16,6 +16,7 @@ from typing import cast
 
 import msgspec
 
+from aegis_gateway.adapters.approval_rows import ApprovalReports
 from aegis_gateway.adapters.balances import StoredBalances
 from aegis_gateway.adapters.catalogue import CataloguePrices
 from aegis_gateway.adapters.cedar import CedarPolicies, CompiledPolicies, Files, PolicyCompiler, policy_bodies
@@ -572,6 +573,12 @@ def named_calls(settings: Settings) -> StoredNamedCalls:
 def reports(settings: Settings) -> Reports:
     """What is asked of the record while a gateway runs."""
     return Reports(reading(settings).query)
+
+
+def approval_reports(settings: Settings) -> ApprovalReports:
+    """How requests for people's words stand, for those who wait."""
+    query = reading(settings).query
+    return ApprovalReports(lambda sql, values: [tuple(row.values()) for row in query(sql, values)])
 
 
 def balances(settings: Settings) -> StoredBalances:

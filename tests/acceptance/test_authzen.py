@@ -400,6 +400,7 @@ def test_where_everything_is(gateway: Gateway) -> None:
         "search_subject_endpoint",
         "search_resource_endpoint",
         "search_action_endpoint",
+        "access_request_endpoint",
     } == endpoints.keys()
     for url in endpoints.values():
         assert 400 == ask(gateway, "POST", url.removeprefix(gateway.url), {}, key=gateway.key("pep")).status

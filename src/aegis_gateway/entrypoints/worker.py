@@ -32,6 +32,7 @@ from aegis_gateway.configuration.settings import Settings, read_settings
 from aegis_gateway.domain.errors import AegisError
 from aegis_gateway.entrypoints.collector import calm_collector
 from aegis_gateway.entrypoints.data_plane.app import DataPlane
+from aegis_gateway.entrypoints.data_plane.authzen.access_requests import AccessRequests
 from aegis_gateway.entrypoints.data_plane.envoy.access import EnvoyAccess, envoy_access
 from aegis_gateway.entrypoints.data_plane.idempotency import Idempotency
 from aegis_gateway.entrypoints.data_plane.mcp.door import McpDoor
@@ -72,7 +73,15 @@ async def serve(socket_path: Path) -> None:
     )
     access = envoy_access(settings, secrets)
     people = PeopleDoor(lambda: _pages(settings, calls))
-    data_plane = DataPlane(calls, upstream, secrets, idempotency, decisions, estimates, mcp, access, people)
+    requests = AccessRequests(
+        bootstrap.approval_reports(settings),
+        bootstrap.sealer(settings),
+        bootstrap.system_clock(),
+        settings.pages_url,
+    )
+    data_plane = DataPlane(
+        calls, upstream, secrets, idempotency, decisions, estimates, mcp, access, people, requests
+    )
     envoys = await _envoy_server(settings, data_plane, calls, access)
     server = Server(
         data_plane,

@@ -9,6 +9,7 @@ from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.estimates import Estimates
 from aegis_gateway.application.ports import Secrets, Upstream
 from aegis_gateway.domain.errors import AegisError, CallError
+from aegis_gateway.entrypoints.data_plane.authzen.access_requests import AccessRequests
 from aegis_gateway.entrypoints.data_plane.envoy.access import EnvoyAccess
 from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol, Scope, send_error
 from aegis_gateway.entrypoints.data_plane.idempotency import HEADER as IDEMPOTENCY_KEY
@@ -43,11 +44,14 @@ class DataPlane:
         mcp: McpDoor,
         envoys: EnvoyAccess | None = None,
         people: Door | None = None,
+        access: AccessRequests | None = None,
         *,
         in_flight_max: int = CALLS_IN_FLIGHT_MAX,
     ) -> None:
-        """Build the doors. `envoys` tells Envoys from others; without it, or `people`, there is no door for them."""
-        self._routes = Routes(calls, upstream, secrets, decisions, estimates, mcp, envoys, people)
+        """Build the doors. `envoys` tells Envoys from others; without it, `people` or `access`, there is no
+        door for them.
+        """
+        self._routes = Routes(calls, upstream, secrets, decisions, estimates, mcp, envoys, people, access)
         self._idempotency = idempotency
         self._in_flight_max = in_flight_max
         self.pressure = Pressure()

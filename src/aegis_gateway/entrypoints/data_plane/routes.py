@@ -20,6 +20,7 @@ from aegis_gateway.entrypoints.data_plane.aegislib.listing import (
     PricingDoor,
 )
 from aegis_gateway.entrypoints.data_plane.aegislib.words import AEGISLIB, DECISION
+from aegis_gateway.entrypoints.data_plane.authzen.access_requests import AccessRequests
 from aegis_gateway.entrypoints.data_plane.authzen.door import AUTHZEN, AuthzenDoor
 from aegis_gateway.entrypoints.data_plane.authzen.door import CONFIGURATION as AUTHZEN_CONFIGURATION
 from aegis_gateway.entrypoints.data_plane.authzen.door import PREFIX as AUTHZEN_PREFIX
@@ -91,6 +92,7 @@ class Routes:
         mcp: McpDoor,
         envoys: EnvoyAccess | None,
         people: Door | None = None,
+        access: AccessRequests | None = None,
     ) -> None:
         """Build the doors."""
 
@@ -107,7 +109,7 @@ class Routes:
         self._aegislib = Route(DecidingDoor(calls, decisions), AEGISLIB, keeps=False)
         self._telemetry = Route(telemetry.TelemetryDoor(calls, decisions), AEGISLIB, keeps=False)
         self._runs = Route(RunsDoor(calls, decisions))
-        self._authzen = Route(AuthzenDoor(calls, decisions, estimates), AUTHZEN, keeps=False)
+        self._authzen = Route(AuthzenDoor(calls, decisions, estimates, access), AUTHZEN, keeps=False)
         self._at_azure: dict[str, ModelDoor] = {
             "chat/completions": model_door(ChatDialect()),
             "embeddings": model_door(EmbeddingsDialect()),

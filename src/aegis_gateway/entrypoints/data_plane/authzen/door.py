@@ -5,6 +5,8 @@ POST /access/v1/evaluations         the same for many
 POST /access/v1/search/subject      who may
 POST /access/v1/search/resource     to what
 POST /access/v1/search/action       what
+POST /access/v1/requests            how a person's word is waited for that an evaluation wants
+GET  /access/v1/requests/{task}     whether it was given
 GET  /.well-known/authzen-configuration   where these are, and what obligations there may be
 
 A denial is an answer like others; 400 is for what can't be understood, 403 for a subject that the asker may not ask
@@ -20,9 +22,16 @@ import msgspec
 from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.estimates import Estimates
 from aegis_gateway.domain.errors import AegisError, CallError
+from aegis_gateway.entrypoints.data_plane.authzen.access_requests import (
+    CAPABILITY,
+    REQUESTS,
+    AccessRequests,
+    Written,
+)
 from aegis_gateway.entrypoints.data_plane.authzen.answers import CUSTOM, Answer
 from aegis_gateway.entrypoints.data_plane.authzen.evaluating import Evaluating
 from aegis_gateway.entrypoints.data_plane.authzen.requests import (
+    AccessRequest,
     ActionSearch,
     Evaluation,
     ResourceSearch,
@@ -43,6 +52,7 @@ CONFIGURATION = "/.well-known/authzen-configuration"
 _EVALUATION, _EVALUATIONS = f"{PREFIX}evaluation", f"{PREFIX}evaluations"
 _SUBJECTS, _RESOURCES, _ACTIONS = (f"{PREFIX}search/{what}" for what in ("subject", "resource", "action"))
 _REQUEST_ID = "x-request-id"
+_NAME = "idempotency-key"
 _JSON = [("content-type", "application/json"), ("cache-control", "no-store")]
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 _SCHEMES = ("http", "https")
@@ -75,10 +85,17 @@ class AuthzenDoor:
 
     errors = AUTHZEN
 
-    def __init__(self, calls: Calls, decisions: ToolDecisions, estimates: Estimates) -> None:
-        """Build the door on decisions, and on what would be decided."""
+    def __init__(
+        self,
+        calls: Calls,
+        decisions: ToolDecisions,
+        estimates: Estimates,
+        access: AccessRequests | None = None,
+    ) -> None:
+        """Build the door on decisions, and on what would be decided; without `access`, nobody's word is asked for."""
         self._calls = calls
-        self._evaluating = Evaluating(calls, decisions, estimates)
+        self._access = access
+        self._evaluating = Evaluating(calls, decisions, estimates, access)
         self._searching = Searching(calls)
 
     async def __call__(self, scope: Scope, protocol: HttpProtocol) -> None:
@@ -94,14 +111,19 @@ class AuthzenDoor:
             refused = unavailable(str(fault), AUTHZEN)
             protocol.response_bytes(refused.status, [*refused.headers, *headers], refused.body)
         else:
-            protocol.response_bytes(200, [*_JSON, *headers], _encode(answer))
+            if not isinstance(answer, Written):
+                answer = Written(status=200, body=answer)
+            kind = [] if answer.is_problem else _JSON
+            protocol.response_bytes(answer.status, [*kind, *answer.headers, *headers], _encode(answer.body))
 
-    async def _answer(self, scope: Scope, protocol: HttpProtocol) -> Answer:
+    async def _answer(self, scope: Scope, protocol: HttpProtocol) -> Answer | Written:
         if (scope.method, scope.path) == ("GET", CONFIGURATION):
-            return _configuration(_base_url(scope))
+            return _configuration(_base_url(scope), self._access is not None)
         key = api_key(scope)
         await self._calls.identify(key)
         raw = await read_body(scope, protocol)
+        if self._access is not None and scope.path.startswith(REQUESTS):
+            return await self._requested(self._access, scope, key, raw)
         if scope.method != "POST":
             raise _nothing_at(scope)
         checked_json(scope.headers, raw)
@@ -118,8 +140,22 @@ class AuthzenDoor:
             return await self._searching.actions(key, read(ActionSearch, raw))
         raise _nothing_at(scope)
 
+    async def _requested(self, access: AccessRequests, scope: Scope, key: str | None, raw: bytes) -> Written:
+        """A request for access, or how one stands."""
+        base_url = _base_url(scope)
+        if (scope.method, scope.path) == ("POST", REQUESTS):
+            checked_json(scope.headers, raw)
+            asked, name = read(AccessRequest, raw), scope.headers.get(_NAME)
+            return await access.submit(await self._calls.caller(key), asked, name, base_url)
+        task = scope.path.removeprefix(f"{REQUESTS}/")
+        if scope.method == "GET" and scope.path != task and "/" not in task:
+            return await access.status(await self._calls.caller(key), task, base_url)
+        words = f"{scope.method[:16]} is not done to that; `POST {REQUESTS}` asks, and `GET` of a task says how it is"
+        raise CallError(words, status=405)
 
-def _configuration(base_url: str) -> Answer:
+
+def _configuration(base_url: str, has_requests: bool) -> Answer:
+    more = {"access_request_endpoint": base_url + REQUESTS, "capabilities": [CAPABILITY]}
     return {
         "policy_decision_point": base_url,
         "access_evaluation_endpoint": base_url + _EVALUATION,
@@ -128,6 +164,7 @@ def _configuration(base_url: str) -> Answer:
         "search_resource_endpoint": base_url + _RESOURCES,
         "search_action_endpoint": base_url + _ACTIONS,
         "obligations_supported": [CUSTOM],
+        **(more if has_requests else {}),
     }
 
 

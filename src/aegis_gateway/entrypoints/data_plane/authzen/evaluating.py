@@ -16,6 +16,7 @@ from aegis_gateway.application.estimates import Estimates
 from aegis_gateway.application.judgement import Describe, Described
 from aegis_gateway.domain.errors import AegisError, CallError
 from aegis_gateway.domain.registry import Agent
+from aegis_gateway.entrypoints.data_plane.authzen.access_requests import AccessRequests
 from aegis_gateway.entrypoints.data_plane.authzen.answers import (
     CUSTOM,
     Answer,
@@ -26,6 +27,7 @@ from aegis_gateway.entrypoints.data_plane.authzen.answers import (
     refusal_answer,
     unfulfilled_answer,
 )
+from aegis_gateway.entrypoints.data_plane.authzen.denials import approval_of
 from aegis_gateway.entrypoints.data_plane.authzen.mapping import AGENT, Target, action_on, agent_of, target_of
 from aegis_gateway.entrypoints.data_plane.authzen.requests import (
     Batch,
@@ -49,8 +51,11 @@ _ADDRESS = "POST /access/v1/evaluation"
 class Evaluating:
     """Answers evaluations."""
 
-    def __init__(self, calls: Calls, decisions: ToolDecisions, estimates: Estimates) -> None:
-        """Decide by `decisions`; say by `estimates` what would be decided."""
+    def __init__(
+        self, calls: Calls, decisions: ToolDecisions, estimates: Estimates, access: AccessRequests | None
+    ) -> None:
+        """Decide by `decisions`; say by `estimates` what would be decided, and by `access` how to ask a person."""
+        self._access = access
         self._calls = calls
         self._decisions = decisions
         self._estimates = estimates
@@ -78,6 +83,7 @@ class Evaluating:
             idempotency_key=ours.name,
             address=_ADDRESS,
             subject=agent.id,
+            approval=_approval(known, asked),
         )
         decision = None
         if target.model is not None:
@@ -88,6 +94,8 @@ class Evaluating:
                 request = ToolRequest(tool=target.action, arguments=arguments, context=context)
                 decision = await self._decisions.decide(key, request)
                 answer = decision_answer(decision, base_url)
+                if decision.decided is not None and self._access is not None:
+                    answer["context"] |= self._access.context_of(known, asked, decision.decided, base_url)
             else:
                 describe = described_as(target, arguments)
                 answer = estimate_answer(await self._estimates.estimate(key, describe, context))
@@ -178,6 +186,12 @@ def subject_of(known: KnownKey, kind: str, name: str) -> Agent | None:
         status=403,
         field="subject",
     )
+
+
+def _approval(known: KnownKey, asked: Evaluation) -> str | None:
+    """The approval that an evaluation says it stands on; one that was never given out is none for any call."""
+    given = asked.around.approval
+    return None if given is None else approval_of(known.view, given.id) or given.id
 
 
 def described_as(target: Target, arguments: bytes) -> Describe[Described]:

@@ -74,12 +74,19 @@ class Ours(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     max_output_tokens: int | None = None
 
 
+class GivenApproval(msgspec.Struct, frozen=True, kw_only=True):
+    """The approval that an evaluation stands on, as the task that led to it named it."""
+
+    id: Name
+
+
 class Context(msgspec.Struct, frozen=True, kw_only=True):
     """The context of a request, as far as it is understood here."""
 
     arguments: Properties | None = None
     aegis: Ours = Ours()
     obligations_supported: tuple[str, ...] | None = None
+    approval: GivenApproval | None = None
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +101,21 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     def around(self) -> Context:
         """The context, empty where none was given."""
         return self.context or Context()
+
+
+class GivenDenial(msgspec.Struct, frozen=True, kw_only=True):
+    """The denial that a request for access is about, as its evaluation told it."""
+
+    binding_token: str = ""
+    evaluation_id: str | None = None
+    expires_at: str | None = None
+
+
+class AccessRequest(Evaluation, frozen=True, kw_only=True):
+    """A request for access to what was denied: the evaluation, and its denial."""
+
+    denial: GivenDenial | None = None
+    callback: Properties | None = None
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
