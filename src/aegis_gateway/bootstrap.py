@@ -39,6 +39,7 @@ from aegis_gateway.adapters.sealing import AesSealer
 from aegis_gateway.adapters.secrets import ReferencedSecrets
 from aegis_gateway.adapters.stores import open_store
 from aegis_gateway.adapters.upstream import PyreqwestUpstream
+from aegis_gateway.application.approval_watch import ApprovalWatch
 from aegis_gateway.application.approvals import Outcomes
 from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.directory import Directory, DirectoryCopy, KnownKey, TenantView
@@ -552,7 +553,12 @@ def calls(settings: Settings, ledger: LedgerClient) -> Calls:
     loader = DirectoryLoader(settings)
     fault = planted_fault(os.environ)
     asked = ledger if fault is None else FaultyLedger(ledger, fault)
-    return Calls(Directory(loader, loader.epochs), asked, SystemClock(), os.urandom, pepper(settings))
+    query = reading(settings).query
+    watch = ApprovalWatch(
+        ApprovalReports(lambda sql, values: [tuple(row.values()) for row in query(sql, values)])
+    )
+    directory = Directory(loader, loader.epochs)
+    return Calls(directory, asked, SystemClock(), os.urandom, pepper(settings), watch)
 
 
 def approval_outcomes() -> Outcomes:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from typer.testing import CliRunner
 from aegis_gateway.demo.upstream.process import UpstreamProcess
 from aegis_gateway.entrypoints.cli.main import build
 from tests.acceptance.test_packs import pack
-from tests.gateways import PEPPER, Gateway, ask, assert_books_balance
+from tests.gateways import HOST, PEPPER, Gateway, ask, assert_books_balance, until
 
 pytestmark = pytest.mark.xdist_group("packs")
 
@@ -25,7 +27,8 @@ def bank() -> Iterator[Gateway]:
     with UpstreamProcess() as upstream:
         files = pack("fintech", upstream.base_url)
         held = "    name: Fintech\n    approvals: {hold: 20s}\n"
-        files["aegis.yaml"] = files["aegis.yaml"].replace("    name: Fintech\n", held)
+        text = files["aegis.yaml"].replace("    name: Fintech\n", held)
+        files["aegis.yaml"] = text.replace("limit: 25000.00", "limit: 250000.00")
         with Gateway(files) as gateway:
             yield gateway
 
@@ -122,3 +125,59 @@ def test_used_twice_refused_and_another_ones(bank: Gateway) -> None:
     assert ["approval_not_valid", "approval_refused"] == sorted(
         {*codes} & {"approval_not_valid", "approval_refused"}
     )
+
+
+def test_how_it_stands(bank: Gateway) -> None:
+    """The agent that asked is told, at once or as soon as somebody has answered; others have no such request."""
+    about = pay(bank, 7001).json["error"]["approval"]
+    url, mine = about["status_url"], bank.key("invoice-bot")
+    assert ("waiting", about["expires_at"]) == (
+        (now := ask(bank, "GET", url, key=mine).json)["state"],
+        now["expires_at"],
+    )
+    assert 404 == ask(bank, "GET", url, key=bank.key("help-bot")).status
+    assert 401 == ask(bank, "GET", url, key=None).status
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(ask, bank, "GET", f"{url}?wait=30", key=mine)
+        assert 0 == aegis(bank, "approvals", "grant", about["id"])[0]
+        assert "granted" == waiting.result(timeout=5).json["state"]
+    assert "use_until" in ask(bank, "GET", url, key=mine).json
+
+
+def test_a_connection_that_is_held(bank: Gateway) -> None:
+    """It goes on by itself once somebody agreed, and ends as it would have at once when it was waited for in vain."""
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(pay, bank, 8001, **{"aegis-approval-wait": "20"})
+        assert 0 == aegis(bank, "approvals", "grant", asked_for(bank, "8001"))[0]
+        assert 201 == held.result(timeout=10).status
+    in_vain = pay(bank, 8002, **{"aegis-approval-wait": "1"})
+    assert (403, "approval_required") == (in_vain.status, in_vain.code)
+    assert 400 == pay(bank, 8003, **{"aegis-approval-wait": "soon"}).status
+    assert_books_balance(bank)
+
+
+def test_who_leaves_leaves_nothing_behind(bank: Gateway) -> None:
+    """A grant that comes after the caller has left is there for who repeats the call, and nothing was sent."""
+    before = bank.count()
+    with socket.create_connection((HOST, bank.settings.port)) as caller:
+        body = b'{"amount": 9001, "currency": "USD", "beneficiary": "x"}'
+        head = f"POST {PAY} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {bank.key('invoice-bot')}\r\n"
+        head += f"content-type: application/json\r\ncontent-length: {len(body)}\r\naegis-approval-wait: 20\r\n\r\n"
+        caller.sendall(head.encode() + body)
+        approval = asked_for(bank, "9001")
+    assert 0 == aegis(bank, "approvals", "grant", approval)[0]
+    assert (before + 1, "granted") == (bank.count(), shown(bank, approval)["state"])
+    assert 201 == pay(bank, 9001).status
+
+
+def asked_for(gateway: Gateway, amount: str) -> str:
+    """The request about a payment, as soon as there is one."""
+    found: list[str] = []
+
+    def is_there() -> bool:
+        listed = json.loads(aegis(gateway, "approvals", "--json")[1])["approvals"]
+        found.extend(each["id"] for each in listed if str(each["facts"]["arguments"]["amount"]) == amount)
+        return bool(found)
+
+    until(is_there)
+    return found[0]

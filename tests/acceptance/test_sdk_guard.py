@@ -19,6 +19,10 @@ from typing import Any, NamedTuple
 import pydantic
 import pytest
 
+from aegis_gateway.adapters.approval_rows import ApprovalReports
+from aegis_gateway.adapters.stores import open_store
+from aegis_gateway.application.approvals import Approvals
+from aegis_gateway.application.operators import Caller
 from aegis_sdk import (
     Aegis,
     AlreadyDone,
@@ -36,7 +40,7 @@ from aegis_sdk import (
     report,
     run,
 )
-from tests.gateways import Gateway, assert_books_balance, until
+from tests.gateways import PEPPER, TENANT, Gateway, assert_books_balance, until
 from tests.sdks import tools
 
 pytestmark = pytest.mark.xdist_group("sdk_guard")
@@ -820,3 +824,52 @@ def test_what_kind_of_function_it_is_stays(gateway: Gateway) -> None:
     assert inspect.isasyncgenfunction(items)
     assert ["limit"] == list(inspect.signature(coroutine).parameters)
     assert "called" == asyncio.run(called())
+
+
+def grant_what_waits(gateway: Gateway) -> None:
+    """Have somebody agree to all that waits, as soon as something does."""
+
+    def waiting() -> list[str]:
+        with contextlib.closing(open_store(gateway.settings.store, read_only=True)) as store:
+            return [each.id for each in ApprovalReports(store.rows).approvals(TENANT, 10, "waiting")]
+
+    until(lambda: bool(waiting()))
+    with contextlib.closing(open_store(gateway.settings.store)) as store:
+        for approval in waiting():
+            Approvals(store, PEPPER.encode(), Caller(local_name="root")).grant(TENANT, approval, "fine")
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_waiting_for_a_persons_word(gateway: Gateway, is_async: bool) -> None:
+    """A guard that waits runs its tool once somebody agreed; one that doesn't says which approval it would wait for."""
+    call = {"text": f"asked by {'a task' if is_async else 'a thread'}"}
+    kept: list[str] = []
+
+    @guard("desk.reviewed", arguments=(), approval_within_s=20)
+    def reviewed() -> str:
+        kept.append("run")
+        return call["text"]
+
+    @guard("desk.reviewed", arguments=(), approval_within_s=20)
+    async def reviewed_async() -> str:
+        kept.append("run")
+        return call["text"]
+
+    granting = threading.Thread(target=grant_what_waits, args=(gateway,))
+    granting.start()
+    assert call["text"] == (asyncio.run(reviewed_async()) if is_async else reviewed())
+    granting.join()
+    assert ["run"] == kept
+    with Aegis() as client:
+        decision = client.decide("desk.reviewed")
+        with pytest.raises(ApprovalRequired) as told:
+            decision.check()
+        assert told.value.approval_id is not None
+        assert f"/v1/approvals/{told.value.approval_id}" == told.value.status_url
+        assert client.wait_for_approval(decision, 0).waits
+        grant_what_waits(gateway)
+        assert ("granted", False) == (
+            (found := client.wait_for_approval(decision, 5)).state,
+            found.waits,
+        )
+        client.settle(client.decide("desk.reviewed").check())

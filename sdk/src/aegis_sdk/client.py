@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
-from aegis_sdk.client_base import ClientBase
+from aegis_sdk.client_base import ClientBase, Waiting
 from aegis_sdk.connections import Connections
 from aegis_sdk.context import below, in_scope, place, unopened_run, wait_for
-from aegis_sdk.decision import Decision, OpenedRun, Settlement, ToolCall
+from aegis_sdk.decision import Approval, Decision, OpenedRun, Settlement, ToolCall
 from aegis_sdk.errors import AegisError, Unauthorized, Unavailable
 from aegis_sdk.estimate import Estimate
 from aegis_sdk.http1 import Request, Response
@@ -28,6 +28,7 @@ from aegis_sdk.wire import (
     find_request,
     named,
     open_run_request,
+    read_approval,
     read_batch,
     read_decision,
     read_ended_run,
@@ -200,6 +201,20 @@ class Aegis(ClientBase):
             AegisError: the key's agent has none of that id, or the gateway does not answer.
         """
         return read_decision(self._exchange(find_request(id)), ToolCall(tool=""))
+
+    def wait_for_approval(self, approval: str | Decision, within_s: float) -> Approval:
+        """Wait until a request for a person's word is decided, for so long at most; how it then stands.
+
+        A decision stands for the request that it is about. Once it is granted, the same call again is let through.
+
+        Raises:
+            AegisError: the key's agent has none of that id, or the gateway does not answer.
+        """
+        waiting = Waiting(approval, within_s, self.settings)
+        while True:
+            found = read_approval(self._exchange(waiting.request()))
+            if not found.waits or waiting.is_over:
+                return found
 
     def open_run(self, *, name: str | None = None) -> OpenedRun:
         """Open a run of one's own: below the call and in the run of the code that asks, if it is in any.

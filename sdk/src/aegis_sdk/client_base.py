@@ -3,17 +3,48 @@
 from __future__ import annotations
 
 import logging
+import math
 import ssl
+import time
 from collections.abc import Callable
 from typing import Self
 
-from aegis_sdk.decision import ToolCall
-from aegis_sdk.errors import AegisError, Unavailable
+from aegis_sdk.decision import Decision, ToolCall
+from aegis_sdk.errors import AegisError, InvalidRequest, Unavailable
+from aegis_sdk.http1 import Request
 from aegis_sdk.settings import ATTEMPTS_MAX, EXIT_TIMEOUT_S, TIMEOUT_S, Settings, read_settings
 from aegis_sdk.settler import Outcome, Settler, instead_of
-from aegis_sdk.wire import is_minted
+from aegis_sdk.wire import approval_request, is_minted
 
 _log = logging.getLogger("aegis_sdk")
+
+
+class Waiting:
+    """Waiting for a person's word: how often, and until when, the gateway is asked."""
+
+    def __init__(self, approval: str | Decision, within_s: float, settings: Settings) -> None:
+        """Wait so long, in questions that are answered in time.
+
+        Raises:
+            InvalidRequest: a decision that is about none.
+        """
+        if isinstance(approval, Decision):
+            if approval.approval is None:
+                raise InvalidRequest(f"call `{approval.id}` waits for nobody's word", field="approval")
+            approval = approval.approval.id
+        self._approval = approval
+        self._until_s = time.monotonic() + within_s
+        self._at_once_s = min(30, int(settings.timeout_s / 2))
+
+    def request(self) -> Request:
+        """The next question."""
+        left_s = max(0, math.ceil(self._until_s - time.monotonic()))
+        return approval_request(self._approval, min(left_s, self._at_once_s))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was waited for long enough."""
+        return time.monotonic() >= self._until_s
 
 
 class ClientBase:

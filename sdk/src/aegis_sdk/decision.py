@@ -31,11 +31,31 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """A request for a person's word: how it stands (`waiting`, `granted`, `refused`, `expired`, `used`…), and why.
+
+    `expires_at` is until when somebody may answer, in ISO 8601; `status_url` where it is told, at the gateway.
+    """
+
+    id: str
+    state: str
+    status_url: str = ""
+    expires_at: str = ""
+    reason: str = ""
+
+    @property
+    def waits(self) -> bool:
+        """Whether nobody has decided yet."""
+        return self.state == "waiting"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """One decision. What is allowed holds its maximum until it is settled or released.
 
     `arguments` are what the tool has to be run with: those that were sent, or, where policies redact (`is_redacted`),
     those without what is to go. `state` and `cost_usd` are told of a call that was decided before, by its name.
+    `approval` is the request for a person's word that it is about.
     """
 
     id: str
@@ -52,6 +72,7 @@ class Decision:
     name: str | None = None
     state: str | None = None
     cost_usd: Decimal | None = None
+    approval: Approval | None = None
 
     @property
     def allowed(self) -> bool:

@@ -62,7 +62,17 @@ class TooManyRuns(Refused):
 
 
 class ApprovalRequired(Refused):
-    """A person has to agree before the call may be made."""
+    """A person has to agree before the call may be made. The same call again is let through once somebody has."""
+
+    @property
+    def approval_id(self) -> str | None:
+        """The id of the request, for `wait_for_approval`."""
+        return self.decision.approval.id if self.decision.approval is not None else None
+
+    @property
+    def status_url(self) -> str | None:
+        """Where it is told how the request stands, at the gateway."""
+        return self.decision.approval.status_url if self.decision.approval is not None else None
 
 
 class AlreadyDone(Refused):

@@ -43,6 +43,7 @@ def guard(
     cost: Cost = None,
     name: Callable[..., str] | None = None,
     customer: Callable[..., str | None] | str | None = None,
+    approval_within_s: float = 0,
     fail_open: bool = False,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Guard a function, coroutine function or generator function, plain or asynchronous, as a tool of the gateway's.
@@ -58,6 +59,7 @@ def guard(
         name: makes a name for a call out of its arguments: what has the same name is the same call, and once it was
             settled it is not made again.
         customer: the registered customer whom the calls serve, or what tells it of the arguments.
+        approval_within_s: how long a call waits for a person's word, where one has to agree; 0 raises at once.
         fail_open: run the tool even if the gateway can't be asked. Each such call is logged as an error, and told to
             the gateway once it answers.
 
@@ -74,6 +76,7 @@ def guard(
         cost=cost,
         name=name,
         customer=customer,
+        approval_within_s=approval_within_s,
         fail_open=fail_open,
     )
 
@@ -91,6 +94,7 @@ class _Guard:
     cost: Cost
     name: Callable[..., str] | None
     customer: Callable[..., str | None] | str | None
+    approval_within_s: float
     fail_open: bool
 
     def around(self, function: Callable[..., Any], arguments: Arguments) -> Callable[..., Any]:
@@ -214,6 +218,9 @@ class _Call:
         """Have it decided; returns if it may be run."""
         try:
             decision = client.decide_call(self._call, undo=not self._guard.fail_open)
+            if self._waits(decision):
+                client.wait_for_approval(decision, self._guard.approval_within_s)
+                decision = client.decide_call(self._call, undo=not self._guard.fail_open)
         except Unavailable as fault:
             self._unasked(fault)
             return
@@ -228,6 +235,9 @@ class _Call:
         """The same without blocking."""
         try:
             decision = await client.decide_call(self._call, undo=not self._guard.fail_open)
+            if self._waits(decision):
+                await client.wait_for_approval(decision, self._guard.approval_within_s)
+                decision = await client.decide_call(self._call, undo=not self._guard.fail_open)
         except Unavailable as fault:
             self._unasked(fault)
             return
@@ -272,6 +282,10 @@ class _Call:
         if isinstance(error, NotRun) and error.take():
             return self._outcome(self._decision, "release")
         return self._outcome(self._decision, "settle", self.scope.reported)
+
+    def _waits(self, decision: Decision) -> bool:
+        """Whether it is to be waited for a person's word on it."""
+        return self._guard.approval_within_s > 0 and decision.approval is not None and decision.approval.waits
 
     def _allowed(self, decision: Decision) -> None:
         decision.check()

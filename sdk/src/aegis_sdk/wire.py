@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias
 
-from aegis_sdk.decision import Decision, OpenedRun, Reason, Settlement, ToolCall
+from aegis_sdk.decision import Approval, Decision, OpenedRun, Reason, Settlement, ToolCall
 from aegis_sdk.errors import AegisError, InvalidRequest, Unauthorized, Unavailable
 from aegis_sdk.estimate import BudgetLeft, CheaperModel, Estimate
 from aegis_sdk.http1 import Request, Response
@@ -17,6 +17,7 @@ from aegis_sdk.jsonable import encoded
 
 DECISIONS = "/v1/decisions"
 RUNS = "/v1/runs"
+APPROVALS = "/v1/approvals"
 BATCH_MAX = 100
 _REFUSED_RUNS = frozenset(("too_many_runs", "too_deep", "run_ended"))
 """Codes of errors that refuse a run, which is no call and so has no decision of its own."""
@@ -76,6 +77,17 @@ def find_request(call: str) -> Request:
     if not _is_id(call):
         raise InvalidRequest(f"`{call}` is no call's id", field="id")
     return Request("GET", f"{DECISIONS}/{call}")
+
+
+def approval_request(approval: str, wait_s: int) -> Request:
+    """Asks how a request for a person's word stands, as soon as it is decided or after so long.
+
+    Raises:
+        InvalidRequest: that is no id of one.
+    """
+    if not _is_id(approval):
+        raise InvalidRequest(f"`{approval[:64]}` is no approval's id", field="id")
+    return Request("GET", f"{APPROVALS}/{approval}?wait={wait_s}")
 
 
 def open_run_request(agent: str | None, parent: str | None, run: str | None, name: str | None) -> Request:
@@ -219,6 +231,28 @@ def read_run(response: Response) -> OpenedRun:
         raise _no_api() from fault
 
 
+def read_approval(response: Response) -> Approval:
+    """How a request for a person's word stands.
+
+    Raises:
+        AegisError: nobody can say.
+    """
+    return _approval(_object(response))
+
+
+def _approval(told: Mapping[str, Any]) -> Approval:
+    try:
+        return Approval(
+            id=str(told["id"]),
+            state=str(told["state"]),
+            status_url=str(told.get("status_url", "")),
+            expires_at=str(told.get("expires_at", "")),
+            reason=_text(told.get("reason")) or "",
+        )
+    except _MISREAD as fault:
+        raise _no_api() from fault
+
+
 def read_ended_run(response: Response) -> None:
     """Nothing, if a run is ended now.
 
@@ -326,7 +360,7 @@ def _decision_or_error(answer: Any, call: ToolCall) -> Decision | AegisError:
 
 
 def _decision(answer: Mapping[str, Any], call: ToolCall) -> Decision:
-    redacted = answer.get("arguments")
+    redacted, approval = answer.get("arguments"), answer.get("approval")
     if not _is_id(str(answer.get("id", ""))):
         raise _no_api()
     try:
@@ -345,6 +379,7 @@ def _decision(answer: Mapping[str, Any], call: ToolCall) -> Decision:
             name=call.name,
             state=_text(answer.get("state")),
             cost_usd=_money(answer.get("cost_usd")),
+            approval=_approval(approval) if isinstance(approval, dict) else None,
         )
     except _MISREAD as fault:
         raise _no_api() from fault

@@ -123,6 +123,12 @@ class ApprovalReports:
         """One, with its answers."""
         return next(iter(_found(self._rows, _ONE, (approval, tenant))), None)
 
+    def states(self, approvals: Collection[str]) -> dict[str, ApprovalState]:
+        """How some stand, by id; unknown ones are absent."""
+        places = ", ".join("?" for _ in approvals)
+        sql = f"select approval, state from approval where approval in ({places})"  # noqa: S608 - places only
+        return dict(self._rows(sql, tuple(approvals)))
+
     def approvals(self, tenant: str, limit: int, state: ApprovalState | None = None) -> list[Approval]:
         """A tenant's, the newest first, all or those in a state."""
         if state is None:

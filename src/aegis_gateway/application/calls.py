@@ -16,6 +16,7 @@ from typing import Any, Generic, Protocol
 import msgspec
 
 from aegis_gateway.application.approval_claims import claim_of
+from aegis_gateway.application.approval_watch import ApprovalWatch
 from aegis_gateway.application.asked import asked_record
 from aegis_gateway.application.call_ids import DEPTH_MAX, CallIds
 from aegis_gateway.application.claims import claims_of, rates_of_opening
@@ -235,13 +236,17 @@ class Calls:
         clock: Clock,
         random_bytes: Callable[[int], bytes],
         pepper: bytes,
+        approvals: ApprovalWatch | None = None,
     ) -> None:
-        """`pepper` is the installation's secret that keys and arguments are hashed under."""
+        """`pepper` is the installation's secret that keys and arguments are hashed under. `approvals` waits for
+        people's words, where anybody does.
+        """
         self._directory = directory
         self._ledger = ledger
         self._clock = clock
         self._random_bytes = random_bytes
         self._pepper = pepper
+        self.approvals = approvals
         self._seen_key = random_bytes(32)
         self._runs = Runs(pepper, random_bytes)
         self._ids = CallIds(pepper, random_bytes)

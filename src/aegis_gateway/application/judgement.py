@@ -314,6 +314,7 @@ def _judged(agent: Agent, described: Described, context: dict[str, object], view
         model=next(iter(models), None),
         throttles=tuple(dict.fromkeys(throttle for each in permitted for throttle in each.throttles)),
         asks=tuple(dict.fromkeys(reason for each in permitted for reason in each.asks)),
+        approvers=tuple(dict.fromkeys(named for each in permitted for named in each.approvers)),
         saw_utilisation=any(each.saw_utilisation for each in permitted),
         undecided=tuple(dict.fromkeys(each for verdict in permitted for each in verdict.undecided)),
         redactions=redactions,

@@ -32,6 +32,7 @@ from aegis_gateway.domain.redaction import NO_REDACTIONS, Counts, Redactions
 from aegis_gateway.domain.registry import Connector, Operation
 from aegis_gateway.domain.tools import UNLISTED_TOOL
 from aegis_gateway.entrypoints.data_plane.answers import send_answer, shown_answer
+from aegis_gateway.entrypoints.data_plane.approvals import held
 from aegis_gateway.entrypoints.data_plane.exchange import (
     HttpProtocol,
     Scope,
@@ -99,12 +100,17 @@ class ConnectDoor:
         raw = await read_body(scope, protocol)
         if raw:
             json_type(scope.headers)
-        decided = await self._calls.decide(
-            key,
-            lambda view, _model, redactions: describe(
-                view, connector, scope.method, segments, scope.query_string, raw, redactions
+        decided = await held(
+            self._calls,
+            scope,
+            protocol,
+            lambda: self._calls.decide(
+                key,
+                lambda view, _model, redactions: describe(
+                    view, connector, scope.method, segments, scope.query_string, raw, redactions
+                ),
+                call_context(scope, self._patience_ns),
             ),
-            call_context(scope, self._patience_ns),
         )
         if not decided.allows:
             send_refusal(protocol, decided)

@@ -51,7 +51,8 @@ Written = tuple[Headers, dict[str, Any]]
 class DecisionRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What an agent wants to do: a tool (`CONNECTOR.OPERATION`) and its arguments; of which run, for whom.
 
-    `name` is the agent's own name for the call: the same again is the same decision, not another one.
+    `name` is the agent's own name for the call: the same again is the same decision, not another one. `approval` is the
+    id of the person's word that it means to use.
     """
 
     tool: str
@@ -60,6 +61,7 @@ class DecisionRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     parent: str | None = None
     customer: str | None = None
     name: str | None = None
+    approval: str | None = None
 
 
 class BatchRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -134,6 +136,7 @@ class DecisionsDoor:
             customer=asked.customer,
             idempotency_key=asked.name,
             address=f"POST {DECISIONS}",
+            approval=asked.approval,
         )
         request = ToolRequest(tool=asked.tool, arguments=bytes(asked.arguments), context=context)
         return await self._decisions.decide(key, request)

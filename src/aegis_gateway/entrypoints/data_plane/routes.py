@@ -20,6 +20,7 @@ from aegis_gateway.entrypoints.data_plane.aegislib.listing import (
     PricingDoor,
 )
 from aegis_gateway.entrypoints.data_plane.aegislib.words import AEGISLIB, DECISION
+from aegis_gateway.entrypoints.data_plane.approvals import ApprovalsDoor
 from aegis_gateway.entrypoints.data_plane.authzen.access_requests import AccessRequests
 from aegis_gateway.entrypoints.data_plane.authzen.door import AUTHZEN, AuthzenDoor
 from aegis_gateway.entrypoints.data_plane.authzen.door import CONFIGURATION as AUTHZEN_CONFIGURATION
@@ -47,7 +48,7 @@ from aegis_gateway.entrypoints.data_plane.models.listing import (
     openai_listing,
 )
 from aegis_gateway.entrypoints.data_plane.models.responses import ResponsesDialect
-from aegis_gateway.entrypoints.data_plane.refusals import misunderstood
+from aegis_gateway.entrypoints.data_plane.refusals import APPROVALS, misunderstood
 from aegis_gateway.entrypoints.data_plane.runs import RUNS, RunsDoor
 from aegis_gateway.entrypoints.data_plane.tool_decisions import ToolDecisions
 from aegis_gateway.entrypoints.people.door import is_for_people
@@ -109,6 +110,9 @@ class Routes:
         self._aegislib = Route(DecidingDoor(calls, decisions), AEGISLIB, keeps=False)
         self._telemetry = Route(telemetry.TelemetryDoor(calls, decisions), AEGISLIB, keeps=False)
         self._runs = Route(RunsDoor(calls, decisions))
+        self._approvals = _NOWHERE
+        if calls.approvals is not None:
+            self._approvals = Route(ApprovalsDoor(calls, calls.approvals), keeps=False)
         self._authzen = Route(AuthzenDoor(calls, decisions, estimates, access), AUTHZEN, keeps=False)
         self._at_azure: dict[str, ModelDoor] = {
             "chat/completions": model_door(ChatDialect()),
@@ -168,6 +172,8 @@ class Routes:
             return self._telemetry
         if path == RUNS or path.startswith(f"{RUNS}/"):
             return self._runs
+        if path.startswith(f"{APPROVALS}/"):
+            return self._approvals
         if scope.method == "POST":
             return self._posted(scope)
         if scope.method == "GET" and path.startswith((*_GEMINI, f"{_AZURE_V1}models")):

@@ -21,6 +21,7 @@ from aegis_gateway.application.calls import CallContext, Calls, Decided, NotIden
 from aegis_gateway.application.ports import Sealer
 from aegis_gateway.domain.errors import CallError, LedgerUnavailable, UpstreamFault
 from aegis_gateway.domain.registry import Connector
+from aegis_gateway.entrypoints.data_plane.approvals import held
 from aegis_gateway.entrypoints.data_plane.connect import OperationCall
 from aegis_gateway.entrypoints.data_plane.exchange import (
     call_context,
@@ -137,10 +138,15 @@ class Serving:
         changed = {**names.asked(message), **self._opened(request, way)}
         try:
             call = tool_call(message, way.connector.id, names.own(tool))
-            decided = await self._calls.decide(
-                who.key,
-                lambda view, _model, redactions: describe_tool(view, call, redactions),
-                _context(request),
+            decided = await held(
+                self._calls,
+                who.scope,
+                who.protocol,
+                lambda: self._calls.decide(
+                    who.key,
+                    lambda view, _model, redactions: describe_tool(view, call, redactions),
+                    _context(request),
+                ),
             )
         except NotIdentified:
             raise

@@ -14,6 +14,7 @@ from aegis_gateway.application.calls import Calls, Decided
 from aegis_gateway.application.ports import Secrets, Upstream, UpstreamAnswer, UpstreamRequest, UpstreamStream
 from aegis_gateway.domain.errors import UpstreamFault
 from aegis_gateway.entrypoints.data_plane.answers import send_answer, shown_answer
+from aegis_gateway.entrypoints.data_plane.approvals import held
 from aegis_gateway.entrypoints.data_plane.exchange import (
     Caller,
     HttpProtocol,
@@ -67,10 +68,15 @@ class ModelDoor:
         dialect, key = self._dialect, api_key(scope)
         await self._calls.identify(key)
         request = dialect.parse(address, await read_body(scope, protocol))
-        decided = await self._calls.decide(
-            key,
-            lambda view, model, redactions: describe(view, dialect, request, model, redactions),
-            call_context(scope),
+        decided = await held(
+            self._calls,
+            scope,
+            protocol,
+            lambda: self._calls.decide(
+                key,
+                lambda view, model, redactions: describe(view, dialect, request, model, redactions),
+                call_context(scope),
+            ),
         )
         if not decided.allows:
             send_refusal(protocol, decided, self.errors)
