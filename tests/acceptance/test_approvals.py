@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from typer.testing import CliRunner
 from aegis_gateway.demo.upstream.process import UpstreamProcess
 from aegis_gateway.entrypoints.cli.main import build
 from tests.acceptance.test_packs import pack
-from tests.gateways import HOST, PEPPER, Gateway, ask, assert_books_balance, until
+from tests.acceptance.test_replay import written
+from tests.gateways import HOST, PEPPER, Files, Gateway, ask, assert_books_balance, until
 
 pytestmark = pytest.mark.xdist_group("packs")
 
@@ -22,15 +24,20 @@ PAY = "/connect/payments/v1/payments"
 
 
 @pytest.fixture(scope="module")
-def bank() -> Iterator[Gateway]:
-    """A gateway under the bundled pack for payments, in front of the bundled payments API."""
+def files() -> Iterator[Files]:
+    """The bundled pack for payments, in front of the bundled payments API."""
     with UpstreamProcess() as upstream:
-        files = pack("fintech", upstream.base_url)
+        made = pack("fintech", upstream.base_url)
+        text = made["aegis.yaml"].replace("limit: 25000.00", "limit: 250000.00")
         held = "    name: Fintech\n    approvals: {hold: 20s}\n"
-        text = files["aegis.yaml"].replace("    name: Fintech\n", held)
-        files["aegis.yaml"] = text.replace("limit: 25000.00", "limit: 250000.00")
-        with Gateway(files) as gateway:
-            yield gateway
+        yield {**made, "aegis.yaml": text.replace("    name: Fintech\n", held)}
+
+
+@pytest.fixture(scope="module")
+def bank(files: Files) -> Iterator[Gateway]:
+    """A gateway under it."""
+    with Gateway(files) as gateway:
+        yield gateway
 
 
 def pay(gateway: Gateway, amount: object, **headers: str) -> Any:
@@ -181,3 +188,41 @@ def asked_for(gateway: Gateway, amount: str) -> str:
 
     until(is_there)
     return found[0]
+
+
+def test_changed_policies_and_time(bank: Gateway, files: Files) -> None:
+    """A grant lapses when the policies are others, and when it isn't used in time. Both are recorded."""
+    lapsed = pay(bank, 6101).json["error"]["approval"]["id"]
+    assert 0 == aegis(bank, "approvals", "grant", lapsed)[0]
+    shorter = files["aegis.yaml"].replace("{hold: 20s}", "{hold: 20s, valid_for: 1s}")
+    more = '@id("more")\nforbid(principal, action, resource) when { principal.purpose == "none" };\n'
+    bank.apply({**files, "policies/more.cedar": more, "aegis.yaml": shorter})
+    again = pay(bank, 6101)
+    assert "approval_required" == again.code
+    assert ("lapsed", ["request", "grant", "lapse"]) == (shown(bank, lapsed)["state"], acts(bank, lapsed))
+    late = again.json["error"]["approval"]["id"]
+    assert 0 == aegis(bank, "approvals", "grant", late)[0]
+    until(lambda: "lapsed" == shown(bank, late)["state"])  # nobody called: the steward let its time pass
+    refused = pay(bank, 6101, **{"aegis-approval-id": late})
+    assert (403, "approval_not_valid") == (refused.status, refused.code)
+    assert_books_balance(bank)
+
+
+def test_a_replay_knows_what_was_agreed_to(files: Files, tmp_path: Path) -> None:
+    """Under the policies that asked, what a person let through is let through; where others ask, it would be asked."""
+    more = '@id("more")\n@effect("require_approval")\nforbid(principal, action, resource);\n'
+    directory = written({**files, "policies/more.cedar": more}, tmp_path)
+    with Gateway(files) as gateway:
+        approval = pay(gateway, 6201).json["error"]["approval"]["id"]
+        assert 0 == aegis(gateway, "approvals", "grant", approval)[0]
+        done = pay(gateway, 6201)
+        assert 201 == done.status
+        (unchanged,) = json.loads(aegis(gateway, "replay", "--json")[1])["tenants"]
+        (changed,) = json.loads(aegis(gateway, "replay", str(directory), "--json")[1])["tenants"]
+    assert ([], []) == (unchanged["changes"], unchanged["in_force"]["differs"])
+    assert [("asked", done.headers["aegis-decision-id"])] == [
+        (each["kind"], call)
+        for each in changed["changes"]
+        for call in each["examples"]
+        if each["kind"] == "asked"
+    ]

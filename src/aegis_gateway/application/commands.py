@@ -89,7 +89,7 @@ class ApprovalClaim(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 class ApprovalNote(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """The request for a person's word that a decision is about: how it stands, by when somebody answers, who did and
-    why.
+    why; and which `policies` asked.
     """
 
     id: str
@@ -97,6 +97,7 @@ class ApprovalNote(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     deadline_ns: int
     by: tuple[str, ...] = ()
     reason: str = ""
+    policies: tuple[str, ...] = ()
 
 
 class Admit(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):

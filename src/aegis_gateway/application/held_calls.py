@@ -189,6 +189,7 @@ def _note(approval: Approval) -> ApprovalNote:
         deadline_ns=approval.deadline_ns,
         by=tuple(answer.by for answer in approval.answers),
         reason=last.reason if last is not None else "",
+        policies=approval.policies,
     )
 
 

@@ -6,7 +6,7 @@ Rule: an argument is what the record says of it, or it is said that the record d
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -67,6 +67,13 @@ class RecordedDowngrade(msgspec.Struct, frozen=True, kw_only=True, rename={"mode
     model: str
 
 
+class RecordedApproval(msgspec.Struct, frozen=True, kw_only=True):
+    """The request for a person's word that a call was about, and the policies that asked."""
+
+    state: str
+    policies: tuple[str, ...] = ()
+
+
 class RecordedDecision(msgspec.Struct, frozen=True, kw_only=True):
     """What a decision's entry says, as far as the call can be decided anew from it."""
 
@@ -89,6 +96,12 @@ class RecordedDecision(msgspec.Struct, frozen=True, kw_only=True):
     downgrade: RecordedDowngrade | None = None
     asked: Asked | None = None
     redacted: dict[str, int] = {}
+    approval: RecordedApproval | None = None
+
+    def was_agreed_to(self, policies: Collection[str]) -> bool:
+        """Whether a person agreed to it, where these policies ask for that."""
+        approval = self.approval
+        return approval is not None and approval.state == "used" and set(policies) <= set(approval.policies)
 
     @property
     def sent_output_tokens(self) -> int | None:

@@ -77,7 +77,12 @@ def decision_record(
             "price_version": quote.price_version,
         }
     if approval is not None:
-        record["approval"] = {"id": approval.id, "state": approval.state, "by": list(approval.by)}
+        record["approval"] = {
+            "id": approval.id,
+            "state": approval.state,
+            "by": list(approval.by),
+            "policies": list(approval.policies),
+        }
     if admission.output_tokens is not None:
         record["output_tokens"] = admission.output_tokens
     return record

@@ -2,7 +2,8 @@
 
 Rule 1: what decides is what decides live calls: `judgement_of` (in `rejudging.py`), `claims_of`, `admitted`, `Books`.
 Rule 2: what the record says of a call afterwards holds for the rerun too: it is settled when it was, at what it cost.
-        What was refused and would now pass is taken to cost what was expected of it, at once.
+        What a person agreed to is agreed to where no other policies ask. What was refused and would now pass is taken
+        to cost what was expected of it, at once.
 """
 
 from __future__ import annotations
@@ -215,6 +216,8 @@ class Rerun:
                 admission = admit(quote, case.rates, case.budgets, case.standings, at_ns)
                 self._take(decision, case, admission, at_ns)
             return Outcome(effect=decision.effect, undecided=verdict.undecided)
+        if decision.was_agreed_to([ask.subject for ask in verdict.asks]):
+            verdict = msgspec.structs.replace(verdict, asks=())
         admission = admitted(verdict, quote, case.rates, case.budgets, case.standings, at_ns)
         if admission.effect != "allow":
             first = admission.reasons[0]
