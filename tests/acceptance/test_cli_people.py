@@ -154,3 +154,17 @@ def test_what_roles_may(house: Installation) -> None:
     """The table, for people and programs."""
     assert "put a configuration in force" in house.aegis("people", "roles")[0]
     assert ["admin", "finops"] == house.json("people", "roles")["permissions"]["apply"]
+
+
+def test_a_link_into_the_pages(house: Installation) -> None:
+    """Its address is all that is printed; who makes one for somebody else has to be an admin, and is in the record."""
+    house.add("ben", "--role", "approver", by="ana")
+    url, told = house.aegis("people", "link", "ben", who="ana")
+    assert url.startswith("http://127.0.0.1:8700/sign-in?link=")
+    assert "works once" in told
+    assert {"person", "url", "expires"} == set(house.json("people", "link", "ben", who="ben"))
+    assert "may not add people" in house.aegis("people", "link", "ana", who="ben", code=3)[1]
+    assert "there is no person `eve`" in house.aegis("people", "link", "eve", who="ana", code=1)[1]
+    entries = [entry for entry in house.entries() if entry.get("act") == "issue_link"]
+    assert [("ana", "ben"), ("ben", "ben")] == [(entry["actor"], entry["person"]) for entry in entries]
+    assert url.rpartition("=")[2].strip() not in str(entries)

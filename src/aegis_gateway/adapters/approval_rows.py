@@ -13,7 +13,7 @@ import msgspec
 from aegis_gateway.adapters.statements import Statements
 from aegis_gateway.domain.approval import Approval, ApprovalAnswer, ApprovalState
 
-_ANSWERS = "select document from approval_answer where approval = ? order by at_ns, person"
+_ANSWERS = "select approval, document from approval_answer where approval in ({names}) order by at_ns, person"
 _LATEST = "select document from approval where tenant = ? and fingerprint = ? order by sequence desc limit 1"
 _WAITING = (
     "select document from approval where tenant = ? and requester = ? and state = 'waiting'"
@@ -21,6 +21,10 @@ _WAITING = (
 )
 _LAST = (
     "select document from approval where tenant = ? and requester = ? and about = ?"
+    " order by sequence desc limit 1"
+)
+_BEFORE = (
+    "select document from approval where tenant = ? and requester = ? and about = ? and sequence < ?"
     " order by sequence desc limit 1"
 )
 _ONE = "select document from approval where approval = ? and tenant = ?"
@@ -51,13 +55,13 @@ Read = Callable[[str, tuple[object, ...]], Iterable[tuple[Any, ...]]]
 def _found(read: Read, sql: str, values: tuple[object, ...]) -> list[Approval]:
     """Requests with their answers."""
     found = [_approval_decoder.decode(document) for (document,) in read(sql, values)]
-    return [
-        msgspec.structs.replace(
-            approval,
-            answers=tuple(_answer_decoder.decode(document) for (document,) in read(_ANSWERS, (approval.id,))),
-        )
-        for approval in found
-    ]
+    if not found:
+        return []
+    answers: dict[str, list[ApprovalAnswer]] = {}
+    names = tuple(approval.id for approval in found)
+    for approval, document in read(_ANSWERS.format(names=", ".join("?" * len(names))), names):
+        answers.setdefault(approval, []).append(_answer_decoder.decode(document))
+    return [msgspec.structs.replace(each, answers=tuple(answers.get(each.id, ()))) for each in found]
 
 
 class ApprovalRows(Statements):
@@ -128,6 +132,15 @@ class ApprovalReports:
         places = ", ".join("?" for _ in approvals)
         sql = f"select approval, state from approval where approval in ({places})"  # noqa: S608 - places only
         return dict(self._rows(sql, tuple(approvals)))
+
+    def before(self, approval: Approval) -> Approval | None:
+        """The last request of the same agent about the same thing before one."""
+        values = (approval.tenant, approval.requester, approval.about, approval.sequence)
+        return next(iter(_found(self._rows, _BEFORE, values)), None)
+
+    def together_with(self, approval: Approval) -> list[Approval]:
+        """Those that wait and are told under one notice with one, in their order; none where it is told alone."""
+        return _found(self._rows, _GROUPED, (approval.tenant, approval.group)) if approval.group else []
 
     def approvals(self, tenant: str, limit: int, state: ApprovalState | None = None) -> list[Approval]:
         """A tenant's, the newest first, all or those in a state."""

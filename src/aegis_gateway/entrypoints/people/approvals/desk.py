@@ -30,6 +30,8 @@ from aegis_gateway.entrypoints.people.approvals.brief import (
 from aegis_gateway.entrypoints.people.office import Office
 
 LISTED_MAX = 200
+WAITING_MAX = 1_000
+"""How many that wait are looked at in a tenant; an agent may have only so many of them."""
 _CALLS_DAYS = 7
 _CALLS_MAX = 200
 _DAY_NS = 86_400 * 1_000_000_000
@@ -67,7 +69,7 @@ class ApprovalsDesk:
         found = [
             approval
             for each in self._of(tenant)
-            for approval in self._approvals.approvals(each, LISTED_MAX, "waiting")
+            for approval in self._approvals.approvals(each, WAITING_MAX, "waiting")
             if state_now(approval, self._now_ns) == "waiting"
         ]
         return sorted(found, key=lambda approval: (approval.deadline_ns, approval.id))
@@ -98,12 +100,12 @@ class ApprovalsDesk:
         agent = view.registry.agents.get(approval.requester)
         group = [
             each
-            for each in self._approvals.approvals(approval.tenant, LISTED_MAX, "waiting")
-            if approval.group and each.group == approval.group and state_now(each, self._now_ns) == "waiting"
+            for each in self._approvals.together_with(approval)
+            if state_now(each, self._now_ns) == "waiting"
         ]
         background = Background(
             agent=agent,
-            before=self._before(approval),
+            before=self._approvals.before(approval),
             calls=self._calls(approval) if approval.kind == "call" else (),
             calls_days=_CALLS_DAYS,
             standings=self._standings(approval, view, agent),
@@ -127,16 +129,6 @@ class ApprovalsDesk:
 
     def _brief(self, approval: Approval, background: Background) -> Brief:
         return brief_of(approval, background, self._reader.person, self._reader.behind, self._now_ns)
-
-    def _before(self, approval: Approval) -> Approval | None:
-        """The last request of the same agent about the same thing, before this one."""
-        earlier = (
-            each
-            for each in self._approvals.approvals(approval.tenant, LISTED_MAX)
-            if each.sequence < approval.sequence
-            and (each.kind, each.requester, each.about) == (approval.kind, approval.requester, approval.about)
-        )
-        return next(earlier, None)
 
     def _calls(self, approval: Approval) -> tuple[CallReport, ...]:
         wanted = CallFilter(agent=approval.requester, since_ns=approval.created_ns - _CALLS_DAYS * _DAY_NS)
