@@ -14,9 +14,13 @@ from typer.testing import CliRunner
 
 from aegis_gateway.demo.upstream.process import UpstreamProcess
 from aegis_gateway.entrypoints.cli.main import build
+from tests.acceptance.test_mcp import TOOLS, message_of
+from tests.acceptance.test_mcp import call as mcp_call
+from tests.acceptance.test_mcp import files as mcp_files
 from tests.acceptance.test_packs import pack
 from tests.acceptance.test_replay import written
-from tests.gateways import HOST, PEPPER, Files, Gateway, ask, assert_books_balance, until
+from tests.gateways import HOST, PEPPER, PERMIT_ALL, Files, Gateway, ask, assert_books_balance, until
+from tests.scripted_mcp import ScriptedServer
 
 pytestmark = pytest.mark.xdist_group("packs")
 
@@ -226,3 +230,30 @@ def test_a_replay_knows_what_was_agreed_to(files: Files, tmp_path: Path) -> None
         for call in each["examples"]
         if each["kind"] == "asked"
     ]
+
+
+def test_a_tool_of_an_mcp_server() -> None:
+    """The model is told in words what waits and until when; the same call passes once somebody agreed."""
+    asks = '@id("asks")\n@effect("require_approval")\nforbid(principal, action == Action::"bank.pay", resource);\n'
+    with ScriptedServer(TOOLS) as server:
+        made = mcp_files(server.url, policies=PERMIT_ALL + asks)
+        text = made["aegis.yaml"].replace("    teams:\n", "    approvals: {hold: 20s}\n    teams:\n", 1)
+        with Gateway({**made, "aegis.yaml": text}) as gateway:
+            asked = mcp_call(gateway, "pay", {"amount": 1}).json["result"]
+            about = asked["_meta"]["aegis/call"]["approval"]
+            assert (True, True) == (asked["isError"], about["id"] in asked["content"][0]["text"])
+            assert about["expires_at"] in asked["content"][0]["text"]
+            assert 0 == aegis(gateway, "approvals", "grant", about["id"])[0]
+            assert "isError" not in mcp_call(gateway, "pay", {"amount": 1}).json["result"]
+            with ThreadPoolExecutor(1) as pool:
+                wait = {"aegis-approval-wait": "20"}
+                held = pool.submit(mcp_call, gateway, "pay", {"amount": 2}, headers=wait)
+                until(lambda: bool(waiting(gateway)))
+                assert 0 == aegis(gateway, "approvals", "grant", waiting(gateway)[0])[0]
+                assert "isError" not in message_of(held.result(timeout=10))["result"]
+            assert_books_balance(gateway)
+
+
+def waiting(gateway: Gateway) -> list[str]:
+    """The requests that wait."""
+    return [each["id"] for each in json.loads(aegis(gateway, "approvals", "--json")[1])["approvals"]]

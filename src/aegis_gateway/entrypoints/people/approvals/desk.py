@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from aegis_gateway import bootstrap
 from aegis_gateway.adapters.approval_rows import ApprovalReports
 from aegis_gateway.adapters.reports import BudgetStanding, CallFilter, CallReport, Reports
 from aegis_gateway.application.approvals import Approvals
@@ -121,7 +122,9 @@ class ApprovalsDesk:
         Raises:
             NotPermitted: the answer doesn't count.
         """
-        approvals = Approvals(self._store, self._office.pepper, self._reader.caller)
+        approvals = Approvals(
+            self._store, self._office.pepper, self._reader.caller, bootstrap.approval_outcomes()
+        )
         return approvals.answer(approval.tenant, approval.id, kind, reason)
 
     def _of(self, tenant: str | None) -> list[str]:
