@@ -12,11 +12,13 @@ from aegis_gateway.application.ledger import Ledger
 from aegis_gateway.application.ports import Store
 from aegis_gateway.domain.admit import BudgetClaim
 from aegis_gateway.domain.ledger import WindowNotes
+from aegis_gateway.domain.measure import with_measures
 from aegis_gateway.domain.threshold import Threshold
 from tests.ledgers import (
     DAY_NS,
     HOUR_NS,
     NOON_NS,
+    PERMITTED,
     TurnableClock,
     admission,
     budget,
@@ -243,3 +245,32 @@ def test_two_sides_of_a_canary_do_not_pass_and_undo_in_turn(ledger: Ledger, read
     for place in range(4):
         spend(ledger, f"d{place}", 1, high if place % 2 else low)
     assert [("50", "undone"), ("80", "undone")] == turns(reader)[2:]
+
+
+def test_a_call_judged_by_other_measures_than_hold_is_sent_back(ledger: Ledger, reader: Store) -> None:
+    """It is told which hold; judged by those it is decided, and the record names them."""
+    claim = steps(thresholds=(threshold(80, "block"),))
+    spend(ledger, "c1", 900, claim)
+    ask = admission("c2", budgets=(claim,), quoted=quote(10))
+    (stale,) = ledger.process([ask])
+    assert isinstance(stale, Stale)
+    assert stale.measures is not None
+    assert [("80", "block")] == [(each.threshold, each.kind) for each in stale.measures]
+    verdict = with_measures(PERMITTED, stale.measures)
+    (reply,) = ledger.process([msgspec.structs.replace(ask, measures=stale.measures, verdict=verdict)])
+    assert isinstance(reply, Admitted)
+    assert ("deny", "budget_measure") == (reply.effect, reply.reasons[0].code)
+    (row,) = reader.query("select body from entry where call = 'c2'")
+    assert ["budget:month@80"] == msgspec.json.decode(row["body"])["measures"]
+
+
+def test_a_call_on_another_budget_is_still_judged_by_the_one_it_was_asked_against(ledger: Ledger) -> None:
+    """A downgraded call keeps the measure that downgraded it, though it counts on that budget no more."""
+    claim = steps(thresholds=(threshold(80, "block"),))
+    spend(ledger, "c1", 900, claim)
+    ask = admission("c2", budgets=(budget("other"),), quoted=quote(10))
+    (stale,) = ledger.process([msgspec.structs.replace(ask, watched=(claim,))])
+    assert isinstance(stale, Stale)
+    assert [("80", "block")] == [(each.threshold, each.kind) for each in stale.measures or ()]
+    (reply,) = ledger.process([msgspec.structs.replace(ask, call="c3")])
+    assert isinstance(reply, Admitted)

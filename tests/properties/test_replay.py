@@ -61,9 +61,11 @@ when { context.args.amount.greaterThan(decimal("40.0")) };
 """
 BUDGETS = {
     "plenty": "limit: 1000000.00, period: yearly",
-    "day": "limit: 3.00, period: daily, match: {agent: bot}",
-    "tight": "limit: 0.004, period: hourly, match: {agent: third}",
-    "tokens": "limit: 4000, counts: tokens, period: daily, match: {tenant: acme}, per: [agent]",
+    "day": "limit: 3.00, period: daily, match: {agent: bot}, thresholds: [{at: 30%, do: [downgrade: gpt-4o-mini]},"
+    " {at: 50%, do: [throttle: {limit: 3, every: 1m}]}, {amount: 2.40, do: [block], grace: {time: 1m}}]",
+    "tight": "limit: 0.004, period: hourly, match: {agent: third}, on_exhaustion: {do: [block]}",
+    "tokens": "limit: 4000, counts: tokens, period: daily, match: {tenant: acme}, per: [agent],"
+    " thresholds: [{at: 60%, do: [require_approval]}]",
     "paid": "limit: 200.00, counts: paid_out, period: rolling, length: 1h, match: {tenant: acme}, per: [agent]",
     "run": "limit: 0.60, period: daily, match: {agent: other}, per: [run], max_instances: 4",
     "quiet": "limit: 1.00, period: daily, match: {agent: other}, mode: shadow",

@@ -72,6 +72,7 @@ from aegis_gateway.domain.decision import Reason, Shadow, would_deny
 from aegis_gateway.domain.entry import ENTRY_VERSION, canonical, time_text
 from aegis_gateway.domain.errors import IllegalTransition
 from aegis_gateway.domain.ledger import Evidence, Leg, Standing, State, settlement, transition
+from aegis_gateway.domain.measure import Measure, measures
 from aegis_gateway.domain.quote import Quote
 from aegis_gateway.domain.window import Window
 
@@ -99,7 +100,7 @@ class Batch:
         are_new: bool,
     ) -> None:
         """Read what the commands need. `are_new`: take it that admissions' ids are new."""
-        self._boot = boot
+        self._boot, self._windows = boot, windows
         self._heads = dict(locked.heads)
         self._now = {tenant: max(locked.now_ns, head.last_ns) for tenant, head in self._heads.items()}
         self._time_text = {tenant: time_text(now_ns) for tenant, now_ns in self._now.items()}
@@ -140,6 +141,11 @@ class Batch:
                 if claim.instances_max is not None
             }
         )
+        standing_keys |= {
+            (command.tenant, (claim.budget, claim.scope, windows.at(claim, self._now[command.tenant]).label))
+            for command in admits
+            for claim in command.watched
+        }
         standing_keys |= {balance_of(command) for command in commands if isinstance(command, Look)}
         standings = locked.standings(standing_keys) if standing_keys else {}
         used = self._read_what_is_carried(locked, admits, windows, standings)
@@ -296,10 +302,12 @@ class Batch:
             return Known(call=command.call, first=known.call, is_same=is_same)
         windows = self._claim_windows[command.call]
         standings = self._standings_for(command, windows)
-        if command.utilisation is not None:
+        used = command.utilisation
+        if used is not None:
             used = utilisation(command.budgets, standings, now_ns)
-            if used != command.utilisation:
-                return Stale(call=command.call, epoch=head.epoch, utilisation=used)
+        found = self._measures(command, standings)
+        if used != command.utilisation or {*found} != {*command.measures}:
+            return Stale(call=command.call, epoch=head.epoch, utilisation=used, measures=found)
         run = command.run
         over = self._runs.refusal(command.tenant, run) if run is not None else None
         is_shadow = over is not None and run is not None and run.only_notes(over)
@@ -365,6 +373,16 @@ class Batch:
             wait_ns=admission.wait_ns,
             approval=approval,
         )
+
+    def _measures(self, command: Admit, standings: Standings) -> tuple[Measure, ...]:
+        """What of the budgets of a call holds for it, as it was asked for and as it is to be sent."""
+        now_ns = self._now[command.tenant]
+        found = measures(command.budgets, standings, now_ns)
+        if command.watched:
+            windows = tuple(self._windows.at(claim, now_ns) for claim in command.watched)
+            asked = self._books.standings_for(command.tenant, (), command.watched, windows, now_ns)
+            found += measures(command.watched, asked, now_ns)
+        return found
 
     def _open_run(self, command: OpenRun) -> Reply:
         tenant, claim = command.tenant, command.claim

@@ -50,7 +50,9 @@ from aegis_gateway.application.judgement import (
     Described,
     Judgement,
     judgement_of,
+    no_measures,
 )
+from aegis_gateway.application.measuring import RememberedMeasures, measures_on, with_thresholds_of
 from aegis_gateway.application.ports import Clock, NameKey
 from aegis_gateway.application.runs import (
     RUN_CHARACTERS,
@@ -62,12 +64,13 @@ from aegis_gateway.application.runs import (
 )
 from aegis_gateway.application.visibility import reach_of
 from aegis_gateway.domain.admit import BudgetClaim
-from aegis_gateway.domain.decision import Effect, Reason, Shadow, would_deny
+from aegis_gateway.domain.decision import Effect, Reason, Shadow, Throttle, would_deny
 from aegis_gateway.domain.errors import CallError, CallRepeated, KeyFormatError, LedgerUnavailable
 from aegis_gateway.domain.judge import Reach
 from aegis_gateway.domain.keys import OUR_KEYS, check_key, key_hash
 from aegis_gateway.domain.ledger import Evidence, Standing
 from aegis_gateway.domain.limits import limit_of
+from aegis_gateway.domain.measure import Measure
 from aegis_gateway.domain.quote import USD
 from aegis_gateway.domain.rate import RateClaim
 from aegis_gateway.domain.redaction import Counts, Redaction
@@ -191,6 +194,12 @@ class Considered(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):
     budgets: tuple[BudgetClaim, ...]
     run: RunClaim | None = None
     asker: Agent
+    watched: tuple[BudgetClaim, ...] = ()
+
+    @property
+    def judged_against(self) -> tuple[BudgetClaim, ...]:
+        """All budgets whose measures hold for it: those it counts on, and those it was asked against (`watched`)."""
+        return (*self.budgets, *self.watched)
 
     @property
     def asked_by(self) -> str | None:
@@ -251,6 +260,7 @@ class Calls:
         self._runs = Runs(pepper, random_bytes)
         self._ids = CallIds(pepper, random_bytes)
         self._utilisations: dict[tuple[str, str], int] = {}
+        self._measures = RememberedMeasures()
         self._waiting = 0
         self._late: list[Settle | Lose] = []
         self._catching_up: asyncio.Task[None] | None = None
@@ -397,11 +407,13 @@ class Calls:
                 )
             if isinstance(reply, Known):
                 raise CallRepeated(reply.first, is_same=reply.is_same, described=judgement.described)
-            if isinstance(reply, Stale) and reply.utilisation is not None:
-                utilisation = reply.utilisation
-                if len(self._utilisations) >= UTILISATIONS_REMEMBERED_MAX:
-                    self._utilisations.clear()
-                self._utilisations[tenant, agent.id] = utilisation
+            if isinstance(reply, Stale) and reply.measures is not None:
+                self._measures.learn(tenant, agent.id, considered.judged_against, reply.measures)
+                if reply.utilisation is not None:
+                    utilisation = reply.utilisation
+                    if len(self._utilisations) >= UTILISATIONS_REMEMBERED_MAX:
+                        self._utilisations.clear()
+                    self._utilisations[tenant, agent.id] = utilisation
             elif isinstance(reply, Stale):
                 await self._directory.refresh(tenant, reply.epoch)
         raise LedgerUnavailable("the configuration keeps changing; try again in a moment")
@@ -412,6 +424,7 @@ class Calls:
         describe: Describe[D],
         context: CallContext = NO_CONTEXT,
         utilisation: int = 0,
+        measures: tuple[Measure, ...] = (),
     ) -> Considered[D]:
         """Judge a call that nobody makes, as far as `decide` would before it asks the ledger. It opens no run.
 
@@ -422,7 +435,7 @@ class Calls:
         await self._directory.keep_current(self._clock.now_ns())
         for _ in range(_JUDGED_AGAIN_MAX):
             run = NEW_RUN if context.run is None else ""
-            considered = await self._considered(key, describe, context, utilisation, run)
+            considered = await self._considered(key, describe, context, utilisation, run, measures)
             if considered is not None:
                 return considered
         raise LedgerUnavailable("the configuration keeps changing; try again in a moment")
@@ -434,6 +447,7 @@ class Calls:
         context: CallContext,
         utilisation: int | None,
         run: str = "",
+        measures: tuple[Measure, ...] | None = None,
     ) -> Considered[D] | None:
         """Identify, quote and judge a call by the copy of the moment; None where there is a newer one, to try again by.
 
@@ -477,6 +491,7 @@ class Calls:
                 above,
                 opens_run=context.run is None,
                 asker=asker,
+                measures=self._measures.of(tenant, agent.id) if measures is None else measures,
             )
         except CallError:
             # What is wrong by this copy may be right by now, and no ledger will say so: look before saying no.
@@ -813,6 +828,8 @@ class Calls:
             rates=_delayed_at_most(considered.rates, context.patience_ns),
             budgets=considered.budgets,
             run=considered.run,
+            measures=judgement.measures,
+            watched=considered.watched,
             name=_call_name(context, considered),
             utilisation=circumstances.utilisation if judgement.verdict.saw_utilisation else None,
             asked=asked_record(
@@ -846,27 +863,38 @@ def considered_as(
     *,
     opens_run: bool,
     asker: Agent | None = None,
+    measures: tuple[Measure, ...] = (),
 ) -> Considered[D]:
-    """Judge a call, and find what it would count against. `asker` asks for it, if not the agent itself.
+    """Judge a call, and find what it would count against. `asker` asks for it, if not the agent itself; `measures` are
+    what is known of its budgets'.
 
     Raises:
         CallError: the call cannot be understood.
     """
-    judgement = judgement_of(view, agent, describe, circumstances)
-    described = judgement.described
-    rates, budgets = claims_of(
-        view,
-        agent,
-        key,
-        connector=described.connector,
-        tool=described.tool,
-        model=described.model,
-        run=run.scope,
-        opens_run=opens_run,
-        customer=circumstances.customer,
-        throttles=judgement.verdict.throttles,
-        delegators=delegators,
-    )
+
+    def claims(
+        described: Described, throttles: tuple[Throttle, ...] = ()
+    ) -> tuple[tuple[RateClaim, ...], tuple[BudgetClaim, ...]]:
+        return claims_of(
+            view,
+            agent,
+            key,
+            connector=described.connector,
+            tool=described.tool,
+            model=described.model,
+            run=run.scope,
+            opens_run=opens_run,
+            customer=circumstances.customer,
+            throttles=throttles,
+            delegators=delegators,
+        )
+
+    measures_of = (lambda described: measures_on(measures, claims(described)[1])) if measures else no_measures
+    judgement = judgement_of(view, agent, describe, circumstances, measures_of)
+    rates, budgets = claims(judgement.described, judgement.verdict.throttles)
+    watched: tuple[BudgetClaim, ...] = ()
+    if judgement.downgraded_from is not None:
+        watched = with_thresholds_of(claims(judgement.asked)[1], budgets)
     if delegators and len(budgets) > BALANCES_MAX:
         raise CallError(
             f"the call would count on {len(budgets)} balances, of all who delegated it, and {BALANCES_MAX} is the most",
@@ -883,6 +911,7 @@ def considered_as(
         budgets=budgets,
         run=run_claim(view, agent, run, circumstances.owner or agent.owner),
         asker=asker or agent,
+        watched=watched,
     )
 
 

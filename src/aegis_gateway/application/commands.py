@@ -17,6 +17,7 @@ from aegis_gateway.domain.approval import ApprovalState
 from aegis_gateway.domain.approval_route import Route
 from aegis_gateway.domain.decision import Effect, Reason, Shadow, Verdict
 from aegis_gateway.domain.ledger import Evidence, Standing, State
+from aegis_gateway.domain.measure import Measure
 from aegis_gateway.domain.quote import Quote
 from aegis_gateway.domain.rate import RateClaim
 from aegis_gateway.domain.replication import RunClaim
@@ -105,6 +106,8 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True
 
     `epoch` is the tenant's epoch that the call was judged under; another one in the ledger sends it back.
     `utilisation` is what the policies took for used of its budgets, where they looked; another one sends it back too.
+    `measures` are those of its budgets by which it was judged, `watched` budgets that it was asked against and doesn't
+    count on any more; others that hold send it back.
     `asked` is what else they saw of it, for the record.
     `redacted` is how many values were taken out of its arguments, by kind.
     `run` is there where the ledger has to look at the call's run.
@@ -132,6 +135,8 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True
     redacted: dict[str, int] = {}
     run: RunClaim | None = None
     approval: ApprovalClaim | None = None
+    measures: tuple[Measure, ...] = ()
+    watched: tuple[BudgetClaim, ...] = ()
 
 
 class Dispatch(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
@@ -270,11 +275,13 @@ class Stale(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True
     """The tenant's configuration, agents or keys have changed: judge again under this epoch or a later one.
 
     Or more or less of its budgets is used than the policies took for it: judge again with this `utilisation`.
+    Or other measures of its budgets hold than it was judged by: judge again with these.
     """
 
     call: str
     epoch: int
     utilisation: int | None = None
+    measures: tuple[Measure, ...] | None = None
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):

@@ -15,6 +15,7 @@ import msgspec
 from aegis_gateway.application.books import Books, Windows
 from aegis_gateway.application.calls import CallContext, Calls, Considered
 from aegis_gateway.application.judgement import D, D_co, Describe, Described, judged
+from aegis_gateway.application.measuring import learnt_measures
 from aegis_gateway.application.ports import BalanceReader, Balances
 from aegis_gateway.domain.admit import (
     Admission,
@@ -29,6 +30,7 @@ from aegis_gateway.domain.currency import ExchangeRate
 from aegis_gateway.domain.decision import Reason
 from aegis_gateway.domain.errors import CallError, LedgerUnavailable
 from aegis_gateway.domain.limits import limit_of, rate_of
+from aegis_gateway.domain.measure import Measure, measures
 from aegis_gateway.domain.price import Kind, ModelPrice
 from aegis_gateway.domain.quote import (
     BYTES_PER_TOKEN_EXPECTED,
@@ -84,6 +86,13 @@ class Cheaper(msgspec.Struct, frozen=True, kw_only=True):
     asks: bool = False
 
 
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """What a call is judged by of its budgets: how much of them is used, and what holds for it by that."""
+
+    utilisation: int = 0
+    measures: tuple[Measure, ...] = ()
+
+
 class Estimate(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):
     """What would become of a call. `quote` is of the call as it would be sent; without one there is no price."""
 
@@ -129,18 +138,18 @@ class Estimates:
             CallError: the call cannot be understood.
             LedgerUnavailable: what is left cannot be read.
         """
-        used = 0
+        seen = Seen()
         for _ in range(ASKED_AGAIN_MAX):
-            considered = await self._calls.consider(key, describe, context, used)
+            considered = await self._calls.consider(key, describe, context, seen.utilisation, seen.measures)
             async with self._reading:
                 balances = await asyncio.to_thread(balances_for, considered, self._balances, self._windows)
             if balances.epoch > considered.view.epoch:
                 await self._calls.directory.refresh(considered.view.registry.tenant, balances.epoch)
                 continue
-            found = estimated(considered, balances, self._windows)
+            found = estimated(considered, balances, self._windows, seen)
             if isinstance(found, Estimate):
                 return found
-            used = found
+            seen = found
         raise LedgerUnavailable("the configuration keeps changing; try again in a moment")
 
 
@@ -148,7 +157,8 @@ def balances_for(considered: Considered[Described], reader: BalanceReader, windo
     """Read what a call would count against. Blocks."""
     now_ns = considered.circumstances.now_ns
     keys = {
-        (claim.budget, claim.scope, windows.at(claim, now_ns).label): None for claim in considered.budgets
+        (claim.budget, claim.scope, windows.at(claim, now_ns).label): None
+        for claim in considered.judged_against
     }
     keys |= {
         instances_key(claim, now_ns): None for claim in considered.budgets if claim.instances_max is not None
@@ -161,18 +171,29 @@ def balances_for(considered: Considered[Described], reader: BalanceReader, windo
     return reader.read(considered.view.registry.tenant, list(keys), list(turns), considered.run, now_ns, used)
 
 
-def estimated(considered: Considered[D], balances: Balances, windows: Windows) -> Estimate[D] | int:
-    """What would become of a call with these balances. Or, where policies looked at how much of its budgets is used and
-    were told otherwise, how much is: by that it is to be judged again.
+def estimated(
+    considered: Considered[D], balances: Balances, windows: Windows, seen: Seen
+) -> Estimate[D] | Seen:
+    """What would become of a call with these balances. Or, where it was judged by something else of its budgets than
+    they say (`seen`), what they say: by that it is to be judged again.
     """
-    standings = _standings_of(considered, balances, windows)
-    used = utilisation(considered.budgets, standings, considered.circumstances.now_ns)
-    if considered.judgement.verdict.saw_utilisation and used != considered.circumstances.utilisation:
-        return used
+    now_ns = considered.circumstances.now_ns
+    standings = _standings_of(considered, considered.budgets, balances, windows)
+    used = utilisation(considered.budgets, standings, now_ns)
+    found = measures(considered.budgets, standings, now_ns)
+    if considered.watched:
+        asked = _standings_of(considered, considered.watched, balances, windows)
+        found += measures(considered.watched, asked, now_ns)
+    saw_otherwise = considered.judgement.verdict.saw_utilisation and used != seen.utilisation
+    if saw_otherwise or {*found} != {*considered.judgement.measures}:
+        known = learnt_measures(seen.measures, considered.judged_against, found)
+        return Seen(utilisation=used, measures=known)
     return _estimate(considered, standings, balances)
 
 
-def _standings_of(considered: Considered[Described], balances: Balances, windows: Windows) -> Standings:
+def _standings_of(
+    considered: Considered[Described], budgets: tuple[BudgetClaim, ...], balances: Balances, windows: Windows
+) -> Standings:
     """What stands for a call's claims, as the ledger would find it."""
     tenant, now_ns = considered.view.registry.tenant, considered.circumstances.now_ns
     books = Books(
@@ -181,8 +202,8 @@ def _standings_of(considered: Considered[Described], balances: Balances, windows
         windows,
         {(tenant, *key) for key in balances.used},
     )
-    of_claims = tuple(windows.at(claim, now_ns) for claim in considered.budgets)
-    return books.standings_for(tenant, considered.rates, considered.budgets, of_claims, now_ns)
+    of_claims = tuple(windows.at(claim, now_ns) for claim in budgets)
+    return books.standings_for(tenant, considered.rates, budgets, of_claims, now_ns)
 
 
 def _estimate(considered: Considered[D], standings: Standings, balances: Balances) -> Estimate[D]:

@@ -14,6 +14,7 @@ import msgspec
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.domain.decision import Reason, Shadow, Verdict, refusal, would_deny
 from aegis_gateway.domain.judge import PolicyRequest, judge, least
+from aegis_gateway.domain.measure import Measure, downgraded, with_measures
 from aegis_gateway.domain.moment import moment
 from aegis_gateway.domain.money import usd_rounded_up, usd_text
 from aegis_gateway.domain.quote import USD, ModelShape, Quote, capped, capped_cost
@@ -59,6 +60,15 @@ to be redacted. Its quote is the reason if that can't be done.
 """
 
 
+MeasuresOf: TypeAlias = Callable[[Described], tuple[Measure, ...]]
+"""Which measures of budgets are taken to hold for a call, as it is described."""
+
+
+def no_measures(_described: Described) -> tuple[Measure, ...]:
+    """None: no budget has passed anything."""
+    return ()
+
+
 class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     """What of a call's circumstances policies see: when, in which run, for which call and customer, and how much of its
     budgets is used, as the last threshold that one of them has passed, in percent.
@@ -81,7 +91,7 @@ class Judgement(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):
     """A call as it is to be sent, what the policies say of it, and its quote, where it has one.
 
     `downgraded_from` is the model that was asked for, where it is another one's call now; `asked` is the call as it was
-    asked for.
+    asked for. `measures` are those of budgets by which it was judged.
     """
 
     asked: D_co
@@ -91,17 +101,22 @@ class Judgement(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):
     downgraded_from: str | None = None
     saved_nano_usd: int = 0
     watched: tuple[Shadow, ...] = ()
+    measures: tuple[Measure, ...] = ()
 
 
 def judgement_of(
-    view: TenantView, agent: Agent, describe: Describe[D], circumstances: Circumstances
+    view: TenantView,
+    agent: Agent,
+    describe: Describe[D],
+    circumstances: Circumstances,
+    measures_of: MeasuresOf = no_measures,
 ) -> Judgement[D]:
     """Describe a call, judge it, and make of it what policies ask: lowered, another model's, without what they redact.
 
     Raises:
         CallError: the call cannot be understood.
     """
-    lowered = _lowered_judgement(view, agent, describe, circumstances)
+    lowered = _lowered_judgement(view, agent, describe, circumstances, measures_of)
     judgement = _in_shadow_redacted(view, describe, _redacted(view, describe, lowered))
     return _bounded_in_depth(view, agent, judgement, circumstances)
 
@@ -123,27 +138,40 @@ def _bounded_in_depth(
 
 
 def _lowered_judgement(
-    view: TenantView, agent: Agent, describe: Describe[D], circumstances: Circumstances
+    view: TenantView,
+    agent: Agent,
+    describe: Describe[D],
+    circumstances: Circumstances,
+    measures_of: MeasuresOf,
 ) -> Judgement[D]:
     """A call as it is to be sent, but for what is to be redacted. One that becomes another model's is judged again."""
     described = describe(view, None, NO_REDACTIONS)
     if isinstance(described.quote, Reason):
         return Judgement(asked=described, described=described, verdict=refusal(described.quote))
-    first, quote = judged(agent, described, described.quote, view, circumstances)
+    measures = measures_of(described)
+    first, quote = judged(agent, described, described.quote, view, circumstances, measures)
     model = first.model
+    if model in (None, described.model) and first.permits and measures:
+        first = _with_downgrade(first, _downgrade(view, describe, described, described.quote, measures))
+        model = first.model
     if model is None or model == described.model:
-        return Judgement(asked=described, described=described, verdict=first, quote=quote)
+        return Judgement(asked=described, described=described, verdict=first, quote=quote, measures=measures)
     lower = describe(view, model, NO_REDACTIONS)
     if lower.model != model or isinstance(lower.quote, Reason):
         why = lower.quote.message if isinstance(lower.quote, Reason) else f"`{described.tool}` is of no model"
         words = f"a policy has model `{model}` called instead, and that can't be: {why}"
         refused = _unfulfilled(described, words, first.redactions)
-        return Judgement(asked=described, described=described, verdict=refused, quote=quote)
-    second, lower_quote = judged(agent, lower, lower.quote, view, circumstances)
+        return Judgement(
+            asked=described, described=described, verdict=refused, quote=quote, measures=measures
+        )
+    lower_measures = measures_of(lower)
+    second, lower_quote = judged(agent, lower, lower.quote, view, circumstances, lower_measures)
     if second.model not in (None, model):
         words = f"policies ask for `{model}`, and then for `{second.model}` instead"
         refused = _unfulfilled(described, words, first.redactions)
-        return Judgement(asked=described, described=described, verdict=refused, quote=quote)
+        return Judgement(
+            asked=described, described=described, verdict=refused, quote=quote, measures=measures
+        )
     if second.permits:
         asked = tuple(reason for reason in first.reasons if reason.code == "downgraded")
         shadow = {(each.rule, each.would): each for each in (*first.shadow, *second.shadow)}
@@ -160,7 +188,38 @@ def _lowered_judgement(
         quote=lower_quote,
         downgraded_from=described.model,
         saved_nano_usd=quote.expected.get(USD, 0) - lower_quote.expected.get(USD, 0),
+        measures=tuple(dict.fromkeys((*measures, *lower_measures))),
     )
+
+
+def _downgrade(
+    view: TenantView, describe: Describe[D], described: D, quote: Quote, measures: tuple[Measure, ...]
+) -> Measure | None:
+    """The measure by which a call is another model's: the cheapest of those that can be called for it and are cheaper.
+
+    Others are none of its: a budget's calls of tools, or of models that cost less already, go on as they are.
+    """
+    found: tuple[int, Measure] | None = None
+    least_nano_usd = quote.expected.get(USD)
+    for each in measures:
+        if each.kind != "downgrade" or each.mode != "enforce" or each.model == described.model:
+            continue
+        if described.model is None or least_nano_usd is None:
+            continue
+        lower = describe(view, each.model, NO_REDACTIONS)
+        if lower.model != each.model or isinstance(lower.quote, Reason):
+            continue
+        cost = lower.quote.expected.get(USD)
+        if cost is not None and cost < (least_nano_usd if found is None else found[0]):
+            found = cost, each
+    return None if found is None else found[1]
+
+
+def _with_downgrade(verdict: Verdict, measure: Measure | None) -> Verdict:
+    if measure is None:
+        return verdict
+    reasons = (*verdict.reasons, downgraded(measure))
+    return msgspec.structs.replace(verdict, reasons=reasons, model=measure.model)
 
 
 def _redacted(view: TenantView, describe: Describe[D], judgement: Judgement[D]) -> Judgement[D]:
@@ -226,13 +285,16 @@ def judged(
     quote: Quote,
     view: TenantView,
     circumstances: Circumstances,
+    measures: tuple[Measure, ...] = (),
 ) -> tuple[Verdict, Quote]:
-    """What the policies say of a call, and the quote of it as it is to be sent: lowered, if they cap it.
+    """What policies and budgets' measures say of a call, and the quote of it as it is to be sent: lowered, if capped.
 
     What cannot be lowered as they ask is refused.
     """
     context = policy_context(agent, described.arguments, quote, view.registry, circumstances)
     verdict = _judged(agent, described, context, view)
+    if measures:
+        verdict = with_measures(verdict, measures)
     lower = _lowered(described, quote, verdict.output_tokens_max, verdict.cost_max_nano_usd)
     if isinstance(lower, str):
         return _unfulfilled(described, lower, verdict.redactions), quote

@@ -63,6 +63,8 @@ def decision_record(
         record["depth"] = who.depth
     if command.utilisation is not None:
         record["utilisation"] = command.utilisation
+    if command.measures:
+        record["measures"] = sorted({each.rule for each in command.measures})
     if command.redacted:
         record["redacted"] = command.redacted
     if command.asked is not None:

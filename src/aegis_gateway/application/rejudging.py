@@ -15,11 +15,19 @@ import msgspec
 
 from aegis_gateway.application.asked import Asked
 from aegis_gateway.application.directory import TenantView
-from aegis_gateway.application.judgement import Circumstances, Described, judgement_of, policy_context
+from aegis_gateway.application.judgement import (
+    Circumstances,
+    Described,
+    MeasuresOf,
+    judgement_of,
+    no_measures,
+    policy_context,
+)
 from aegis_gateway.application.recorded import DeclaredThen, RecordedDecision, arguments_of
 from aegis_gateway.application.runs import KnownRun, recorded_run
 from aegis_gateway.domain.decision import Reason, Verdict
 from aegis_gateway.domain.judge import Policies
+from aegis_gateway.domain.measure import Measure
 from aegis_gateway.domain.quote import Quote, quote_model, quote_proxied
 from aegis_gateway.domain.redaction import Redactions
 from aegis_gateway.domain.registry import UNREGISTERED, Agent, Argument, Connector, Key, Model, stranger
@@ -52,12 +60,17 @@ class LookingPolicies(Policies, Protocol):
 
 
 class Rejudged(msgspec.Struct, frozen=True, kw_only=True):
-    """A verdict of a recorded call, and the call as it would be sent."""
+    """A verdict of a recorded call, and the call as it would be sent; as it was `asked`, if it is another model's now.
+
+    `measures` are those of budgets by which it was judged.
+    """
 
     connector: str
     model: str | None
     verdict: Verdict
     quote: Quote | None
+    asked: Described | None = None
+    measures: tuple[Measure, ...] = ()
 
 
 class _Kind(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,8 +98,14 @@ class Rejudging:
         self._kinds: dict[tuple[str, str, str, str | None], _Kind | None] = {}
         self._verdicts: dict[tuple[object, ...], Verdict] = {}
 
-    def judge(self, decision: RecordedDecision, agent: Agent, used: int) -> Rejudged:
-        """Judge a call, with so much of its budgets used.
+    def judge(
+        self,
+        decision: RecordedDecision,
+        agent: Agent,
+        used: int,
+        measures_of: MeasuresOf | None = None,
+    ) -> Rejudged:
+        """Judge a call, with so much of its budgets used, and measures of theirs, where some may hold.
 
         Raises:
             CallError: policies can't look at it.
@@ -94,6 +113,8 @@ class Rejudging:
         asked, recorded = decision.asked, decision.quote
         assert asked is not None, "only what was judged is judged anew"
         assert recorded is not None, "what was judged was quoted"
+        if measures_of is not None:
+            return self._judged(decision, asked, agent, used, measures_of)
         if decision.downgrade is not None or asked.also or asked.proxied is not self.is_proxied:
             return self._judged(decision, asked, agent, used)
         if self.view.registry.replication is not None and self._is_too_deep(decision, agent):
@@ -145,15 +166,24 @@ class Rejudging:
             sees_arguments_only=looks.heads <= _ARGUMENTS,
         )
 
-    def _judged(self, decision: RecordedDecision, asked: Asked, agent: Agent, used: int) -> Rejudged:
+    def _judged(
+        self,
+        decision: RecordedDecision,
+        asked: Asked,
+        agent: Agent,
+        used: int,
+        measures_of: MeasuresOf = no_measures,
+    ) -> Rejudged:
         describe = partial(self._described, decision)
         circumstances = self._circumstances(decision, asked, used)
-        judgement = judgement_of(self.view, agent, describe, circumstances)
+        judgement = judgement_of(self.view, agent, describe, circumstances, measures_of)
         return Rejudged(
             connector=judgement.described.connector,
             model=judgement.described.model,
             verdict=judgement.verdict,
             quote=judgement.quote,
+            asked=None if judgement.downgraded_from is None else judgement.asked,
+            measures=judgement.measures,
         )
 
     def _is_too_deep(self, decision: RecordedDecision, agent: Agent) -> bool:

@@ -16,6 +16,8 @@ import msgspec
 from aegis_gateway.application.books import Books, Windows
 from aegis_gateway.application.claims import claims_of
 from aegis_gateway.application.directory import Combination
+from aegis_gateway.application.judgement import Described
+from aegis_gateway.application.measuring import learnt_measures, measures_on, with_thresholds_of
 from aegis_gateway.application.recorded import RecordedDecision, RecordedSettlement, charges_of, legs_of
 from aegis_gateway.application.rejudging import Rejudged, Rejudging
 from aegis_gateway.application.runs import RUN_CHARACTERS, recorded_run
@@ -35,6 +37,7 @@ from aegis_gateway.domain.decision import Effect, Undecided
 from aegis_gateway.domain.errors import CallError
 from aegis_gateway.domain.ledger import Leg, settled_amounts
 from aegis_gateway.domain.limits import wants_notes
+from aegis_gateway.domain.measure import Measure, measures
 from aegis_gateway.domain.price import Kind, Usage, model_charges
 from aegis_gateway.domain.quote import USD, Quote
 from aegis_gateway.domain.rate import RateClaim, take
@@ -44,6 +47,7 @@ from aegis_gateway.domain.registry import (
     Budget,
 )
 from aegis_gateway.domain.rolling import bucket_ns
+from aegis_gateway.domain.threshold import OF_BUDGET
 from aegis_gateway.domain.window import Window
 
 _JUDGED_AGAIN_MAX = 8
@@ -104,6 +108,8 @@ def rule_of(code: str, subject: str, message: str) -> str:
     """What a reason is about, as rules are told of: `budget:ID`, `rate:ID`, or a policy's id alone."""
     if code in ("budget_exhausted", "too_many_instances", "unbounded_cost"):
         return f"budget:{subject}"
+    if subject.startswith(OF_BUDGET):
+        return subject
     if code == "rate_limited" and not message.startswith("policy "):
         return f"rate:{subject}"
     return subject
@@ -130,6 +136,7 @@ class Rerun:
         self._windows_known: dict[int, tuple[tuple[BudgetClaim, ...], tuple[Window, ...], int, int]] = {}
         self._held: dict[str, _Held] = {}
         self._used: dict[str, int] = {}
+        self._measured: dict[str, tuple[Measure, ...]] = {}
         self._kept = {
             name
             for name, budget in view.registry.budgets.items()
@@ -173,7 +180,7 @@ class Rerun:
         rates, budgets = self._claims(decision, agent, judged)
         recorded = {(leg.budget, leg.scope, leg.window): leg.amount for leg in legs_of(body).legs}
         windows = self._windows_of(budgets, at_ns)
-        if any(wants_notes(budget) for budget in budgets):
+        if any(wants_notes(budget) or budget.thresholds for budget in budgets):
             self._books.standings_for(self._tenant, (), budgets, windows, at_ns)
         legs, opened = [], []
         for budget, window in zip(budgets, windows, strict=True):
@@ -219,6 +226,8 @@ class Rerun:
         if decision.was_agreed_to([ask.subject for ask in verdict.asks]):
             verdict = msgspec.structs.replace(verdict, asks=())
         admission = admitted(verdict, quote, case.rates, case.budgets, case.standings, at_ns)
+        if admission.exhausted is not None:
+            self._books.exhaust(self._tenant, admission.exhausted, case.budgets, at_ns)
         if admission.effect != "allow":
             first = admission.reasons[0]
             return Outcome(
@@ -250,17 +259,59 @@ class Rerun:
         used = self._used.get(agent.id, 0)
         case = self._case_at(decision, agent, used, at_ns)
         for _ in range(_JUDGED_AGAIN_MAX):
-            if not case.judged.verdict.saw_utilisation:
-                return case
-            now_used = utilisation(case.budgets, case.standings, at_ns)
-            if now_used == used:
-                return case
+            now_used = used
+            if case.judged.verdict.saw_utilisation:
+                now_used = utilisation(case.budgets, case.standings, at_ns)
+            if now_used == used and not self._is_measured_otherwise(decision, agent, case, at_ns):
+                break
             used = self._used[agent.id] = now_used
             case = self._case_at(decision, agent, used, at_ns)
+        self._books.turns.clear()
         return case
 
+    def _is_measured_otherwise(
+        self, decision: RecordedDecision, agent: Agent, case: _Case, at_ns: int
+    ) -> bool:
+        """Whether other measures hold for a call than it was judged by; they are remembered for the next time."""
+        found = measures(case.budgets, case.standings, at_ns)
+        watched: tuple[BudgetClaim, ...] = ()
+        if case.judged.asked is not None:
+            watched = with_thresholds_of(self._budgets_of(decision, agent, case.judged.asked), case.budgets)
+            windows = tuple(self._windows.at(claim, at_ns) for claim in watched)
+            asked = self._books.standings_for(self._tenant, (), watched, windows, at_ns)
+            found += measures(watched, asked, at_ns)
+        if {*found} == {*case.judged.measures}:
+            return False
+        known = self._measured.get(agent.id, ())
+        self._measured[agent.id] = learnt_measures(known, (*case.budgets, *watched), found)
+        return True
+
+    def _budgets_of(
+        self, decision: RecordedDecision, agent: Agent, described: Described
+    ) -> tuple[BudgetClaim, ...]:
+        """The budgets that a call counts on as it is described, and that act."""
+        run = recorded_run(decision.run or "")
+        _, budgets = claims_of(
+            self.view,
+            agent,
+            self._rejudging.key(decision),
+            connector=described.connector,
+            tool=described.tool,
+            model=described.model,
+            run=run.scope,
+            delegators=self._rejudging.delegators(run),
+            opens_run=False,
+            customer=decision.customer,
+        )
+        return tuple(budget for budget in budgets if budget.mode == "enforce")
+
     def _case_at(self, decision: RecordedDecision, agent: Agent, used: int, at_ns: int) -> _Case:
-        judged = self._rejudging.judge(decision, agent, used)
+        known = self._measured.get(agent.id, ())
+
+        def measures_of(described: Described) -> tuple[Measure, ...]:
+            return measures_on(known, self._budgets_of(decision, agent, described))
+
+        judged = self._rejudging.judge(decision, agent, used, measures_of if known else None)
         rates, budgets = self._claims(decision, agent, judged)
         windows = self._windows_of(budgets, at_ns)
         standings = self._books.standings_for(self._tenant, rates, budgets, windows, at_ns)
@@ -399,5 +450,6 @@ def _counting(budget: Budget) -> Budget:
         instances_max=None,
         currency=None,
         carry_over=None,
+        thresholds=(),
         changes=(),
     )

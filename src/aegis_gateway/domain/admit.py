@@ -23,7 +23,7 @@ from aegis_gateway.domain.limits import CarryOver, limit_of, rate_of
 from aegis_gateway.domain.money import usd_text
 from aegis_gateway.domain.quote import USD, Quote
 from aegis_gateway.domain.rate import RateClaim, take, wait_ns
-from aegis_gateway.domain.threshold import Threshold
+from aegis_gateway.domain.threshold import OF_BUDGET, Threshold
 from aegis_gateway.domain.window import Period, Window
 
 StandingKey = tuple[str, str, str]
@@ -315,6 +315,7 @@ def needed_of(budget: BudgetClaim, quote: Quote, maximum: Mapping[str, int]) -> 
 def _rate_limited(rate: RateClaim, wait: int) -> Reason:
     seconds = rate.period_ns / 1_000_000_000
     kind, subject = ("policy", rate.rule) if rate.is_of_policy else ("rate limit", rate.rate)
+    kind = "threshold" if subject.startswith(OF_BUDGET) else kind
     return Reason(
         code="rate_limited",
         subject=subject,

@@ -32,6 +32,9 @@ ACT_KINDS: tuple[ActKind, ...] = get_args(ActKind)
 ACTS_ON_CALLS: tuple[ActKind, ...] = ("throttle", "downgrade", "require_approval", "block")
 ACTS_ON_KEYS: tuple[ActKind, ...] = ("revoke_keys", "throttle_keys")
 
+OF_BUDGET = "budget:"
+"""What stands before a budget's id where rules are told of; no policy and no rate has such a sign in its id."""
+
 EXHAUSTED = "exhausted"
 """The id of what is done when a budget is exhausted."""
 
@@ -80,4 +83,4 @@ class Threshold(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 def rule_of_threshold(budget: str, threshold: str) -> str:
     """What a threshold is called where rules are told of."""
-    return f"budget:{budget}@{threshold}"
+    return f"{OF_BUDGET}{budget}@{threshold}"

@@ -14,7 +14,7 @@ from rich.text import Text
 from aegis_gateway.adapters.balances import StoredBalances
 from aegis_gateway.application.books import Windows
 from aegis_gateway.application.calls import NEW_RUN, considered_as
-from aegis_gateway.application.estimates import ASKED_AGAIN_MAX, Estimate, balances_for, estimated
+from aegis_gateway.application.estimates import ASKED_AGAIN_MAX, Estimate, Seen, balances_for, estimated
 from aegis_gateway.application.judgement import Circumstances, Described
 from aegis_gateway.application.runs import recorded_run
 from aegis_gateway.domain.errors import CallError, ConfigurationError
@@ -122,18 +122,25 @@ def _estimated(session: Session, tenant: str, agent_id: str, asked: EstimateRequ
     if agent is None:
         raise ConfigurationError(f"there is no agent `{agent_id}`; `aegis agent list` lists them")
     balances, windows, now_ns = StoredBalances(session.store.query), Windows(), session.clock.now_ns()
-    used = 0
+    seen = Seen()
     try:
         describe = description(view, asked)
         for _ in range(ASKED_AGAIN_MAX):
-            circumstances = Circumstances(now_ns=now_ns, run=NEW_RUN, utilisation=used)
+            circumstances = Circumstances(now_ns=now_ns, run=NEW_RUN, utilisation=seen.utilisation)
             considered = considered_as(
-                view, agent, _ESTIMATE_KEY, describe, circumstances, recorded_run(NEW_RUN), opens_run=True
+                view,
+                agent,
+                _ESTIMATE_KEY,
+                describe,
+                circumstances,
+                recorded_run(NEW_RUN),
+                opens_run=True,
+                measures=seen.measures,
             )
-            found = estimated(considered, balances_for(considered, balances, windows), windows)
+            found = estimated(considered, balances_for(considered, balances, windows), windows, seen)
             if isinstance(found, Estimate):
                 return found
-            used = found
+            seen = found
     except CallError as fault:
         raise ConfigurationError(str(fault)) from fault
     raise ConfigurationError(

@@ -36,6 +36,7 @@ _STATUS: dict[ReasonCode, int] = {
     "unknown_price": 402,
     "unbounded_cost": 402,
     "budget_exhausted": 402,
+    "budget_measure": 402,
     "too_many_instances": 402,
     "too_deep": 403,
     "too_many_runs": 429,

@@ -26,6 +26,7 @@ Effect = Literal["allow", "deny", "sanitize", "approval_needed"]
 
 _LIMITS: dict[ReasonCode, str] = {
     "budget_exhausted": "budget",
+    "budget_measure": "budget",
     "too_many_instances": "budget",
     "unbounded_cost": "budget",
     "rate_limited": "rate",

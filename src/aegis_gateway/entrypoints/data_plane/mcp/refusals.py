@@ -25,6 +25,7 @@ _REMEDIES: dict[ReasonCode, str] = {
     "unknown_price": "ask the agent's owner to have its price configured",
     "unbounded_cost": "ask the agent's owner to have a bound configured",
     "budget_exhausted": "ask the budget's owner for more, or wait for its next window",
+    "budget_measure": "ask the budget's owner to raise its limit, or wait for its next window",
     "too_many_instances": "go on in a run that is open",
     "too_deep": "do it yourself instead of calling another agent, or do without it",
     "too_many_runs": "go on in a run that is open, or end one that isn't needed any more",
