@@ -581,12 +581,6 @@ def reports(settings: Settings) -> Reports:
     return Reports(reading(settings).query)
 
 
-def approval_reports(settings: Settings) -> ApprovalReports:
-    """How requests for people's words stand, for those who wait."""
-    query = reading(settings).query
-    return ApprovalReports(lambda sql, values: [tuple(row.values()) for row in query(sql, values)])
-
-
 def balances(settings: Settings) -> StoredBalances:
     """What stands of budgets and rates, for those who only look."""
     return StoredBalances(reading(settings).query)

@@ -96,6 +96,7 @@ class ApprovalsEntry(Entry):
     group_after: Annotated[int, PlainValidator(values.whole(1, 1_000))] = NO_RULES.group_after
     hold: Annotated[int, PlainValidator(_hold)] = 0
     owner_may_answer: Flag = False
+    elicit: Flag = False
 
 
 def compile_approvals(entry: ApprovalsEntry | None, path: Path, problems: Problems) -> ApprovalRules:
@@ -132,6 +133,7 @@ def compile_approvals(entry: ApprovalsEntry | None, path: Path, problems: Proble
         group_after=entry.group_after,
         hold_ns=entry.hold,
         owner_may_answer=entry.owner_may_answer,
+        elicit=entry.elicit,
     )
 
 

@@ -36,6 +36,8 @@ def _fields(rules: ApprovalRules) -> Iterator[tuple[str, str]]:
         yield "approvals are grouped after", str(rules.group_after)
     if rules.owner_may_answer:
         yield "owners may answer for their agents", "yes"
+    if rules.elicit:
+        yield "MCP clients are sent to the page", "yes"
 
 
 def _group(group: Group) -> str:

@@ -59,7 +59,8 @@ class ApprovalRules(msgspec.Struct, frozen=True, kw_only=True):
     """A tenant's groups and routes, with the times that hold where a route has none of its own.
 
     An agent may have `open_per_agent` requests that wait; from the `group_after`th of one tool and policy on, they are
-    told together. A connection that asks for it is held for up to `hold_ns` while its request waits.
+    told together. A connection that asks for it is held for up to `hold_ns` while its request waits. `elicit`: MCP
+    clients that can be are sent to the page of what they wait for.
     """
 
     groups: dict[str, Group] = {}
@@ -70,6 +71,7 @@ class ApprovalRules(msgspec.Struct, frozen=True, kw_only=True):
     group_after: int = 3
     hold_ns: int = 0
     owner_may_answer: bool = False
+    elicit: bool = False
 
     def group(self, name: str) -> Group:
         """A group by its name; one that is no more has nobody in it."""

@@ -70,15 +70,15 @@ async def serve(socket_path: Path) -> None:
         bootstrap.sealer(settings),
         bootstrap.system_clock(),
         Origins(settings.host, settings.hosts),
+        settings.pages_url,
     )
     access = envoy_access(settings, secrets)
     people = PeopleDoor(lambda: _pages(settings, calls))
-    requests = AccessRequests(
-        bootstrap.approval_reports(settings),
-        bootstrap.sealer(settings),
-        bootstrap.system_clock(),
-        settings.pages_url,
-    )
+    requests = None
+    if calls.approvals is not None:
+        requests = AccessRequests(
+            calls.approvals, bootstrap.sealer(settings), bootstrap.system_clock(), settings.pages_url
+        )
     data_plane = DataPlane(
         calls, upstream, secrets, idempotency, decisions, estimates, mcp, access, people, requests
     )

@@ -143,6 +143,14 @@ def test_what_changed_in_words() -> None:
     ) == str(change)
 
 
+def test_clients_that_are_sent_to_the_page() -> None:
+    """Only where it is written so, and it is told as a change."""
+    with_it = RULES.replace("hold: 60s", "hold: 60s\n      elicit: true")
+    assert (False, True) == (rules().elicit, rules(with_it).elicit)
+    (change,) = difference(loaded(with_rules()), loaded(with_rules(with_it)))
+    assert "changed tenant northbank: MCP clients are sent to the page yes" == str(change)
+
+
 @pytest.mark.parametrize(
     ("right", "other", "direction"),
     [
@@ -152,6 +160,7 @@ def test_what_changed_in_words() -> None:
         ("valid_for: 30m", "valid_for: 10m", "narrowing"),
         ("hold: 60s", "owner_may_answer: true", "widening"),
         ("hold: 60s", "hold: 0s", "neutral"),
+        ("hold: 60s", "hold: 60s\n      elicit: true", "neutral"),
         ("cfo: [cy]", "cfo: [cy]\n        more: [eve]", "neutral"),
     ],
 )

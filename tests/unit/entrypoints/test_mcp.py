@@ -15,6 +15,7 @@ from aegis_gateway.application.calls import AnswerRedaction
 from aegis_gateway.domain.errors import CallError, UpstreamFault
 from aegis_gateway.domain.redaction import Redaction
 from aegis_gateway.domain.registry import Connector
+from aegis_gateway.entrypoints.data_plane.mcp.asked_back import elicits_by_address
 from aegis_gateway.entrypoints.data_plane.mcp.errors import ProtocolFault
 from aegis_gateway.entrypoints.data_plane.mcp.headers import decoded, encoded, era_of
 from aegis_gateway.entrypoints.data_plane.mcp.lists import definitions_of, without_tasks
@@ -185,6 +186,25 @@ def test_states_are_of_one_request() -> None:
     assert states.open("acme", "bot", "bank", other, sealed, 1) is None
     assert states.open("acme", "bot", "desk", asked, sealed, 1) is None
     assert states.open("acme", "bot", "bank", asked, sealed, 2**62) is None
+    # What a server makes up is never what the gateway itself asks back.
+    assert States(SEALER, "mcp-approval").open("acme", "bot", "bank", asked, sealed, 1) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "can"),
+    [
+        ({"elicitation": {"form": {}, "url": {}}}, True),
+        ({"elicitation": {"url": {}}}, True),
+        ({"elicitation": {}}, False),
+        ({"elicitation": {"form": {}}}, False),
+        ({"elicitation": {"url": True}}, False),
+        ({"elicitation": ["url"]}, False),
+        ({"url": {}}, False),
+    ],
+)
+def test_who_can_send_somebody_to_an_address(said: dict[str, Any], can: bool) -> None:
+    """Only who says so: whoever says nothing more than that it elicits can do forms."""
+    assert can is elicits_by_address(said)
 
 
 @pytest.mark.parametrize(

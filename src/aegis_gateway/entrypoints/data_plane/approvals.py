@@ -76,23 +76,32 @@ class ApprovalsDoor:
 
 
 async def held(
-    calls: Calls, scope: Scope, protocol: HttpProtocol, decide: Callable[[], Awaitable[Decided[D]]]
+    calls: Calls,
+    scope: Scope,
+    protocol: HttpProtocol,
+    decide: Callable[[], Awaitable[Decided[D]]],
+    *,
+    wait_s: int | None = None,
 ) -> Decided[D]:
     """Decide for a call; where it waits for a person's word and its caller with it, once more when that is given.
+
+    The caller waits for as long as its header says, or for `wait_s` where its door knows that, and the tenant lets.
 
     Raises:
         CallError: the caller left meanwhile; nothing more is done for it.
     """
     decided = await decide()
     note, watch = decided.admitted.approval, calls.approvals
-    if _WAIT not in scope.headers or watch is None or note is None or note.state != "waiting":
+    is_asked = wait_s is not None or _WAIT in scope.headers
+    if not is_asked or watch is None or note is None or note.state != "waiting":
         return decided
     view = calls.directory.copy.tenants.get(decided.tenant)
     hold_s = view.registry.approvals.hold_ns / 1_000_000_000 if view is not None else 0.0
-    wait_s = min(hold_s, float(_seconds(scope.headers.get(_WAIT), _WAIT)))
-    if not wait_s:
+    patience_s = wait_s if wait_s is not None else _seconds(scope.headers.get(_WAIT), _WAIT)
+    held_s = min(hold_s, float(patience_s))
+    if not held_s:
         return decided
-    if not await _stays(protocol, watch, note.id, wait_s):
+    if not await _stays(protocol, watch, note.id, held_s):
         raise CallError("the caller left while its call waited for a person's word")
     return await decide()
 

@@ -10,13 +10,12 @@ Rule 4: an approved task is no yes. The evaluation that is made again is one, on
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from typing import Any
 
 import msgspec
 
-from aegis_gateway.adapters.approval_rows import ApprovalReports
+from aegis_gateway.application.approval_watch import ApprovalWatch
 from aegis_gateway.application.calls import Decided
 from aegis_gateway.application.commands import ApprovalNote
 from aegis_gateway.application.directory import KnownKey, TenantView
@@ -72,7 +71,7 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
 class AccessRequests:
     """Makes denials requestable, and tells how requests stand."""
 
-    def __init__(self, approvals: ApprovalReports, sealer: Sealer, clock: Clock, pages_url: str) -> None:
+    def __init__(self, approvals: ApprovalWatch, sealer: Sealer, clock: Clock, pages_url: str) -> None:
         """`approvals` tell how one stands; `pages_url` is where people answer."""
         self._approvals = approvals
         self._denials = Denials(sealer)
@@ -139,7 +138,7 @@ class AccessRequests:
             return _problem("expired_denial", 410, "the time for an answer is over; evaluate again")
         if name and not self._is_first(tenant, known.key.agent, name, digest + denial.approval.encode()):
             return _problem("duplicate_request", 409, "`Idempotency-Key` is that of another request")
-        approval = await self._found(tenant, denial.approval)
+        approval = await self._approvals.find(tenant, denial.approval)
         if approval is None:
             return _unknown_task()
         is_pending = self._status(approval) == "pending"
@@ -148,14 +147,11 @@ class AccessRequests:
     async def status(self, known: KnownKey, task: str, base_url: str) -> Written:
         """How a task stands."""
         name = approval_of(known.view, task)
-        approval = await self._found(known.view.registry.tenant, name) if name is not None else None
+        approval = await self._approvals.find(known.view.registry.tenant, name) if name is not None else None
         asker = known.agent
         if approval is None or asker is None or not asker.may_ask_for(approval.requester):
             return _unknown_task()
         return self._task(known.view, approval, base_url, 200)
-
-    async def _found(self, tenant: str, approval: str) -> Approval | None:
-        return await asyncio.to_thread(self._approvals.approval, tenant, approval)
 
     def _is_first(self, tenant: str, agent: str, name: str, request: bytes) -> bool:
         """Whether a name is not that of another request; the oldest names are forgotten."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
+from typing import Any
 
 import msgspec
 
@@ -16,6 +17,9 @@ CAPABILITIES = {
 }
 """What a client has to be capable of to be asked so."""
 
+ELICITS_BY_ADDRESS = "elicitation.url"
+"""What a session knows of a client that can send somebody to an address; unlike a form, it has to say so."""
+
 
 class _Asked(msgspec.Struct, frozen=True):
     method: str
@@ -27,6 +31,12 @@ _asked = msgspec.json.Decoder(_Asked).decode
 def may_ask(method: str, capabilities: Container[str]) -> bool:
     """Whether a client may be asked, by what it said that it can."""
     return method == "ping" or CAPABILITIES.get(method) in capabilities
+
+
+def elicits_by_address(capabilities: Mapping[str, Any]) -> bool:
+    """Whether a client can send somebody to an address, by what it said that it can."""
+    found = capabilities.get("elicitation")
+    return isinstance(found, Mapping) and isinstance(found.get("url"), Mapping)
 
 
 def undeclared(result: Members, capabilities: Container[str]) -> str | None:

@@ -62,15 +62,16 @@ class McpDoor:
         sealer: Sealer,
         clock: Clock,
         origins: Origins,
+        pages_url: str,
     ) -> None:
-        """Build the door on the use cases and the way to the upstreams."""
+        """Build the door on the use cases and the way to the upstreams; `pages_url` is where people answer."""
         self._calls = calls
         self._clock = clock
         self._origins = origins
         self._servers = HttpServers(upstream, secrets)
         self._eras = Eras(self._servers)
         self._streams = Streams(calls)
-        self._serving = Serving(calls, sealer, self._streams)
+        self._serving = Serving(calls, sealer, self._streams, pages_url)
         self._sessions = Sessions(sealer)
         self._legacy = LegacyRelay(calls, self._servers, sealer)
         catalogues = Catalogues()

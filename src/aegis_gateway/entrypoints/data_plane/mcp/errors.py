@@ -19,6 +19,8 @@ INTERNAL_ERROR = -32603
 HEADER_MISMATCH = -32020
 MISSING_CAPABILITY = -32021
 UNSUPPORTED_VERSION = -32022
+ADDRESS_TO_VISIT = -32042
+"""Somebody has to visit an address first; of the form of 2025-11-25 alone."""
 
 NOT_DONE = frozenset(
     (
@@ -29,7 +31,7 @@ NOT_DONE = frozenset(
         HEADER_MISMATCH,
         MISSING_CAPABILITY,
         UNSUPPORTED_VERSION,
-        -32042,  # a person has to visit an address first (2025-11-25)
+        ADDRESS_TO_VISIT,
     )
 )
 """Errors by which a server says that it did not take the request up."""

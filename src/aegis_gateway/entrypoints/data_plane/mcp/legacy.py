@@ -16,7 +16,12 @@ from aegis_gateway.domain.registry import Connector
 from aegis_gateway.entrypoints.data_plane.events import event_data, with_data
 from aegis_gateway.entrypoints.data_plane.exchange import Caller, returned_headers
 from aegis_gateway.entrypoints.data_plane.mcp.answering import Answering, relay
-from aegis_gateway.entrypoints.data_plane.mcp.asked_back import CAPABILITIES, may_ask
+from aegis_gateway.entrypoints.data_plane.mcp.asked_back import (
+    CAPABILITIES,
+    ELICITS_BY_ADDRESS,
+    elicits_by_address,
+    may_ask,
+)
 from aegis_gateway.entrypoints.data_plane.mcp.calling import CallUnderWay
 from aegis_gateway.entrypoints.data_plane.mcp.errors import INVALID_REQUEST, ProtocolFault
 from aegis_gateway.entrypoints.data_plane.mcp.http_servers import HttpServers
@@ -67,7 +72,8 @@ def new_session(who: Who, server: str, message: CallerMessage, *, is_relayed: bo
         server=server,
         version=version if version in LEGACY else LEGACY_NEWEST,
         began_ns=who.now_ns,
-        capabilities=tuple(name for name in CAPABILITIES.values() if name in said),
+        capabilities=tuple(name for name in CAPABILITIES.values() if name in said)
+        + ((ELICITS_BY_ADDRESS,) if elicits_by_address(said) else ()),
         is_relayed=is_relayed,
     )
 

@@ -35,6 +35,7 @@ from aegis_gateway.entrypoints.data_plane.mcp.answering import (
     StreamPaused,
     relay,
 )
+from aegis_gateway.entrypoints.data_plane.mcp.approving import BROUGHT, Approving
 from aegis_gateway.entrypoints.data_plane.mcp.asked_back import may_ask, undeclared
 from aegis_gateway.entrypoints.data_plane.mcp.calling import CallUnderWay, describe_tool, tool_call
 from aegis_gateway.entrypoints.data_plane.mcp.errors import (
@@ -100,11 +101,12 @@ _log = logging.getLogger("aegis.mcp")
 class Serving:
     """Serves the requests of one server's callers, over a way to it."""
 
-    def __init__(self, calls: Calls, sealer: Sealer, streams: Streams) -> None:
-        """Build on the use cases."""
+    def __init__(self, calls: Calls, sealer: Sealer, streams: Streams, pages_url: str) -> None:
+        """Build on the use cases; `pages_url` is where people answer what calls wait for."""
         self._streams = streams
         self._calls = calls
         self._states = States(sealer)
+        self._approving = Approving(sealer, pages_url)
         self._places = Places(sealer)
 
     async def serve(self, request: Request, way: Way, names: Names = AS_THEY_ARE) -> None:
@@ -135,7 +137,9 @@ class Serving:
         if "task" in message.params:
             raise ProtocolFault(INVALID_PARAMS, "tasks are not served here; call the tool without `task`")
         answering = Answering(who.protocol, message.id)
-        changed = {**names.asked(message), **self._opened(request, way)}
+        approval = self._approving.brought(request, way.connector.id)
+        brought = BROUGHT if approval is not None else self._opened(request, way)
+        changed = {**names.asked(message), **brought}
         try:
             call = tool_call(message, way.connector.id, names.own(tool))
             decided = await held(
@@ -145,8 +149,9 @@ class Serving:
                 lambda: self._calls.decide(
                     who.key,
                     lambda view, _model, redactions: describe_tool(view, call, redactions),
-                    _context(request),
+                    _context(request, approval),
                 ),
+                wait_s=self._approving.patience_s(request, approval),
             )
         except NotIdentified:
             raise
@@ -157,7 +162,9 @@ class Serving:
             return
         answering.ours = decision_headers(decided) + settlement_headers(decided, None)
         if not decided.allows:
-            await answering.finish(response(message.id, refused_result(decided, request.era)))
+            asked = self._approving.asked(request, way.connector.id, decided)
+            refused = asked or response(message.id, refused_result(decided, request.era))
+            await answering.finish(refused)
             return
         under_way = CallUnderWay(self._calls, decided, answering, request.era)
         forwarded = self._forwarded(request, way, names, decided, changed, under_way, answering)
@@ -328,9 +335,14 @@ class Serving:
         return with_result(raw, {_STATE: raw_json(sealed)})
 
 
-def _context(request: Request) -> CallContext:
-    """What the headers say of a call. Under one name, a call that brings input is another than one without."""
+def _context(request: Request, approval: str | None) -> CallContext:
+    """What the headers say of a call. Under one name, a call that brings input is another than one without.
+
+    `approval` is the one that its client was sent off for.
+    """
     context, params = call_context(request.who.scope), request.message.params
+    if approval is not None:
+        context = msgspec.structs.replace(context, approval=approval)
     round_ = {name: params[name] for name in ("inputResponses", _STATE) if name in params}
     if context.idempotency_key is None or not round_:
         return context

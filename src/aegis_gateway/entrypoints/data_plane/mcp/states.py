@@ -29,22 +29,23 @@ class _State(msgspec.Struct, frozen=True, array_like=True):
 class States:
     """Seals servers' states, and opens them."""
 
-    def __init__(self, sealer: Sealer) -> None:
-        """Seal states."""
+    def __init__(self, sealer: Sealer, purpose: str = "mcp-state") -> None:
+        """Seal states; one of another purpose is none."""
         self._sealer = sealer
+        self._purpose = purpose
 
     def seal(
         self, tenant: str, agent: str, server: str, message: CallerMessage, state: str, now_ns: int
     ) -> str:
         """What the caller gets in place of a server's state."""
         held = _State(agent, now_ns + LASTS_NS, _digest(message), state)
-        return seal_text(self._sealer, tenant, msgspec.msgpack.encode(held), _about(server))
+        return seal_text(self._sealer, tenant, msgspec.msgpack.encode(held), self._about(server))
 
     def open(
         self, tenant: str, agent: str, server: str, message: CallerMessage, sealed: str, now_ns: int
     ) -> str | None:
         """The server's state; None if it was given to another, for another request, or too long ago."""
-        data = open_text(self._sealer, tenant, sealed, _about(server))
+        data = open_text(self._sealer, tenant, sealed, self._about(server))
         if data is None:
             return None
         try:
@@ -53,6 +54,9 @@ class States:
             return None  # another version of the gateway gave it
         is_good = held.agent == agent and held.request == _digest(message) and now_ns < held.until_ns
         return held.state if is_good else None
+
+    def _about(self, server: str) -> bytes:
+        return f"{self._purpose}:{server}".encode()
 
 
 def _digest(message: CallerMessage) -> bytes:
@@ -63,7 +67,3 @@ def _digest(message: CallerMessage) -> bytes:
     params = message.values.get("params") or {}
     asked = {name: value for name, value in params.items() if name not in _OF_A_ROUND}
     return hashlib.sha256(_canonical([message.method, asked])).digest()
-
-
-def _about(server: str) -> bytes:
-    return f"mcp-state:{server}".encode()
