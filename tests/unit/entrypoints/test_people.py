@@ -17,7 +17,7 @@ from aegis_gateway.domain.errors import AegisError, CallError, LedgerUnavailable
 from aegis_gateway.domain.people import Grant, Person
 from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol
 from aegis_gateway.entrypoints.people import bridge
-from aegis_gateway.entrypoints.people.approvals.brief import Background, brief_of, flat, state_now
+from aegis_gateway.entrypoints.people.approvals.brief import Background, brief_of, flat, state_now, title_of
 from aegis_gateway.entrypoints.people.approvals.desk import groups_of
 from aegis_gateway.entrypoints.people.attempts import Attempts
 from aegis_gateway.entrypoints.people.bridge import Message, Receive, Send
@@ -91,6 +91,27 @@ def test_what_changed_and_what_stands_out() -> None:
     ) == brief.stands_out
     first = brief_of(now, Background(), BEN, ("ben",), 1)
     assert {None} == {each.before for each in first.arguments}
+
+
+def test_titles() -> None:
+    """Name the model where there is one: how it is called says little."""
+    titles = [
+        title_of(each)
+        for each in (
+            asked(),
+            asked(about="chat:gpt-4.1"),
+            asked(kind="increase", requester="ben", about="day"),
+            asked(kind="limit", about="day"),
+            asked(kind="measure", about="day"),
+        )
+    ]
+    assert [
+        "bot wants to call api.pay",
+        "bot wants to call gpt-4.1",
+        "ben asks for more on day",
+        "A new limit is proposed for day",
+        "day has reached a threshold that wants a person’s word",
+    ] == titles
 
 
 def test_who_may_not_answer() -> None:

@@ -202,7 +202,8 @@ def title_of(approval: Approval) -> str:
     """What is asked, in a few words."""
     match approval.kind:
         case "call":
-            return f"{approval.requester} wants to call {approval.about}"
+            tool, _, model = approval.about.partition(":")
+            return f"{approval.requester} wants to call {model or tool}"
         case "increase":
             return f"{approval.requester} asks for more on {approval.about}"
         case "limit":
