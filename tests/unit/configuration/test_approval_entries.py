@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aegis_gateway.adapters.cedar_lint import lint
+from aegis_gateway.bootstrap import compiled_policies
 from aegis_gateway.bootstrap import lint as lint_all
 from aegis_gateway.configuration.difference import difference
 from aegis_gateway.domain.approval_route import APPROVERS, Escalation, Group, Route, Want
@@ -171,3 +172,14 @@ def test_what_a_change_does(right: str, other: str, direction: str) -> None:
         for text in (RULES, RULES.replace(right, other))
     )
     assert [direction] == [finding.direction for finding in risk_of(before, after).findings]
+
+
+def test_a_rule_that_names_its_approvers() -> None:
+    """It becomes the annotation, and one that is no group is told of where it is written."""
+    written_rule = "{effect: require_approval, approvers: finance, what: {tool: payments.create-payment}}"
+    rule = f"    rules:\n      big: {written_rule}\n"
+    found = loaded(with_rules(RULES + rule))
+    (policy,) = compiled_policies(found, "northbank").rules.values()
+    assert ("big", "finance", ()) == (policy.id, policy.approvers, lint_all(found))
+    (problem,) = lint_all(loaded(with_rules(RULES + rule.replace("finance", "finanse"))))
+    assert (17, True) == (problem.line, "there is no group `finanse`" in problem.message)
