@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from aegis_gateway.demo.upstream.process import UpstreamProcess
-from tests.gateways import Gateway, ask, assert_books_balance, chat_body, configuration
+from tests.gateways import Gateway, ask, assert_books_balance, chat_body, configuration, until
 
 pytestmark = pytest.mark.xdist_group("thresholds")
 
@@ -110,3 +110,17 @@ def test_a_budget_in_shadow_only_tells(gateway: Gateway) -> None:
             chat(asking)
     rows: list[dict[str, Any]] = gateway.query("select rule, would from shadow_finding order by decided_ns")
     assert [{"rule": "budget:quiet@10", "would": "deny"}] * 2 == rows
+
+
+def test_exhaustion_holds_the_keys_of_all_whose_calls_count_on_it(gateway: Gateway) -> None:
+    """From the last cent on the agent's key is refused with words of its own, and it isn't revoked."""
+    with client(gateway, "dry") as asking:
+        for _ in range(8 + 20):
+            chat(asking)
+    key = gateway.issue("dry").secret
+    body = chat_body("hi", model="cheap")
+    until(lambda: ask(gateway, "POST", "/v1/chat/completions", body, key=key).status == 401)
+    told = ask(gateway, "POST", "/v1/chat/completions", body, key=key).json["error"]["message"]
+    assert "is held by `budget:dry@exhausted` until its next window; ask the budget's owner" in told
+    assert [] == gateway.query("select key from api_key where revoked_ns is not null")
+    assert 2 == len(gateway.query("select kind from notice where kind = 'key_held'"))

@@ -30,6 +30,7 @@ from aegis_gateway.application.ports import (
     TenantState,
 )
 from aegis_gateway.domain.config_version import ConfigVersion
+from aegis_gateway.domain.hold import Hold
 from aegis_gateway.domain.incident import Incident
 from aegis_gateway.domain.ledger import Leg, Standing, WindowNotes
 from aegis_gateway.domain.notice import Notice
@@ -38,14 +39,15 @@ from aegis_gateway.domain.registry import Agent, Key, Throttle
 from aegis_gateway.domain.replication import Run
 
 _KEYS_OF_TENANT = (
-    "select key, agent, hash, hint, issued_ns, expires_ns, revoked_ns, throttle_limit, throttle_period_ns"
-    " from api_key where tenant = ?"
+    "select key, agent, hash, hint, issued_ns, expires_ns, revoked_ns, throttle_limit, throttle_period_ns,"
+    " holds from api_key where tenant = ?"
 )
 _SAVE_KEY = (
     "insert into api_key (tenant, key, agent, hash, hint, issued_ns, expires_ns, revoked_ns,"
-    " throttle_limit, throttle_period_ns) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " throttle_limit, throttle_period_ns, holds) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     " on conflict (key) do update set expires_ns = excluded.expires_ns, revoked_ns = excluded.revoked_ns,"
-    " throttle_limit = excluded.throttle_limit, throttle_period_ns = excluded.throttle_period_ns"
+    " throttle_limit = excluded.throttle_limit, throttle_period_ns = excluded.throttle_period_ns,"
+    " holds = excluded.holds"
 )
 
 LATEST_CONFIG = "select version, beside, bundle from config_version order by version desc limit 1"
@@ -71,6 +73,7 @@ decode_legs = msgspec.json.Decoder(tuple[Leg, ...]).decode
 """Reads the legs of a row."""
 _agent_decoder = msgspec.json.Decoder(Agent)
 _buckets_decoder = msgspec.json.Decoder(dict[int, int])
+_holds_decoder = msgspec.json.Decoder(tuple[Hold, ...])
 _notes_decoder = msgspec.json.Decoder(WindowNotes)
 _version_decoder = msgspec.json.Decoder(ConfigVersion)
 _encode = msgspec.json.Encoder().encode
@@ -214,7 +217,7 @@ def incident_values(incident: Incident) -> tuple[object, ...]:
 
 def key_row(row: tuple[Any, ...]) -> Key:
     """A key from its row, the columns in the order of `key_values`."""
-    key, agent, digest, hint, issued_ns, expires_ns, revoked_ns, limit, period_ns = row
+    key, agent, digest, hint, issued_ns, expires_ns, revoked_ns, limit, period_ns, holds = row
     throttle = None if limit is None else Throttle(limit=limit, period_ns=period_ns)
     return Key(
         id=key,
@@ -225,6 +228,7 @@ def key_row(row: tuple[Any, ...]) -> Key:
         expires_ns=expires_ns,
         revoked_ns=revoked_ns,
         throttle=throttle,
+        holds=() if holds is None else _holds_decoder.decode(holds),
     )
 
 
@@ -241,6 +245,7 @@ def key_values(key: Key) -> tuple[object, ...]:
         key.revoked_ns,
         throttle.limit if throttle else None,
         throttle.period_ns if throttle else None,
+        _encode(key.holds).decode() if key.holds else None,
     )
 
 
@@ -337,7 +342,7 @@ STATE_QUERIES = (
     _CONFIGS_IN_FORCE,
     "select tenant, document from agent",
     "select tenant, key, agent, hash, hint, issued_ns, expires_ns, revoked_ns,"
-    " throttle_limit, throttle_period_ns from api_key",
+    " throttle_limit, throttle_period_ns, holds from api_key",
     LIMIT_CHANGES,
 )
 """What `stored_state` is made of, to be read in one transaction."""

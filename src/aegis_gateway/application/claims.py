@@ -146,7 +146,7 @@ def _claims(view: TenantView, agent: Agent, key: Key, values: Values) -> Claims:
     throttle: tuple[RateClaim, ...] = ()
     if key.throttle is not None:
         limit = key.throttle.limit
-        throttle = (
+        throttle += (
             RateClaim(
                 rate=KEY_THROTTLE,
                 scope=key.id,
@@ -156,6 +156,17 @@ def _claims(view: TenantView, agent: Agent, key: Key, values: Values) -> Claims:
                 mode=_mode(registry, "enforce"),
             ),
         )
+    throttle += tuple(
+        RateClaim(
+            rate=f"{KEY_THROTTLE}:{hold.rule}",
+            scope=key.id,
+            limit=hold.limit,
+            period_ns=hold.period_ns,
+            burst=hold.limit,
+        )
+        for hold in key.holds
+        if hold.limit
+    )
     return Claims(
         rates=tuple(
             _rate_claim(registry, rate, values)
@@ -241,6 +252,42 @@ def _applies(match: Match, per: tuple[Dimension, ...], values: Values) -> bool:
     return all(values.get(dimension) == wanted for dimension, wanted in match) and all(
         dimension in values for dimension in per
     )
+
+
+def claim_on(view: TenantView, budget: Budget, scope: str) -> BudgetClaim:
+    """A claim on one balance of a budget, for a look at it besides all calls."""
+    quantity = view.registry.quantities[budget.quantity]
+    return BudgetClaim(
+        budget=budget.id,
+        scope=scope,
+        quantity=budget.quantity,
+        scale=quantity.scale,
+        is_money=quantity.is_money,
+        limit=budget.limit,
+        hard=budget.hard,
+        period=budget.period,
+        zone=budget.zone,
+        owner=budget.owner,
+        once=budget.once,
+        length_ns=budget.length_ns,
+        year_starts=budget.year_starts,
+        mode=_mode(view.registry, budget.mode),
+        currency=budget.currency,
+        carry_over=budget.carry_over,
+        changes=budget.changes,
+        thresholds=budget.thresholds,
+        is_tried=view.beside_version is not None,
+    )
+
+
+def is_of_balance(registry: Registry, key: Key, budget_id: str, scope: str) -> bool:
+    """Whether what is called with a key counts on a balance of a budget that tells apart nothing but keys."""
+    agent, budget = registry.agents.get(key.agent), registry.budgets[budget_id]
+    if agent is None:
+        return False
+    values = _values(registry, agent, key, "", "", None)
+    counts = budget.id == agent.budget if not budget.match else _applies(budget.match, budget.per, values)
+    return counts and scope_of(budget.per, values) == scope
 
 
 def scope_of(per: tuple[Dimension, ...], values: Values) -> str:

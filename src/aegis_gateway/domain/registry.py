@@ -16,6 +16,7 @@ from aegis_gateway.domain.approval_rules import NO_RULES, ApprovalRules
 from aegis_gateway.domain.currency import Currency
 from aegis_gateway.domain.decision import Mode
 from aegis_gateway.domain.fiscal import CALENDAR_YEAR, YearStart
+from aegis_gateway.domain.hold import Hold
 from aegis_gateway.domain.limit_change import LimitChange
 from aegis_gateway.domain.limits import CarryOver
 from aegis_gateway.domain.moment import OFFICE, BusinessHours
@@ -102,7 +103,10 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """An agent's API key; `hash` is all that is kept of it. `expires_ns` is set by a rotation's grace time."""
+    """An agent's API key; `hash` is all that is kept of it. `expires_ns` is set by a rotation's grace time.
+
+    `holds` are what thresholds of budgets hold it by.
+    """
 
     id: str
     agent: str
@@ -112,6 +116,11 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     expires_ns: int | None = None
     revoked_ns: int | None = None
     throttle: Throttle | None = None
+    holds: tuple[Hold, ...] = ()
+
+    def held(self, now_ns: int) -> Hold | None:
+        """By what it is held, if it is."""
+        return next((hold for hold in self.holds if hold.holds(now_ns)), None)
 
     @property
     def is_own_credential(self) -> bool:
@@ -120,7 +129,8 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_valid(self, now_ns: int) -> bool:
         """Whether a call may be made with it."""
-        return self.revoked_ns is None and (self.expires_ns is None or now_ns < self.expires_ns)
+        is_over = self.revoked_ns is not None or (self.expires_ns is not None and now_ns >= self.expires_ns)
+        return not is_over and self.held(now_ns) is None
 
 
 class Argument(msgspec.Struct, frozen=True, kw_only=True):
