@@ -150,6 +150,7 @@ def test_what_is_held_is_for_what_was_denied(gateway: Gateway) -> None:
     assert f"{ERROR}not_requestable" == submit(gateway, without).json["type"]
     assert 400 == submit(gateway, {**good, "callback": {"endpoint": "https://pep.example"}}).status
     assert 202 == submit(gateway, good, name="mine").status
+    assert 400 == submit(gateway, good, name="n" * 256).status
     second = requested(other_text, post(gateway, "evaluation", other_text))
     assert (409, f"{ERROR}duplicate_request") == (
         (told := submit(gateway, second, name="mine")).status,
@@ -181,3 +182,12 @@ def test_what_only_asks_makes_no_request(gateway: Gateway) -> None:
         "access_request" in no["context"],
         len(approvals(gateway)),
     )
+
+
+def test_what_waits_holds_nothing_and_is_found(gateway: Gateway) -> None:
+    """No money is held for it, and a search finds what may be done once somebody has agreed."""
+    held = gateway.standing("day")[0]
+    assert not post(gateway, "evaluation", note("held?")).json["decision"]
+    assert held == gateway.standing("day")[0]
+    body = {"subject": ALICE, "resource": {"type": "tool", "id": "desk.note"}}
+    assert [{"name": "note"}] == post(gateway, "search/action", body).json["results"]

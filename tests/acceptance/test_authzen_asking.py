@@ -273,22 +273,6 @@ def test_what_is_redacted_is_an_obligation() -> None:
         assert_books_balance(gateway)
 
 
-def test_what_needs_a_person_is_a_no() -> None:
-    """It says so, and holds nothing; there is nowhere yet to ask, so nothing of the kind is announced."""
-    ask_first = (
-        '@id("ask") @effect("require_approval") forbid(principal, action == Action::"desk.note", resource);'
-    )
-    with Gateway(files(more_policies=ask_first)) as gateway:
-        note = evaluation(ALICE, CALL, {**NOTE, "properties": {"text": "x"}})
-        for context in ({}, {"aegis": {"reserve": False}}):
-            no = post(gateway, "evaluation", {**note, "context": context}).json
-            assert (False, ["approval_required"]) == (no["decision"], no["context"]["codes"])
-            assert "access_request" not in no["context"]
-        assert (0, 0) == gateway.standing("day")
-        body = {"subject": ALICE, "resource": NOTE}
-        assert [{"name": "note"}] == post(gateway, "search/action", body).json["results"]
-
-
 def test_a_change_of_whom_one_may_ask_for_holds_for_the_next_request(gateway: Gateway) -> None:
     """In both directions."""
     made = files()

@@ -83,6 +83,7 @@ def test_sent_to_the_page_and_back(gateway: Gateway, server: ScriptedServer) -> 
         request["params"]["mode"],
         request["params"]["url"],
     )
+    assert waiting.id == asked.told["approval"]["id"]
     assert "transfers above 5,000 need a person" in request["params"]["message"]
     for action in ("decline", "cancel"):
         early = transfer(gateway, "a", back(asked, action))
@@ -109,6 +110,16 @@ def test_who_comes_back_is_held(gateway: Gateway) -> None:
         until(lambda: gateway.count() > decided, "the call that came back is not decided")
         answer(gateway, "grant")
         assert "moved" == held.result().text
+
+
+def test_where_all_servers_are_one(gateway: Gateway) -> None:
+    """The same; what was given for the tool under one address is for no other."""
+    called: dict[str, Any] = {"capabilities": URL, "path": "/mcp"}
+    arguments = {"amount": 7000, "to": "one"}
+    asked = modern_call(gateway, "bank_transfer", arguments, **called)
+    answer(gateway, "grant")
+    assert -32602 == transfer(gateway, "one", back(asked)).error["code"]
+    assert "moved" == modern_call(gateway, "bank_transfer", arguments, more=back(asked), **called).text
 
 
 def test_what_comes_back_is_for_the_very_call(gateway: Gateway, server: ScriptedServer) -> None:

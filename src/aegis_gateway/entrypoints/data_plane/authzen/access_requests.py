@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from aegis_gateway.application.approval_watch import ApprovalWatch
-from aegis_gateway.application.calls import Decided
+from aegis_gateway.application.calls import IDEMPOTENCY_KEY_CHARACTERS_MAX, Decided
 from aegis_gateway.application.commands import ApprovalNote
 from aegis_gateway.application.directory import KnownKey, TenantView
 from aegis_gateway.application.ports import Clock, Sealer
@@ -121,6 +121,9 @@ class AccessRequests:
             raise CallError(
                 "nobody is called back from here; ask at the task's `status_endpoint`", field="callback"
             )
+        if name is not None and len(name) > IDEMPOTENCY_KEY_CHARACTERS_MAX:
+            words = f"`Idempotency-Key` has at most {IDEMPOTENCY_KEY_CHARACTERS_MAX} characters"
+            raise CallError(words, field="idempotency-key")
         tenant, digest = known.view.registry.tenant, digest_of(asked)
         if asked.denial is None:
             return _problem("not_requestable", 400, "there is no `denial` of an evaluation in it")

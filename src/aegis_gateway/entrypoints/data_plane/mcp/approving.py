@@ -28,6 +28,7 @@ from aegis_gateway.entrypoints.data_plane.mcp.refusals import decision_meta
 from aegis_gateway.entrypoints.data_plane.mcp.requests import Request
 from aegis_gateway.entrypoints.data_plane.mcp.states import States
 from aegis_gateway.entrypoints.data_plane.mcp.versions import LEGACY_NEWEST, META_CAPABILITIES, OUR_META
+from aegis_gateway.entrypoints.data_plane.refusals import approval_record
 
 _NAME = "approval"
 _PURPOSE = "mcp-approval"
@@ -95,7 +96,7 @@ class Approving:
                 _NAME: {"method": "elicitation/create", "params": self._visit(decided, note)},
             },
             "requestState": sealed,
-            "_meta": {OUR_META: decision_meta(decided, None)},
+            "_meta": {OUR_META: {**decision_meta(decided, None), **approval_record(note)}},
         }
         return response(message.id, result)
 
