@@ -563,7 +563,9 @@ def calls(settings: Settings, ledger: LedgerClient) -> Calls:
 
 def approval_outcomes() -> Outcomes:
     """What is done when a request for a person's word is decided that isn't about a call, by its kind."""
-    return {}
+    from aegis_gateway.application.words import word_given
+
+    return {"measure": word_given}
 
 
 def reading(settings: Settings) -> Reading:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from aegis_gateway import bootstrap
 from aegis_gateway.adapters.holds import passed_balances, tenants_with_held_keys
+from aegis_gateway.application.approvals import Approvals
 from aegis_gateway.application.commands import Settle
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.application.holding import hold_and_restore
 from aegis_gateway.application.ledger import Ledger
+from aegis_gateway.application.operators import Caller
 from aegis_gateway.application.ports import Store
+from aegis_gateway.application.words import ask_for_words, word_given
+from aegis_gateway.domain.admit import BudgetClaim
 from aegis_gateway.domain.registry import Key
 from tests.gateways import configuration
 from tests.ledgers import (
@@ -38,13 +43,13 @@ def loaded(on_exhaustion: str) -> TenantView:
     return bootstrap.unstored_view(bootstrap.configuration(files), "acme")
 
 
-def prepared(store: Store, ledger: Ledger, *acts: str) -> None:
+def prepared(store: Store, ledger: Ledger, *acts: str, claim: BudgetClaim | None = None) -> None:
     """Keys of all three, and a budget that is exhausted."""
     with store.change(["acme"]) as change:
         for agent in ("bot", "twin", "else"):
             key = Key(id=f"key_{agent}", agent=agent, hash=agent.encode(), hint=agent, issued_ns=1)
             change.save_key("acme", key)
-    claim = budget("month", 1_000, thresholds=(on_exhaustion(*acts),))  # type: ignore[arg-type]
+    claim = claim or budget("month", 1_000, thresholds=(on_exhaustion(*acts),))  # type: ignore[arg-type]
     ledger.process([admission("c1", budgets=(claim,), quoted=quote(1_000))])
     ledger.process([Settle(call="c1", tenant="acme", evidence=cost(1_000))])
 
@@ -114,3 +119,23 @@ def test_a_throttled_key_may_be_used_now_and_then(store: Store, ledger: Ledger, 
     keys = {each.id: each for each in store.state().tenants["acme"].keys}
     assert keys["key_bot"].is_valid(clock.now_ns())
     assert [2] == [hold.limit for hold in keys["key_bot"].holds]
+
+
+@pytest.mark.parametrize("is_granted", [True, False])
+def test_what_waits_for_a_word_is_asked_about_once_and_holds_from_a_yes_on(
+    store: Store, ledger: Ledger, clock: TurnableClock, is_granted: bool
+) -> None:
+    """One request, however often it is looked; a yes holds the keys at the next look, a no doesn't in this window."""
+    view = loaded("do: [revoke_keys], waits_for_word: true")
+    claim = budget("month", 1_000, thresholds=(on_exhaustion("revoke_keys", waits_for_word=True),))
+    prepared(store, ledger, "revoke_keys", claim=claim)
+    for _ in range(2):
+        ask_for_words(store, {"acme": view}, passed_balances(store.query), clock.now_ns())
+    (row,) = store.query("select approval, kind, about from approval")
+    assert ("measure", "budget:month@exhausted") == (row["kind"], row["about"])
+    look(store, view, clock.now_ns())
+    assert {} == held(store)
+    answers = Approvals(store, b"pepper", Caller(local_name="ann"), {"measure": word_given})
+    answers.answer("acme", row["approval"], "grant" if is_granted else "refuse", "as agreed")
+    look(store, view, clock.now_ns())
+    assert (["key_bot", "key_twin"] if is_granted else []) == sorted(held(store))

@@ -39,14 +39,17 @@ def _holding(settings: Settings, store: Store) -> Work:
         if not balances and not held:
             return False
         from aegis_gateway.application.holding import hold_and_restore
+        from aegis_gateway.application.words import ask_for_words
 
         views = views or Views(settings)
+        in_force, now_ns = views.now(store.epochs()), store.clock_ns()
+        ask_for_words(store, in_force, balances, now_ns)
         hold_and_restore(
             store,
-            views.now(store.epochs()),
+            in_force,
             lambda: passed_balances(store.query),
             lambda: held,
-            store.clock_ns(),
+            now_ns,
         )
         return False
 
