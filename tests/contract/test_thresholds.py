@@ -7,13 +7,17 @@ from typing import Any
 import msgspec
 import pytest
 
+from aegis_gateway import bootstrap
 from aegis_gateway.application.commands import Admitted, Look, Seen, Settle, Stale
+from aegis_gateway.application.foreseeing import Foreseen, pass_forecasts
 from aegis_gateway.application.ledger import Ledger
 from aegis_gateway.application.ports import Store
 from aegis_gateway.domain.admit import BudgetClaim
 from aegis_gateway.domain.ledger import WindowNotes
 from aegis_gateway.domain.measure import with_measures
 from aegis_gateway.domain.threshold import Threshold
+from aegis_gateway.domain.window import Window
+from tests.gateways import configuration
 from tests.ledgers import (
     DAY_NS,
     HOUR_NS,
@@ -274,3 +278,22 @@ def test_a_call_on_another_budget_is_still_judged_by_the_one_it_was_asked_agains
     assert [("80", "block")] == [(each.threshold, each.kind) for each in stale.measures or ()]
     (reply,) = ledger.process([msgspec.structs.replace(ask, call="c3")])
     assert isinstance(reply, Admitted)
+
+
+def test_a_forecast_that_reaches_a_threshold_passes_it_once(
+    ledger: Ledger, store: Store, reader: Store
+) -> None:
+    """Of a budget that is used: what its window is expected to come to passes what it reaches, and no more."""
+    budgets = {
+        "month": "limit: 0.000001, period: monthly, thresholds:"
+        " [{at: 100%, of: forecast, do: [notify]}, {at: 150%, of: forecast, do: [block]}]"
+    }
+    files = configuration("http://127.0.0.1:9", budgets=budgets)
+    view = bootstrap.unstored_view(bootstrap.configuration(files), "acme")
+    view = msgspec.structs.replace(view, epoch=1)
+    thresholds = view.registry.budgets["month"].thresholds
+    spend(ledger, "c1", 100, steps(thresholds=thresholds))
+    window = Window(label=NOVEMBER, starts_ns=0, ends_ns=ENDS_NS)
+    foreseen = Foreseen(scope="", window=window, limit=1_000, expected=1_200)
+    assert [1, 1] == [pass_forecasts(store, {"acme": view}, lambda *_: [foreseen]) for _ in range(2)]
+    assert [("100-forecast", "passed")] == turns(reader)

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.application.jobs import Job, Work
 from aegis_gateway.application.ports import Store
 from aegis_gateway.configuration.settings import Settings
+from aegis_gateway.domain.registry import Budget
+
+if TYPE_CHECKING:
+    from aegis_gateway.application.foreseeing import Foreseen
 
 APPROVALS_AT_ONCE = 100
+
+_NAMES_FORECASTS = (
+    "select 1 as named from config_version"
+    " where version = (select max(version) from config_version) and bundle like '%forecast%'"
+)
+"""Whether any budget of the newest configuration can have thresholds of forecasts."""
 
 
 def jobs(settings: Settings) -> tuple[Job, ...]:
@@ -15,6 +28,7 @@ def jobs(settings: Settings) -> tuple[Job, ...]:
     return (
         Job(name="approvals", period_s=1.0, begin=_approvals),
         Job(name="holding", period_s=0.25, begin=lambda store: _holding(settings, store)),
+        Job(name="thresholds of forecasts", period_s=60.0, begin=lambda store: _forecasts(settings, store)),
     )
 
 
@@ -51,6 +65,40 @@ def _holding(settings: Settings, store: Store) -> Work:
             lambda: held,
             now_ns,
         )
+        return False
+
+    return work
+
+
+def _forecasts(settings: Settings, store: Store) -> Work:
+    """Pass thresholds of forecasts."""
+    views: Views | None = None
+
+    def foreseen(tenant: str, budget: Budget) -> Iterator[Foreseen]:
+        from aegis_gateway.adapters.budget_use import BudgetUse, forecast_of
+        from aegis_gateway.adapters.reports import Reports
+        from aegis_gateway.application.foreseeing import Foreseen
+
+        use, reports = BudgetUse(store.query), Reports(store.query)
+        now_ns = store.clock_ns()
+        for standing in reports.standings(tenant, [budget], now_ns):
+            found = forecast_of(use.hourly(tenant, budget, standing.scope, now_ns), standing, now_ns)
+            if found.expected is not None and found.days:
+                yield Foreseen(
+                    scope=standing.scope,
+                    window=standing.window,
+                    limit=standing.limit,
+                    expected=found.expected,
+                )
+
+    def work() -> bool:
+        nonlocal views
+        if store.query(_NAMES_FORECASTS):
+            from aegis_gateway.application.foreseeing import pass_forecasts
+
+            epochs = store.epochs()
+            views = views or Views(settings)
+            pass_forecasts(store, views.now(epochs), foreseen)
         return False
 
     return work
