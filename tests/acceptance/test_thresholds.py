@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import openai
 import pytest
+from typer.testing import CliRunner
 
 from aegis_gateway.demo.upstream.process import UpstreamProcess
+from aegis_gateway.entrypoints.cli.main import build
 from tests.gateways import Gateway, ask, assert_books_balance, chat_body, configuration, until
 
 pytestmark = pytest.mark.xdist_group("thresholds")
@@ -124,3 +127,7 @@ def test_exhaustion_holds_the_keys_of_all_whose_calls_count_on_it(gateway: Gatew
     assert "is held by `budget:dry@exhausted` until its next window; ask the budget's owner" in told
     assert [] == gateway.query("select key from api_key where revoked_ns is not null")
     assert 2 == len(gateway.query("select kind from notice where kind = 'key_held'"))
+    told = CliRunner().invoke(build(), ["incidents", "--json", "--store", gateway.settings.store])
+    assert ["budget:dry@exhausted"] == [each["subject"] for each in json.loads(told.output)["incidents"]]
+    shown = CliRunner().invoke(build(), ["incidents", "--store", gateway.settings.store])
+    assert "budget exhausted" in shown.output

@@ -1,0 +1,62 @@
+"""`aegis incidents`: what somebody has to look at."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+import typer
+
+from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption
+from aegis_gateway.entrypoints.cli.output import Column, Row, ago, out, print_json, say, table, utc
+from aegis_gateway.entrypoints.cli.session import opened
+
+_INCIDENTS = """
+select id, kind, subject, severity, opened_ns, facts from incident
+ where tenant = ? and closed_ns is null order by opened_ns desc limit ?
+"""
+"""By the index on open incidents."""
+
+
+def incidents(
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many, the newest first.")] = 50,
+    store: StoreOption = None,
+    tenant: TenantOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show open incidents, the newest first: what budgets' thresholds have opened."""
+    with opened(store) as session:
+        name = session.tenant(tenant)
+        rows = session.store.query(_INCIDENTS, (name, limit))
+        now_ns = session.clock.now_ns()
+    if as_json:
+        records = [
+            {**row, "opened": utc(row["opened_ns"]), "facts": msgspec.json.decode(row["facts"])}
+            for row in rows
+        ]
+        print_json({"tenant": name, "at": utc(now_ns), "incidents": records})
+        return
+    if not rows:
+        say("no open incidents")
+        return
+    columns = [
+        Column(name="incident"),
+        Column(name="severity"),
+        Column(name="kind"),
+        Column(name="about", flexible=True),
+        Column(name="opened"),
+    ]
+    lines = [
+        Row(
+            cells=(
+                row["id"],
+                row["severity"],
+                row["kind"].replace("_", " "),
+                row["subject"],
+                ago(row["opened_ns"], now_ns),
+            )
+        )
+        for row in rows
+    ]
+    console = out()
+    console.print(table(columns, lines, console))
