@@ -11,8 +11,10 @@ from typing import Any
 
 import msgspec
 
+from aegis_gateway.adapters.absence_rows import AbsenceRows
 from aegis_gateway.adapters.approval_rows import ApprovalRows
 from aegis_gateway.adapters.budget_change_rows import LIMIT_CHANGES, BudgetChangeRows, limit_change
+from aegis_gateway.adapters.delivery_rows import DeliveryRows
 from aegis_gateway.adapters.people_rows import PeopleRows
 from aegis_gateway.adapters.proposal_rows import ProposalRows
 from aegis_gateway.adapters.session_rows import SessionRows
@@ -273,7 +275,9 @@ def agent_row(document: str) -> Agent:
     return _agent_decoder.decode(document)
 
 
-class RegistryRows(PeopleRows, ProposalRows, SessionRows, BudgetChangeRows, ApprovalRows):
+class RegistryRows(
+    PeopleRows, ProposalRows, SessionRows, BudgetChangeRows, ApprovalRows, DeliveryRows, AbsenceRows
+):
     """The registry's rows under the locked heads of some tenants; the tables are the same in all stores."""
 
     _heads: dict[str, Head]

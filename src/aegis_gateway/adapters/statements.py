@@ -10,6 +10,9 @@ from typing import Any
 class Statements(ABC):
     """How a store carries statements out."""
 
+    _skip_locked = ""
+    """What stands behind a query that takes rows to work on, and leaves those that another has taken."""
+
     @abstractmethod
     def _rows(self, sql: str, values: tuple[object, ...]) -> Iterable[tuple[Any, ...]]:
         """Read rows."""

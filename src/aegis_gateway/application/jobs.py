@@ -10,13 +10,26 @@ Rule 3: what it does to money is a transaction under the tenant's lock, like any
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
 from aegis_gateway.application.ports import Store
 
-Work = Callable[[], bool]
-"""Does what there is to do; says whether there is more, to be done at once."""
+
+class Work(Protocol):
+    """What a job does in one turn."""
+
+    def __call__(self) -> bool:
+        """Do what there is to do; whether there is more, to be done at once."""
+
+
+@runtime_checkable
+class Finishing(Protocol):
+    """A job's work that has something under way between two turns."""
+
+    def finish(self, within_s: float) -> None:
+        """Bring it to its end, because the process ends."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from aegis_gateway.application.delivery_ports import DeliveryChange
 from aegis_gateway.domain.admit import RateKey, StandingKey
 from aegis_gateway.domain.approval import Approval, ApprovalAnswer
 from aegis_gateway.domain.budget_change import BudgetChange, StoredLimitChange
@@ -277,7 +278,7 @@ class GatewayRow(msgspec.Struct, frozen=True, kw_only=True):
     seen_ns: int
 
 
-class RegistryChange(LockedTenants, Protocol):
+class RegistryChange(LockedTenants, DeliveryChange, Protocol):
     """A transaction that changes the registry of the tenants it holds."""
 
     def create_tenant(self, tenant: str) -> None:

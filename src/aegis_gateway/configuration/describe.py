@@ -10,6 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from aegis_gateway.configuration.describe_approvals import describe_approvals
+from aegis_gateway.configuration.describe_channels import describe_channels
 from aegis_gateway.configuration.describe_thresholds import describe_thresholds
 from aegis_gateway.configuration.http_values import FieldPath, written_path
 from aegis_gateway.configuration.rules import Rule
@@ -94,7 +95,7 @@ def describe(registry: Registry | None) -> dict[str, Fields]:
     add("model", registry.models.values(), _model)
     add("budget", registry.budgets.values(), lambda budget: _budget(budget, registry))
     add("rate", registry.rates.values(), _rate)
-    return described
+    return described | dict(describe_channels(registry))
 
 
 def _proxy(proxy: Proxy) -> str:

@@ -481,6 +481,9 @@ class TenantEntry(Entry):
     rates: Any = None
     rules: Any = None
     approvals: Any = None
+    channels: Any = None
+    notify: Any = None
+    digests: Any = None
 
 
 class RollBackEntry(Entry):

@@ -10,7 +10,16 @@ import msgspec
 from pydantic_core import PydanticCustomError
 
 from aegis_gateway.configuration.approval_entries import ApprovalsEntry, compile_approvals
+from aegis_gateway.configuration.channel_entries import (
+    CHANNELS,
+    DIGESTS,
+    NOTIFY,
+    ChannelEntry,
+    DigestEntry,
+    NotifyEntry,
+)
 from aegis_gateway.configuration.compile import Entries, compile_tenant
+from aegis_gateway.configuration.compile_channels import compile_channels, compile_digests, compile_notify
 from aegis_gateway.configuration.currencies import tell_of_missing_rates
 from aegis_gateway.configuration.document import SECTIONS, Document, Entry, TenantEntry
 from aegis_gateway.configuration.prices import Prices
@@ -32,7 +41,12 @@ RULES = "rules"
 APPROVALS = "approvals"
 POLICY_BYTES_MAX = 256 * 1024
 
-_SECTIONS: dict[str, type[Entry]] = {**SECTIONS, RULES: RuleEntry}
+_SECTIONS: dict[str, type[Entry]] = {
+    **SECTIONS,
+    RULES: RuleEntry,
+    CHANNELS: ChannelEntry,
+    DIGESTS: DigestEntry,
+}
 _POLICY_FILE = re.compile(r"policies/(?:([A-Za-z0-9][A-Za-z0-9._-]*)/)?[A-Za-z0-9][A-Za-z0-9._-]*\.cedar")
 
 
@@ -179,9 +193,16 @@ def _load_tenant(
     rules = checked.pop(RULES)
     place = (*path, APPROVALS)
     approvals = problems.check(ApprovalsEntry, sections.get(APPROVALS) or {}, place, known)
+    written, digests = checked.pop(CHANNELS), checked.pop(DIGESTS)
+    registry = compile_tenant(tenant, settings or TenantEntry(), Entries(**checked), prices, problems)
+    channels = compile_channels(written, path, problems)
+    told = list(_listed_entries(sections, path, known, problems))
     registry = msgspec.structs.replace(
-        compile_tenant(tenant, settings or TenantEntry(), Entries(**checked), prices, problems),
+        registry,
         approvals=compile_approvals(approvals, place, problems),
+        channels=channels,
+        notify=compile_notify(told, channels, path, problems),
+        digests=compile_digests(digests, channels, path, problems),
     )
     return registry, compile_rules(rules, registry, (*path, RULES), problems)
 
@@ -200,6 +221,24 @@ def _entries(parent: Mapping[str, object], path: Path, problems: Problems) -> It
         except PydanticCustomError as fault:
             problems.add((*path, name), fault.message())
         yield name, {} if data is None else data
+
+
+def _listed_entries(
+    sections: Mapping[str, object], path: Path, known: Known, problems: Problems
+) -> Iterator[tuple[int, NotifyEntry]]:
+    """The entries of `notify`, a list, that are right in themselves, with their places."""
+    found = sections.get(NOTIFY)
+    if found is None:
+        return
+    if not isinstance(found, list):
+        problems.add(
+            (*path, NOTIFY), f"is {shown(found)}; write a list, as in [{{what: [incident], to: [ops]}}]"
+        )
+        return
+    for number, data in enumerate(found):
+        entry = problems.check(NotifyEntry, data, (*path, NOTIFY, number), known)
+        if entry is not None:
+            yield number, entry
 
 
 def _known(tenant: str, sections: Mapping[str, object]) -> Known:
@@ -236,6 +275,7 @@ def _known(tenant: str, sections: Mapping[str, object]) -> Known:
             "action": frozenset(tools) | frozenset(CALL_KINDS),
             "customer": frozenset(section("customers")),
             "currency": frozenset(section("currencies")),
+            "channel": frozenset(section(CHANNELS)),
             "environment": frozenset(name for name in environments if isinstance(name, str)),
         },
         connector_kinds={name: data.get("kind") for name, data in section("connectors").items()},

@@ -13,8 +13,10 @@ import msgspec
 
 from aegis_gateway.domain.adapts import Adapts
 from aegis_gateway.domain.approval_rules import NO_RULES, ApprovalRules
+from aegis_gateway.domain.channel import Channel, NotifyRule
 from aegis_gateway.domain.currency import Currency
 from aegis_gateway.domain.decision import Mode
+from aegis_gateway.domain.digest import Digest
 from aegis_gateway.domain.fiscal import CALENDAR_YEAR, YearStart
 from aegis_gateway.domain.hold import Hold
 from aegis_gateway.domain.limit_change import LimitChange
@@ -388,6 +390,10 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
     replication: Replication | None = None
     currencies: dict[str, Currency] = {}
     approvals: ApprovalRules = NO_RULES
+
+    channels: dict[str, Channel] = {}
+    notify: tuple[NotifyRule, ...] = ()
+    digests: dict[str, Digest] = {}
 
     @property
     def keeps_regions(self) -> bool:

@@ -140,6 +140,9 @@ def _carry_over(old: CarryOver | None, new: CarryOver | None) -> Judged:
 
 _NEW, _GONE = "is new", "is gone"
 
+_DIGEST: dict[str, Compare] = dict.fromkeys(("every", "scope", "name", "hour", "to"), neutral)
+"""It goes to channels that are there."""
+
 _SECTIONS = {
     "quantities": Section(noun="quantity", added=("neutral", _NEW), removed=("neutral", _GONE)),
     "teams": Section(
@@ -204,6 +207,13 @@ _SECTIONS = {
         settings={"pace": more_widens, "burst": more_widens, "delay_ns": more_widens},
         values=_pace,
     ),
+    "channels": Section(
+        noun="channel",
+        added=("widening", "is new, and leads out"),
+        removed=("neutral", _GONE),
+        settings={"network": _network, "sender": neutral},
+    ),
+    "digests": Section(noun="digest", added=("neutral", _NEW), removed=("neutral", _GONE), settings=_DIGEST),
 }
 """What a registry has of each kind. A new agent has no key yet; one that has some is judged as changed."""
 
@@ -263,6 +273,7 @@ _TENANT: dict[str, Compare] = {
     "shadow_for_ns": _shadow_for,
     "proxy": turned_on_widens,
     "currencies": neutral,  # what they do to budgets is told of those
+    "notify": neutral,
 }
 
 _BOUNDS: dict[str, Compare] = {

@@ -10,6 +10,7 @@ from aegis_gateway.application.jobs import Job, Work
 from aegis_gateway.application.ports import Store
 from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.domain.registry import Budget
+from aegis_gateway.entrypoints.delivery_jobs import delivery_jobs
 
 if TYPE_CHECKING:
     from aegis_gateway.application.foreseeing import Foreseen
@@ -29,6 +30,7 @@ def jobs(settings: Settings) -> tuple[Job, ...]:
         Job(name="approvals", period_s=1.0, begin=_approvals),
         Job(name="holding", period_s=0.25, begin=lambda store: _holding(settings, store)),
         Job(name="thresholds of forecasts", period_s=60.0, begin=lambda store: _forecasts(settings, store)),
+        *delivery_jobs(settings),
     )
 
 

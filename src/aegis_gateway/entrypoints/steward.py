@@ -21,13 +21,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from aegis_gateway.adapters.stores import open_store
-from aegis_gateway.application.jobs import Job, pause_after
+from aegis_gateway.application.jobs import Finishing, Job, pause_after
 from aegis_gateway.application.ports import Store
 from aegis_gateway.configuration.settings import read_settings
 from aegis_gateway.domain.errors import AegisError, DiskFailed
 from aegis_gateway.entrypoints.jobs import jobs
 
-DRAIN_S = 15.0
+DRAIN_S = 18.0
+FINISH_S = 15.0
 NICENESS = 5
 
 _log = logging.getLogger("aegis.steward")
@@ -62,15 +63,14 @@ class Steward:
 
     def _keep_at(self, job: Job) -> None:
         failures = 0
+
+        def succeeded() -> None:
+            nonlocal failures
+            failures = 0
+
         while not self._stopping.is_set():
             try:
-                with contextlib.closing(self._open()) as store:
-                    work = job.begin(store)
-                    while not self._stopping.is_set():
-                        has_more = work()
-                        failures = 0
-                        if not has_more:
-                            self._stopping.wait(job.period_s)
+                self._work(job, succeeded)
             except DiskFailed as fault:
                 _log.critical("%s: %s", job.name, fault)
                 self._on_lost_disk()
@@ -83,6 +83,18 @@ class Steward:
                 _log.exception("%s failed", job.name)
             if failures:
                 self._stopping.wait(pause_after(failures, job.period_s))
+
+    def _work(self, job: Job, succeeded: Callable[[], None]) -> None:
+        """Do a job's work, turn by turn, until there is to be an end."""
+        with contextlib.closing(self._open()) as store:
+            work = job.begin(store)
+            is_stopping = False
+            while not is_stopping:
+                has_more = work()
+                succeeded()
+                is_stopping = self._stopping.wait(0.0 if has_more else job.period_s)
+            if isinstance(work, Finishing):
+                work.finish(FINISH_S)
 
 
 def serve(socket_path: Path) -> None:

@@ -284,6 +284,8 @@ class _Locked(RegistryRows):
     Each read ends with a sync: from then on the server takes the transaction for idle, and ends it in time.
     """
 
+    _skip_locked = " for update skip locked"
+
     def __init__(
         self, connection: Connection, pipeline: psycopg.Pipeline, tenants: list[str], clock: Clock | None
     ) -> None:

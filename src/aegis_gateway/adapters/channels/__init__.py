@@ -1,0 +1,1 @@
+"""Channels: how each kind is told what people are to know."""

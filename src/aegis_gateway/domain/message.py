@@ -1,0 +1,181 @@
+"""Messages: what people are told, in no channel's form yet.
+
+Rule: a message is made of a notice alone (and of what things are called), once, when it is passed on: every channel and
+      every try tells the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+from aegis_gateway.domain.money import usd_text
+from aegis_gateway.domain.notice import Notice, NoticeKind
+
+Tone = Literal["plain", "good", "attention", "warning"]
+
+FACTS_MAX = 24
+FACT_CHARACTERS_MAX = 400
+
+_NANOS = 1_000_000_000
+_NANO_USD = "_nano_usd"
+_NS = "_ns"
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """Where there is more, or where something can be done."""
+
+    label: str
+    url: str
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be answered where the channel takes answers: a request for a person's word."""
+
+    tenant: str
+    approval: str
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """What people are told: a title, a sentence or two, facts by name, links; `ask` where their word is wanted.
+
+    `data` are the facts as programs read them, in smallest units.
+    """
+
+    title: str
+    text: str = ""
+    tone: Tone = "plain"
+    facts: tuple[tuple[str, str], ...] = ()
+    links: tuple[Link, ...] = ()
+    ask: Ask | None = None
+    tenant: str = ""
+    at_ns: int = 0
+    data: dict[str, object] = {}
+
+
+_TITLES: dict[NoticeKind, tuple[str, Tone]] = {
+    "approval_requested": ("Approval wanted: {about}", "attention"),
+    "approval_escalated": ("Approval still wanted: {about}", "warning"),
+    "approval_decided": ("Approval {state}: {about}", "good"),
+    "approval_expired": ("Approval {state}: {about}", "plain"),
+    "threshold_passed": ("Budget {budget} has passed {threshold}", "attention"),
+    "threshold_undone": ("Budget {budget} is below {threshold} again", "good"),
+    "budget_exhausted": ("Budget {budget} is exhausted", "warning"),
+    "limit_changed": ("The limit of budget {budget} has changed", "plain"),
+    "key_held": ("A key of {agent} is held", "warning"),
+    "key_restored": ("A key of {agent} works again", "good"),
+    "incident": ("Incident: {about}", "warning"),
+}
+
+_SAID = ("about", "state", "approval", "group", "asked", "answers", "facts", "kind", "level", "link")
+"""What of a notice's body is not a fact by itself: it stands elsewhere in the message."""
+
+
+def message_of(notice: Notice, tenant_name: str, pages_url: str) -> Message:
+    """The message that a notice is."""
+    body = notice.body
+    words, tone = _TITLES[notice.kind]
+    if notice.kind == "approval_decided" and body.get("state") == "refused":
+        tone = "warning"
+    _, _, name = notice.subject.partition(":")
+    named = _Named(
+        {"about": name, "budget": name, "agent": name, "state": "decided", "threshold": "a threshold"}
+    )
+    named |= {key: _text(key, value) for key, value in body.items() if isinstance(value, str | int)}
+    facts = [("tenant", tenant_name), *_facts(body)]
+    return Message(
+        title=_short(words.format_map(named)),
+        text=_answers(body),
+        tone=tone,
+        facts=tuple(facts[:FACTS_MAX]),
+        links=tuple(_links(notice, pages_url)),
+        ask=_ask(notice),
+        tenant=notice.tenant,
+        at_ns=notice.at_ns,
+        data={"subject": notice.subject, "sequence": notice.sequence, **body},
+    )
+
+
+class _Named(dict[str, str]):
+    def __missing__(self, key: str) -> str:
+        return key
+
+
+def _ask(notice: Notice) -> Ask | None:
+    approval = notice.body.get("approval")
+    if notice.kind not in ("approval_requested", "approval_escalated") or not isinstance(approval, str):
+        return None
+    return Ask(tenant=notice.tenant, approval=approval)
+
+
+def _links(notice: Notice, pages_url: str) -> Iterator[Link]:
+    approval = notice.body.get("approval")
+    if isinstance(approval, str):
+        label = "Open the request" if _ask(notice) else "See what became of it"
+        yield Link(label=label, url=f"{pages_url}/approvals/{notice.tenant}/{approval}")
+
+
+def _answers(body: Mapping[str, object]) -> str:
+    """Who said what about a request for somebody's word."""
+    answers = body.get("answers")
+    said = []
+    for answer in answers if isinstance(answers, list | tuple) else ():
+        if isinstance(answer, Mapping):
+            word = "approved" if answer.get("answer") == "grant" else "refused"
+            reason = f": {answer['reason']}" if answer.get("reason") else ""
+            said.append(f"{answer.get('by')} {word}{reason}")
+    return _short("; ".join(said))
+
+
+def _facts(body: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    told = {name: value for name, value in body.items() if name not in _SAID}
+    more = body.get("facts")
+    if isinstance(more, Mapping):
+        told |= more
+    for name, value in told.items():
+        yield from _fact(str(name), value)
+
+
+def _fact(name: str, value: object) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for inner, found in value.items():
+            yield from _fact(f"{name} {inner}", found)
+    elif isinstance(value, list | tuple):
+        if value:
+            yield _label(name), _short(", ".join(_text(name, each) for each in value))
+    elif value is not None and value != "":
+        yield _label(name), _short(_text(name, value))
+
+
+def _label(name: str) -> str:
+    return name.removesuffix(_NANO_USD).removesuffix(_NS).replace("_", " ")
+
+
+def _text(name: str, value: object) -> str:
+    """A value as people write it; the unit is told by the name's end. Amounts may be texts, as entries have them."""
+    number = _number(value)
+    if number is not None and name.endswith(_NANO_USD):
+        return usd_text(number)
+    if number is not None and name.endswith(_NS):
+        return f"{datetime.fromtimestamp(number // _NANOS, UTC):%Y-%m-%d %H:%M} UTC"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_text(str(key), each)}" for key, each in value.items())
+    return str(value)
+
+
+def _number(value: object) -> int | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.removeprefix("-").isdecimal():
+        return int(value)
+    return None
+
+
+def _short(text: str) -> str:
+    clean = " ".join(text.split())
+    return clean if len(clean) <= FACT_CHARACTERS_MAX else f"{clean[: FACT_CHARACTERS_MAX - 1]}…"

@@ -1,0 +1,66 @@
+"""The steward's jobs that pass notices on to channels, and send them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from aegis_gateway.application.delivery_ports import ChannelSender
+from aegis_gateway.application.jobs import Job, Work
+from aegis_gateway.application.ports import Store
+from aegis_gateway.configuration.settings import Settings
+from aegis_gateway.domain.registry import Registry
+
+PASSING_PERIOD_S = 0.2
+
+Registries = Callable[[], Mapping[str, Registry]]
+
+
+def delivery_jobs(settings: Settings) -> tuple[Job, ...]:
+    """What passes notices on and sends them. What is in force is read once for both, when the first one asks."""
+    registries = _in_force(settings)
+    return (
+        Job(
+            name="passing on",
+            period_s=PASSING_PERIOD_S,
+            begin=lambda store: _passing(store, registries, settings),
+        ),
+        Job(name="delivering", period_s=PASSING_PERIOD_S, begin=lambda store: _delivering(store, registries)),
+    )
+
+
+def _in_force(settings: Settings) -> Registries:
+    found: list[Registries] = []
+
+    def registries() -> Mapping[str, Registry]:
+        if not found:
+            # Here: it takes a second, and most of the time nobody has anything to tell.
+            from aegis_gateway.entrypoints.registries import RegistriesInForce
+
+            found.append(RegistriesInForce(settings))
+        return found[0]()
+
+    return registries
+
+
+def _passing(store: Store, registries: Registries, settings: Settings) -> Work:
+    from aegis_gateway.application.passing import Passing
+
+    return Passing(store, registries, settings.pages_url)
+
+
+def _delivering(store: Store, registries: Registries) -> Work:
+    import random
+
+    from aegis_gateway.application.delivering import Delivering
+
+    return Delivering(store, lambda tenant, name: _sender(registries, tenant, name), random.random)
+
+
+def _sender(registries: Registries, tenant: str, name: str) -> ChannelSender | None:
+    from aegis_gateway.adapters.channels.opening import open_channel
+    from aegis_gateway.adapters.clock import SystemClock
+    from aegis_gateway.adapters.secrets import ReferencedSecrets
+
+    registry = registries().get(tenant)
+    channel = registry.channels.get(name) if registry is not None else None
+    return None if channel is None else open_channel(channel, ReferencedSecrets(), SystemClock())

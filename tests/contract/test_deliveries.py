@@ -1,0 +1,270 @@
+"""Notices are passed on, and delivered, on every store: each once, whoever does it and whatever fails."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+import apsw
+import psycopg
+import pytest
+
+from aegis_gateway.adapters.delivery_reports import DeliveryReports
+from aegis_gateway.application.delivering import Delivering
+from aegis_gateway.application.passing import Passing
+from aegis_gateway.application.ports import Changes, Store
+from aegis_gateway.domain.absence import Absence
+from aegis_gateway.domain.channel import Channel, NotifyRule
+from aegis_gateway.domain.delivery import LEASE_NS, PAUSE_NS, TRIES_MAX, Delivery, NotSent, Outcome, Sent
+from aegis_gateway.domain.notice import Notice, NoticeKind
+from aegis_gateway.domain.registry import Budget, Registry
+from tests.ledgers import NOON_NS, SECOND_NS, Database, TurnableClock
+
+PAGES = "https://aegis.example"
+WAIT_S = 10.0
+
+OPS = Channel(id="ops", kind="slack", place="C012")
+HOOK = Channel(id="hook", kind="webhook", address="https://hooks.example/")
+MAIL = Channel(id="mail", kind="email", recipients=("fin@acme.example", "ana@acme.example"))
+
+
+def registry(*rules: NotifyRule, channels: tuple[Channel, ...] = (OPS, HOOK, MAIL)) -> Registry:
+    """A tenant with a budget, and who is told of what."""
+    day = Budget(
+        id="day", owner="ana@acme.example", deputy=None, quantity="usd", limit=1, period="daily", zone="UTC"
+    )
+    return Registry(
+        tenant="acme",
+        name="Acme",
+        zone="UTC",
+        budgets={"day": day},
+        channels={channel.id: channel for channel in channels},
+        notify=rules,
+        teams={},
+        projects={},
+        agents={},
+        connectors={},
+        models={},
+        quantities={},
+        rates={},
+    )
+
+
+def notify(
+    store: Store, sequence: int, kind: NoticeKind = "budget_exhausted", subject: str = "budget:day"
+) -> None:
+    """Write a notice."""
+    body: dict[str, object] = {"limit_nano_usd": "20000000000"}
+    if subject.startswith("approval:"):
+        body = {"approval": subject.partition(":")[2], "about": "pay", "state": "granted"}
+    notice = Notice(
+        tenant="acme", sequence=sequence, kind=kind, subject=subject, at_ns=NOON_NS + sequence, body=body
+    )
+    with store.lock(["acme"]) as locked:
+        locked.write(Changes(notices=[notice]))
+
+
+class Receiver:
+    """A channel's other side: answers what it is told to, and keeps what it got."""
+
+    def __init__(self, *outcomes: Outcome) -> None:
+        self.outcomes = list(outcomes)
+        self.got: list[tuple[str, str]] = []
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+        self.is_asked = threading.Event()
+
+    def send(self, delivery: Delivery, reference: str) -> Outcome:
+        """Answer the next thing, or that it was sent."""
+        self.is_asked.set()
+        assert self.may_answer.wait(WAIT_S)
+        self.got.append((delivery.id, reference))
+        return self.outcomes.pop(0) if self.outcomes else Sent(reference=f"C012/{len(self.got)}")
+
+
+def deliver(work: Delivering) -> None:
+    """Until nothing is under way any more."""
+    while work():
+        pass
+
+
+def passing(store: Store, *rules: NotifyRule) -> Passing:
+    """What passes notices on by some rules."""
+    return Passing(store, lambda: {"acme": registry(*rules)}, PAGES)
+
+
+def delivering(store: Store, receivers: Mapping[str, Receiver]) -> Delivering:
+    """What sends to some receivers; retries are spread as far as they may."""
+    return Delivering(store, lambda _tenant, channel: receivers.get(channel), lambda: 1.0)
+
+
+def states(store: Store) -> list[tuple[str, str, str, int]]:
+    """All deliveries: channel, recipient, state, tries."""
+    rows = store.rows(
+        "select channel, recipient, state, tries from delivery order by sequence, channel, recipient"
+    )
+    return [tuple(row) for row in rows]
+
+
+EVERYTHING = NotifyRule(to=("ops", "hook"))
+
+
+def test_a_notice_goes_where_the_rules_say(store: Store) -> None:
+    """To each place once, however many rules name it; and it is taken as passed on."""
+    notify(store, 1)
+    notify(store, 2, "key_held", "agent:bot")
+    by_mail = NotifyRule(what=("budget_exhausted",), budgets=("day",), to=("mail", "owner", "ops"))
+    passed = passing(store, by_mail, NotifyRule(what=("budget_exhausted",), to=("ops",)))
+    assert not passed()
+    assert not passed()
+    assert [
+        ("mail", "ana@acme.example", "waiting", 0),
+        ("mail", "fin@acme.example", "waiting", 0),
+        ("ops", "", "waiting", 0),
+    ] == states(store)
+    assert [] == store.rows("select 1 from notice where passed_ns is null")
+
+
+def test_what_is_sent_is_sent_once(store: Store) -> None:
+    """It is there, with what the channel calls it, and isn't sent again."""
+    notify(store, 1)
+    passing(store, EVERYTHING)()
+    receivers = {"ops": Receiver(), "hook": Receiver()}
+    work = delivering(store, receivers)
+    deliver(work)
+    deliver(work)
+    assert [("hook", "", "sent", 1), ("ops", "", "sent", 1)] == states(store)
+    assert [1, 1] == [len(receiver.got) for receiver in receivers.values()]
+    assert [("C012/1",), ("C012/1",)] == store.rows("select reference from delivery")
+
+
+def test_what_fails_is_tried_again_with_the_same_id(store: Store, clock: TurnableClock) -> None:
+    """After a pause that grows, and no sooner than the other side asks for."""
+    notify(store, 1)
+    passing(store, NotifyRule(to=("hook",)))()
+    busy = NotSent(fault="busy", retry_after_ns=600 * SECOND_NS)
+    hook = Receiver(NotSent(fault="down"), busy)
+    work = delivering(store, {"hook": hook})
+    deliver(work)
+    assert [("hook", "", "waiting", 1)] == states(store)
+    clock.turn(PAUSE_NS - 1)
+    deliver(work)
+    assert 1 == len(hook.got)
+    clock.turn(1)
+    deliver(work)
+    clock.turn(599 * SECOND_NS)
+    deliver(work)
+    assert (2, [("busy",)]) == (len(hook.got), store.rows("select fault from delivery"))
+    clock.turn(SECOND_NS)
+    deliver(work)
+    assert [("hook", "", "sent", 3)] == states(store)
+    assert 1 == len({name for name, _ in hook.got})
+
+
+def test_what_can_never_be_sent_is_dead(store: Store, clock: TurnableClock) -> None:
+    """At once where the other side says so, and after so many tries; with the reason, and until a person says so."""
+    notify(store, 1)
+    passing(store, EVERYTHING)()
+    never = Receiver(NotSent(fault="the other side answered 400", is_final=True))
+    down = Receiver(*[NotSent(fault="down")] * TRIES_MAX)
+    work = delivering(store, {"hook": never, "ops": down})
+    for _ in range(TRIES_MAX):
+        deliver(work)
+        clock.turn(3 * 3_600 * SECOND_NS)
+    assert [("hook", "", "dead", 1), ("ops", "", "dead", TRIES_MAX)] == states(store)
+    assert ["down", "the other side answered 400"] == sorted(
+        fault for (fault,) in store.rows("select fault from delivery")
+    )
+
+
+def test_a_channel_that_is_gone(store: Store) -> None:
+    """What was to go there is dead, and says why."""
+    notify(store, 1)
+    passing(store, NotifyRule(to=("hook",)))()
+    deliver(delivering(store, {}))
+    assert [("there is no channel `hook` any more",)] == store.rows("select fault from delivery")
+
+
+def test_a_channel_that_hangs_holds_up_no_other(store: Store) -> None:
+    """While one is waited for, others get theirs, and the one that hangs is asked for nothing else."""
+    for sequence in (1, 2):
+        notify(store, sequence)
+    passing(store, EVERYTHING)()
+    receivers = {"ops": Receiver(), "hook": Receiver()}
+    receivers["hook"].may_answer.clear()
+    work = delivering(store, receivers)
+    while len(receivers["ops"].got) < 2:
+        assert work()
+    assert receivers["hook"].is_asked.is_set()
+    assert [] == receivers["hook"].got
+    receivers["hook"].may_answer.set()
+    deliver(work)
+    assert {"sent"} == {state for _, _, state, _ in states(store)}
+
+
+def test_two_stewards_send_different_ones(store: Store, database: Database, clock: TurnableClock) -> None:
+    """What one has taken, another leaves alone, unless the one is gone for a minute."""
+    notify(store, 1)
+    other = database.open(clock, keep=False)
+    passing(store, NotifyRule(to=("hook",)))()
+    passing(other, NotifyRule(to=("hook",)))()
+    first, second = Receiver(), Receiver()
+    first.may_answer.clear()
+    one, two = delivering(store, {"hook": first}), delivering(other, {"hook": second})
+    assert one()
+    assert first.is_asked.wait(WAIT_S)
+    assert not two()
+    clock.turn(LEASE_NS)
+    deliver(two)
+    assert ([], 1) == (first.got, len(second.got))
+    first.may_answer.set()
+    deliver(one)
+    assert first.got[0][0] == second.got[0][0]
+
+
+def test_what_became_of_a_request_takes_its_place(store: Store, clock: TurnableClock) -> None:
+    """Where it was told, though nobody asked for more; after it, and not before, in the message's place."""
+    notify(store, 1, "approval_requested", "approval:apr_1")
+    rule = NotifyRule(what=("approval_requested",), to=("ops", "hook"))
+    passing(store, rule)()
+    ops = Receiver(NotSent(fault="down"))
+    work = delivering(store, {"ops": ops, "hook": Receiver()})
+    deliver(work)
+    notify(store, 2, "approval_decided", "approval:apr_1")
+    passing(store, rule)()
+    deliver(work)
+    assert [("hook", "", "sent", 1), ("ops", "", "waiting", 1), ("ops", "", "waiting", 0)] == states(store)
+    clock.turn(2 * PAUSE_NS)
+    deliver(work)
+    assert ["", "", "C012/2"] == [reference for _, reference in ops.got]
+    assert {"sent"} == {state for _, _, state, _ in states(store)}
+
+
+def test_what_has_come_before_is_told(store: Store, clock: TurnableClock) -> None:
+    """Something with a name comes for the first time once, until it is forgotten."""
+    with store.change([]) as change:
+        told = [change.is_first_interaction(name, change.now_ns, SECOND_NS) for name in ("a", "b", "a")]
+    assert [True, True, False] == told
+    clock.turn(2 * SECOND_NS)
+    with store.change([]) as change:
+        assert change.is_first_interaction("a", change.now_ns, SECOND_NS)
+
+
+def test_absences_and_digests_are_never_changed(store: Store, database: Database) -> None:
+    """They come back in the order in which they were recorded, and the database refuses to change them."""
+    absences = [
+        Absence(person="ana", from_ns=1, until_ns=9, deputy=deputy, recorded_ns=at, by="local:test")
+        for deputy, at in (("ben", 5), (None, 5), ("cleo", 4))
+    ]
+    with store.change([]) as change:
+        change.hold_people()
+        for absence in absences:
+            change.save_absence(absence)
+        change.save_digest("acme", "week", 1, 2)
+    with store.change([]) as change:
+        assert [absences[2], absences[0], absences[1]] == change.absences()
+        assert (True, False) == (change.has_digest("acme", "week", 1), change.has_digest("acme", "week", 2))
+    assert [absences[2], absences[0], absences[1]] == DeliveryReports(store.rows).absences()
+    for sql in ("update absence set until_ns = 0", "delete from absence", "delete from digest"):
+        with pytest.raises((apsw.ConstraintError, psycopg.errors.RaiseException)):
+            database.execute(sql)
