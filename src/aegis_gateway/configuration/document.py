@@ -483,7 +483,6 @@ class TenantEntry(Entry):
     approvals: Any = None
     channels: Any = None
     notify: Any = None
-    digests: Any = None
 
 
 class RollBackEntry(Entry):

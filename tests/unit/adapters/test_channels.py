@@ -177,13 +177,13 @@ def ops(server: Receiver, place: str = "C012") -> Channel:
 
 
 def test_a_message_in_slack(slack: tuple[FakeSlack, Receiver]) -> None:
-    """It is posted with buttons, and nothing in it is a mention or a link that Slack makes of it."""
+    """It is posted with a button to the page, and nothing in it is a mention or a link that Slack makes of it."""
     fake, server = slack
     sent = send(ops(server), {"env:SLACK": TOKEN})
     assert isinstance(sent, Sent)
     ((place, message),) = fake.messages.items()
     assert "/".join(place) == sent.reference
-    assert {"aegis_approve", "aegis_refuse", "aegis_open_0"} == buttons(message).keys()
+    assert {"aegis_open_0"} == buttons(message).keys()
     texts = str(message["blocks"])
     assert "&lt;!channel&gt;" in texts
     assert "<!channel>" not in texts
