@@ -486,7 +486,7 @@ class TestDecisions:
         half = budget(limit=200)
         refused = Verdict(effect="deny", reasons=PERMITTED.reasons)
         assert (
-            Stale(call="c0", epoch=1, utilisation=0)
+            Stale(call="c0", epoch=1, utilisation=0, measures=())
             == (ledger.process([admission("c0", budgets=(half,), utilisation=50)])[0])
         )
         first, second, third, fourth = ledger.process(
@@ -498,7 +498,10 @@ class TestDecisions:
             ]
         )
         assert "allow" == admitted(first).effect
-        assert [Stale(call=call, epoch=1, utilisation=50) for call in ("c2", "c3")] == [second, third]
+        assert [Stale(call=call, epoch=1, utilisation=50, measures=()) for call in ("c2", "c3")] == [
+            second,
+            third,
+        ]
         assert "allow" == admitted(fourth).effect
         assert [("c1",), ("c4",)] == [
             (row["call"],) for row in store.query("select call from call order by call")

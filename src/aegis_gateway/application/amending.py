@@ -21,7 +21,7 @@ from aegis_gateway.domain.entry import time_text
 from aegis_gateway.domain.errors import ConfigurationError
 from aegis_gateway.domain.ledger import Standing
 from aegis_gateway.domain.limit_change import LimitChange, changed, lowest
-from aegis_gateway.domain.limits import limit_of, noted, opened, wants_notes
+from aegis_gateway.domain.limits import lasting_limit, limit_of, noted, opened, taken_under, wants_notes
 from aegis_gateway.domain.money import NANO_USD_MAX
 from aegis_gateway.domain.notice import Notice
 from aegis_gateway.domain.registry import Budget, Registry
@@ -237,6 +237,8 @@ class Amending:
             budget = after[name]
             if budget.carry_over is not None and not budget.per:
                 window = budget.window(self.now_ns)
+                standing = noted(budget, window, self._standing(budget), self.now_ns)
+                lasting = lasting_limit(budget, window, standing, self.now_ns)
                 rows.append(
                     StandingRow(
                         tenant=self.tenant,
@@ -244,7 +246,7 @@ class Amending:
                         scope="",
                         window=window,
                         quantity=budget.quantity,
-                        standing=noted(budget, window, self._standing(budget), self.now_ns),
+                        standing=taken_under(lasting, standing),
                     )
                 )
         if rows:
