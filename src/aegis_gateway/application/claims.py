@@ -97,7 +97,7 @@ def _own_claims(
         if (opens_run or not rate.of_runs) and _applies(rate.match, rate.per, values)
     ]
     budgets = [
-        _budget_claim(view, budget, agent, values)
+        claim_on(view, budget, scope_of(budget.per, values), agent.id)
         for budget in known.later_budgets
         if budget.id == agent.budget or _applies(budget.match, budget.per, values)
     ]
@@ -175,7 +175,7 @@ def _claims(view: TenantView, agent: Agent, key: Key, values: Values) -> Claims:
         )
         + throttle,
         budgets=tuple(
-            _budget_claim(view, budget, agent, values)
+            claim_on(view, budget, scope_of(budget.per, values), agent.id)
             for budget in budgets
             if not _is_later(budget)
             and (budget.id == agent.budget or _applies(budget.match, budget.per, values))
@@ -214,35 +214,6 @@ def _throttle_claim(registry: Registry, throttle: Throttle, values: Values) -> R
     )
 
 
-def _budget_claim(view: TenantView, budget: Budget, agent: Agent, values: Values) -> BudgetClaim:
-    registry = view.registry
-    quantity = registry.quantities[budget.quantity]
-    is_made_on_the_fly = any(dimension in ON_THE_FLY for dimension in budget.per)
-    return BudgetClaim(
-        budget=budget.id,
-        scope=scope_of(budget.per, values),
-        quantity=budget.quantity,
-        scale=quantity.scale,
-        is_money=quantity.is_money,
-        limit=budget.limit,
-        hard=budget.hard,
-        period=budget.period,
-        zone=budget.zone,
-        owner=budget.owner,
-        once=budget.once,
-        length_ns=budget.length_ns,
-        year_starts=budget.year_starts,
-        instances_max=(budget.instances_max or INSTANCES_MAX) if is_made_on_the_fly else None,
-        instances_of=agent.id if is_made_on_the_fly else "",
-        mode=_mode(registry, budget.mode),
-        currency=budget.currency,
-        carry_over=budget.carry_over,
-        changes=budget.changes,
-        thresholds=budget.thresholds,
-        is_tried=view.beside_version is not None,
-    )
-
-
 def _mode(registry: Registry, mode: Mode) -> Mode:
     """How a limit acts; in proxy mode none stops a call."""
     return mode if registry.proxy is None else "shadow"
@@ -254,9 +225,10 @@ def _applies(match: Match, per: tuple[Dimension, ...], values: Values) -> bool:
     )
 
 
-def claim_on(view: TenantView, budget: Budget, scope: str) -> BudgetClaim:
-    """A claim on one balance of a budget, for a look at it besides all calls."""
+def claim_on(view: TenantView, budget: Budget, scope: str, agent: str | None = None) -> BudgetClaim:
+    """A claim on one balance of a budget: an agent's by a call, or one for a look at it besides all calls."""
     quantity = view.registry.quantities[budget.quantity]
+    opens = agent is not None and any(dimension in ON_THE_FLY for dimension in budget.per)
     return BudgetClaim(
         budget=budget.id,
         scope=scope,
@@ -271,6 +243,8 @@ def claim_on(view: TenantView, budget: Budget, scope: str) -> BudgetClaim:
         once=budget.once,
         length_ns=budget.length_ns,
         year_starts=budget.year_starts,
+        instances_max=(budget.instances_max or INSTANCES_MAX) if opens else None,
+        instances_of=(agent or "") if opens else "",
         mode=_mode(view.registry, budget.mode),
         currency=budget.currency,
         carry_over=budget.carry_over,

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 
 import msgspec
 
-from aegis_gateway.application.ports import Changes, EntryRow, Head, RegistryChange, RegistryStore
-from aegis_gateway.domain.entry import ENTRY_VERSION, canonical, time_text
+from aegis_gateway.application.ports import RegistryChange, RegistryStore
+from aegis_gateway.application.recording import RegistryRecording
 from aegis_gateway.domain.errors import KeyFormatError, NotPermitted
 from aegis_gateway.domain.keys import check_key, key_hash, token_digest
 from aegis_gateway.domain.people import (
@@ -73,36 +73,9 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
 
     def record(self, tenants: Iterable[str], entry_type: str, body: dict[str, object]) -> None:
         """Add an entry to each tenant's record and raise its epoch."""
+        recording = RegistryRecording(self.change, self.operator.name, raises_epoch=True)
         for tenant in tenants:
-            self._record(self.change.heads[tenant], entry_type, body)
-
-    def _record(self, head: Head, entry_type: str, body: dict[str, object]) -> None:
-        now_ns = max(self.change.now_ns, head.last_ns)
-        written = canonical(
-            {
-                "v": ENTRY_VERSION,
-                "type": entry_type,
-                "tenant": head.tenant,
-                "seq": head.next_sequence,
-                "time": time_text(now_ns),
-                "call": None,
-                "actor": self.operator.name,
-                **body,
-            }
-        )
-        entry = EntryRow(
-            tenant=head.tenant,
-            sequence=head.next_sequence,
-            call=None,
-            type=entry_type,
-            at_ns=now_ns,
-            body=written,
-        )
-        moved = Head(
-            tenant=head.tenant, next_sequence=head.next_sequence + 1, epoch=head.epoch + 1, last_ns=now_ns
-        )
-        self.change.write(Changes(heads=[moved], entries=[entry]))
-        self.change.save_head(moved)
+            recording.enter(tenant, None, entry_type, body)
 
 
 class Operators:

@@ -28,12 +28,13 @@ class Recording(Protocol):
 
 
 class RegistryRecording:
-    """A transaction about the registry as one. Entries of it don't raise the tenants' epochs."""
+    """A transaction about the registry as one. Its entries raise the tenants' epochs only where that is asked for."""
 
-    def __init__(self, change: RegistryChange, actor: str) -> None:
+    def __init__(self, change: RegistryChange, actor: str, *, raises_epoch: bool = False) -> None:
         """`actor` is whoever acts, as entries name them."""
         self._change = change
         self._actor = actor
+        self._raise = int(raises_epoch)
 
     def now_ns(self, tenant: str) -> int:
         """The clock of a tenant."""
@@ -68,7 +69,12 @@ class RegistryRecording:
         )
         self._change.write(Changes(entries=[entry]))
         self._change.save_head(
-            Head(tenant=tenant, next_sequence=head.next_sequence + 1, epoch=head.epoch, last_ns=now_ns)
+            Head(
+                tenant=tenant,
+                next_sequence=head.next_sequence + 1,
+                epoch=head.epoch + self._raise,
+                last_ns=now_ns,
+            )
         )
         return head.next_sequence
 

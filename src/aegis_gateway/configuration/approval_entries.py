@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import Field, PlainValidator, ValidationInfo
+from pydantic import Field, PlainValidator
 
 from aegis_gateway.configuration import references, values
 from aegis_gateway.configuration.document import Entry, Flag, PositiveAmount
@@ -44,19 +43,7 @@ def _hold(value: object) -> int:
     return length_ns
 
 
-def _some(
-    check: Callable[..., str], *, with_context: bool = False
-) -> Callable[[object, ValidationInfo], tuple[str, ...]]:
-    def one_or_more(value: object, info: ValidationInfo) -> tuple[str, ...]:
-        written = value if isinstance(value, list) else [value]
-        if not written:
-            unfit("is an empty list, which nothing is in; name some, or leave it out")
-        return tuple(check(each, info) if with_context else check(each) for each in written)
-
-    return one_or_more
-
-
-Names = Annotated[tuple[str, ...], PlainValidator(_some(values.identifier))]
+Names = Annotated[tuple[str, ...], PlainValidator(values.some(values.identifier))]
 Duration = Annotated[int, PlainValidator(values.duration)]
 
 
@@ -73,10 +60,11 @@ class RouteEntry(Entry):
     policy: Names = ()
     agent: Names = ()
     team: Annotated[
-        tuple[str, ...], PlainValidator(_some(references.reference("team"), with_context=True))
+        tuple[str, ...], PlainValidator(values.some(references.reference("team"), with_context=True))
     ] = ()
     tool: Annotated[
-        tuple[str, ...], PlainValidator(_some(references.reference("action", "tool"), with_context=True))
+        tuple[str, ...],
+        PlainValidator(values.some(references.reference("action", "tool"), with_context=True)),
     ] = ()
     above_usd: PositiveAmount | None = None
     ask: Names = Field(description="the groups that are asked", examples=["[finance]"])

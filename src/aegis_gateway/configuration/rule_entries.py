@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import Field, PlainValidator, ValidationInfo
+from pydantic import Field, PlainValidator
 
 from aegis_gateway.configuration import references, values
 from aegis_gateway.configuration.document import Entry, LimitMode, ModelId, PositiveAmount, Text, Tokens
-from aegis_gateway.configuration.words import unfit
 from aegis_gateway.domain.redaction import KINDS, SIDES
 from aegis_gateway.domain.registry import CONNECTOR_KINDS
 
@@ -37,20 +36,8 @@ NEEDED: dict[str, tuple[tuple[str, ...], ...]] = {
 EFFECT_SETTINGS = tuple(dict.fromkeys(setting for settings in EFFECTS.values() for setting in settings))
 
 
-def _some(check: Callable[..., str], *, with_context: bool = False) -> Callable[..., tuple[str, ...]]:
-    """One value or a list of them, each as `check` wants it."""
-
-    def one_or_more(value: object, info: ValidationInfo) -> tuple[str, ...]:
-        written = value if isinstance(value, list) else [value]
-        if not written:
-            unfit("is an empty list, which nothing is in; name some, or leave it out")
-        return tuple(check(each, info) if with_context else check(each) for each in written)
-
-    return one_or_more
-
-
 def _reference(kind: str, called: str | None = None) -> Callable[..., tuple[str, ...]]:
-    return _some(references.reference(kind, called), with_context=True)
+    return values.some(references.reference(kind, called), with_context=True)
 
 
 def _duration_text(value: object) -> str:
@@ -58,14 +45,16 @@ def _duration_text(value: object) -> str:
     return str(value)
 
 
-Texts = Annotated[tuple[str, ...], PlainValidator(_some(values.text))]
-Ids = Annotated[tuple[str, ...], PlainValidator(_some(values.identifier))]
+Texts = Annotated[tuple[str, ...], PlainValidator(values.some(values.text))]
+Ids = Annotated[tuple[str, ...], PlainValidator(values.some(values.identifier))]
 
 
 class WhoEntry(Entry):
     """Whose calls a rule is about: all that is named must agree; of a list, one. Agents may be imported ones."""
 
-    tenant: Annotated[tuple[str, ...], PlainValidator(_some(references.own_tenant, with_context=True))] = ()
+    tenant: Annotated[
+        tuple[str, ...], PlainValidator(values.some(references.own_tenant, with_context=True))
+    ] = ()
     team: Annotated[tuple[str, ...], PlainValidator(_reference("team"))] = ()
     project: Annotated[tuple[str, ...], PlainValidator(_reference("project"))] = ()
     agent: Ids = ()
@@ -84,7 +73,7 @@ class WhatEntry(Entry):
     connector: Annotated[tuple[str, ...], PlainValidator(_reference("connector"))] = ()
     model: Annotated[tuple[str, ...], PlainValidator(_reference("model"))] = ()
     region: Texts = ()
-    kind: Annotated[tuple[str, ...], PlainValidator(_some(values.choice(*CONNECTOR_KINDS)))] = ()
+    kind: Annotated[tuple[str, ...], PlainValidator(values.some(values.choice(*CONNECTOR_KINDS)))] = ()
     tags: dict[Text, Texts] = Field(default={})
 
 
@@ -106,9 +95,9 @@ class RuleEntry(Entry):
     every: Annotated[str, PlainValidator(_duration_text)] | None = None
     per: Text | None = None
     approvers: Annotated[str, PlainValidator(values.identifier)] | None = None
-    kinds: Annotated[tuple[str, ...], PlainValidator(_some(values.choice(*KINDS)))] | None = None
-    fields: Annotated[tuple[str, ...], PlainValidator(_some(values.argument_name))] | None = None
-    sides: Annotated[tuple[str, ...], PlainValidator(_some(values.choice(*SIDES)))] | None = Field(
+    kinds: Annotated[tuple[str, ...], PlainValidator(values.some(values.choice(*KINDS)))] | None = None
+    fields: Annotated[tuple[str, ...], PlainValidator(values.some(values.argument_name))] | None = None
+    sides: Annotated[tuple[str, ...], PlainValidator(values.some(values.choice(*SIDES)))] | None = Field(
         default=None, alias="in"
     )
 

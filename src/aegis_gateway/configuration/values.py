@@ -9,6 +9,8 @@ from datetime import date
 from decimal import Decimal
 from typing import cast
 
+from pydantic import ValidationInfo
+
 from aegis_gateway.configuration.words import CONTROL, instead, shown, unfit
 from aegis_gateway.domain.duration import duration_ns
 from aegis_gateway.domain.fiscal import MONTHS, PATTERNS, WEEKDAYS, Pattern, Which, YearStart
@@ -239,3 +241,15 @@ def day(value: object) -> date:
         except ValueError:
             unfit(f"is {shown(value)}, a day that does not exist; write one as in 2026-10-01")
     unfit(f"is {shown(value)}; write a day as in 2026-10-01")
+
+
+def some(check: Callable[..., str], *, with_context: bool = False) -> Callable[..., tuple[str, ...]]:
+    """One value or a list of them, each as `check` wants it."""
+
+    def one_or_more(value: object, info: ValidationInfo) -> tuple[str, ...]:
+        written = value if isinstance(value, list) else [value]
+        if not written:
+            unfit("is an empty list, which nothing is in; name some, or leave it out")
+        return tuple(check(each, info) if with_context else check(each) for each in written)
+
+    return one_or_more

@@ -9,15 +9,19 @@ from aegis_gateway.application.jobs import Job, Work
 from aegis_gateway.application.ports import Store
 from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.domain.registry import Registry
+from aegis_gateway.entrypoints.in_force import InForce
 
 PASSING_PERIOD_S = 0.2
 
 Registries = Callable[[], Mapping[str, Registry]]
 
 
-def delivery_jobs(settings: Settings) -> tuple[Job, ...]:
-    """What passes notices on and sends them. What is in force is read once for both, when the first one asks."""
-    registries = _in_force(settings)
+def delivery_jobs(settings: Settings, in_force: InForce) -> tuple[Job, ...]:
+    """What passes notices on and sends them."""
+
+    def registries() -> Mapping[str, Registry]:
+        return {tenant: view.registry for tenant, view in in_force().items()}
+
     return (
         Job(
             name="passing on",
@@ -26,20 +30,6 @@ def delivery_jobs(settings: Settings) -> tuple[Job, ...]:
         ),
         Job(name="delivering", period_s=PASSING_PERIOD_S, begin=lambda store: _delivering(store, registries)),
     )
-
-
-def _in_force(settings: Settings) -> Registries:
-    found: list[Registries] = []
-
-    def registries() -> Mapping[str, Registry]:
-        if not found:
-            # Here: it takes a second, and most of the time nobody has anything to tell.
-            from aegis_gateway.entrypoints.registries import RegistriesInForce
-
-            found.append(RegistriesInForce(settings))
-        return found[0]()
-
-    return registries
 
 
 def _passing(store: Store, registries: Registries, settings: Settings) -> Work:

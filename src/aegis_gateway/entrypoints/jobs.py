@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from aegis_gateway.application.directory import TenantView
 from aegis_gateway.application.jobs import Job, Work
 from aegis_gateway.application.ports import Store
 from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.domain.registry import Budget
 from aegis_gateway.entrypoints.delivery_jobs import delivery_jobs
+from aegis_gateway.entrypoints.in_force import InForce
 
 if TYPE_CHECKING:
     from aegis_gateway.application.foreseeing import Foreseen
@@ -26,11 +26,12 @@ _NAMES_FORECASTS = (
 
 def jobs(settings: Settings) -> tuple[Job, ...]:
     """All jobs, for one steward."""
+    in_force = InForce(settings)
     return (
         Job(name="approvals", period_s=1.0, begin=_approvals),
-        Job(name="holding", period_s=0.25, begin=lambda store: _holding(settings, store)),
-        Job(name="thresholds of forecasts", period_s=60.0, begin=lambda store: _forecasts(settings, store)),
-        *delivery_jobs(settings),
+        Job(name="holding", period_s=0.25, begin=lambda store: _holding(in_force, store)),
+        Job(name="thresholds of forecasts", period_s=60.0, begin=lambda store: _forecasts(in_force, store)),
+        *delivery_jobs(settings, in_force),
     )
 
 
@@ -43,26 +44,22 @@ def _approvals(store: Store) -> Work:
     return lambda: let_time_pass(store, outcomes, APPROVALS_AT_ONCE) == APPROVALS_AT_ONCE
 
 
-def _holding(settings: Settings, store: Store) -> Work:
+def _holding(in_force: InForce, store: Store) -> Work:
     """Look at passed thresholds besides calls, and hold and restore keys as they want."""
     from aegis_gateway.adapters.holds import passed_balances, tenants_with_held_keys
 
-    views: Views | None = None
-
     def work() -> bool:
-        nonlocal views
         balances, held = passed_balances(store.query), tenants_with_held_keys(store.query)
         if not balances and not held:
             return False
         from aegis_gateway.application.holding import hold_and_restore
         from aegis_gateway.application.words import ask_for_words
 
-        views = views or Views(settings)
-        in_force, now_ns = views.now(store.epochs()), store.clock_ns()
-        ask_for_words(store, in_force, balances, now_ns)
+        views, now_ns = in_force(), store.clock_ns()
+        ask_for_words(store, views, balances, now_ns)
         hold_and_restore(
             store,
-            in_force,
+            views,
             lambda: passed_balances(store.query),
             lambda: held,
             now_ns,
@@ -72,9 +69,8 @@ def _holding(settings: Settings, store: Store) -> Work:
     return work
 
 
-def _forecasts(settings: Settings, store: Store) -> Work:
+def _forecasts(in_force: InForce, store: Store) -> Work:
     """Pass thresholds of forecasts."""
-    views: Views | None = None
 
     def foreseen(tenant: str, budget: Budget) -> Iterator[Foreseen]:
         from aegis_gateway.adapters.budget_use import BudgetUse, forecast_of
@@ -94,31 +90,10 @@ def _forecasts(settings: Settings, store: Store) -> Work:
                 )
 
     def work() -> bool:
-        nonlocal views
         if store.query(_NAMES_FORECASTS):
             from aegis_gateway.application.foreseeing import pass_forecasts
 
-            epochs = store.epochs()
-            views = views or Views(settings)
-            pass_forecasts(store, views.now(epochs), foreseen)
+            pass_forecasts(store, in_force(), foreseen)
         return False
 
     return work
-
-
-class Views:
-    """What is in force, read again where an epoch is another."""
-
-    def __init__(self, settings: Settings) -> None:
-        """Read as a gateway worker does."""
-        from aegis_gateway.bootstrap import DirectoryLoader
-
-        self._load = DirectoryLoader(settings)
-        self._epochs: dict[str, int] = {}
-        self._views: dict[str, TenantView] = {}
-
-    def now(self, epochs: dict[str, int]) -> dict[str, TenantView]:
-        """Each tenant's view."""
-        if epochs != self._epochs:
-            self._views, self._epochs = self._load().tenants, epochs
-        return self._views

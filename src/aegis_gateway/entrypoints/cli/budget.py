@@ -13,7 +13,6 @@ from rich.text import Text
 
 from aegis_gateway.adapters.reports import BudgetStanding, BudgetWindow, Sum
 from aegis_gateway.domain.currency import units_text
-from aegis_gateway.domain.errors import ConfigurationError
 from aegis_gateway.domain.registry import ON_THE_FLY, Budget, Quantity, Registry
 from aegis_gateway.entrypoints.cli.budget_terms import currency_record, currency_words, window_terms
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption
@@ -35,7 +34,7 @@ from aegis_gateway.entrypoints.cli.output import (
     utc,
     window_text,
 )
-from aegis_gateway.entrypoints.cli.session import instead, opened
+from aegis_gateway.entrypoints.cli.session import opened, refuse_unknown_budget
 
 NOT_HELD = 3
 
@@ -58,10 +57,8 @@ def budget(
     with opened(store) as session:
         name = session.tenant(tenant)
         registry = session.registry(name)
-        if budget_id is not None and budget_id not in registry.budgets:
-            raise ConfigurationError(
-                f"there is no budget `{budget_id}`; {instead(budget_id, sorted(registry.budgets))}"
-            )
+        if budget_id is not None:
+            refuse_unknown_budget(budget_id, registry)
         wanted = (
             [registry.budgets[budget_id]]
             if budget_id

@@ -37,7 +37,7 @@ from aegis_gateway.entrypoints.cli.output import (
     utc,
     utc_short,
 )
-from aegis_gateway.entrypoints.cli.session import Session, instead, opened
+from aegis_gateway.entrypoints.cli.session import Session, opened, refuse_unknown_budget
 
 BudgetArgument = Annotated[str, typer.Argument(metavar="BUDGET", help="The budget's id.", show_default=False)]
 AmountArgument = Annotated[
@@ -169,10 +169,8 @@ def history(
         name = session.tenant(tenant)
         registry = session.registry(name)
         found = history_of(session.store.rows, name, budget_id, limit)
-        if not found and budget_id not in registry.budgets:
-            raise ConfigurationError(
-                f"there is no budget `{budget_id}`; {instead(budget_id, sorted(registry.budgets))}"
-            )
+        if not found:
+            refuse_unknown_budget(budget_id, registry)
         now_ns = session.clock.now_ns()
     if as_json:
         print_json(
@@ -222,11 +220,8 @@ def amount_of(text: str, registry: Registry, budget_id: str) -> int:
     Raises:
         ConfigurationError: it is none, or there is no such budget.
     """
-    budget = registry.budgets.get(budget_id)
-    if budget is None:
-        raise ConfigurationError(
-            f"there is no budget `{budget_id}`; {instead(budget_id, sorted(registry.budgets))}"
-        )
+    refuse_unknown_budget(budget_id, registry)
+    budget = registry.budgets[budget_id]
     try:
         return scaled_integer(text.strip().removeprefix("$"), registry.quantities[budget.quantity].scale)
     except MoneyError as fault:

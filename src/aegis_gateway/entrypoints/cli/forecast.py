@@ -15,7 +15,6 @@ from aegis_gateway.adapters.reports import BudgetStanding
 from aegis_gateway.domain.backtest import PointTested
 from aegis_gateway.domain.backtest import backtest as backtested
 from aegis_gateway.domain.burn_down import BurnPoint
-from aegis_gateway.domain.errors import ConfigurationError
 from aegis_gateway.domain.forecast import BAND_PERCENT, Forecast
 from aegis_gateway.domain.registry import ON_THE_FLY, Quantity, Registry
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption
@@ -34,7 +33,7 @@ from aegis_gateway.entrypoints.cli.output import (
     utc_short,
     window_text,
 )
-from aegis_gateway.entrypoints.cli.session import Session, instead, opened
+from aegis_gateway.entrypoints.cli.session import Session, opened, refuse_unknown_budget
 
 BACKTESTED_MOST = 90
 """How many past windows a backtest looks at."""
@@ -76,10 +75,8 @@ def forecast(
     with opened(store) as session:
         name = session.tenant(tenant)
         registry = session.registry(name)
-        if budget_id is not None and budget_id not in registry.budgets:
-            raise ConfigurationError(
-                f"there is no budget `{budget_id}`; {instead(budget_id, sorted(registry.budgets))}"
-            )
+        if budget_id is not None:
+            refuse_unknown_budget(budget_id, registry)
         now_ns = session.clock.now_ns()
         wanted = sorted(registry.budgets) if budget_id is None else [budget_id]
         found = [

@@ -344,6 +344,18 @@ def check_pepper(session: Session) -> None:
         )
 
 
+def refuse_unknown_budget(budget_id: str, registry: Registry) -> None:
+    """Go on only if there is such a budget.
+
+    Raises:
+        ConfigurationError: there is none; the message says what to write instead.
+    """
+    if budget_id not in registry.budgets:
+        raise ConfigurationError(
+            f"there is no budget `{budget_id}`; {instead(budget_id, sorted(registry.budgets))}"
+        )
+
+
 def instead(written: str, known: list[str]) -> str:
     """What to write instead of a name that nothing has."""
     close = did_you_mean(written, known)
