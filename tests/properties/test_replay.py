@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aegis_gateway import bootstrap
@@ -232,6 +232,7 @@ def check(database: Database, directory: Path, seed: int) -> None:
 
 @settings(max_examples=12, deadline=None)
 @given(st.integers(0, 2**32))
+@example(90)  # a budget was exhausted in the first half, and blocks in the second
 def test_replay_of_what_is_in_force_changes_nothing(seed: int) -> None:
     """From the first call on, and from the middle on, where balances are taken from the record."""
     with tempfile.TemporaryDirectory() as name, sqlite_database(Path(name)) as database:

@@ -170,9 +170,13 @@ class Rerun:
 
         Budgets that are in force as they are hold what the record says; others what they would have.
         """
-        quote = decision.quote
         agent = self._rejudging.agent(decision)
-        if decision.effect != "allow" or quote is None or agent is None:
+        if decision.quote is None or agent is None:
+            return
+        quote = Quote(expected=decision.quote.expected, maximum=decision.quote.maximum)
+        if decision.effect != "allow":
+            if decision.reason.code == "budget_exhausted":
+                self._exhaust(decision, agent, quote, at_ns)
             return
         judged = None
         if decision.asked is not None and at_ns >= self._throttles_from_ns:
@@ -188,9 +192,7 @@ class Rerun:
             if budget.budget in self._kept:
                 amount = recorded.get((budget.budget, budget.scope, window.label))
             else:
-                amount = needed_of(
-                    budget, Quote(expected=quote.expected, maximum=quote.maximum), quote.maximum
-                )
+                amount = needed_of(budget, quote, quote.maximum)
             if amount is None:
                 continue
             legs.append(leg_of(budget, window, amount))
@@ -206,6 +208,15 @@ class Rerun:
         admission = Admission(effect="allow", legs=tuple(legs), arrivals=arrivals, opened=tuple(opened))
         self._books.take(self._tenant, admission, budgets, windows)
         self._held[decision.call] = _Held(legs=admission.legs, admitted_ns=at_ns)
+
+    def _exhaust(self, decision: RecordedDecision, agent: Agent, quote: Quote, at_ns: int) -> None:
+        """Note of a call from before that a budget had too little left for it: what the budget then does goes on."""
+        _, budgets = self._claims(decision, agent, None)
+        windows = self._windows_of(budgets, at_ns)
+        standings = self._books.standings_for(self._tenant, (), budgets, windows, at_ns)
+        admission = admit(quote, (), budgets, standings, at_ns)
+        if admission.exhausted is not None:
+            self._books.exhaust(self._tenant, admission.exhausted, budgets, at_ns)
 
     def decide(self, decision: RecordedDecision, at_ns: int) -> Outcome:
         """Decide a call anew."""

@@ -23,6 +23,9 @@ EVENT_STREAM: Headers = [
 GARBAGE = b"<!doctype html>\n<title>502</title>\n<p>This is neither JSON nor an event.</p>\n\n"
 
 _UNREACHED_BYTES = "1000000000"
+_FLUSH_MS = 200
+"""How long what was sent has to leave before a connection is dropped: the server throws away what it still holds then,
+and doesn't say when it holds nothing."""
 
 
 async def interrupted(http: Http, directives: Directives, failure: Callable[[int], object]) -> bool:
@@ -77,6 +80,8 @@ async def stream(
         # Named, because the body ends when nobody holds the stream any more.
         body = http.response_stream(200, headers)
         await _send(body, itertools.islice(events, cut), ordered)
+        if ordered.reset_after is not None:
+            await pause(_FLUSH_MS)
         if ordered.hang_after is not None:
             await http.client_disconnect()
     except ProtocolClosed:
