@@ -328,6 +328,8 @@ def test_headers_have_to_say_what_the_body_says(gateway: Gateway) -> None:
         return answer.status, answer.json["error"]["code"]
 
     assert (400, -32020) == outcome(call(gateway, "pay", headers={"mcp-name": "search"}))
+    for method, params in (("resources/read", {"uri": 5}), ("prompts/get", {"name": 7}), ("prompts/get", {})):
+        assert (400, -32602) == outcome(modern(gateway, method, params))
     assert (400, -32020) == outcome(call(gateway, "pay", headers={"mcp-method": "tools/list"}))
     assert (400, -32020) == outcome(call(gateway, "pay", headers={"mcp-protocol-version": LEGACY}))
     unknown = ask(

@@ -9,6 +9,7 @@ a call that was made: build the crew with `cache=False`.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from types import TracebackType
 from typing import Any
 
@@ -20,7 +21,7 @@ from crewai.hooks import (
     unregister_before_tool_call_hook,
 )
 
-from aegis_sdk.adapters.hooked_calls import HookedCalls
+from aegis_sdk.adapters.hooked_calls import OPEN_MAX, HookedCalls
 from aegis_sdk.adapters.tool_calls import ToolCalls, Tools, numbers_in
 from aegis_sdk.async_client import AsyncAegis
 from aegis_sdk.client import Aegis
@@ -46,10 +47,9 @@ class AegisHooks:
             AegisError: there is no tool, or no key.
         """
         self._calls = HookedCalls(ToolCalls(tools, prefix=prefix, client=client, customer=customer))
-        self._refusals: dict[int, str] = {}
         # A call's arguments are one object before and after it: that is what tells calls apart. Kept, so that no other
-        # object gets its identity meanwhile.
-        self._inputs: dict[int, dict[str, Any]] = {}
+        # object gets its identity meanwhile; and why the tool isn't run, where it isn't.
+        self._begun: OrderedDict[int, tuple[dict[str, Any], str | None]] = OrderedDict()
 
     def __enter__(self) -> AegisHooks:
         """Register."""
@@ -69,10 +69,11 @@ class AegisHooks:
         key = id(context.tool_input)
         if getattr(context.tool, "has_reached_max_usage_count", bool)():
             return None  # the crew won't run it
-        self._inputs[key] = context.tool_input
         answer = self._calls.before(key, context.tool_name, dict(context.tool_input))
+        self._begun[key] = context.tool_input, answer.refusal
+        if len(self._begun) > OPEN_MAX:  # a crew that dies in a tool tells nothing after it
+            self._begun.popitem(last=False)
         if answer.refusal is not None:
-            self._refusals[key] = answer.refusal
             return False
         if answer.decision is not None and answer.decision.is_redacted:
             context.tool_input.clear()
@@ -82,8 +83,7 @@ class AegisHooks:
     def after(self, context: ToolCallHookContext) -> str | None:
         """Settle; or say why the tool was not run."""
         key = id(context.tool_input)
-        self._inputs.pop(key, None)
-        refusal = self._refusals.pop(key, None)
+        _, refusal = self._begun.pop(key, (None, None))
         if refusal is None and str(context.raw_tool_result).startswith(_BLOCKED):
             self._calls.not_run(key)
         elif refusal is None:

@@ -117,6 +117,9 @@ class Serving:
             NotIdentified: the caller is not allowed in any more.
         """
         method = request.message.method
+        named = NAMED.get(method)
+        if named is not None and not isinstance(request.message.param(named), str):
+            raise ProtocolFault(INVALID_PARAMS, f"`{named}` must be a text")
         if method == "tools/call":
             await self.call(request, way, names)
         elif method == "tools/list":
