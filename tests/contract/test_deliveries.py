@@ -13,6 +13,7 @@ from aegis_gateway.adapters.delivery_reports import DeliveryReports
 from aegis_gateway.application.delivering import Delivering
 from aegis_gateway.application.passing import Passing
 from aegis_gateway.application.ports import Changes, Store
+from aegis_gateway.application.untaken import is_first
 from aegis_gateway.domain.absence import Absence
 from aegis_gateway.domain.channel import Channel, NotifyRule
 from aegis_gateway.domain.delivery import LEASE_NS, PAUSE_NS, TRIES_MAX, Delivery, NotSent, Outcome, Sent
@@ -248,6 +249,25 @@ def test_what_has_come_before_is_told(store: Store, clock: TurnableClock) -> Non
     clock.turn(2 * SECOND_NS)
     with store.change([]) as change:
         assert change.is_first_interaction("a", change.now_ns, SECOND_NS)
+
+
+def test_of_many_at_once_one_comes_first(store: Store, database: Database, clock: TurnableClock) -> None:
+    """Whoever asks, on connections of their own."""
+    others = [database.open(clock, keep=False) for _ in range(4)]
+    told: list[bool] = []
+    ready = threading.Barrier(len(others))
+
+    def ask(other: Store) -> None:
+        ready.wait(WAIT_S)
+        told.append(is_first(other, "a"))
+
+    asking = [threading.Thread(target=ask, args=(other,)) for other in others]
+    for each in asking:
+        each.start()
+    for each in asking:
+        each.join()
+    assert [False, False, False, True] == sorted(told)
+    assert not is_first(store, "a")
 
 
 def test_absences_and_digests_are_never_changed(store: Store, database: Database) -> None:

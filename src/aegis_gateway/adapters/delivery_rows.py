@@ -54,7 +54,11 @@ _UPDATE = (
     " where delivery = ?"
 )
 _DIGEST = "select 1 from digest where tenant = ? and digest = ? and starts_ns = ?"
-_INTERACTION = "select 1 from interaction where interaction = ?"
+# Of two who write the same at once, one gets no row back: on PostgreSQL it waits for the other's end.
+_INTERACTION = (
+    "insert into interaction (interaction, at_ns) values (?, ?) on conflict (interaction) do nothing"
+    " returning interaction"
+)
 
 _message_decoder = msgspec.json.Decoder(Message)
 _body_decoder = msgspec.json.Decoder(dict[str, object])
@@ -140,10 +144,4 @@ class DeliveryRows(Statements):
     def is_first_interaction(self, name: str, now_ns: int, remembered_ns: int) -> bool:
         """Whether something that comes from outside with a name comes for the first time; older ones are forgotten."""
         self._do("delete from interaction where at_ns < ?", (now_ns - remembered_ns,))
-        if any(True for _ in self._rows(_INTERACTION, (name,))):
-            return False
-        self._do(
-            "insert into interaction (interaction, at_ns) values (?, ?) on conflict (interaction) do nothing",
-            (name, now_ns),
-        )
-        return True
+        return any(True for _ in self._rows(_INTERACTION, (name, now_ns)))
