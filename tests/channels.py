@@ -114,6 +114,8 @@ class FakeSlack:
         self._token = token
         self.messages: dict[tuple[str, str], dict[str, Any]] = {}
         self.views: list[dict[str, Any]] = []
+        self.whispers: list[dict[str, Any]] = []
+        self.triggers: set[str] = set()
         self.calls: list[str] = []
         self.ratelimited_for_s = 0
 
@@ -149,9 +151,20 @@ class FakeSlack:
         self.messages[place] = asked
         return {"ok": True, "channel": asked["channel"], "ts": asked["ts"], "text": asked["text"]}
 
+    def _chat_postEphemeral(self, asked: dict[str, Any]) -> dict[str, Any]:  # noqa: N802 - Slack's name
+        if not asked["channel"].startswith("C0"):
+            return {"ok": False, "error": "channel_not_found"}
+        if not asked["text"]:
+            return {"ok": False, "error": "no_text"}
+        self.whispers.append(asked)
+        return {"ok": True, "message_ts": f"{int(time.time())}.000000"}
+
     def _views_open(self, asked: dict[str, Any]) -> dict[str, Any]:
-        if not asked.get("trigger_id"):
+        if asked.get("trigger_id") not in self.triggers:
             return {"ok": False, "error": "invalid_trigger_id"}
+        if fault := block_fault(asked["view"]["blocks"]):
+            return {"ok": False, "error": "invalid_blocks", "response_metadata": {"messages": [fault]}}
+        self.triggers.remove(asked["trigger_id"])
         self.views.append(asked["view"])
         return {"ok": True, "view": {"id": f"V{len(self.views)}"}}
 
@@ -177,6 +190,11 @@ def block_fault(blocks: list[dict[str, Any]]) -> str:
                 names = [element["action_id"] for element in block["elements"]]
                 if not 1 <= len(names) <= 25 or len(set(names)) < len(names):
                     return "1 to 25 elements with ids of their own"
+                if any(len(element.get("value", "")) > 2000 for element in block["elements"]):
+                    return "a value that is too long"
+                asked = [element["confirm"] for element in block["elements"] if "confirm" in element]
+                if any(len(each["title"]["text"]) > 100 or len(each["text"]["text"]) > 300 for each in asked):
+                    return "a question that is too long"
     return ""
 
 

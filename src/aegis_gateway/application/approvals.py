@@ -16,6 +16,7 @@ from aegis_gateway.application.approval_requests import ENTRY, answer_record, be
 from aegis_gateway.application.operators import Act, Caller, Operator, Operators
 from aegis_gateway.application.ports import Changes, RegistryChange, Store
 from aegis_gateway.application.recording import RegistryRecording
+from aegis_gateway.application.untaken import Untaken, record_untaken, untaken_record
 from aegis_gateway.domain.approval import (
     AnswerKind,
     Approval,
@@ -25,7 +26,7 @@ from aegis_gateway.domain.approval import (
     is_granted,
     refusal_to_answer,
 )
-from aegis_gateway.domain.errors import ConfigurationError, NotPermitted
+from aegis_gateway.domain.errors import ConfigurationError, NotActing, NotPermitted
 
 REASON_CHARACTERS_MAX = 1_000
 
@@ -52,8 +53,9 @@ class Approvals:
 
     def __init__(self, store: Store, pepper: bytes, caller: Caller, outcomes: Outcomes | None = None) -> None:
         """In the name of a caller; `pepper` is the installation's secret that tokens are hashed under."""
+        self._store = store
         self._operators = Operators(store, pepper, caller)
-        self._via = caller.via
+        self._caller = caller
         self._outcomes: Outcomes = outcomes or {}
 
     def grant(self, tenant: str, approval: str, reason: str = "", *, with_group: bool = False) -> Approval:
@@ -76,11 +78,26 @@ class Approvals:
             NotPermitted: the answer doesn't count, which is recorded.
             LedgerUnavailable: it could not be made durable.
         """
+        try:
+            return self._answer(tenant, approval, kind, reason, with_group=with_group)
+        except NotActing as fault:
+            if self._caller.person is not None:
+                record_untaken(
+                    self._store,
+                    Untaken(tenant=tenant, approval=approval, kind=kind, via=self._caller.via),
+                    self._caller.person,
+                    str(fault),
+                )
+            raise
+
+    def _answer(
+        self, tenant: str, approval: str, kind: AnswerKind, reason: str, *, with_group: bool
+    ) -> Approval:
         with self._operators.act("approve", [tenant]) as act:
             asked = act.change.approval(tenant, approval) if tenant in act.change.heads else None
             if asked is None:
                 raise ConfigurationError(f"there is no approval `{approval}`; `aegis approvals` lists them")
-            answering = _Answering(act, self._via, self._outcomes)
+            answering = _Answering(act, self._caller.via, self._outcomes)
             decided, refusal = answering.answer(asked, kind, reason)
             if with_group and asked.group and not refusal:
                 for other in act.change.grouped_approvals(tenant, asked.group):
@@ -151,15 +168,8 @@ class _Answering:
         return granted(approval, self._recording.now_ns(approval.tenant))
 
     def _not_taken(self, approval: Approval, kind: AnswerKind, refusal: str) -> tuple[Approval, str]:
-        record: dict[str, object] = {
-            "act": "not_taken",
-            "approval": approval.id,
-            "about": approval.about,
-            "answer": kind,
-            "via": self._via,
-            "reason": refusal,
-        }
-        self._recording.enter(approval.tenant, None, ENTRY, record)
+        untaken = Untaken(tenant=approval.tenant, approval=approval.id, kind=kind, via=self._via)
+        self._recording.enter(approval.tenant, None, ENTRY, untaken_record(untaken, approval.about, refusal))
         return approval, refusal
 
 

@@ -16,7 +16,7 @@ import msgspec
 
 from aegis_gateway.application.ports import RegistryChange, RegistryStore
 from aegis_gateway.application.recording import RegistryRecording
-from aegis_gateway.domain.errors import KeyFormatError, NotPermitted
+from aegis_gateway.domain.errors import KeyFormatError, NotActing, NotPermitted
 from aegis_gateway.domain.keys import check_key, key_hash, token_digest
 from aegis_gateway.domain.people import (
     ALL_TENANTS,
@@ -149,11 +149,9 @@ def has_acting_admin(change: RegistryChange) -> bool:
 def _known_person(people: dict[str, Person], name: str) -> Operator:
     person = people.get(name)
     if person is None:
-        raise NotPermitted(f"there is no person `{name}` here; an admin adds them: `aegis people add`")
+        raise NotActing(f"there is no person `{name}` here; an admin adds them: `aegis people add`")
     if person.suspended_ns is not None:
-        raise NotPermitted(
-            f"`{person.id}` is suspended; an admin ends that: `aegis people resume {person.id}`"
-        )
+        raise NotActing(f"`{person.id}` is suspended; an admin ends that: `aegis people resume {person.id}`")
     return Operator(name=person.id, behind=(person.id,), person=person)
 
 

@@ -5,6 +5,7 @@ AegisError
 ├── ConfigurationError    the operator's files are wrong: file, line, what to write instead
 ├── VersionForged         a stored configuration is not as somebody with the key signed it
 ├── NotPermitted          whoever asks may not do this: the role that is missing, or the second person
+│   └── NotActing         they are nobody here, or suspended
 ├── KeyFormatError        an API key that no Aegis issued
 ├── CallError             the caller's request cannot be understood, with the path of the fault
 ├── CallRepeated          the caller named a call as it named one before
@@ -63,6 +64,10 @@ class VersionForged(AegisError):
 
 class NotPermitted(AegisError):
     """Whoever asks may not do this; the message says what is missing and how to get it."""
+
+
+class NotActing(NotPermitted):
+    """It is known who asks, and they are not registered here, or suspended."""
 
 
 class KeyFormatError(AegisError):

@@ -70,6 +70,8 @@ _TITLES: dict[NoticeKind, tuple[str, Tone]] = {
     "incident": ("Incident: {about}", "warning"),
 }
 
+_WAYS = {"slack": " in Slack", "page": " on the page", "cli": " by command", "api": " by the API"}
+
 _SAID = ("about", "state", "approval", "group", "asked", "answers", "facts", "kind", "level", "link")
 """What of a notice's body is not a fact by itself: it stands elsewhere in the message."""
 
@@ -126,7 +128,7 @@ def _answers(body: Mapping[str, object]) -> str:
         if isinstance(answer, Mapping):
             word = "approved" if answer.get("answer") == "grant" else "refused"
             reason = f": {answer['reason']}" if answer.get("reason") else ""
-            said.append(f"{answer.get('by')} {word}{reason}")
+            said.append(f"{answer.get('by')} {word}{_WAYS.get(str(answer.get('via')), '')}{reason}")
     return _short("; ".join(said))
 
 

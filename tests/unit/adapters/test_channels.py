@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
 
+import msgspec
 import pytest
 from aiosmtpd.smtp import AuthResult, LoginPassword
 from cryptography import x509
@@ -164,14 +165,15 @@ def slack() -> Iterator[tuple[FakeSlack, Receiver]]:
         yield fake, server
 
 
-def ops(server: Receiver, place: str = "C012") -> Channel:
-    """A channel in that Slack."""
+def ops(server: Receiver, place: str = "C012", secret: str = "") -> Channel:
+    """A channel in that Slack; without a secret nothing that is pressed there is heard."""
     return Channel(
         id="ops",
         kind="slack",
         address=f"{server.url}/api",
         credential="env:SLACK",
         place=place,
+        secret=secret,
         network="private",
     )
 
@@ -188,6 +190,27 @@ def test_a_message_in_slack(slack: tuple[FakeSlack, Receiver]) -> None:
     assert "&lt;!channel&gt;" in texts
     assert "<!channel>" not in texts
     assert {"id": DELIVERY.id} == message["metadata"]["event_payload"]
+
+
+def test_buttons_only_where_they_are_heard(slack: tuple[FakeSlack, Receiver]) -> None:
+    """With a signing secret, and only while somebody's word is wanted; a yes is asked for once more."""
+    fake, server = slack
+    heard = ops(server, secret="env:SIGNING")
+    sent = send(heard, {"env:SLACK": TOKEN})
+    assert isinstance(sent, Sent)
+    ((_, message),) = fake.messages.items()
+    found = buttons(message)
+    assert ["aegis_approve", "aegis_refuse", "aegis_open_0"] == list(found)
+    about = '{"tenant":"acme","channel":"ops","approval":"apr_1"}'
+    assert [about, about] == [found[name]["value"] for name in ("aegis_approve", "aegis_refuse")]
+    assert (True, False) == ("confirm" in found["aegis_approve"], "confirm" in found["aegis_refuse"])
+    long = msgspec.structs.replace(MESSAGE, data={"kind": "call", "requester": "bot", "about": "x" * 2_000})
+    assert isinstance(
+        send(heard, {"env:SLACK": TOKEN}, "", msgspec.structs.replace(DELIVERY, message=long)), Sent
+    )
+    told = msgspec.structs.replace(MESSAGE, ask=None, links=())
+    send(heard, {"env:SLACK": TOKEN}, sent.reference, msgspec.structs.replace(DELIVERY, message=told))
+    assert {} == buttons(next(iter(fake.messages.values())))
 
 
 def test_what_comes_later_takes_its_place(slack: tuple[FakeSlack, Receiver]) -> None:

@@ -54,7 +54,7 @@ class SlackChannel:
         message = delivery.message
         content: dict[str, Any] = {
             "text": message.title,
-            "blocks": blocks_of(message, delivery.id),
+            "blocks": blocks_of(message, delivery.id, self._channel.id if self._channel.secret else ""),
             "metadata": {"event_type": "aegis_delivery", "event_payload": {"id": delivery.id}},
         }
         channel, _, ts = reference.partition("/")

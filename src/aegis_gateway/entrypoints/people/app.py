@@ -26,6 +26,7 @@ from aegis_gateway.entrypoints.people.office import Office
 from aegis_gateway.entrypoints.people.pool import StorePool
 from aegis_gateway.entrypoints.people.rendering import static_files
 from aegis_gateway.entrypoints.people.security import Secured
+from aegis_gateway.entrypoints.people.slack.door import SlackDoor
 from aegis_gateway.entrypoints.people.visits import Handler, Visit, page, redirect
 
 _SIGNED_BY_ITSELF = ("/slack/",)
@@ -49,7 +50,7 @@ def build(settings: Settings, tenants: Callable[[], Mapping[str, TenantView]]) -
         openapi_url="/api/openapi.json",
         docs_url=None,
         redoc_url=None,
-        routes=[*_pages(office)],
+        routes=[*_pages(office), *_slack(office)],
     )
     app.state.office = office
     app.include_router(router)
@@ -84,6 +85,11 @@ def _pages(office: Office) -> list[Route]:
         get("/approvals/{tenant}/{approval}", approvals.go_to_one),
         Route("/static/{name}", _static, methods=["GET"]),
     ]
+
+
+def _slack(office: Office) -> list[Route]:
+    door = SlackDoor(office, bootstrap.reference_secrets())
+    return [Route("/slack/interactions", door.endpoint, methods=["POST"])]
 
 
 async def _static(request: Request) -> Response:
