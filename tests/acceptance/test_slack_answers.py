@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
+import apsw
 import pytest
 from slack_sdk.signature import SignatureVerifier
 
@@ -21,7 +23,7 @@ from tests.asked import arguments, ask_people
 from tests.browsers import Staff
 from tests.channels import FakeSlack, Receiver, buttons, receiver
 from tests.gateways import PERMIT_ALL, Gateway, ask, configuration, until
-from tests.slack import ENVIRONMENT, PATH, SIGNING_SECRET, TOKEN, Workspace, channel, signed
+from tests.slack import ENVIRONMENT, PATH, PLACE, SIGNING_SECRET, TOKEN, Workspace, channel, signed
 
 pytestmark = pytest.mark.xdist_group("slack")
 
@@ -205,7 +207,7 @@ def test_whose_answer_does_not_count(
     asked = ask_people(gateway, kind="increase", requester="cy", behind=("bob",), about="plenty")
     assert 200 == workspace.press(asked.id, "aegis_approve", user).status
     assert why in workspace.whisper(user)
-    view = reason_view(Pressed(tenant="acme", channel="ops", approval=asked.id, place="C012AB3CD"))
+    view = reason_view(Pressed(tenant="acme", channel="ops", approval=asked.id, place=PLACE))
     form = workspace.submit(view, "no", user)
     assert why in json.dumps(form.json["view"])
     assert "waiting" == state(gateway, asked)
@@ -356,6 +358,24 @@ def test_a_slack_that_hangs(
     finally:
         slack[1].may_answer.set()
     decided(workspace, asked)
+
+
+def test_a_store_that_is_busy(gateway: Gateway, workspace: Workspace) -> None:
+    """Slack is answered in time all the same; the answer is taken afterwards, and who it isn't taken of is told."""
+    asked, other = ask_people(gateway), ask_people(gateway)
+    form = reason_view(Pressed(tenant="acme", channel="ops", approval=other.id, place=PLACE))
+    bodies = [workspace.pressed(asked.id, "aegis_approve", BEN), workspace.submitted(form, "no", "U0VI")]
+    for body in bodies:
+        with contextlib.closing(apsw.Connection(gateway.settings.store.removeprefix("sqlite:"))) as writer:
+            writer.execute("begin immediate")
+            began = time.monotonic()
+            answered = workspace.send(body)
+            assert time.monotonic() - began < 3
+            writer.execute("rollback")
+        assert (200, b"") == (answered.status, answered.body)
+    until(lambda: state(gateway, asked) == "granted", "the answer was lost")
+    assert "not among those" in workspace.whisper("U0VI")
+    assert "waiting" == state(gateway, other)
 
 
 def test_no_page_can_press(gateway: Gateway, workspace: Workspace) -> None:

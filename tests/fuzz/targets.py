@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from google.protobuf.message import DecodeError
 
+from aegis_gateway.adapters.channels.slack_signature import signature_of
 from aegis_gateway.adapters.redaction import TextRedactor
 from aegis_gateway.domain.errors import CallError, NotRedactable
 from aegis_gateway.domain.price import KINDS, ToolPrice, Usage
@@ -48,6 +49,7 @@ from aegis_gateway.entrypoints.data_plane.models.redacted_stream import Redacted
 from aegis_gateway.entrypoints.data_plane.models.responses import ResponsesDialect
 from aegis_gateway.entrypoints.data_plane.redacting import redacted_json
 from aegis_gateway.entrypoints.data_plane.wire import parse_operation, path_segments, strict_json
+from aegis_gateway.entrypoints.people.slack.payload import interaction_of
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +60,10 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 MODEL = Model(id="m", connector="c", upstream="u", price=None)
+PRESSED = (
+    b'{"type":"block_actions","user":{"id":"U012"},"trigger_id":"1.2.a","channel":{"id":"C012"},"actions":'
+    b'[{"action_id":"aegis_approve","value":"{\\"tenant\\":\\"acme\\",\\"channel\\":\\"ops\\"}"}]}'
+)
 ADDRESS = Address(model="m", query="alt=sse")
 
 
@@ -93,6 +99,13 @@ def mcp_header(data: bytes) -> None:
     text = data.decode(errors="replace")
     assert text == decoded(encoded(text))
     decoded(data.decode("latin-1"))
+
+
+def slack(data: bytes) -> None:
+    """What comes as if from Slack is read or refused, and proves nothing without its signature."""
+    assert "bad" == signature_of("secret", data, "1", data.decode("latin-1")[-67:], 1.0)
+    with contextlib.suppress(CallError):
+        interaction_of(b"payload=" + data)
 
 
 def connector(kind: ConnectorKind) -> Connector:
@@ -383,5 +396,6 @@ TARGETS: dict[str, Target] = {
     },
     "events": Target(check=events, seeds=(DONE, FINISHED)),
     "operations": Target(check=operations, seeds=(b'a=1\n{"integer": 1, "number": 1.5, "string": "x"}',)),
+    "slack": Target(check=slack, seeds=(PRESSED,)),
     "spans": Target(check=spans, seeds=(SPAN,)),
 }
