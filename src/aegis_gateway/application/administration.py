@@ -21,6 +21,7 @@ from aegis_gateway.application.seeding import Seeding, with_notes
 from aegis_gateway.application.versions import canary_beside, is_intact, signed
 from aegis_gateway.domain.config_version import Canary, ConfigVersion, Watch
 from aegis_gateway.domain.errors import ConfigurationError, NotPermitted
+from aegis_gateway.domain.hold import Hold
 from aegis_gateway.domain.keys import KeyKind, key_hash, key_hint, key_kind, new_key
 from aegis_gateway.domain.people import Permission
 from aegis_gateway.domain.proposal import Manner, Proposal
@@ -268,7 +269,7 @@ class Administration:
             return self._issue(act, tenant, agent, kind, {"act": "issue"})
 
     def rotate_key(self, tenant: str, key_id: str, grace_ns: int) -> IssuedKey:
-        """Make a new key in place of one that stays valid for the grace time.
+        """Make a new key in place of one that stays valid for the grace time. What holds the old one holds the new.
 
         Raises:
             ConfigurationError: there is no such key, or it is not valid any more.
@@ -276,18 +277,13 @@ class Administration:
         with self._act(tenant, "keys") as act:
             change = act.change
             old = self._known(change, tenant, key_id)
-            if not old.is_valid(change.now_ns):
+            if old.is_over(change.now_ns):
                 raise ConfigurationError(f"key `{key_id}` is not valid any more; issue a new one instead")
             # A key that is being replaced already isn't given more time by replacing it again.
             expires_ns = min(change.now_ns + grace_ns, old.expires_ns or change.now_ns + grace_ns)
             change.save_key(tenant, msgspec.structs.replace(old, expires_ns=expires_ns))
             kind = key_kind(old.hint)
-            issued = self._issue(act, tenant, old.agent, kind, {"act": "rotate", "replaces": key_id})
-            if old.throttle is not None:
-                throttled = msgspec.structs.replace(issued.key, throttle=old.throttle)
-                change.save_key(tenant, throttled)
-                issued = IssuedKey(key=throttled, secret=issued.secret)
-            return issued
+            return self._issue(act, tenant, old.agent, kind, {"act": "rotate", "replaces": key_id}, old)
 
     def revoke_key(self, tenant: str, key_id: str) -> Key:
         """Make a key invalid from the very next call on.
@@ -340,15 +336,27 @@ class Administration:
             yield act
 
     def _issue(
-        self, act: Act, tenant: str, agent: str, kind: KeyKind, record: dict[str, object]
+        self,
+        act: Act,
+        tenant: str,
+        agent: str,
+        kind: KeyKind,
+        record: dict[str, object],
+        old: Key | None = None,
     ) -> IssuedKey:
+        """Make a key, in place of an `old` one if there is one. It is held as that one is, and as its agent is."""
         secret = new_key(self._random_bytes, kind)
+        holds = old.holds if old is not None else _holds_of_agent(act.change, tenant, agent)
+        if any(hold.acts for hold in holds):
+            record = {**record, "held_by": sorted({hold.by or hold.rule for hold in holds if hold.acts})}
         key = Key(
             id=f"key_{self._random_bytes(6).hex()}",
             agent=agent,
             hash=key_hash(secret, self._pepper),
             hint=key_hint(secret),
             issued_ns=act.change.now_ns,
+            throttle=old.throttle if old is not None else None,
+            holds=holds,
         )
         act.change.save_key(tenant, key)
         act.record([tenant], "key", {**record, "key": key.id, "agent": agent})
@@ -359,6 +367,17 @@ class Administration:
         if key is None:
             raise ConfigurationError(f"there is no key `{key_id}`; `aegis key list` shows those there are")
         return key
+
+
+def _holds_of_agent(change: RegistryChange, tenant: str, agent: str) -> tuple[Hold, ...]:
+    """What a person holds all keys of an agent by."""
+    found = {
+        hold.scope: hold
+        for key in change.keys(tenant).values()
+        for hold in key.holds
+        if key.agent == agent and hold.by and hold.scope == agent and not hold.is_over(change.now_ns)
+    }
+    return tuple(found.values())
 
 
 def _reset(seeding: Sequence[Seeding]) -> list[str]:

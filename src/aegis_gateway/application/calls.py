@@ -783,11 +783,7 @@ class Calls:
             )
         hold = key.held(self._clock.now_ns())
         if hold is not None:
-            words = "until its next window" if hold.restores else "until somebody issues another"
-            raise NotIdentified(
-                f"API key `{key.hint}` is held by `{hold.rule}` {words}; ask the budget's owner {hold.owner}",
-                status=401,
-            )
+            raise NotIdentified(f"API key `{key.hint}` is held {hold.words}", status=401)
         if not key.is_valid(self._clock.now_ns()):
             raise NotIdentified(f"API key `{key.hint}` was replaced and its grace time is over", status=401)
         if known.agent is None:

@@ -163,9 +163,10 @@ def _claims(view: TenantView, agent: Agent, key: Key, values: Values) -> Claims:
             limit=hold.limit,
             period_ns=hold.period_ns,
             burst=hold.limit,
+            mode=_mode(registry, hold.mode),
         )
         for hold in key.holds
-        if hold.limit
+        if hold.limit and hold.lifted_ns is None
     )
     return Claims(
         rates=tuple(

@@ -4,11 +4,13 @@ Rule 1: what is to be held is told from the balances' notes, and what is held fr
         tenant's lock; nothing is remembered. Whoever does it again, or instead of another, changes nothing.
 Rule 2: each hold and each restoration is in the record and raises the tenant's epoch, so that every process sends
         calls back that were judged before.
+Rule 3: what a person holds, or has restored, is left as it is until its time is over (`key_holds.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Literal
 
 import msgspec
 
@@ -16,16 +18,18 @@ from aegis_gateway.application.claims import claim_on, is_of_balance
 from aegis_gateway.application.commands import Look
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.application.ledger import Ledger
-from aegis_gateway.application.ports import Changes, RegistryChange, Store
+from aegis_gateway.application.ports import Changes, Store
 from aegis_gateway.application.recording import RegistryRecording
 from aegis_gateway.domain.admit import StandingKey
+from aegis_gateway.domain.decision import Mode
+from aegis_gateway.domain.entry import time_text
 from aegis_gateway.domain.hold import Hold
 from aegis_gateway.domain.ledger import Standing
 from aegis_gateway.domain.measure import acting
 from aegis_gateway.domain.notice import Notice, NoticeKind
 from aegis_gateway.domain.passing import with_thresholds
 from aegis_gateway.domain.registry import Key
-from aegis_gateway.domain.threshold import Threshold, rule_of_threshold
+from aegis_gateway.domain.threshold import Threshold, budget_of_rule, rule_of_threshold
 
 ACTOR = "aegis"
 """Who holds keys, as entries name it."""
@@ -105,9 +109,24 @@ def _reconcile(
             for hold in _holds(view, key, standing, ends_ns[key], now_ns)
         ]
         recording, is_changed = RegistryRecording(change, ACTOR), False
+        in_shadow: dict[Hold, list[Key]] = {}
         for each in change.keys(tenant).values():
-            holds = tuple(hold for key, hold in wanted if is_of_balance(view.registry, each, key[0], key[1]))
-            is_changed |= _held(change, recording, tenant, each, holds)
+            is_over = each.is_over(now_ns)
+            wants = [hold for key, hold in wanted if is_of_balance(view.registry, each, key[0], key[1])]
+            holds = _held(each, () if is_over else wants, now_ns)
+            if is_over:  # it needs nothing to hold it; what holds its agent is told by it to keys to come
+                holds = tuple(hold for hold in holds if hold.by)
+            if holds == each.holds:
+                continue
+            is_changed = True
+            change.save_key(tenant, msgspec.structs.replace(each, holds=holds))
+            if not is_over:
+                _tell_of_change(recording, tenant, each, holds)
+            for hold in holds:
+                if hold.mode == "shadow" and hold not in each.holds:
+                    in_shadow.setdefault(hold, []).append(each)
+        for hold, keys in in_shadow.items():
+            _tell_in_shadow(recording, tenant, hold, keys)
         if is_changed:
             moved = change.heads[tenant]
             change.save_head(msgspec.structs.replace(moved, epoch=moved.epoch + 1))
@@ -116,14 +135,14 @@ def _reconcile(
 def _holds(
     view: TenantView, key: StandingKey, standing: Standing, ends_ns: int, now_ns: int
 ) -> Iterator[Hold]:
-    """What of a balance holds keys now."""
+    """What of a balance holds keys now, or would if it weren't in shadow."""
     budget = view.registry.budgets[key[0]]
-    if budget.mode != "enforce" or view.registry.proxy is not None:
-        return
+    mode: Mode = budget.mode if view.registry.proxy is None else "shadow"
     for threshold in acting(budget.thresholds, standing, now_ns):
         if threshold.is_of_keys:
             is_endless = bool(budget.length_ns) or not threshold.restores
-            yield _hold(threshold, key, budget.owner, now_ns, None if is_endless else ends_ns)
+            hold = _hold(threshold, key, budget.owner, now_ns, None if is_endless else ends_ns)
+            yield msgspec.structs.replace(hold, mode=mode)
 
 
 def _hold(threshold: Threshold, key: StandingKey, owner: str, now_ns: int, until_ns: int | None) -> Hold:
@@ -142,55 +161,104 @@ def _hold(threshold: Threshold, key: StandingKey, owner: str, now_ns: int, until
     )
 
 
-def _held(
-    change: RegistryChange, recording: RegistryRecording, tenant: str, key: Key, wanted: tuple[Hold, ...]
-) -> bool:
-    """Hold a key as is wanted, and restore it from what isn't any more; whether that changed anything."""
-    before = {(hold.rule, hold.scope): hold for hold in key.holds}
+def _held(key: Key, wanted: Iterable[Hold], now_ns: int) -> tuple[Hold, ...]:
+    """What a key is held by once it is held as thresholds want it, and restored from what holds no more."""
+    before = {(hold.rule, hold.scope): hold for hold in key.holds if not hold.by}
     after: list[Hold] = []
     for hold in wanted:
         known = before.pop((hold.rule, hold.scope), None)
-        is_same = known is not None and (known.window, known.limit, known.period_ns, known.until_ns) == (
-            hold.window,
-            hold.limit,
-            hold.period_ns,
-            hold.until_ns,
-        )
-        after.append(known if known is not None and is_same else hold)
-    after += [hold for hold in before.values() if not hold.restores]
-    holds = tuple(after)
-    if holds == key.holds:
-        return False
-    change.save_key(tenant, msgspec.structs.replace(key, holds=holds))
+        after.append(known if known is not None and _is_same(known, hold) else hold)
+    after += [hold for hold in before.values() if hold.acts and not hold.restores]
+    after += [hold for hold in key.holds if hold.by and not hold.is_over(now_ns)]
+    return tuple(after)
+
+
+def _is_same(known: Hold, hold: Hold) -> bool:
+    """Whether a key is held already as is wanted, or somebody has lifted just that."""
+    if known.lifted_ns is not None:
+        return known.window == hold.window
+    return (known.window, known.limit, known.period_ns, known.until_ns, known.mode) == (
+        *(hold.window, hold.limit, hold.period_ns),
+        *(hold.until_ns, hold.mode),
+    )
+
+
+def _tell_of_change(recording: RegistryRecording, tenant: str, key: Key, holds: tuple[Hold, ...]) -> None:
     for hold in holds:
-        if hold not in key.holds:
-            _tell(recording, tenant, key, hold, "hold", "key_held")
-    for hold in before.values():
-        if hold.restores:
-            _tell(recording, tenant, key, hold, "restore", "key_restored")
-    return True
+        if hold.acts and hold not in key.holds:
+            tell_of_key(recording, tenant, key, hold, "hold")
+    kept = {(hold.rule, hold.scope) for hold in holds if hold.acts}
+    for hold in key.holds:
+        if hold.acts and (hold.rule, hold.scope) not in kept:
+            tell_of_key(recording, tenant, key, hold, "restore")
 
 
-def _tell(
-    recording: RegistryRecording, tenant: str, key: Key, hold: Hold, act: str, kind: NoticeKind
+def tell_of_key(
+    recording: RegistryRecording,
+    tenant: str,
+    key: Key,
+    hold: Hold,
+    act: Literal["hold", "restore"],
+    **more: object,
 ) -> None:
+    """Write down that a key is held, or restored, and have people told."""
     facts: dict[str, object] = {
         "act": act,
         "key": key.id,
         "agent": key.agent,
-        "by": hold.rule,
+        "by": hold.by or hold.rule,
         "scope": hold.scope,
         "window": hold.window,
         "owner": hold.owner,
     }
     if hold.limit:
         facts["throttle"] = {"limit": hold.limit, "period_ns": str(hold.period_ns)}
+    if hold.until_ns is not None and act == "hold":
+        facts["until"] = time_text(hold.until_ns)
+    if hold.reason:
+        facts["reason"] = hold.reason
+    facts |= more
     sequence = recording.enter(tenant, None, "key", facts)
     notice = Notice(
         tenant=tenant,
         sequence=sequence,
-        kind=kind,
+        kind=_NOTICES[act],
         subject=f"key:{key.id}",
+        at_ns=recording.now_ns(tenant),
+        body=facts,
+    )
+    recording.add(Changes(notices=[notice]))
+
+
+_NOTICES: dict[Literal["hold", "restore"], NoticeKind] = {"hold": "key_held", "restore": "key_restored"}
+
+_AGENTS_NAMED_MAX = 50
+
+
+def _tell_in_shadow(recording: RegistryRecording, tenant: str, hold: Hold, keys: list[Key]) -> None:
+    """Have people told what a budget in shadow would have done to which keys."""
+    budget, agents = budget_of_rule(hold.rule), sorted({key.agent for key in keys})
+    named = agents[:_AGENTS_NAMED_MAX]
+    more = f" and {len(agents) - len(named)} more" if len(agents) > len(named) else ""
+    what = "throttled" if hold.limit else "revoked"
+    facts: dict[str, object] = {
+        "act": "would_hold",
+        "budget": budget,
+        "by": hold.rule,
+        "scope": hold.scope,
+        "window": hold.window,
+        "owner": hold.owner,
+        "agents": named,
+        "keys": len(keys),
+        "would": f"would have {what} the keys of {', '.join(named)}{more}",
+        "mode": hold.mode,
+    }
+    sequence = recording.enter(tenant, None, "key", facts)
+    notice = Notice(
+        tenant=tenant,
+        sequence=sequence,
+        kind="keys_in_shadow",
+        subject=f"budget:{budget}",
         at_ns=recording.now_ns(tenant),
         body=facts,
     )

@@ -67,6 +67,7 @@ _TITLES: dict[NoticeKind, tuple[str, Tone]] = {
     "limit_changed": ("The limit of budget {budget} has changed", "plain"),
     "key_held": ("A key of {agent} is held", "warning"),
     "key_restored": ("A key of {agent} works again", "good"),
+    "keys_in_shadow": ("In shadow: budget {budget} {would}", "plain"),
     "incident": ("Incident: {about}", "warning"),
 }
 

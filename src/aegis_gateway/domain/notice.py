@@ -22,6 +22,7 @@ NoticeKind = Literal[
     "limit_changed",
     "key_held",
     "key_restored",
+    "keys_in_shadow",
     "incident",
 ]
 NOTICE_KINDS: tuple[NoticeKind, ...] = get_args(NoticeKind)

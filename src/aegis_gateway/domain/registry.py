@@ -107,7 +107,7 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
 class Key(msgspec.Struct, frozen=True, kw_only=True):
     """An agent's API key; `hash` is all that is kept of it. `expires_ns` is set by a rotation's grace time.
 
-    `holds` are what thresholds of budgets hold it by.
+    `holds` are what thresholds of budgets, and people, hold it by.
     """
 
     id: str
@@ -131,8 +131,11 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_valid(self, now_ns: int) -> bool:
         """Whether a call may be made with it."""
-        is_over = self.revoked_ns is not None or (self.expires_ns is not None and now_ns >= self.expires_ns)
-        return not is_over and self.held(now_ns) is None
+        return not self.is_over(now_ns) and self.held(now_ns) is None
+
+    def is_over(self, now_ns: int) -> bool:
+        """Whether it is revoked, or the time is over that it had beside another; it never comes back from that."""
+        return self.revoked_ns is not None or (self.expires_ns is not None and now_ns >= self.expires_ns)
 
 
 class Argument(msgspec.Struct, frozen=True, kw_only=True):

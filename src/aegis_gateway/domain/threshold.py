@@ -84,3 +84,8 @@ class Threshold(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 def rule_of_threshold(budget: str, threshold: str) -> str:
     """What a threshold is called where rules are told of."""
     return f"{OF_BUDGET}{budget}@{threshold}"
+
+
+def budget_of_rule(rule: str) -> str:
+    """Of which budget such a rule is; empty where it is a policy's or somebody's."""
+    return rule.removeprefix(OF_BUDGET).rpartition("@")[0] if rule.startswith(OF_BUDGET) else ""

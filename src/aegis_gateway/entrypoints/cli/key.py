@@ -11,7 +11,8 @@ from rich.text import Text
 from aegis_gateway.application.administration import IssuedKey
 from aegis_gateway.domain.errors import ConfigurationError
 from aegis_gateway.domain.registry import Key
-from aegis_gateway.entrypoints.cli import options
+from aegis_gateway.entrypoints.cli import key_holds, options
+from aegis_gateway.entrypoints.cli.key_holds import hold_records, holds_words, refuse_secret
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption, throttle_text
 from aegis_gateway.entrypoints.cli.output import (
     DIM,
@@ -33,11 +34,18 @@ KeyArgument = Annotated[
     str, typer.Argument(metavar="KEY", help="The key's id, as `aegis key list` shows it.", show_default=False)
 ]
 
-_STATE_STYLES = {"valid": GOOD, "throttled": WARNING, "expiring": WARNING, "expired": DIM, "revoked": "red"}
+_STATE_STYLES = {
+    "held": "red",
+    "valid": GOOD,
+    "throttled": WARNING,
+    "expiring": WARNING,
+    "expired": DIM,
+    "revoked": "red",
+}
 
 app = typer.Typer(
     name="key",
-    help="Their API keys: issue, rotate, throttle, revoke.",
+    help="Their API keys: issue, rotate, throttle, hold and restore, revoke.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
@@ -60,7 +68,9 @@ def issue(
             raise ConfigurationError(f"there is no agent `{agent}`; {advice}")
         issued = session.administration().issue_key(name, agent, "test" if test else "live")
         door = f"http://{session.settings.host}:{session.settings.port}/v1"
-    _show_once(name, issued, door, as_json=as_json)
+        held = issued.key.held(session.clock.now_ns())
+    more = f"it is held {held.words}" if held is not None else ""
+    _show_once(name, issued, door, as_json=as_json, more=more)
 
 
 @app.command("list")
@@ -72,7 +82,7 @@ def list_keys(
     tenant: TenantOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List keys: what they begin and end with, whose they are, and what state they are in."""
+    """List keys: what they begin and end with, whose they are, what state they are in, and what holds them."""
     with opened(store) as session:
         name = session.tenant(tenant)
         keys = [key for key in session.state.tenants[name].keys if agent is None or key.agent == agent]
@@ -84,6 +94,7 @@ def list_keys(
     if not keys:
         say(f"no keys yet; `aegis key issue {agent or 'AGENT'}` makes one")
         return
+    notes = {key.id: "; ".join(holds_words(key, now_ns)) for key in keys}
     columns = [
         Column(name="key"),
         Column(name="begins … ends"),
@@ -101,7 +112,8 @@ def list_keys(
                 _state_text(key, now_ns),
                 utc(key.issued_ns),
                 ago(key.issued_ns, now_ns),
-            )
+            ),
+            note=notes[key.id] or None,
         )
         for key in keys
     ]
@@ -119,15 +131,21 @@ def rotate(
     tenant: TenantOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a new key in place of one that stays valid for a while. The new one is printed once."""
+    """Make a new key in place of one that stays valid for a while. The new one is printed once.
+
+    What holds the old one holds the new one too.
+    """
     grace_ns = options.span_ns(grace)
     with opened(store, writable=True) as session:
         name = session.tenant(tenant)
         _check_known(session, name, key)
         issued = session.administration().rotate_key(name, key, grace_ns)
         door = f"http://{session.settings.host}:{session.settings.port}/v1"
+        now_ns = session.clock.now_ns()
     until = f"for {grace} more" if grace_ns else "no longer"
-    _show_once(name, issued, door, as_json=as_json, more=f"the old key, {key}, is valid {until}")
+    held = issued.key.held(now_ns)
+    more = f"both keys are held {held.words}" if held else f"the old key, {key}, is valid {until}"
+    _show_once(name, issued, door, as_json=as_json, more=more)
 
 
 @app.command("revoke")
@@ -169,13 +187,13 @@ def throttle(
     out().print(Text.assemble("key ", (throttled.id, STRONG), f" of agent {throttled.agent} {how}"))
 
 
+app.command("hold")(key_holds.hold)
+app.command("restore")(key_holds.restore)
+
+
 def _check_known(session: Session, tenant: str, key: str) -> None:
     known = sorted(each.id for each in session.state.tenants[tenant].keys)
-    if key.startswith("aegis_"):
-        # What was given may be a secret; it is not repeated.
-        raise ConfigurationError(
-            "name a key by its id, `key_…`, never by the key itself; `aegis key list` shows ids"
-        )
+    refuse_secret(key)
     if key not in known:
         raise ConfigurationError(f"there is no key `{key}`; `aegis key list` shows those there are")
 
@@ -200,9 +218,14 @@ def _show_once(tenant: str, issued: IssuedKey, door: str, *, as_json: bool, more
 def _state(key: Key, now_ns: int) -> str:
     if key.revoked_ns is not None:
         return "revoked"
+    if key.is_over(now_ns):
+        return "expired"
+    if key.held(now_ns) is not None:
+        return "held"
     if key.expires_ns is not None:
-        return "expiring" if now_ns < key.expires_ns else "expired"
-    return "throttled" if key.throttle is not None else "valid"
+        return "expiring"
+    is_throttled = any(hold.limit and hold.acts for hold in key.holds)
+    return "throttled" if key.throttle is not None or is_throttled else "valid"
 
 
 def _state_text(key: Key, now_ns: int) -> Text:
@@ -233,4 +256,5 @@ def _record(key: Key, now_ns: int) -> dict[str, object]:
         "throttle": None
         if throttle_limit is None
         else {"limit": throttle_limit.limit, "period_ns": throttle_limit.period_ns},
+        "holds": hold_records(key, now_ns),
     }

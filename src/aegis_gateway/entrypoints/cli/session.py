@@ -19,6 +19,7 @@ from aegis_gateway.application.amending import InForce
 from aegis_gateway.application.approvals import Approvals
 from aegis_gateway.application.budget_changes import BudgetChanges
 from aegis_gateway.application.directory import TenantView
+from aegis_gateway.application.key_holds import KeyHolds
 from aegis_gateway.application.operators import Caller, Operator, Operators
 from aegis_gateway.application.people import People
 from aegis_gateway.application.ports import Signatures, StoredState
@@ -214,6 +215,14 @@ class Session:
             ConfigurationError: keys were issued under a pepper that is not there any more.
         """
         return Administration(self.store, self._pepper(), self.signatures, os.urandom, caller())
+
+    def key_holds(self) -> KeyHolds:
+        """Holding and restoring keys by hand, in the name of whoever runs the command.
+
+        Raises:
+            ConfigurationError: keys were issued under a pepper that is not there any more.
+        """
+        return KeyHolds(self.store, self._pepper(), caller())
 
     def proposals(self) -> Proposals:
         """What is answered where two people are needed, in the name of whoever runs the command.
