@@ -189,6 +189,29 @@ def test_two_are_wanted(gateway: Gateway, workspace: Workspace) -> None:
     assert "granted" == state(gateway, asked)
 
 
+def test_what_is_told_together(gateway: Gateway, workspace: Workspace) -> None:
+    """Only what the message shows is answered, and whoever answers hears of the rest."""
+    alike = [
+        ask_people(gateway, group_after=1, about="api.refund", facts=arguments(f"{n}.00")) for n in (1, 2, 3)
+    ]
+    assert 200 == workspace.press(alike[1].id, "aegis_approve", BEN).status
+    assert f"1 more like it still wait; see {gateway.settings.pages_url}/approvals" == workspace.whisper(BEN)
+    assert ["waiting", "granted", "waiting"] == [state(gateway, each) for each in alike]
+
+
+def test_an_answer_of_another_way(gateway: Gateway, workspace: Workspace, staff: Staff) -> None:
+    """Changes the message too; what is pressed there since is told that it is over."""
+    asked = ask_people(gateway)
+    pressed = workspace.pressed(asked.id, "aegis_approve", CY)
+    path = f"/api/v1/approvals/{asked.id}/answer"
+    body = {"answer": "refuse", "reason": "no such vendor"}
+    assert 200 == ask(gateway, "POST", path, body, key=staff.tokens["ben"]).status
+    assert "ben refused by the API: no such vendor" in json.dumps(decided(workspace, asked)["blocks"])
+    assert 200 == workspace.send(pressed).status
+    assert "is refused by `ben`" in workspace.whisper(CY)
+    assert "refused" == state(gateway, asked)
+
+
 @pytest.mark.parametrize(
     ("user", "actor", "why"),
     [
@@ -358,6 +381,7 @@ def test_a_slack_that_hangs(
     finally:
         slack[1].may_answer.set()
     decided(workspace, asked)
+    assert TOKEN not in gateway.log()
 
 
 def test_a_store_that_is_busy(gateway: Gateway, workspace: Workspace) -> None:

@@ -156,8 +156,16 @@ def test_whoever_a_door_identified(desk: Desk) -> None:
         caller = Caller(local_name="door", person=person, via="slack")
         return Approvals(desk.store, PEPPER, caller)
 
+    desk.people("ana").suspend("dee")
     assert "no person `mal`" in refused(lambda: by("mal").grant("acme", asked.id))
+    assert "`dee` is suspended" in refused(lambda: by("dee").refuse("acme", asked.id, "no"))
     assert "not among those" in refused(lambda: by("vi").grant("acme", asked.id))
+    assert [("not_taken", "mal", "grant"), ("not_taken", "dee", "refuse"), ("not_taken", "vi", "grant")] == [
+        (entry["act"], entry["actor"], entry["answer"])
+        for entry in desk.entries(kind="approval")
+        if entry["act"] != "request"
+    ]
+    assert "no person `mal`" in refused(lambda: by("mal").grant("none", asked.id))
     by("ben").grant("acme", asked.id, "seen")
     (answer,) = desk.now(asked).answers
     assert ("ben", ("ben",), "slack") == (answer.by, answer.behind, answer.via)

@@ -43,6 +43,7 @@ def build(settings: Settings, tenants: Callable[[], Mapping[str, TenantView]]) -
         tenants,
         is_secure=settings.pages_url.startswith("https:"),
     )
+    url = settings.pages_url
     app = FastAPI(
         title="Aegis control API",
         version="1",
@@ -50,12 +51,11 @@ def build(settings: Settings, tenants: Callable[[], Mapping[str, TenantView]]) -
         openapi_url="/api/openapi.json",
         docs_url=None,
         redoc_url=None,
-        routes=[*_pages(office), *_slack(office)],
+        routes=[*_pages(office), *_slack(office, url)],
     )
     app.state.office = office
     app.include_router(router)
     tell_problems(app, office)
-    url = settings.pages_url
 
     def show_manual(visit: Visit) -> Response:
         return visit.page("api.html", operations=operations(app.openapi(), url))
@@ -87,8 +87,8 @@ def _pages(office: Office) -> list[Route]:
     ]
 
 
-def _slack(office: Office) -> list[Route]:
-    door = SlackDoor(office, bootstrap.reference_secrets())
+def _slack(office: Office, pages_url: str) -> list[Route]:
+    door = SlackDoor(office, bootstrap.reference_secrets(), pages_url)
     return [Route("/slack/interactions", door.endpoint, methods=["POST"])]
 
 

@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from aegis_gateway import bootstrap
+from aegis_gateway.adapters.approval_rows import ApprovalReports
 from aegis_gateway.adapters.channels.slack_blocks import Pressed, escaped
 from aegis_gateway.adapters.channels.slack_signature import signature_of
 from aegis_gateway.adapters.channels.slack_views import REASON_BLOCK, reason_view, telling_view
@@ -28,7 +29,7 @@ from aegis_gateway.application.approvals import Approvals
 from aegis_gateway.application.operators import Caller
 from aegis_gateway.application.ports import Secrets, Store
 from aegis_gateway.application.untaken import Untaken, is_first, record_untaken
-from aegis_gateway.domain.approval import AnswerKind
+from aegis_gateway.domain.approval import AnswerKind, Approval
 from aegis_gateway.domain.channel import Channel
 from aegis_gateway.domain.errors import AegisError, CallError, ConfigurationError, NotPermitted
 from aegis_gateway.entrypoints.people.office import Office
@@ -59,9 +60,10 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 class SlackDoor:
     """Takes what people do in Slack."""
 
-    def __init__(self, office: Office, secrets: Secrets) -> None:
-        """`secrets` has what channels sign with, and their tokens."""
+    def __init__(self, office: Office, secrets: Secrets, pages_url: str) -> None:
+        """`secrets` has what channels sign with, and their tokens; `pages_url` is where people answer the rest."""
         self._office = office
+        self._pages_url = pages_url
         self._secrets = secrets
         self._tell = SlackTelling(secrets, bootstrap.system_clock())
         # Threads of its own: Slack's three seconds don't wait for pages.
@@ -119,7 +121,7 @@ class SlackDoor:
             self._note(str(fault))
             return Reply(status=fault.status)
         except ConfigurationError as fault:
-            _log.error("what Slack sent can't be checked: %s", fault)
+            self._note(f"it can't be checked: {fault}")
             return Reply(status=503)
         signature = signature_of(
             secret,
@@ -135,9 +137,8 @@ class SlackDoor:
             return Reply()
         try:
             with self._office.store() as store:
-                return _Taking(store, self._office.pepper, channel, interaction, self._tell).take(
-                    is_stale=signature == "stale"
-                )
+                taking = _Taking(self._office, self._pages_url, store, channel, interaction, self._tell)
+                return taking.take(is_stale=signature == "stale")
         except AegisError as fault:
             _log.warning("an answer from Slack was not taken: %s", fault)
             words = f"Nothing was decided: {fault}. Try again in a moment."
@@ -163,10 +164,17 @@ class _Taking:
     """What is done about one interaction that Slack has signed."""
 
     def __init__(
-        self, store: Store, pepper: bytes, channel: Channel, interaction: Interaction, tell: SlackTelling
+        self,
+        office: Office,
+        pages_url: str,
+        store: Store,
+        channel: Channel,
+        interaction: Interaction,
+        tell: SlackTelling,
     ) -> None:
+        self._pepper = office.pepper
+        self._pages_url = pages_url
         self._store = store
-        self._pepper = pepper
         self._channel = channel
         self._interaction = interaction
         self._tell = tell
@@ -214,7 +222,12 @@ class _Taking:
             return self._not_taken(str(fault))
         if after.state == "waiting":
             return self._reply("Your approval is taken. It wants somebody else's besides.")
-        return Reply()
+        return self._reply(self._of_others(after))
+
+    def _of_others(self, approval: Approval) -> str:
+        """What the message that was answered doesn't show: others that are told with it."""
+        others = len(ApprovalReports(self._store.rows).together_with(approval))
+        return f"{others} more like it still wait; see {self._pages_url}/approvals" if others else ""
 
     @property
     def _kind(self) -> AnswerKind:
