@@ -151,6 +151,16 @@ def test_a_no_with_its_reason(gateway: Gateway, workspace: Workspace) -> None:
     assert "is refused by `ben`" in json.dumps(late.json["view"])
 
 
+def test_a_form_that_is_not_opened(gateway: Gateway, workspace: Workspace) -> None:
+    """As when its trigger is too old: whoever pressed is told to do so again."""
+    asked = ask_people(gateway)
+    pressed = workspace.pressed(asked.id, "aegis_refuse", BEN)
+    workspace.slack.triggers.clear()
+    assert 200 == workspace.send(pressed).status
+    assert "Press again" in workspace.whisper(BEN)
+    assert ("waiting", []) == (state(gateway, asked), acts(gateway, asked.id))
+
+
 def test_a_link_is_followed(gateway: Gateway, workspace: Workspace) -> None:
     """Slack tells of it, and is answered; nothing else is done."""
     asked = ask_people(gateway)

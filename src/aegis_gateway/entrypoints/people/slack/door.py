@@ -103,12 +103,7 @@ class SlackDoor:
 
     def _tell_person(self, reply: Reply) -> None:
         if reply.words and reply.channel is not None and reply.interaction is not None:
-            told = {
-                "channel": reply.interaction.place,
-                "user": reply.interaction.user,
-                "text": escaped(reply.words),
-            }
-            self._tell(reply.channel, "chat.postEphemeral", told)
+            self._tell(reply.channel, *_whisper(reply.interaction, reply.words))
 
     # -- in a thread ---------------------------------------------------------------------------------------
 
@@ -236,7 +231,8 @@ class _Taking:
     def _open_form(self) -> None:
         pressed = msgspec.structs.replace(self._interaction.about, place=self._interaction.place)
         asked = {"trigger_id": self._interaction.trigger, "view": reason_view(pressed)}
-        self._tell(self._channel, "views.open", asked)
+        words = "Slack could not open the form in time; nothing was decided. Press again."
+        self._tell(self._channel, "views.open", asked, otherwise=_whisper(self._interaction, words))
 
     def _record(self, reason: str, *, once_as: str = "") -> None:
         about = self._interaction.about
@@ -251,3 +247,9 @@ class _Taking:
 
     def _reply(self, words: str, body: dict[str, Any] | None = None) -> Reply:
         return Reply(words=words, body=body, channel=self._channel, interaction=self._interaction)
+
+
+def _whisper(interaction: Interaction, words: str) -> tuple[str, dict[str, Any]]:
+    """The call that tells whoever acted something that nobody else sees."""
+    told = {"channel": interaction.place, "user": interaction.user, "text": escaped(words)}
+    return "chat.postEphemeral", told

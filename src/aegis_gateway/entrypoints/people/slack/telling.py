@@ -17,6 +17,8 @@ from aegis_gateway.domain.errors import AegisError
 
 UNDER_WAY_MAX = 16
 
+Arguments = dict[str, Any]
+
 _log = logging.getLogger("aegis.slack")
 
 
@@ -29,20 +31,30 @@ class SlackTelling:
         self._clock = clock
         self._free = threading.BoundedSemaphore(UNDER_WAY_MAX)
 
-    def __call__(self, channel: Channel, method: str, arguments: dict[str, Any]) -> None:
-        """Begin to call a method, and come back at once."""
+    def __call__(
+        self,
+        channel: Channel,
+        method: str,
+        arguments: Arguments,
+        otherwise: tuple[str, Arguments] | None = None,
+    ) -> None:
+        """Begin to call a method, and come back at once. `otherwise` is called if it doesn't work."""
         if not self._free.acquire(blocking=False):
             _log.warning("`%s` is slow, so `%s` was left out", channel.id, method)
             return
         # A thread that no end of the process waits for.
-        threading.Thread(target=self._call, args=(channel, method, arguments), daemon=True).start()
+        calls = ((method, arguments), *((otherwise,) if otherwise is not None else ()))
+        threading.Thread(target=self._call, args=(channel, calls), daemon=True).start()
 
-    def _call(self, channel: Channel, method: str, arguments: dict[str, Any]) -> None:
+    def _call(self, channel: Channel, calls: tuple[tuple[str, Arguments], ...]) -> None:
         try:
-            outcome = SlackChannel(channel, self._secrets, self._clock).call(method, arguments)
-            if isinstance(outcome, NotSent):
+            slack = SlackChannel(channel, self._secrets, self._clock)
+            for method, arguments in calls:
+                outcome = slack.call(method, arguments)
+                if not isinstance(outcome, NotSent):
+                    return
                 _log.warning("`%s` in `%s` did not work: %s", method, channel.id, outcome.fault)
         except AegisError as fault:
-            _log.warning("`%s` in `%s` did not work: %s", method, channel.id, fault)
+            _log.warning("nobody can be told anything in `%s`: %s", channel.id, fault)
         finally:
             self._free.release()
