@@ -692,6 +692,7 @@ def test_the_installed_command() -> None:
         "runs",
         "shadow",
         "incidents",
+        "notifications",
         "top",
         "entries",
         "doctor",

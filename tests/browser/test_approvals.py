@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, ViewportSize
+from playwright.sync_api import Browser, ViewportSize
 
 from aegis_gateway.domain.people import Grant
 from tests.asked import arguments, ask_people
 from tests.browsers import Staff
 from tests.chromium import AXE, chromium
 from tests.gateways import PERMIT_ALL, Gateway, configuration
+from tests.watched import DESK, PHONE, Watched, overflow
 
 pytestmark = pytest.mark.xdist_group("browser")
-
-PHONE: ViewportSize = {"width": 360, "height": 640}
-DESK: ViewportSize = {"width": 1280, "height": 800}
-SOON_MS = 10_000
 
 
 @pytest.fixture(scope="module")
@@ -46,43 +43,6 @@ def staff(gateway: Gateway) -> Staff:
     return staff
 
 
-class Watched:
-    """A page, and all that is not as it should be about it: errors, and requests to anybody else."""
-
-    def __init__(self, context: BrowserContext, gateway: Gateway) -> None:
-        self.gateway = gateway
-        self.wrong: list[str] = []
-        self.page: Page = context.new_page()
-        self.page.set_default_timeout(SOON_MS)
-        self.page.on("console", self._hear)
-        self.page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
-        self.page.on("request", self._see)
-
-    def go(self, path: str) -> Page:
-        """Open a page."""
-        self.page.goto(self.gateway.url + path)
-        return self.page
-
-    def sign_in(self, token: str) -> None:
-        """Sign in, on the form that is shown."""
-        self.page.fill("#token", token)
-        self.page.get_by_role("button", name="Sign in").click()
-        self.page.wait_for_selector("header nav")
-
-    def complaints(self) -> list[str]:
-        """What axe has to say about the page as it is."""
-        found = self.page.evaluate("async () => (await axe.run()).violations")
-        return [f"{each['id']}: {node['html']}" for each in found for node in each["nodes"]]
-
-    def _hear(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            self.wrong.append(f"{message.type}: {message.text}")
-
-    def _see(self, request: Request) -> None:
-        if not request.url.startswith(self.gateway.url + "/"):
-            self.wrong.append(f"asked {request.url}")
-
-
 @pytest.fixture
 def phone(browser: Browser, gateway: Gateway) -> Iterator[Watched]:
     """A page on a phone."""
@@ -95,12 +55,6 @@ def desk(browser: Browser, gateway: Gateway) -> Iterator[Watched]:
     """A page at a desk."""
     with browser.new_context(viewport=DESK) as context:
         yield Watched(context, gateway)
-
-
-def overflow(page: Page) -> int:
-    """How many pixels a page is wider than what it is shown on."""
-    found = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    return int(found)
 
 
 def test_a_yes_on_a_phone(phone: Watched, gateway: Gateway, staff: Staff) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import threading
 from collections.abc import Mapping
 
@@ -11,13 +13,18 @@ import pytest
 
 from aegis_gateway.adapters.delivery_reports import DeliveryReports
 from aegis_gateway.application.delivering import Delivering
+from aegis_gateway.application.operators import Caller
 from aegis_gateway.application.passing import Passing
+from aegis_gateway.application.people import People
 from aegis_gateway.application.ports import Changes, Store
+from aegis_gateway.application.redelivering import Redelivering
 from aegis_gateway.application.untaken import is_first
 from aegis_gateway.domain.absence import Absence
 from aegis_gateway.domain.channel import Channel, NotifyRule
 from aegis_gateway.domain.delivery import LEASE_NS, PAUSE_NS, TRIES_MAX, Delivery, NotSent, Outcome, Sent
+from aegis_gateway.domain.errors import ConfigurationError, NotPermitted
 from aegis_gateway.domain.notice import Notice, NoticeKind
+from aegis_gateway.domain.people import Grant, Role
 from aegis_gateway.domain.registry import Budget, Registry
 from tests.ledgers import NOON_NS, SECOND_NS, Database, TurnableClock
 
@@ -239,6 +246,137 @@ def test_what_became_of_a_request_takes_its_place(store: Store, clock: TurnableC
     deliver(work)
     assert ["", "", "C012/2"] == [reference for _, reference in ops.got]
     assert {"sent"} == {state for _, _, state, _ in states(store)}
+
+
+def test_what_is_sent_late_takes_the_place_of_nothing_newer(store: Store) -> None:
+    """A message that is tried again after what became of its request was told is one of its own."""
+    notify(store, 1, "approval_requested", "approval:apr_1")
+    rule = NotifyRule(to=("ops",))
+    passing(store, rule)()
+    ops = Receiver(NotSent(fault="no", is_final=True))
+    work = delivering(store, {"ops": ops})
+    deliver(work)
+    notify(store, 2, "approval_decided", "approval:apr_1")
+    passing(store, rule)()
+    deliver(work)
+    assert 1 == local(store).retry_dead("acme")
+    deliver(work)
+    notify(store, 3, "approval_decided", "approval:apr_1")
+    passing(store, rule)()
+    deliver(work)
+    assert ["", "", "", "C012/2"] == [reference for _, reference in ops.got]
+
+
+def local(store: Store, token: str | None = None) -> Redelivering:
+    """What people do about deliveries, as whoever is at the machine, or with a token."""
+    return Redelivering(store, b"pepper", Caller(local_name="test", token=token))
+
+
+def test_what_was_given_up_is_tried_again(store: Store, clock: TurnableClock) -> None:
+    """One of them, or all of a channel: at once, with all tries before it, under the same id; it is on the record."""
+    notify(store, 1)
+    notify(store, 2)
+    passing(store, EVERYTHING)()
+    never = NotSent(fault="the other side answered 400", is_final=True)
+    receivers = {"ops": Receiver(never, never), "hook": Receiver(never, never)}
+    work = delivering(store, receivers)
+    deliver(work)
+    reports = DeliveryReports(store.rows)
+    assert (4, 0) == (reports.count("acme", "dead"), reports.count("acme", "sent"))
+    assert 2 == len(reports.deliveries("acme", 10, "dead", "hook"))
+    first = reports.deliveries("acme", 10, channel="ops")[-1]
+    again = local(store).retry("acme", first.id)
+    assert ("waiting", 0, clock.now_ns(), first.fault) == (
+        again.state,
+        again.tries,
+        again.next_ns,
+        again.fault,
+    )
+    assert (2, 0) == (local(store).retry_dead("acme", "hook"), local(store).retry_dead("acme", "hook"))
+    deliver(work)
+    assert (1, 3) == (reports.count("acme", "dead"), reports.count("acme", "sent"))
+    assert receivers["hook"].got[:2] == receivers["hook"].got[2:], (
+        "under the same ids, each as its own message"
+    )
+    with pytest.raises(NotPermitted, match="was sent"):
+        local(store).retry("acme", first.id)
+    with pytest.raises(ConfigurationError, match="no delivery `dlv_0`"):
+        local(store).retry("acme", "dlv_0")
+    bodies = [json.loads(body) for (body,) in store.rows("select body from entry order by sequence")]
+    acts = [
+        (each["actor"], each["act"], len(each["deliveries"]))
+        for each in bodies
+        if each["type"] == "notification"
+    ]
+    assert [("local:test", "retry", 1), ("local:test", "retry", 2)] == acts
+
+
+def test_what_waits_is_tried_at_once(store: Store, clock: TurnableClock) -> None:
+    """Instead of when its pause is over; but nothing is begun twice that is under way."""
+    notify(store, 1)
+    passing(store, NotifyRule(to=("hook",)))()
+    hook = Receiver(NotSent(fault="down", retry_after_ns=600 * SECOND_NS))
+    work = delivering(store, {"hook": hook})
+    deliver(work)
+    (waits,) = DeliveryReports(store.rows).deliveries("acme", 10)
+    local(store).retry("acme", waits.id)
+    hook.may_answer.clear()
+    assert work()
+    local(store).retry("acme", waits.id)
+    other = Receiver()
+    assert not delivering(store, {"hook": other})()
+    hook.may_answer.set()
+    deliver(work)
+    assert ([], [("hook", "", "sent", 1)]) == (other.got, states(store))
+
+
+def test_who_may_have_something_sent_again(store: Store) -> None:
+    """Those whose role says so, once there are people; others are told which role that is, and nothing is done."""
+    notify(store, 1)
+    passing(store, NotifyRule(to=("hook",)))()
+    never = Receiver(NotSent(fault="no", is_final=True))
+    deliver(delivering(store, {"hook": never}))
+    ana = registered(store, "ana", Grant(role="admin", tenant="*"))
+    roles: dict[str, Role] = {"fin": "finops", "vi": "viewer", "ben": "approver"}
+    tokens = {
+        person: registered(store, person, Grant(role=role, tenant="acme"), ana)
+        for person, role in roles.items()
+    }
+    with pytest.raises(NotPermitted, match="token"):
+        local(store).retry_dead("acme")
+    for person in ("vi", "ben"):
+        with pytest.raises(NotPermitted, match="admin or finops"):
+            local(store, tokens[person]).retry_dead("acme")
+    assert [("hook", "", "dead", 1)] == states(store)
+    assert 1 == local(store, tokens["fin"]).retry_dead("acme")
+
+
+def registered(store: Store, person: str, grant: Grant, token: str | None = None) -> str:
+    """Register somebody, and give them a token."""
+    caller = Caller(local_name="test", token=token)
+    people = People(store, b"pepper", os.urandom, caller, has_four_eyes=False)
+    people.add(person, person.title(), [grant])
+    secret = people.issue_token(person).secret
+    assert secret is not None
+    return secret
+
+
+def test_a_channel_is_tried_out(store: Store) -> None:
+    """Each place of it gets one message, with an id of its own; what the other side says is told, and all is noted."""
+    mail = Receiver(Sent(), NotSent(fault="the mail server answered 550: who", is_final=True))
+    done = local(store).test("acme", MAIL, lambda delivery: mail.send(delivery, ""))
+    assert [("fin@acme.example", Sent), ("ana@acme.example", NotSent)] == [
+        (each.target.recipient, type(each.outcome)) for each in done
+    ]
+    assert 2 == len({name for name, _ in mail.got})
+
+    def fails(_delivery: Delivery) -> Outcome:
+        raise ConfigurationError("`env:HOOK` is not set")
+
+    (failed,) = local(store).test("acme", HOOK, fails)
+    assert NotSent(fault="`env:HOOK` is not set") == failed.outcome
+    assert [] == states(store)
+    assert 2 == store.rows("select count(*) from entry where type = 'notification'")[0][0]
 
 
 def test_what_has_come_before_is_told(store: Store, clock: TurnableClock) -> None:

@@ -6,9 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 from aegis_gateway.adapters.absence_rows import ABSENCES, absence_row
-from aegis_gateway.adapters.delivery_rows import DELIVERIES, DELIVERY, delivery_row
+from aegis_gateway.adapters.delivery_rows import (
+    COUNT,
+    DELIVERIES,
+    DELIVERY,
+    NEWEST_FIRST,
+    OF_CHANNEL,
+    OF_STATE,
+    delivery_row,
+)
 from aegis_gateway.domain.absence import Absence
-from aegis_gateway.domain.delivery import Delivery
+from aegis_gateway.domain.delivery import Delivery, DeliveryState
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 
@@ -20,9 +28,17 @@ class DeliveryReports:
         """`rows` reads rows as they are."""
         self._rows = rows
 
-    def deliveries(self, limit: int, tenant: str = "", state: str = "") -> list[Delivery]:
-        """The newest, of a tenant and in a state, or all."""
-        return [delivery_row(row) for row in self._rows(DELIVERIES, (tenant, tenant, state, state, limit))]
+    def deliveries(
+        self, tenant: str, limit: int, state: DeliveryState | None = None, channel: str | None = None
+    ) -> list[Delivery]:
+        """The newest of a tenant; in a state and of a channel, if these are named."""
+        sql = DELIVERIES + (OF_STATE[state] if state else "") + (OF_CHANNEL if channel else "") + NEWEST_FIRST
+        values = (tenant, channel, limit) if channel else (tenant, limit)
+        return [delivery_row(row) for row in self._rows(sql, values)]
+
+    def count(self, tenant: str, state: DeliveryState) -> int:
+        """How many of a tenant are in a state."""
+        return int(self._rows(COUNT + OF_STATE[state], (tenant,))[0][0])
 
     def delivery(self, name: str) -> Delivery | None:
         """One of them."""

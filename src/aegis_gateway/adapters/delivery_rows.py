@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from aegis_gateway.adapters.statements import Statements
-from aegis_gateway.domain.delivery import LEASE_NS, Delivery
+from aegis_gateway.domain.delivery import LEASE_NS, Delivery, DeliveryState
 from aegis_gateway.domain.message import Message
 from aegis_gateway.domain.notice import Notice
 
@@ -21,13 +21,20 @@ _COLUMNS = (
 )
 _SELECT = f"select {_COLUMNS} from delivery "  # noqa: S608 - the columns are constants
 DELIVERY = _SELECT + "where delivery = ?"
-DELIVERIES = (
-    _SELECT + "where (? = '' or tenant = ?) and (? = '' or state = ?)"
-    " order by made_ns desc, delivery desc limit ?"
-)
+DELIVERIES = _SELECT + "where tenant = ?"
+OF_STATE: dict[DeliveryState, str] = {
+    "waiting": " and state = 'waiting'",
+    "sent": " and state = 'sent'",
+    "dead": " and state = 'dead'",
+}
+OF_CHANNEL = " and channel = ?"
+NEWEST_FIRST = " order by made_ns desc, delivery desc limit ?"
+COUNT = "select count(*) from delivery where tenant = ?"
+_DEAD = DELIVERIES + OF_STATE["dead"] + " and (? = '' or channel = ?) order by made_ns, delivery limit ?"
+# What is sent late takes the place of nothing that came after it.
 REFERENCE = (
     "select reference from delivery where tenant = ? and subject = ? and channel = ? and recipient = ?"
-    " and reference <> '' order by sequence desc, delivery desc limit 1"
+    " and sequence < ? and reference <> '' order by sequence desc, delivery desc limit 1"
 )
 _NOTICES = (
     "select tenant, sequence, kind, subject, at_ns, body from notice where passed_ns is null"
@@ -53,6 +60,8 @@ _UPDATE = (
     "update delivery set state = ?, tries = ?, next_ns = ?, fault = ?, reference = ?, sent_ns = ?, lease_ns = 0"
     " where delivery = ?"
 )
+# Whoever has taken it keeps it: what is under way isn't begun by another as well.
+_AGAIN = "update delivery set state = ?, tries = ?, next_ns = ? where delivery = ?"
 _DIGEST = "select 1 from digest where tenant = ? and digest = ? and starts_ns = ?"
 # Of two who write the same at once, one gets no row back: on PostgreSQL it waits for the other's end.
 _INTERACTION = (
@@ -117,17 +126,27 @@ class DeliveryRows(Statements):
         return delivery
 
     def delivery(self, name: str) -> Delivery | None:
-        """One of them."""
-        return next((delivery_row(row) for row in self._rows(DELIVERY, (name,))), None)
+        """One of them, which nobody else moves until the end."""
+        return next((delivery_row(row) for row in self._rows(DELIVERY + self._locked, (name,))), None)
+
+    def dead_deliveries(self, tenant: str, channel: str, limit: int) -> list[Delivery]:
+        """Those of a tenant, and of a channel if one is named, that were given up, the oldest first; as above."""
+        values = (tenant, channel, channel, limit)
+        return [delivery_row(row) for row in self._rows(_DEAD + self._locked, values)]
 
     def move_delivery(self, delivery: Delivery) -> None:
         """Write what became of one, and let it go."""
         moved = (delivery.state, delivery.tries, delivery.next_ns, delivery.fault, delivery.reference)
         self._do(_UPDATE, (*moved, delivery.sent_ns, delivery.id))
 
-    def reference_of(self, tenant: str, subject: str, channel: str, recipient: str) -> str:
-        """How a channel calls the last message about a subject; empty if there is none that it has a name for."""
-        found = self._rows(REFERENCE, (tenant, subject, channel, recipient))
+    def send_again(self, delivery: Delivery) -> None:
+        """Write that one is to be tried again; whoever is at it stays at it."""
+        self._do(_AGAIN, (delivery.state, delivery.tries, delivery.next_ns, delivery.id))
+
+    def reference_before(self, delivery: Delivery) -> str:
+        """How its channel calls the last message about the same before it; empty if there is none that has a name."""
+        about = (delivery.tenant, delivery.subject, delivery.channel, delivery.recipient)
+        found = self._rows(REFERENCE, (*about, delivery.sequence))
         return next((str(reference) for (reference,) in found), "")
 
     def has_digest(self, tenant: str, digest: str, starts_ns: int) -> bool:

@@ -13,6 +13,9 @@ class Statements(ABC):
     _skip_locked = ""
     """What stands behind a query that takes rows to work on, and leaves those that another has taken."""
 
+    _locked = ""
+    """What stands behind a query that takes rows to change, and waits for whoever has taken them."""
+
     @abstractmethod
     def _rows(self, sql: str, values: tuple[object, ...]) -> Iterable[tuple[Any, ...]]:
         """Read rows."""

@@ -17,6 +17,7 @@ from aegis_gateway.application.delivery_ports import ChannelSender
 from aegis_gateway.application.ports import Store
 from aegis_gateway.domain.delivery import Delivery, NotSent, Outcome, after_try
 from aegis_gateway.domain.errors import AegisError
+from aegis_gateway.domain.notice import ENDS
 
 BUSY_MAX = 32
 WAIT_S = 0.1
@@ -72,27 +73,21 @@ class Delivering:
             delivery = change.take_delivery(tenant, channel, change.now_ns)
             if delivery is None:
                 return
-            reference = change.reference_of(tenant, delivery.subject, channel, delivery.recipient)
+            # Anything else is a message of its own: nobody is told of what was changed in an old one.
+            reference = change.reference_before(delivery) if delivery.kind in ENDS else ""
         self._busy.add((tenant, channel))
         threading.Thread(
             target=self._send, args=(delivery, reference), name=f"channel {channel}", daemon=True
         ).start()
 
     def _send(self, delivery: Delivery, reference: str) -> None:
-        try:
-            sender = self._sender_of(delivery.tenant, delivery.channel)
-            if sender is None:
-                outcome: Outcome = NotSent(
-                    fault=f"there is no channel `{delivery.channel}` any more", is_final=True
-                )
-            else:
-                outcome = sender.send(delivery, reference)
-        except AegisError as fault:  # a secret that isn't there, as its message says
-            outcome = NotSent(fault=str(fault))
-        except Exception as fault:  # whatever it is, it is this delivery's; its own words may have secrets
-            _log.error("`%s` could not be sent: %s", delivery.id, type(fault).__name__)
-            outcome = NotSent(fault=f"it failed inside of Aegis: {type(fault).__name__}")
-        self._done.put((delivery, outcome))
+        self._done.put((delivery, tried(delivery, lambda: self._outcome(delivery, reference))))
+
+    def _outcome(self, delivery: Delivery, reference: str) -> Outcome:
+        sender = self._sender_of(delivery.tenant, delivery.channel)
+        if sender is None:
+            return NotSent(fault=f"there is no channel `{delivery.channel}` any more", is_final=True)
+        return sender.send(delivery, reference)
 
     def _collect(self, wait_s: float) -> None:
         try:
@@ -111,3 +106,14 @@ class Delivering:
         finally:
             # What could not be written down is tried again when its minute is over.
             self._busy -= {(delivery.tenant, delivery.channel) for delivery, _ in ended}
+
+
+def tried(delivery: Delivery, send: Callable[[], Outcome]) -> Outcome:
+    """What comes of sending a delivery. A fault of ours is one of the delivery, and says no more than it may."""
+    try:
+        return send()
+    except AegisError as fault:  # a secret that isn't there, as its message says
+        return NotSent(fault=str(fault))
+    except Exception as fault:  # whatever it is, it is this delivery's; its own words may have secrets
+        _log.error("`%s` could not be sent: %s", delivery.id, type(fault).__name__)
+        return NotSent(fault=f"it failed inside of Aegis: {type(fault).__name__}")

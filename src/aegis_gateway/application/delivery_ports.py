@@ -28,13 +28,19 @@ class DeliveryChange(Protocol):
         """The next one that is due for a channel, which nobody else takes for a minute."""
 
     def delivery(self, name: str) -> Delivery | None:
-        """One of them."""
+        """One of them, which nobody else moves until the end."""
+
+    def dead_deliveries(self, tenant: str, channel: str, limit: int) -> list[Delivery]:
+        """Those of a tenant, and of a channel if one is named, that were given up, the oldest first; as above."""
 
     def move_delivery(self, delivery: Delivery) -> None:
         """Write what became of one, and let it go."""
 
-    def reference_of(self, tenant: str, subject: str, channel: str, recipient: str) -> str:
-        """How a channel calls the last message about a subject; empty if there is none that it has a name for."""
+    def send_again(self, delivery: Delivery) -> None:
+        """Write that one is to be tried again; whoever is at it stays at it."""
+
+    def reference_before(self, delivery: Delivery) -> str:
+        """How its channel calls the last message about the same before it; empty if there is none that has a name."""
 
     def has_digest(self, tenant: str, digest: str, starts_ns: int) -> bool:
         """Whether the digest of a period was made."""

@@ -13,7 +13,7 @@ from aegis_gateway.application.ports import RegistryChange, Store
 from aegis_gateway.domain.channel import Subject, Target, targets
 from aegis_gateway.domain.delivery import delivery_of
 from aegis_gateway.domain.message import message_of
-from aegis_gateway.domain.notice import Notice, NoticeKind
+from aegis_gateway.domain.notice import ENDS, Notice
 from aegis_gateway.domain.registry import Registry
 
 NOTICES_MAX = 64
@@ -22,9 +22,6 @@ Registries = Callable[[], Mapping[str, Registry]]
 """All tenants' registries as they are in force now. May block."""
 
 _WAITING = "select 1 from notice where passed_ns is null limit 1"
-
-_ENDS: tuple[NoticeKind, ...] = ("approval_decided", "approval_expired")
-"""What is told wherever its beginning was told, by channels that can change what they have sent."""
 
 
 class Passing:
@@ -72,7 +69,7 @@ class Passing:
 
 def _targets(change: RegistryChange, notice: Notice, registry: Registry) -> Iterator[Target]:
     yield from targets(registry.notify, registry.channels, notice.kind, subject_of(notice, registry))
-    if notice.kind in _ENDS:
+    if notice.kind in ENDS:
         for name, recipient in change.told_before(notice.tenant, notice.subject):
             channel = registry.channels.get(name)
             if channel is not None and channel.kind == "slack":

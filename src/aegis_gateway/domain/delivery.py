@@ -116,6 +116,11 @@ def after_try(delivery: Delivery, outcome: Outcome, now_ns: int, jitter: float) 
     return msgspec.structs.replace(tried, fault=fault, next_ns=next_ns)
 
 
-def again(delivery: Delivery, now_ns: int) -> Delivery:
-    """A dead delivery that is to be tried again, from the beginning."""
+def again(delivery: Delivery, now_ns: int) -> Delivery | None:
+    """A delivery that is dead or waits, due now and with all its tries before it; None for one that was sent.
+
+    What went wrong last is still told, until it is tried.
+    """
+    if delivery.state == "sent":
+        return None
     return msgspec.structs.replace(delivery, state="waiting", tries=0, next_ns=now_ns)

@@ -27,6 +27,9 @@ NoticeKind = Literal[
 ]
 NOTICE_KINDS: tuple[NoticeKind, ...] = get_args(NoticeKind)
 
+ENDS: tuple[NoticeKind, ...] = ("approval_decided", "approval_expired")
+"""What ends a request: told wherever its beginning was told, in its place, where a channel can change what it sent."""
+
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
     """Something that happened in a tenant, at the place `sequence` of its record, in nanoseconds since 1970.

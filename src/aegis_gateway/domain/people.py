@@ -27,6 +27,7 @@ Permission = Literal[
     "keys",
     "settle",
     "approve",
+    "notifications",
     "emergency",
     "people",
 ]
@@ -41,6 +42,7 @@ PERMISSIONS: dict[Permission, tuple[Role, ...]] = {
     "keys": ("admin", "finops"),
     "settle": ("admin", "finops"),
     "approve": ("admin", "approver"),
+    "notifications": ("admin", "finops"),
     "emergency": ("admin",),
     "people": ("admin",),
 }
@@ -56,6 +58,7 @@ PERMISSION_WORDS: dict[Permission, str] = {
     "keys": "issue, rotate, throttle and revoke agents' keys",
     "settle": "settle calls in doubt",
     "approve": "approve, refuse and review what others did",
+    "notifications": "have notifications sent again, and channels tested",
     "emergency": "put a configuration in force at once, where two people are needed",
     "people": "add people, give and take roles, issue and revoke tokens",
 }

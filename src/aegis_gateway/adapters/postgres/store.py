@@ -285,6 +285,7 @@ class _Locked(RegistryRows):
     """
 
     _skip_locked = " for update skip locked"
+    _locked = " for update"
 
     def __init__(
         self, connection: Connection, pipeline: psycopg.Pipeline, tenants: list[str], clock: Clock | None

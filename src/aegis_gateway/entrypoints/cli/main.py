@@ -33,6 +33,7 @@ from aegis_gateway.entrypoints.cli import (
     estimate,
     incidents,
     key,
+    notifications,
     people,
     policy,
     policy_test,
@@ -63,7 +64,8 @@ BUILT_IN = (
         "approvals",
     ),
     *("agent", "key", "people", "policy"),
-    *("estimate", "budget", "calls", "call", "runs", "shadow", "incidents", "top", "entries", "doctor"),
+    *("estimate", "budget", "calls", "call", "runs", "shadow", "incidents", "notifications"),
+    *("top", "entries", "doctor"),
 )
 
 _RUN, _WHO, _LOOK = "Configure and run", "Who may", "See"
@@ -143,6 +145,7 @@ def build(plugins: Iterable[EntryPoint] = ()) -> typer.Typer:
     app.add_typer(runs.app, rich_help_panel=_LOOK)
     app.command(rich_help_panel=_LOOK, short_help="What rules in shadow would have done.")(shadow.shadow)
     app.command(rich_help_panel=_LOOK, short_help="What somebody has to look at.")(incidents.incidents)
+    app.add_typer(notifications.app, rich_help_panel=_LOOK)
     app.command(rich_help_panel=_LOOK, short_help="All of that, live.")(top.top)
     app.command(rich_help_panel=_LOOK, short_help="The record itself, byte for byte.")(entries.entries)
     app.command(

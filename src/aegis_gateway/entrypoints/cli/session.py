@@ -24,6 +24,7 @@ from aegis_gateway.application.operators import Caller, Operator, Operators
 from aegis_gateway.application.people import People
 from aegis_gateway.application.ports import Signatures, StoredState
 from aegis_gateway.application.proposals import Proposals
+from aegis_gateway.application.redelivering import Redelivering
 from aegis_gateway.application.seeding import Seeding
 from aegis_gateway.application.versions import verify
 from aegis_gateway.configuration.settings import Settings, read_settings
@@ -260,6 +261,14 @@ class Session:
         from aegis_gateway import bootstrap
 
         return Approvals(self.store, self._pepper(), caller(), bootstrap.approval_outcomes())
+
+    def redelivering(self) -> Redelivering:
+        """What is done about notifications, in the name of whoever runs the command.
+
+        Raises:
+            ConfigurationError: keys were issued under a pepper that is not there any more.
+        """
+        return Redelivering(self.store, self._pepper(), caller())
 
     def people(self) -> People:
         """The use cases about people, in the name of whoever runs the command.

@@ -16,12 +16,14 @@ from aegis_gateway.application.directory import TenantView
 from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.entrypoints.data_plane.mcp.origins import Origins
 from aegis_gateway.entrypoints.people import signing_in
+from aegis_gateway.entrypoints.people.api import notifications as notifications_api
 from aegis_gateway.entrypoints.people.api.manual import operations
 from aegis_gateway.entrypoints.people.api.operations import router
 from aegis_gateway.entrypoints.people.api.problems import tell_problems
 from aegis_gateway.entrypoints.people.approvals import pages as approvals
 from aegis_gateway.entrypoints.people.bridge import AsgiApp
 from aegis_gateway.entrypoints.people.door import THREADS
+from aegis_gateway.entrypoints.people.notifications import pages as notifications
 from aegis_gateway.entrypoints.people.office import Office
 from aegis_gateway.entrypoints.people.pool import StorePool
 from aegis_gateway.entrypoints.people.rendering import static_files
@@ -55,6 +57,7 @@ def build(settings: Settings, tenants: Callable[[], Mapping[str, TenantView]]) -
     )
     app.state.office = office
     app.include_router(router)
+    app.include_router(notifications_api.router)
     tell_problems(app, office)
 
     def show_manual(visit: Visit) -> Response:
@@ -83,6 +86,10 @@ def _pages(office: Office) -> list[Route]:
         get("/approvals/{approval}", approvals.show_one),
         post("/approvals/{approval}", approvals.answer_one),
         get("/approvals/{tenant}/{approval}", approvals.go_to_one),
+        get("/notifications", notifications.show_all),
+        post("/notifications", notifications.retry_all),
+        get("/notifications/{delivery}", notifications.show_one),
+        post("/notifications/{delivery}", notifications.retry_one),
         Route("/static/{name}", _static, methods=["GET"]),
     ]
 

@@ -9,6 +9,7 @@ from aegis_gateway.domain.errors import NotPermitted
 from aegis_gateway.domain.session import SESSION_NS
 from aegis_gateway.entrypoints.people.cookies import SESSION, VISIT, set_cookie
 from aegis_gateway.entrypoints.people.visits import Visit, own_path, redirect
+from aegis_gateway.entrypoints.people.words import sentence
 
 _SESSION_S = SESSION_NS // 1_000_000_000
 
@@ -36,7 +37,7 @@ def sign_in(visit: Visit) -> Response:
             begun = sessions.begin_by_link(link) if link else sessions.begin_by_token(visit.field("token"))
     except NotPermitted as fault:
         office.attempts.fail(visit.address)
-        return _form(visit, back, link="", status=403, error=_sentence(str(fault)))
+        return _form(visit, back, link="", status=403, error=sentence(str(fault)))
     return _begin(visit, begun, back)
 
 
@@ -62,7 +63,3 @@ def _begin(visit: Visit, begun: Begun, back: str) -> Response:
 def _form(visit: Visit, back: str, *, link: str, status: int = 200, error: str = "") -> Response:
     is_local = not visit.office.has_people()
     return visit.page("sign_in.html", status=status, back=back, link=link, error=error, is_local=is_local)
-
-
-def _sentence(words: str) -> str:
-    return words[:1].upper() + words[1:] + "."

@@ -182,7 +182,8 @@ def _form(content_type: str, body: bytes) -> dict[str, tuple[str, ...]]:
 def _sign_in_first(visit: Visit, request: Request) -> Response:
     back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     if visit.method != "GET":
-        back = "/approvals"
+        section = visit.path.split("/")[1]
+        back = "/" if section.startswith("sign-") else f"/{section}"
     address = "/sign-in?" + urlencode({"next": back})
     if visit.is_part:
         # A part of a page that is open: the whole page goes to sign in, not the part.

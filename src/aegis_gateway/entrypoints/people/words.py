@@ -66,3 +66,8 @@ def utc(at_ns: int) -> str:
 def iso(at_ns: int) -> str:
     """An instant as browsers and programs read it."""
     return datetime.fromtimestamp(at_ns // _NANOS, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def sentence(words: str) -> str:
+    """A fault's words as a page says them."""
+    return f"{words[:1].upper()}{words[1:]}."

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from aegis_gateway.application.approvals import REASON_CHARACTERS_MAX
 from aegis_gateway.domain.approval import AnswerKind, Approval, ApprovalKind, ApprovalState
+from aegis_gateway.domain.delivery import DeliveryState
 from aegis_gateway.entrypoints.people.approvals.brief import Brief
 from aegis_gateway.entrypoints.people.words import iso
 
@@ -116,6 +117,42 @@ class BudgetList(BaseModel):
     tenant: str
     at: str
     budgets: list[BudgetBalance]
+
+
+class NotificationMessage(BaseModel):
+    """What people are told, in no channel's form."""
+
+    title: str
+    text: str
+    facts: Annotated[dict[str, str], Field(description="What is known, by name, as people read it.")]
+    links: Annotated[dict[str, str], Field(description="Where there is more, by what the link says.")]
+
+
+class Notification(BaseModel):
+    """One message to one place, and what became of it."""
+
+    id: str
+    tenant: str
+    kind: Annotated[str, Field(description="What it is about: `threshold_passed`, `approval_requested`…")]
+    subject: Annotated[str, Field(description="As `budget:ID` or `approval:ID`.")]
+    channel: str
+    recipient: Annotated[str | None, Field(description="Whom it is for, where the channel is e-mail.")]
+    state: Annotated[
+        DeliveryState, Field(description="`dead`: it was given up, and nothing comes of it by itself.")
+    ]
+    tries: int
+    made: str
+    next_try: Annotated[str | None, Field(description="When it is tried next, while it waits.")]
+    sent: str | None
+    last_error: Annotated[str | None, Field(description="Why the last try failed.")]
+    message: NotificationMessage
+
+
+class NotificationList(BaseModel):
+    """A tenant's notifications, the newest first."""
+
+    tenant: str
+    notifications: list[Notification]
 
 
 def short(approval: Approval, state: ApprovalState) -> dict[str, Any]:

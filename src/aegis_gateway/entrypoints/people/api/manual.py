@@ -51,7 +51,8 @@ def _operation(
     fields = tuple(_fields(document, body)) if body is not None else ()
     answers = found["responses"]
     given = _schema(answers.get("200", {}))
-    example = [f"curl {url}{path}", '-H "Authorization: Bearer $AEGIS_TOKEN"']
+    way = "" if method == "get" or body is not None else f"-X {method.upper()} "
+    example = [f"curl {way}{url}{path}", '-H "Authorization: Bearer $AEGIS_TOKEN"']
     if body is not None:
         example += [
             '-H "Content-Type: application/json"',

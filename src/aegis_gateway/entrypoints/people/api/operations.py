@@ -18,8 +18,9 @@ from aegis_gateway.domain.errors import CallError, NotPermitted
 from aegis_gateway.entrypoints.cli.budget import standing_record
 from aegis_gateway.entrypoints.people.api import forms
 from aegis_gateway.entrypoints.people.approvals.brief import state_now
-from aegis_gateway.entrypoints.people.approvals.desk import LISTED_MAX, ApprovalsDesk, Reader
+from aegis_gateway.entrypoints.people.approvals.desk import LISTED_MAX, ApprovalsDesk
 from aegis_gateway.entrypoints.people.office import Office
+from aegis_gateway.entrypoints.people.reader import Reader
 from aegis_gateway.entrypoints.people.words import iso
 
 _bearer = HTTPBearer(auto_error=False, description="A person's token (`aegis people token issue`).")
@@ -70,13 +71,13 @@ Asks = Annotated[Asker, Depends(_asker)]
 Tenant = Annotated[
     str | None, Query(description="The tenant; may be left out where you may read one alone.", max_length=64)
 ]
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
+PROBLEMS: dict[int | str, dict[str, Any]] = {
     401: {"model": forms.Problem, "description": "No valid token of a person."},
     404: {"model": forms.Problem, "description": "There is none that you may read."},
     503: {"model": forms.Problem, "description": "The store can't be read, or didn't take it; try again."},
 }
 
-router = APIRouter(prefix="/api/v1", responses=_PROBLEMS)
+router = APIRouter(prefix="/api/v1", responses=PROBLEMS)
 
 
 @router.get("/approvals", tags=["Approvals"], response_model=forms.ApprovalList, summary="List requests")

@@ -17,10 +17,9 @@ from aegis_gateway.adapters.reports import BudgetStanding, CallFilter, CallRepor
 from aegis_gateway.application.approvals import Approvals
 from aegis_gateway.application.claims import claims_of
 from aegis_gateway.application.directory import TenantView
-from aegis_gateway.application.operators import Caller
 from aegis_gateway.application.ports import Store
 from aegis_gateway.domain.approval import AnswerKind, Approval
-from aegis_gateway.domain.people import Person, may
+from aegis_gateway.domain.people import may
 from aegis_gateway.domain.registry import Agent, Key
 from aegis_gateway.entrypoints.people.approvals.brief import (
     Background,
@@ -29,6 +28,7 @@ from aegis_gateway.entrypoints.people.approvals.brief import (
     state_now,
 )
 from aegis_gateway.entrypoints.people.office import Office
+from aegis_gateway.entrypoints.people.reader import Reader
 
 LISTED_MAX = 200
 WAITING_MAX = 1_000
@@ -37,14 +37,6 @@ _CALLS_DAYS = 7
 _CALLS_MAX = 200
 _DAY_NS = 86_400 * 1_000_000_000
 _NO_KEY = Key(id="", agent="", hash=b"", hint="", issued_ns=0)
-
-
-class Reader(msgspec.Struct, frozen=True, kw_only=True):
-    """Whoever looks, and answers: their word can be that of all who stand behind it."""
-
-    person: Person
-    behind: tuple[str, ...]
-    caller: Caller
 
 
 class ApprovalsDesk:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import get_args
 
 from starlette.responses import Response
 
-from aegis_gateway.application.operators import Caller
-from aegis_gateway.application.sessions import secret_digest
 from aegis_gateway.domain.approval import AnswerKind, Approval
 from aegis_gateway.domain.errors import NotPermitted
 from aegis_gateway.entrypoints.people.approvals.brief import total_maximum
-from aegis_gateway.entrypoints.people.approvals.desk import ApprovalsDesk, Reader, groups_of
+from aegis_gateway.entrypoints.people.approvals.desk import ApprovalsDesk, groups_of
+from aegis_gateway.entrypoints.people.living import living
+from aegis_gateway.entrypoints.people.reader import reader_of
 from aegis_gateway.entrypoints.people.visits import Visit, redirect
+from aegis_gateway.entrypoints.people.words import sentence
 
-_SEEN = "{seen}"
 _GROUP_MAX = 256
 
 
@@ -26,7 +25,7 @@ def show_inbox(visit: Visit) -> Response:
     with _desk(visit) as desk:
         tenant = visit.query.get("tenant") or None
         shown = [desk.short(group[0], group) for group in groups_of(desk.waiting(tenant))]
-        return _living(
+        return living(
             visit,
             "approvals/inbox.html",
             mine=[each for each in shown if not each.may_not],
@@ -41,7 +40,7 @@ def show_decided(visit: Visit) -> Response:
     """What became of requests."""
     with _desk(visit) as desk:
         tenant = visit.query.get("tenant") or None
-        return _living(
+        return living(
             visit,
             "approvals/decided.html",
             briefs=[desk.short(approval) for approval in desk.decided(tenant)],
@@ -77,7 +76,7 @@ def answer_one(visit: Visit) -> Response:
             desk.answer(approval, kind, reason)
         except NotPermitted as fault:
             now = desk.find(approval.id) or approval
-            return _one(visit, desk, now, status=409, error=_sentence(f"your answer was not taken: {fault}"))
+            return _one(visit, desk, now, status=409, error=sentence(f"your answer was not taken: {fault}"))
         untaken = 0
         for other in _others(visit, desk, approval):
             try:
@@ -101,7 +100,7 @@ def _one(
 ) -> Response:
     waiting = [each for each in desk.waiting() if each.id != approval.id]
     following = next((each for each in waiting if not desk.short(each).may_not), None)
-    return _living(
+    return living(
         visit,
         "approvals/one.html",
         status=status,
@@ -111,17 +110,6 @@ def _one(
         untaken=visit.query.get("untaken", ""),
         following=following,
     )
-
-
-def _living(visit: Visit, template: str, *, status: int = 200, **values: object) -> Response:
-    """A page, or its living part alone where that is asked for; nothing where that is still as it was last shown."""
-    part = visit.render(template, {**values, "seen": _SEEN, "is_part": True})
-    tag = hashlib.sha256(part.encode()).hexdigest()[:16]
-    if not visit.is_part:
-        return visit.answer(visit.render(template, {**values, "seen": tag, "is_part": False}), status)
-    if visit.query.get("seen") == tag:
-        return Response(status_code=204)
-    return visit.answer(part.replace(_SEEN, tag), status)
 
 
 def _none(visit: Visit) -> Response:
@@ -136,15 +124,7 @@ def _answer_kind(text: str) -> AnswerKind | None:
     return next((kind for kind in get_args(AnswerKind) if kind == text), None)
 
 
-def _sentence(words: str) -> str:
-    return words[:1].upper() + words[1:] + "."
-
-
 @contextmanager
 def _desk(visit: Visit) -> Iterator[ApprovalsDesk]:
-    signed_in = visit.signed_in
-    assert signed_in is not None, "the page is shown to people who are signed in"
-    caller = Caller(session=secret_digest("session", visit.secret, visit.office.pepper), via="page")
-    reader = Reader(person=signed_in.person, behind=signed_in.session.behind, caller=caller)
     with visit.office.store() as store:
-        yield ApprovalsDesk(visit.office, store, reader)
+        yield ApprovalsDesk(visit.office, store, reader_of(visit))

@@ -1,0 +1,22 @@
+"""Pages that stay right while they are open: their living part is asked for anew, and sent where it has changed."""
+
+from __future__ import annotations
+
+import hashlib
+
+from starlette.responses import Response
+
+from aegis_gateway.entrypoints.people.visits import Visit
+
+_SEEN = "{seen}"
+
+
+def living(visit: Visit, template: str, *, status: int = 200, **values: object) -> Response:
+    """A page, or its living part alone where that is asked for; nothing where that is still as it was last shown."""
+    part = visit.render(template, {**values, "seen": _SEEN, "is_part": True})
+    tag = hashlib.sha256(part.encode()).hexdigest()[:16]
+    if not visit.is_part:
+        return visit.answer(visit.render(template, {**values, "seen": tag, "is_part": False}), status)
+    if visit.query.get("seen") == tag:
+        return Response(status_code=204)
+    return visit.answer(part.replace(_SEEN, tag), status)
