@@ -563,9 +563,13 @@ def calls(settings: Settings, ledger: LedgerClient) -> Calls:
 
 def approval_outcomes() -> Outcomes:
     """What is done when a request for a person's word is decided that isn't about a call, by its kind."""
+    from aegis_gateway.application.adapting import limit_given
     from aegis_gateway.application.words import word_given
 
-    return {"measure": word_given}
+    return {
+        "measure": word_given,
+        "limit": limit_given(lambda config: load(config.files, CataloguePrices(_today())).registries),
+    }
 
 
 def reading(settings: Settings) -> Reading:

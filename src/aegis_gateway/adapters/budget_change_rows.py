@@ -42,7 +42,8 @@ over by the tenant's last clock is left out. The clock of no later call is befor
 """
 
 
-def _selected(wanted: str) -> str:
+def selected(wanted: str) -> str:
+    """A query for a tenant's changes, in the order in which they were made; `wanted` says which."""
     return _SELECT.format(columns=", ".join(_FIELDS), wanted=wanted)
 
 
@@ -50,7 +51,7 @@ def _limit_changes(of: str) -> str:
     return _LIMIT_CHANGES.format(lasting=_LASTING.format(of=of), of=of)
 
 
-_HISTORY = f"{_selected('budget = ?')} desc limit ?"
+_HISTORY = f"{selected('budget = ?')} desc limit ?"
 """What was done to one budget's limit, the newest first."""
 LIMIT_CHANGES = _limit_changes("")
 _LIMIT_CHANGES_OF_TENANT = _limit_changes("and budget_change.tenant = ?")
@@ -97,14 +98,14 @@ class BudgetChangeRows(Statements):
         """A change and those that were made in one act with it; none where there is none of that number."""
         return [
             budget_change(row)
-            for found in self._rows(_selected("number = ?"), (tenant, number))
-            for row in self._rows(_selected("sequence = ?"), (tenant, budget_change(found).sequence))
+            for found in self._rows(selected("number = ?"), (tenant, number))
+            for row in self._rows(selected("sequence = ?"), (tenant, budget_change(found).sequence))
         ]
 
     def budget_change_undoing(self, tenant: str, number: int) -> BudgetChange | None:
         """The change that took back another one, if there is one."""
         return next(
-            (budget_change(row) for row in self._rows(_selected("undoes = ?"), (tenant, number))), None
+            (budget_change(row) for row in self._rows(selected("undoes = ?"), (tenant, number))), None
         )
 
     def last_configured(self, tenant: str, budget: str) -> int:

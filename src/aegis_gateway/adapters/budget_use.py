@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
+from aegis_gateway.adapters.adaptation_rows import lately_of
 from aegis_gateway.adapters.reports import BudgetStanding, Query
 from aegis_gateway.domain.adaptation import DAYS_LOOKED_AT, WINDOWS_COMPARED, UsedWindow
+from aegis_gateway.domain.adaptation_turn import Lately, Use
 from aegis_gateway.domain.burn_down import BurnPoint, burn_down
 from aegis_gateway.domain.currency import PICO_PER_USD
 from aegis_gateway.domain.forecast import WINDOWS_COMPARED as WINDOWS_FORECAST
@@ -31,6 +33,11 @@ select "window" as label, starts_ns, ends_ns, max(posted) as used from standing
  order by starts_ns desc
 """
 """What was used in windows that are over; of a split budget, by the scope that used most. By the primary key."""
+
+_IN_USE = (
+    'select max(posted + pending) as used from standing where tenant = ? and budget = ? and "window" = ?'
+)
+"""What is spent and reserved in a window; of a split budget, by the scope that has most. By the primary key."""
 
 _CUT_SHORT = """
 select 1 as refused from call
@@ -81,6 +88,20 @@ class BudgetUse:
             cut_short = used > 0 and self._is_cut_short(tenant, budget, window)
             found.append(UsedWindow(window=window, used=used, cut_short=cut_short))
         return found
+
+    def use(self, tenant: str, budget: Budget, now_ns: int) -> Use:
+        """What was used in windows that are over, and what of the present one is, in the unit of its limit."""
+        (found,) = self._query(_IN_USE, (tenant, budget.id, budget.window(now_ns).label))
+        return Use(windows=self.used_windows(tenant, budget, now_ns), now=int(found["used"] or 0))
+
+    def lately(self, tenant: str, budget: Budget, since_ns: int) -> Lately:
+        """What was done to its limit for good: the last of it, and all since an instant."""
+        return lately_of(
+            lambda sql, values: [tuple(row.values()) for row in self._query(sql, values)],
+            tenant,
+            budget.id,
+            since_ns,
+        )
 
     def _windows(
         self, tenant: str, budget: Budget, since_ns: int, until_ns: int

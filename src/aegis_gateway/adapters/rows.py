@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from aegis_gateway.adapters.absence_rows import AbsenceRows
+from aegis_gateway.adapters.adaptation_rows import AdaptationRows
 from aegis_gateway.adapters.approval_rows import ApprovalRows
 from aegis_gateway.adapters.budget_change_rows import LIMIT_CHANGES, BudgetChangeRows, limit_change
 from aegis_gateway.adapters.delivery_rows import DeliveryRows
@@ -276,7 +277,14 @@ def agent_row(document: str) -> Agent:
 
 
 class RegistryRows(
-    PeopleRows, ProposalRows, SessionRows, BudgetChangeRows, ApprovalRows, DeliveryRows, AbsenceRows
+    PeopleRows,
+    ProposalRows,
+    SessionRows,
+    BudgetChangeRows,
+    AdaptationRows,
+    ApprovalRows,
+    DeliveryRows,
+    AbsenceRows,
 ):
     """The registry's rows under the locked heads of some tenants; the tables are the same in all stores."""
 

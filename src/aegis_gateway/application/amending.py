@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from aegis_gateway.application.ports import Changes, RegistryChange, StandingRow
-from aegis_gateway.application.recording import RegistryRecording
+from aegis_gateway.application.recording import Recording
 from aegis_gateway.domain.budget_change import BudgetChange, ChangeKind
 from aegis_gateway.domain.budget_family import add_changes, over_parents, with_changes
 from aegis_gateway.domain.entry import time_text
@@ -63,7 +63,7 @@ class Word(msgspec.Struct, frozen=True, kw_only=True):
 class Amending:
     """A transaction that holds a tenant, in which limits are changed."""
 
-    def __init__(self, change: RegistryChange, recording: RegistryRecording, in_force: InForce) -> None:
+    def __init__(self, change: RegistryChange, recording: Recording, in_force: InForce) -> None:
         """Read what was done to limits so far.
 
         Raises:

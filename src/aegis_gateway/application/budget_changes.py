@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from aegis_gateway.application.adapting import proposal_under, put_in_force, reason_of, withdraw_request
 from aegis_gateway.application.amending import Amending, InForce, Wish, Word
 from aegis_gateway.application.operators import Act, Caller, Operators
 from aegis_gateway.application.ports import RegistryChange, RegistryStore
 from aegis_gateway.application.recording import RegistryRecording
+from aegis_gateway.domain.adaptation_turn import Use
 from aegis_gateway.domain.budget_change import BudgetChange
 from aegis_gateway.domain.budget_family import are_counted_alike
 from aegis_gateway.domain.errors import ConfigurationError, NotPermitted
@@ -113,6 +115,32 @@ class BudgetChanges:
                 raise ConfigurationError(f"the budgets within `{parent}` have these limits already")
             _refuse_spent(amending, wishes)
             return amending.carry_out(wishes, _word(act, reason))
+
+    def adapt(self, budget: str, use: Use) -> BudgetChange:
+        """Change a limit that follows use to what is proposed in the present turn.
+
+        Raises:
+            ConfigurationError: its limit doesn't follow use, or nothing is proposed; the message says why.
+            NotPermitted: who asks may not, or two people are needed.
+        """
+        with self._act() as (act, amending):
+            act.require([self._tenant])
+            found = proposal_under(act.change, amending, self._in_force, budget, use)
+            if not found.changes:
+                raise ConfigurationError(f"the limit of `{budget}` stays as it is: {reason_of(found)}")
+            if (
+                found.applies == "approval"
+                and found.limit > found.present
+                and self._in_force.registry.four_eyes
+            ):
+                raise NotPermitted(
+                    f"two people are needed to raise a limit in `{self._tenant}`; the proposal asks for somebody's "
+                    "word: `aegis approvals`"
+                )
+            made = put_in_force(amending, found, _word(act, reason_of(found)))
+            recording = RegistryRecording(act.change, act.operator.name)
+            withdraw_request(act.change, recording, self._tenant, amending.budget(budget), act.operator.name)
+            return made
 
     def roll_back(self, number: int, reason: str) -> tuple[BudgetChange, ...]:
         """Take a change back, with all that was done in one act with it. What took it back, if that was done before.

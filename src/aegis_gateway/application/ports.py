@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from aegis_gateway.application.delivery_ports import DeliveryChange
+from aegis_gateway.domain.adaptation_turn import Lately
 from aegis_gateway.domain.admit import RateKey, StandingKey
 from aegis_gateway.domain.approval import Approval, ApprovalAnswer
 from aegis_gateway.domain.budget_change import BudgetChange, StoredLimitChange
@@ -361,6 +362,9 @@ class RegistryChange(LockedTenants, DeliveryChange, Protocol):
 
     def last_configured(self, tenant: str, budget: str) -> int:
         """The number of the last change by which a version configured a budget's limit anew; 0 if none did."""
+
+    def limit_lately(self, tenant: str, budget: str, since_ns: int) -> Lately:
+        """What was done to a budget's limit for good: the last of it, and all since an instant."""
 
     def save_budget_changes(self, changes: Collection[BudgetChange]) -> None:
         """Write new ones; they are never changed."""

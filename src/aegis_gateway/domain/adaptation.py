@@ -1,7 +1,8 @@
 """Adaptive limits: what a budget's limit should be next, told from what was used of it.
 
 Rule 1: the next limit is the median of comparable windows and so many spreads above it, kept within bounds: no further
-        from the present limit than is said, not below the floor, not above the ceiling or the parent's limit.
+        from the present limit than is said, not below the floor, not above the ceiling or the parent's limit, and never
+        lower than what of it is promised already.
 Rule 2: nothing is proposed while there is an incident, or where too little was used to tell. What windows would have
         come to that the limit cut short isn't known: where they are half of all, it is never lowered, and raised by a
         person's word only. Otherwise who runs in circles would raise the limit that stops it, day by day.
@@ -39,8 +40,8 @@ _SPREAD_LEAST = 20
 _WEEKDAYS_LEAST = 2
 _WEEKDAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
 
-Bound = Literal["most_change", "floor", "ceiling", "parent"]
-Held = Literal["incident", "too_little", "quiet_day"]
+Bound = Literal["most_change", "floor", "ceiling", "parent", "promised"]
+Held = Literal["incident", "too_little", "quiet_day", "done", "set_by_hand", "canary"]
 
 
 class UsedWindow(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,12 +97,14 @@ def proposed_limit(
     *,
     present: int,
     parent_limit: int | None = None,
+    promised: int = 0,
     has_incident: bool = False,
 ) -> ProposedLimit:
     """What a budget's limit should be in the window that an instant falls into.
 
     `used` are windows of the budget that are over, in any order; `present` is the limit that holds now, `parent_limit`
-    what the budget that it is within lets it have. All are in the unit of the limit.
+    what the budget that it is within lets it have, `promised` what of it is spent, reserved or given to others already.
+    All are in the unit of the limit.
     """
     window = budget.window(now_ns)
     held = ProposedLimit(budget=budget.id, present=present, limit=present)
@@ -121,6 +124,8 @@ def proposed_limit(
     unknown = 2 * sum(each.cut_short for each in compared) >= len(compared)
     wanted = max(target, present + _step(present, adapts)) if unknown else target
     limit, bound = _bounded(wanted, present, adapts, parent_limit)
+    if limit < min(present, promised):
+        limit, bound = min(present, promised), "promised"
     proposal = msgspec.structs.replace(
         held,
         limit=limit,
@@ -130,11 +135,11 @@ def proposed_limit(
         bound=bound,
         applies="approval" if unknown else adapts.applies,
     )
-    reasons = _reasons(proposal, quiet, adapts, _Words(budget=budget, quantity=quantity))
+    reasons = _reasons(proposal, quiet, adapts, LimitWords(budget=budget, quantity=quantity))
     return msgspec.structs.replace(proposal, reasons=tuple(reasons))
 
 
-def _reasons(proposal: ProposedLimit, quiet: set[int], adapts: Adapts, say: _Words) -> Iterator[str]:
+def _reasons(proposal: ProposedLimit, quiet: set[int], adapts: Adapts, say: LimitWords) -> Iterator[str]:
     """Why a limit is what it is, in words."""
     compared, k = proposal.windows, Decimal(adapts.k_thousandths) / SPREADS
     days = (
@@ -223,7 +228,7 @@ def _first(bound: tuple[int, Bound]) -> int:
     return bound[0]
 
 
-class _Words(msgspec.Struct, frozen=True, kw_only=True):
+class LimitWords(msgspec.Struct, frozen=True, kw_only=True):
     """A budget's amounts, in the unit of its limit, as people read them."""
 
     budget: Budget
@@ -245,6 +250,7 @@ class _Words(msgspec.Struct, frozen=True, kw_only=True):
             "most_change": f"it changes by at most {share_text(adapts.most_change)} at one time",
             "floor": "it never falls below its floor",
             "ceiling": "it never rises above its ceiling",
-            "parent": f"it never rises above the limit of `{self.budget.within}`, which it is within",
+            "parent": f"it never rises above what `{self.budget.within}` has left for it",
+            "promised": "it never falls below what of it is spent, reserved or given to others",
         }
         return f"{words[bound]}: {self.amount(limit)}"

@@ -25,7 +25,9 @@ def with_changes(budgets: Mapping[str, Budget], stored: Iterable[StoredLimitChan
         if budget is not None and each.holds_for(budget.unit, budget.limit) and each.change.amount:
             found[each.budget].append(each.change)
     return {
-        name: msgspec.structs.replace(budget, changes=tuple(found[name])) if name in found else budget
+        name: msgspec.structs.replace(budget, changes=tuple(found[name]))
+        if name in found or budget.changes
+        else budget
         for name, budget in budgets.items()
     }
 
@@ -78,6 +80,28 @@ def over_parents(
                 found.append(OverParent(parent=parent.id, by=by, at_ns=at_ns))
                 break
     return tuple(found)
+
+
+def room_within(budget: Budget, budgets: Mapping[str, Budget], now_ns: int) -> int | None:
+    """By how much a budget's limit may rise for good, so that its parent bears it; None where it is within none."""
+    parent = budgets.get(budget.within) if budget.within is not None else None
+    if parent is None or not _is_within(budget, parent):
+        return None
+    return _room_below(parent, budgets, now_ns)
+
+
+def room_above(budget: Budget, budgets: Mapping[str, Budget], now_ns: int) -> int | None:
+    """By how much a budget's limit may fall for good, so that it bears those within it; None where there are none."""
+    if not any(_is_within(each, budget) for each in budgets.values()):
+        return None
+    return _room_below(budget, budgets, now_ns)
+
+
+def _room_below(parent: Budget, budgets: Mapping[str, Budget], now_ns: int) -> int:
+    """The least that a budget's limit is ever above those within it, from now on."""
+    family = [parent, *(each for each in budgets.values() if _is_within(each, parent))]
+    changes = [change for budget in family for change in budget.changes]
+    return max(0, min(-_excess(parent.id, budgets, at_ns) for at_ns in turns(changes, now_ns, None)))
 
 
 def _is_within(budget: Budget, parent: Budget) -> bool:

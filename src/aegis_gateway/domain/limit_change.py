@@ -31,6 +31,11 @@ def changed(limit: int, changes: Iterable[LimitChange], now_ns: int) -> int:
     return max(0, limit + sum(change.amount for change in changes if change.acts(now_ns)))
 
 
+def lasting(limit: int, changes: Iterable[LimitChange], now_ns: int) -> int:
+    """A configured limit as it is at an instant, without what ends by itself."""
+    return changed(limit, (change for change in changes if change.ends_ns is None), now_ns)
+
+
 def turns(changes: Iterable[LimitChange], starts_ns: int, ends_ns: int | None) -> Iterator[int]:
     """The instants of a stretch at which a limit may be another than just before; its beginning is one."""
     until_ns = FOREVER_NS if ends_ns is None else ends_ns

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 APPROVALS_AT_ONCE = 100
 
-_NAMES_FORECASTS = (
+_NAMES = (
     "select 1 as named from config_version"
-    " where version = (select max(version) from config_version) and bundle like '%forecast%'"
+    " where version = (select max(version) from config_version) and bundle like ?"
 )
-"""Whether any budget of the newest configuration can have thresholds of forecasts."""
+"""Whether any budget of the newest configuration can have what a word in it means."""
 
 
 def jobs(settings: Settings) -> tuple[Job, ...]:
@@ -31,6 +31,7 @@ def jobs(settings: Settings) -> tuple[Job, ...]:
         Job(name="approvals", period_s=1.0, begin=_approvals),
         Job(name="holding", period_s=0.25, begin=lambda store: _holding(in_force, store)),
         Job(name="thresholds of forecasts", period_s=60.0, begin=lambda store: _forecasts(in_force, store)),
+        Job(name="adaptive limits", period_s=60.0, begin=lambda store: _adapting(in_force, store)),
         *delivery_jobs(settings, in_force),
     )
 
@@ -90,10 +91,24 @@ def _forecasts(in_force: InForce, store: Store) -> Work:
                 )
 
     def work() -> bool:
-        if store.query(_NAMES_FORECASTS):
+        if store.query(_NAMES, ("%forecast%",)):
             from aegis_gateway.application.foreseeing import pass_forecasts
 
             pass_forecasts(store, in_force(), foreseen)
+        return False
+
+    return work
+
+
+def _adapting(in_force: InForce, store: Store) -> Work:
+    """Change limits that follow use, once in a turn, or ask for a word on them."""
+
+    def work() -> bool:
+        if store.query(_NAMES, ("%adapts%",)):
+            from aegis_gateway.adapters.budget_use import BudgetUse
+            from aegis_gateway.application.adapting import adapt_limits
+
+            adapt_limits(store, in_force(), BudgetUse(store.query))
         return False
 
     return work

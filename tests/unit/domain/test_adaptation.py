@@ -102,8 +102,8 @@ def test_the_spread_is_never_nothing() -> None:
         (40, {}, None, 32, "most_change", "it changes by at most 20.00% at one time: $32.00"),
         (24, {"ceiling": 24 * DOLLAR}, None, 24, "ceiling", "it never rises above its ceiling: $24.00"),
         (30, {"floor": 29 * DOLLAR}, None, 29, "floor", "it never falls below its floor: $29.00"),
-        (24, {}, 25, 25, "parent", "it never rises above the limit of `month`, which it is within: $25.00"),
-        (40, {}, 20, 20, "parent", "it never rises above the limit of `month`, which it is within: $20.00"),
+        (24, {}, 25, 25, "parent", "it never rises above what `month` has left for it: $25.00"),
+        (40, {}, 20, 20, "parent", "it never rises above what `month` has left for it: $20.00"),
         (70, {"most_change": 100}, None, 50, "ceiling", "it never rises above its ceiling: $50.00"),
         (
             4,

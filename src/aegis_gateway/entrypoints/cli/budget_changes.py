@@ -86,7 +86,7 @@ def increase(
             raise typer.BadParameter("say until when, as in --until 2h, or --lasting")
         units = amount_of(amount, session.configured(name), budget_id)
         made = session.budget_changes(name).increase(budget_id, units, ends_ns=ends_ns, reason=reason)
-        _tell(session, name, [made], as_json=as_json)
+        tell(session, name, [made], as_json=as_json)
 
 
 def move(
@@ -110,7 +110,7 @@ def move(
         units = amount_of(amount, session.configured(name), giver)
         changes = session.budget_changes(name)
         made = changes.move(giver, taker, units, reason=reason, ends_ns=ends_ns, lasts=lasting)
-        _tell(session, name, made, as_json=as_json)
+        tell(session, name, made, as_json=as_json)
 
 
 def split(
@@ -138,7 +138,7 @@ def split(
             limits[child] = amount_of(amount, registry, child)
         ends_ns = _end(session, until, lasting=until is None)
         made = session.budget_changes(name).split(parent, limits, ends_ns=ends_ns, reason=reason)
-        _tell(session, name, made, as_json=as_json)
+        tell(session, name, made, as_json=as_json)
 
 
 def rollback(
@@ -154,7 +154,7 @@ def rollback(
     with opened(store, writable=True) as session:
         name = session.tenant(tenant)
         made = session.budget_changes(name).roll_back(number, reason)
-        _tell(session, name, made, as_json=as_json)
+        tell(session, name, made, as_json=as_json)
 
 
 def history(
@@ -252,7 +252,8 @@ def _end(session: Session, until: str | None, *, lasting: bool) -> int | None:
     return None if until is None else until_ns(until, session.clock.now_ns())
 
 
-def _tell(session: Session, tenant: str, made: Sequence[BudgetChange], *, as_json: bool) -> None:
+def tell(session: Session, tenant: str, made: Sequence[BudgetChange], *, as_json: bool) -> None:
+    """Tell what was done to limits."""
     registry = session.configured(tenant)
     if as_json:
         print_json({"tenant": tenant, "changes": [change_record(each, registry) for each in made]})

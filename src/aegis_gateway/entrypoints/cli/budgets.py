@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from aegis_gateway.entrypoints.cli import budget, budget_changes, forecast
+from aegis_gateway.entrypoints.cli import adaptation, budget, budget_changes, forecast
 
 SHOWN = "show"
 
@@ -37,6 +37,7 @@ app.command("forecast", short_help="What windows will have come to, and when not
 app.command("increase", short_help="Raise a limit for a while, or for good.")(budget_changes.increase)
 app.command("move", short_help="Move money between budgets of one owner.")(budget_changes.move)
 app.command("split", short_help="Give budgets within another their limits.")(budget_changes.split)
+app.command("adapt", short_help="What a limit that follows use should be next, and why.")(adaptation.adapt)
 app.command("history", short_help="What was done to a limit, by whom, why, and until when.")(
     budget_changes.history
 )

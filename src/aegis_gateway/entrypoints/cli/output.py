@@ -42,6 +42,9 @@ _BAR_SIGNS = ("█", "▒", "░")
 _BAR_SIGNS_ASCII = ("#", "=", ".")
 _EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
 
+_HEIGHTS = " ▁▂▃▄▅▆▇█"
+_HEIGHTS_ASCII = " .-+*#"
+
 _NANOS = 1_000_000_000
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
@@ -119,6 +122,13 @@ def bar(spent: int, reserved: int, limit: int, width: int, console: Console) -> 
     text.append(held * (reaches - len(taken)), style="red" if over else "cyan")
     text.append(free * (width - reaches), style=DIM)
     return text
+
+
+def sparkline(amounts: Sequence[int], console: Console) -> str:
+    """Amounts in one line, each as high as it is beside the others; nothing where there is none."""
+    signs = _HEIGHTS if console.encoding.lower().startswith("utf") else _HEIGHTS_ASCII
+    most = max(amounts, default=0)
+    return "".join(signs[_share(amount, most, len(signs) - 1)] for amount in amounts)
 
 
 def _share(amount: int, limit: int, steps: int) -> int:

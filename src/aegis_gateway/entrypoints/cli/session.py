@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from aegis_gateway.adapters.clock import SystemClock
 from aegis_gateway.adapters.reports import Reports
 from aegis_gateway.adapters.secrets import ReferencedSecrets
@@ -243,6 +245,10 @@ class Session:
         assert config is not None, "a configuration was loaded from it"
         newest = self.state.canary or config
         return InForce(registry=registry, version=config.version, newest=newest.version)
+
+    def in_force_with_changes(self, tenant: str) -> InForce:
+        """The same, with what was done to limits, for those who only look."""
+        return msgspec.structs.replace(self.in_force(tenant), registry=self.registry(tenant))
 
     def budget_changes(self, tenant: str) -> BudgetChanges:
         """The use cases about a tenant's limits, in the name of whoever runs the command.

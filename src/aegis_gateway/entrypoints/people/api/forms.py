@@ -155,6 +155,42 @@ class NotificationList(BaseModel):
     notifications: list[Notification]
 
 
+class WindowUsed(BaseModel):
+    """What was used in one window that is over."""
+
+    window: str
+    starts_ns: int
+    ends_ns: int
+    used_amount: int
+    used: str
+    cut_short: Annotated[bool, Field(description="Calls were refused in it because nothing was left.")]
+    compared: Annotated[bool, Field(description="The proposal rests on it.")]
+
+
+class Adaptation(BaseModel):
+    """What the limit of a budget that follows use should be, as `aegis budget adapt --json` tells it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    tenant: str
+    at: str
+    budget: str
+    turn: Annotated[str, Field(description="The day or week in which the limit is changed once at most.")]
+    changes: Annotated[bool, Field(description="Whether another limit is proposed than the present one.")]
+    applies: Annotated[str, Field(description="`automatic`, or by `approval`.")]
+    held: Annotated[str | None, Field(description="Why the limit stays as it is for now.")]
+    bound: Annotated[str | None, Field(description="The bound that the proposal met.")]
+    reasons: Annotated[list[str], Field(description="In words.")]
+    present_amount: Annotated[
+        int, Field(description="The lasting limit, in the quantity's smallest unit; money in nano-dollars.")
+    ]
+    limit_amount: Annotated[int, Field(description="The limit that is proposed.")]
+    median_amount: int | None
+    spread_amount: int | None
+    target_amount: Annotated[int | None, Field(description="Median and spreads, before any bound.")]
+    windows: Annotated[list[WindowUsed], Field(description="The newest first.")]
+
+
 def short(approval: Approval, state: ApprovalState) -> dict[str, Any]:
     """A request in a list; `state` is how it stands now."""
     return {

@@ -12,9 +12,14 @@ from fastapi import APIRouter, Depends, Path, Query
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import Request
 
+from aegis_gateway.adapters.budget_use import BudgetUse
 from aegis_gateway.adapters.reports import Reports
+from aegis_gateway.application.adapting import proposal_seen
+from aegis_gateway.application.amending import InForce
 from aegis_gateway.application.operators import Caller
+from aegis_gateway.domain.adaptation_turn import turn_now
 from aegis_gateway.domain.errors import CallError, NotPermitted
+from aegis_gateway.entrypoints.cli.adaptation import adaptation_record
 from aegis_gateway.entrypoints.cli.budget import standing_record
 from aegis_gateway.entrypoints.people.api import forms
 from aegis_gateway.entrypoints.people.approvals.brief import state_now
@@ -164,6 +169,38 @@ def list_budgets(
         standings = Reports(store.query).standings(name, wanted, now_ns)
     records = [standing_record(each, registry.quantities[each.budget.quantity], now_ns) for each in standings]
     return {"tenant": name, "at": iso(now_ns), "budgets": records}
+
+
+@router.get(
+    "/budgets/{budget}/adaptation",
+    tags=["Budgets"],
+    response_model=forms.Adaptation,
+    summary="Show what a limit that follows use should be",
+)
+def show_adaptation(
+    asks: Asks,
+    budget: Annotated[str, Path(description="The budget's id.", max_length=128)],
+    tenant: Tenant = None,
+) -> dict[str, Any]:
+    """Show what the limit of a budget with `adapts` should be in the present turn, why, and what was used before."""
+    name = asks.tenant(tenant)
+    view = asks.office.tenants()[name]
+    found = view.registry.budgets.get(budget)
+    if found is None or found.adapts is None:
+        said = (
+            f"there is no budget `{budget[:64]}`"
+            if found is None
+            else f"the limit of `{budget}` doesn't follow use"
+        )
+        raise CallError(f"{said} in `{name}`", field="budget", status=404)
+    newest = view.beside_version or view.config_version
+    in_force = InForce(registry=view.registry, version=view.config_version, newest=newest)
+    with asks.office.store() as store:
+        used, now_ns = BudgetUse(store.query), store.clock_ns()
+        use = used.use(name, found, now_ns)
+        proposed = proposal_seen(in_force, used, budget, use, now_ns)
+    record = adaptation_record(proposed, use.windows, turn_now(found, now_ns), view.registry)
+    return {"tenant": name, "at": iso(now_ns), **record}
 
 
 def _no_such(approval: str) -> CallError:
