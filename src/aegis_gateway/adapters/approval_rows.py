@@ -34,6 +34,7 @@ _GROUPED = (
 _TENANT = "select tenant from approval where approval = ?"
 _NEWEST = "select document from approval where tenant = ? order by sequence desc limit ?"
 _IN_STATE = "select document from approval where tenant = ? and state = ? order by sequence desc limit ?"
+_WAITING_ANYWHERE = "select document from approval where state = 'waiting' order by tenant, sequence limit ?"
 DUE_APPROVALS = "select tenant, approval from approval where due_ns <= ? order by due_ns limit ?"
 _WRITE = (
     "insert into approval (approval, tenant, sequence, kind, state, requester, about, fingerprint, told_with,"
@@ -141,6 +142,10 @@ class ApprovalReports:
     def together_with(self, approval: Approval) -> list[Approval]:
         """Those that wait and are told under one notice with one, in their order; none where it is told alone."""
         return _found(self._rows, _GROUPED, (approval.tenant, approval.group)) if approval.group else []
+
+    def may_escalate(self, limit: int) -> list[Approval]:
+        """Those of all tenants that wait, and about which others may still be asked."""
+        return [each for each in _found(self._rows, _WAITING_ANYWHERE, (limit,)) if each.may_escalate]
 
     def approvals(self, tenant: str, limit: int, state: ApprovalState | None = None) -> list[Approval]:
         """A tenant's, the newest first, all or those in a state."""

@@ -90,8 +90,8 @@ def became(
     return after
 
 
-def escalated(recording: Recording, approval: Approval) -> Approval:
-    """Ask others besides, because nobody has decided."""
+def escalated(recording: Recording, approval: Approval, because: str = "nobody has decided yet") -> Approval:
+    """Ask others besides, because nobody has decided, or those who are asked are away."""
     after = msgspec.structs.replace(approval, level=approval.level + 1)
     others = approval.route.escalation.groups if approval.route.escalation is not None else ()
     sequence = recording.enter(
@@ -103,10 +103,11 @@ def escalated(recording: Recording, approval: Approval) -> Approval:
             "approval": approval.id,
             "about": approval.about,
             "asked": [group.name for group in others],
+            "reason": because,
         },
     )
     recording.add(Changes(approvals=[after]))
-    notify(recording, after, "approval_escalated", sequence)
+    notify(recording, after, "approval_escalated", sequence, because)
     return after
 
 
@@ -125,7 +126,7 @@ def passed(recording: Recording, approval: Approval) -> Approval:
 
 def answer_record(approval: Approval, kind: AnswerKind, answer: ApprovalAnswer) -> dict[str, object]:
     """What the record says of one person's answer."""
-    return {
+    record: dict[str, object] = {
         "act": kind,
         "approval": approval.id,
         "kind": approval.kind,
@@ -135,6 +136,9 @@ def answer_record(approval: Approval, kind: AnswerKind, answer: ApprovalAnswer) 
         "reason": answer.reason,
         "via": answer.via,
     }
+    if answer.in_stead_of:
+        record["in_stead_of"] = list(answer.in_stead_of)
+    return record
 
 
 def notify(
@@ -152,7 +156,13 @@ def notify(
         "deadline": time_text(approval.deadline_ns),
         "facts": approval.facts,
         "answers": [
-            {"answer": answer.kind, "by": answer.by, "reason": answer.reason, "via": answer.via}
+            {
+                "answer": answer.kind,
+                "by": answer.by,
+                "in_stead_of": list(answer.in_stead_of),
+                "reason": answer.reason,
+                "via": answer.via,
+            }
             for answer in approval.answers
         ],
     }

@@ -7,12 +7,19 @@ Rule 3: what a grant puts in force that is no call is put in force in the same t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 import msgspec
 
-from aegis_gateway.application.approval_requests import ENTRY, answer_record, became, notify, passed
+from aegis_gateway.application.approval_requests import (
+    ENTRY,
+    answer_record,
+    became,
+    escalated,
+    notify,
+    passed,
+)
 from aegis_gateway.application.operators import Act, Caller, Operator, Operators
 from aegis_gateway.application.ports import Changes, RegistryChange, Store
 from aegis_gateway.application.recording import RegistryRecording
@@ -26,6 +33,7 @@ from aegis_gateway.domain.approval import (
     is_granted,
     refusal_to_answer,
 )
+from aegis_gateway.domain.deputies import Word, attendance_of, is_unattended, word_of
 from aegis_gateway.domain.errors import ConfigurationError, NotActing, NotPermitted
 
 REASON_CHARACTERS_MAX = 1_000
@@ -124,8 +132,8 @@ class _Answering:
             return approval, ""  # a second click
         approval = self._now(approval)
         refusal = _over(approval)
-        meets = by_wants(approval, by)
-        refusal = refusal or refusal_to_answer(approval, by.name, by.behind, meets)
+        word = self._word(approval)
+        refusal = refusal or refusal_to_answer(approval, by.name, by.behind, word.meets, word.why_none)
         if refusal:
             return self._not_taken(approval, kind, refusal)
         answer = ApprovalAnswer(
@@ -135,7 +143,8 @@ class _Answering:
             at_ns=self._recording.now_ns(approval.tenant),
             reason=reason[:REASON_CHARACTERS_MAX],
             via=self._via,
-            meets=meets,
+            meets=word.meets,
+            in_stead_of=word.in_stead_of,
         )
         after = self._after(msgspec.structs.replace(approval, answers=(*approval.answers, answer)), kind)
         outcome = self._outcomes.get(approval.kind)
@@ -151,6 +160,11 @@ class _Answering:
         if after.state == "granted" and after.kind != "call":
             after = became(self._recording, after, "use")
         return after, ""
+
+    def _word(self, approval: Approval) -> Word:
+        change, person = self._change, self._operator.person
+        now_ns = self._recording.now_ns(approval.tenant)
+        return word_of(approval, person, attendance_of(change.people(), change.absences(), now_ns))
 
     def _now(self, approval: Approval) -> Approval:
         after = passed(self._recording, approval)
@@ -171,11 +185,6 @@ class _Answering:
         untaken = Untaken(tenant=approval.tenant, approval=approval.id, kind=kind, via=self._via)
         self._recording.enter(approval.tenant, None, ENTRY, untaken_record(untaken, approval.about, refusal))
         return approval, refusal
-
-
-def by_wants(approval: Approval, by: Operator) -> tuple[int, ...]:
-    """Which wants of a request somebody who acts may give their word for."""
-    return approval.route.met_by(by.person, approval.tenant, approval.level)
 
 
 def _over(approval: Approval) -> str:
@@ -208,6 +217,26 @@ def let_time_pass(store: Store, outcomes: Outcomes | None = None, limit: int = 2
             after = passed(recording, approval)
             _carry_out_expiry(outcomes or {}, change, recording, approval, after)
     return len(found)
+
+
+UNATTENDED = "those who are asked are away"
+"""Why others are asked before their time."""
+
+
+def escalate_unattended(store: Store, waiting: Iterable[Approval]) -> None:
+    """Ask others at once about what can't be granted because people are away; `waiting` are those it may be true of.
+
+    Raises:
+        LedgerUnavailable: the store did not take it.
+    """
+    for each in waiting:
+        with store.change([each.tenant]) as change:
+            approval = change.approval(each.tenant, each.id)
+            recording = RegistryRecording(change, SWEEPER)
+            now_ns = recording.now_ns(each.tenant)
+            attendance = attendance_of(change.people(), change.absences(), now_ns)
+            if approval is not None and approval.may_escalate and is_unattended(approval, attendance):
+                escalated(recording, approval, UNATTENDED)
 
 
 def _carry_out_expiry(

@@ -16,7 +16,7 @@ from aegis_gateway.application.commands import Admit, ApprovalClaim, ApprovalNot
 from aegis_gateway.application.ports import LockedTenants
 from aegis_gateway.application.recording import Recording
 from aegis_gateway.domain.admit import Admission, Standings
-from aegis_gateway.domain.approval import Approval, ApprovalEvent, Asking
+from aegis_gateway.domain.approval import Approval, ApprovalAnswer, ApprovalEvent, Asking
 from aegis_gateway.domain.approval_facts import Left, call_facts
 from aegis_gateway.domain.decision import Reason
 from aegis_gateway.domain.ledger import NOTHING
@@ -173,12 +173,16 @@ def _approved(fitting: Admission, command: Admit, known: Approval) -> Admission:
         Reason(
             code="approved",
             subject=known.id,
-            message=f"`{answer.by}` agreed to this{': ' if answer.reason else ''}{answer.reason}",
+            message=f"`{answer.by}` agreed to this{_in_stead(answer)}{': ' if answer.reason else ''}{answer.reason}",
         )
         for answer in known.answers
         if answer.kind == "grant"
     )
     return msgspec.structs.replace(fitting, reasons=(*command.verdict.reasons, *reasons))
+
+
+def _in_stead(answer: ApprovalAnswer) -> str:
+    return f" in the stead of `{'`, `'.join(answer.in_stead_of)}`" if answer.in_stead_of else ""
 
 
 def _note(approval: Approval) -> ApprovalNote:

@@ -9,11 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from msgspec import to_builtins
+from msgspec.structs import replace
+
+from aegis_gateway.application.approvals import UNATTENDED
 from aegis_gateway.application.ports import RegistryChange, Store
 from aegis_gateway.domain.channel import Subject, Target, targets
 from aegis_gateway.domain.delivery import delivery_of
+from aegis_gateway.domain.deputies import attendance_of, is_unattended, missing
 from aegis_gateway.domain.message import message_of
-from aegis_gateway.domain.notice import ENDS, Notice
+from aegis_gateway.domain.notice import ENDS, Notice, NoticeKind
 from aegis_gateway.domain.registry import Registry
 
 NOTICES_MAX = 64
@@ -22,6 +27,8 @@ Registries = Callable[[], Mapping[str, Registry]]
 """All tenants' registries as they are in force now. May block."""
 
 _WAITING = "select 1 from notice where passed_ns is null limit 1"
+
+_ASKS: tuple[NoticeKind, ...] = ("approval_requested", "approval_escalated")
 
 
 class Passing:
@@ -52,7 +59,7 @@ class Passing:
         return len(notices) == NOTICES_MAX
 
     def _deliver(self, change: RegistryChange, notice: Notice, registry: Registry) -> None:
-        message = message_of(notice, registry.name, self._pages_url)
+        message = message_of(_with_who_is_asked(change, notice), registry.name, self._pages_url)
         for target in dict.fromkeys(_targets(change, notice, registry)):
             change.save_delivery(
                 delivery_of(
@@ -65,6 +72,27 @@ class Passing:
                     made_ns=change.now_ns,
                 )
             )
+
+
+def _with_who_is_asked(change: RegistryChange, notice: Notice) -> Notice:
+    """A notice that wants somebody's word, with the groups that are asked, and who answers for those who are away."""
+    name = notice.body.get("approval")
+    if notice.kind not in _ASKS or not isinstance(name, str):
+        return notice
+    approval = change.approval(notice.tenant, name)
+    if approval is None:
+        return notice
+    attendance = attendance_of(change.people(), change.absences(), change.now_ns)
+    away = missing(approval, attendance)
+    asks = [group.name for group in approval.route.asked(approval.level)]
+    body = {
+        **notice.body,
+        "asks": [*asks, *map(str, away)],
+        "away": [to_builtins(each) for each in away],
+    }
+    if is_unattended(approval, attendance):
+        body["unattended"] = UNATTENDED
+    return replace(notice, body=body)
 
 
 def _targets(change: RegistryChange, notice: Notice, registry: Registry) -> Iterator[Target]:

@@ -88,7 +88,7 @@ class People:
                 id=person_id, name=name, added_ns=act.change.now_ns, grants=tuple(sorted(set(grants)))
             )
             _check_tenants(act, person.grants)
-            act.require(_scopes(person))
+            act.require(scopes_of(person))
             if not people and not may(person, "people", ALL_TENANTS):
                 raise ConfigurationError(
                     "the first person must be an admin everywhere, so that somebody can add the others; "
@@ -140,7 +140,7 @@ class People:
         """
         with self._act() as act:
             person = known_person(act, person_id)
-            act.require(_scopes(person))
+            act.require(scopes_of(person))
             suspended = msgspec.structs.replace(person, suspended_ns=person.suspended_ns or act.change.now_ns)
             with _keeps_an_admin(act):
                 _save(act, suspended, {"act": "suspend"})
@@ -154,7 +154,7 @@ class People:
         """
         with self._act() as act:
             person = known_person(act, person_id)
-            act.require(_scopes(person))
+            act.require(scopes_of(person))
             resumed = msgspec.structs.replace(person, suspended_ns=None)
             _save(act, resumed, {"act": "resume"})
         return resumed
@@ -175,7 +175,7 @@ class People:
                     "issue a token to one who is, who can issue the others"
                 )
             if act.operator.name != person_id:
-                act.require(_scopes(person))
+                act.require(scopes_of(person))
             secret = None if own is not None else new_key(self._random_bytes, "person")
             token = self._token(act, person_id, expires_in_ns, own or _seen(secret or ""))
             if secret is None and act.operator.name != person_id and not self._counts_registrar(act):
@@ -185,7 +185,9 @@ class People:
                     "this token is registered already; make another: `aegis people token new`"
                 )
             act.change.save_token(token)
-            _record(act, person, {"act": "issue_token", "token": token.id, "seen_by": list(token.seen_by)})
+            record_of_person(
+                act, person, {"act": "issue_token", "token": token.id, "seen_by": list(token.seen_by)}
+            )
         return IssuedToken(token=token, secret=secret)
 
     def issue_link(self, person_id: str) -> IssuedLink:
@@ -197,7 +199,7 @@ class People:
         with self._act() as act:
             person = known_person(act, person_id)
             if act.operator.name != person_id:
-                act.require(_scopes(person))
+                act.require(scopes_of(person))
             secret = self._random_bytes(_LINK_BYTES).hex()
             link = SignInLink(
                 hash=secret_digest("link", secret, self._pepper),
@@ -207,7 +209,7 @@ class People:
                 expires_ns=act.change.now_ns + LINK_NS,
             )
             act.change.save_sign_in_link(link)
-            _record(act, person, {"act": "issue_link", "seen_by": list(link.seen_by)})
+            record_of_person(act, person, {"act": "issue_link", "seen_by": list(link.seen_by)})
         return IssuedLink(link=link, secret=secret)
 
     def revoke_token(self, token_id: str) -> Token:
@@ -225,11 +227,11 @@ class People:
                 )
             person = known_person(act, token.person)
             if act.operator.name != person.id:
-                act.require(_scopes(person))
+                act.require(scopes_of(person))
             revoked = msgspec.structs.replace(token, revoked_ns=token.revoked_ns or act.change.now_ns)
             with _keeps_an_admin(act):
                 act.change.save_token(revoked)
-            _record(act, person, {"act": "revoke_token", "token": token_id})
+            record_of_person(act, person, {"act": "revoke_token", "token": token_id})
         return revoked
 
     @contextmanager
@@ -312,20 +314,25 @@ def _check_tenants(act: Act, grants: Iterable[Grant]) -> None:
             )
 
 
-def _scopes(person: Person) -> list[str]:
+def scopes_of(person: Person) -> list[str]:
     """Where somebody has to be an admin to act on a person."""
     return sorted({grant.tenant for grant in person.grants}) or [ALL_TENANTS]
 
 
+def tenants_of(act: Act, person: Person) -> list[str]:
+    """The tenants that there are in which somebody has a role; all of them for who has none."""
+    scopes = scopes_of(person)
+    return [tenant for tenant in sorted(act.change.heads) if ALL_TENANTS in scopes or tenant in scopes]
+
+
 def _save(act: Act, person: Person, body: dict[str, object], concerned: Person | None = None) -> None:
     act.change.save_person(person)
-    _record(act, concerned or person, body)
+    record_of_person(act, concerned or person, body)
 
 
-def _record(act: Act, person: Person, body: dict[str, object]) -> None:
-    scopes = _scopes(person)
-    tenants = [tenant for tenant in sorted(act.change.heads) if ALL_TENANTS in scopes or tenant in scopes]
-    act.record(tenants, "person", {"person": person.id, **body})
+def record_of_person(act: Act, person: Person, body: dict[str, object]) -> None:
+    """Say something of a person in the record of each tenant in which they have a role."""
+    act.record(tenants_of(act, person), "person", {"person": person.id, **body})
 
 
 def _roles(person: Person) -> list[dict[str, str]]:

@@ -58,7 +58,8 @@ def transition(state: ApprovalState, event: ApprovalEvent) -> ApprovalState:
 class ApprovalAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What one person said, why, and by which way (`cli`, `page`, `slack`…); never changed.
 
-    `behind` is everybody whose word it can be, `meets` the numbers of the route's wants that it counts for.
+    `behind` is everybody whose word it can be, `meets` the numbers of the route's wants that it counts for;
+    `in_stead_of` are people who were away, and without whom it would not count for all of these.
     """
 
     kind: AnswerKind
@@ -68,6 +69,11 @@ class ApprovalAnswer(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     via: str = ""
     meets: tuple[int, ...] = ()
+    in_stead_of: tuple[str, ...] = ()
+
+    def speaks_for(self, person: str) -> bool:
+        """Whether it is a person's word, may be theirs, or was given in their stead."""
+        return person in self.behind or person in self.in_stead_of
 
 
 class Asking(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +129,11 @@ class Approval(Asking, frozen=True, kw_only=True):
         if self.level == 0 and escalation is not None:
             return min(self.deadline_ns, self.created_ns + escalation.after_ns)
         return self.deadline_ns
+
+    @property
+    def may_escalate(self) -> bool:
+        """Whether there are others who were not asked yet."""
+        return self.state == "waiting" and self.level == 0 and self.route.escalation is not None
 
     def due(self, now_ns: int) -> Literal["expire", "escalate", "lapse"] | None:
         """What becomes of it by itself at an instant, if anything does."""
@@ -180,10 +191,12 @@ def waiting(asking: Asking, sequence: int, now_ns: int, group: str = "") -> Appr
     )
 
 
-def refusal_to_answer(approval: Approval, name: str, behind: tuple[str, ...], meets: tuple[int, ...]) -> str:
+def refusal_to_answer(
+    approval: Approval, name: str, behind: tuple[str, ...], meets: tuple[int, ...], why_none: str = ""
+) -> str:
     """Why somebody's answer doesn't count; empty if it does.
 
-    `meets` are the wants that they may give their word for.
+    `meets` are the wants that they may give their word for; `why_none` says why none, beside that they aren't asked.
     """
     if name == approval.requester or approval.requester in behind:
         return f"`{approval.id}` is `{approval.requester}`'s own request; it wants somebody else's word"
@@ -193,20 +206,30 @@ def refusal_to_answer(approval: Approval, name: str, behind: tuple[str, ...], me
             f"`{both}` stands behind the request `{approval.id}` of `{approval.requester}`; "
             "it wants somebody else's word"
         )
+    if any(name == each.by for each in approval.answers):
+        return f"`{name}` has answered `{approval.id}` already; it wants another person's word"
     if not meets:
         asked = ", ".join(f"`{group.name}`" for group in approval.route.asked(approval.level))
-        return f"`{name}` is not among those whom `{approval.id}` asks: {asked}"
+        more = f"; {why_none}" if why_none else ""
+        return f"`{name}` is not among those whom `{approval.id}` asks: {asked}{more}"
+    for_them = next((each for each in approval.answers if name in each.in_stead_of), None)
+    if for_them is not None:
+        return f"`{for_them.by}` has answered `{approval.id}` in the stead of `{name}` already"
     earlier = next((each for each in approval.answers if set(each.behind) & set(behind)), None)
     if earlier is not None:
-        if earlier.by == name:
-            return f"`{name}` has answered `{approval.id}` already; it wants another person's word"
         return f"`{name}`'s word on `{approval.id}` may be `{earlier.by}`'s, who answered it already"
     return ""
 
 
 def is_granted(approval: Approval, suspended: Collection[str]) -> bool:
-    """Whether every want has the word of as many people as it needs. Whoever is suspended by now doesn't count."""
-    grants = [answer for answer in approval.answers if answer.kind == "grant" and answer.by not in suspended]
+    """Whether every want has the word of as many people as it needs. Whoever is suspended by now doesn't count, nor
+    does what was said in their stead.
+    """
+    grants = [
+        answer
+        for answer in approval.answers
+        if answer.kind == "grant" and not {answer.by, *answer.in_stead_of} & set(suspended)
+    ]
     return all(
         want.needs <= sum(number in answer.meets for answer in grants)
         for number, want in enumerate(approval.route.wants)

@@ -7,11 +7,11 @@ Rule: a message is made of a notice alone (and of what things are called), once,
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
 
+from aegis_gateway.domain.moment import minute_text
 from aegis_gateway.domain.money import usd_text
 from aegis_gateway.domain.notice import Notice, NoticeKind
 
@@ -20,7 +20,6 @@ Tone = Literal["plain", "good", "attention", "warning"]
 FACTS_MAX = 24
 FACT_CHARACTERS_MAX = 400
 
-_NANOS = 1_000_000_000
 _NANO_USD = "_nano_usd"
 _NS = "_ns"
 
@@ -73,7 +72,7 @@ _TITLES: dict[NoticeKind, tuple[str, Tone]] = {
 
 _WAYS = {"slack": " in Slack", "page": " on the page", "cli": " by command", "api": " by the API"}
 
-_SAID = ("about", "state", "approval", "group", "asked", "answers", "facts", "kind", "level", "link")
+_SAID = ("about", "state", "approval", "group", "asked", "answers", "away", "facts", "kind", "level", "link")
 """What of a notice's body is not a fact by itself: it stands elsewhere in the message."""
 
 
@@ -129,8 +128,14 @@ def _answers(body: Mapping[str, object]) -> str:
         if isinstance(answer, Mapping):
             word = "approved" if answer.get("answer") == "grant" else "refused"
             reason = f": {answer['reason']}" if answer.get("reason") else ""
-            said.append(f"{answer.get('by')} {word}{_WAYS.get(str(answer.get('via')), '')}{reason}")
+            way = _WAYS.get(str(answer.get("via")), "")
+            said.append(f"{answer.get('by')} {word}{_in_stead(answer)}{way}{reason}")
     return _short("; ".join(said))
+
+
+def _in_stead(answer: Mapping[str, object]) -> str:
+    people = answer.get("in_stead_of")
+    return f" in the stead of {' and '.join(map(str, people))}" if isinstance(people, list) and people else ""
 
 
 def _facts(body: Mapping[str, object]) -> Iterator[tuple[str, str]]:
@@ -163,7 +168,7 @@ def _text(name: str, value: object) -> str:
     if number is not None and name.endswith(_NANO_USD):
         return usd_text(number)
     if number is not None and name.endswith(_NS):
-        return f"{datetime.fromtimestamp(number // _NANOS, UTC):%Y-%m-%d %H:%M} UTC"
+        return minute_text(number)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):

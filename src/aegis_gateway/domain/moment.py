@@ -1,4 +1,6 @@
-"""The time as policies see it: hour and weekday, in the tenant's zone and in UTC, and whether people are at work."""
+"""The time as policies see it (hour and weekday, in the tenant's zone and in UTC, and whether people are at work), and
+as people are told it.
+"""
 
 from __future__ import annotations
 
@@ -44,3 +46,8 @@ def _moment(zone: str, quarter: int, business_hours: BusinessHours) -> dict[str,
         "business_hours": there.isoweekday() in business_hours.weekdays
         and business_hours.from_hour <= there.hour < business_hours.to_hour,
     }
+
+
+def minute_text(instant_ns: int) -> str:
+    """An instant as people are told it, to the minute: `2026-12-01 08:00 UTC`."""
+    return f"{datetime.fromtimestamp(instant_ns // 1_000_000_000, UTC):%Y-%m-%d %H:%M} UTC"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from aegis_gateway.application.foreseeing import Foreseen
 
 APPROVALS_AT_ONCE = 100
+WAITING_MAX = 1_000
 
 _NAMES = (
     "select 1 as named from config_version"
@@ -37,12 +38,34 @@ def jobs(settings: Settings) -> tuple[Job, ...]:
 
 
 def _approvals(store: Store) -> Work:
-    """Ask others about what nobody has decided, and end what is over."""
+    """Ask others about what nobody has decided or can decide, and end what is over."""
+    from aegis_gateway.adapters.attendance import may_be_away
     from aegis_gateway.application.approvals import let_time_pass
     from aegis_gateway.bootstrap import approval_outcomes
 
     outcomes = approval_outcomes()
-    return lambda: let_time_pass(store, outcomes, APPROVALS_AT_ONCE) == APPROVALS_AT_ONCE
+
+    def work() -> bool:
+        count = let_time_pass(store, outcomes, APPROVALS_AT_ONCE)
+        now_ns = store.clock_ns()
+        if may_be_away(store, now_ns):
+            _ask_others(store, now_ns)
+        return count == APPROVALS_AT_ONCE
+
+    return work
+
+
+def _ask_others(store: Store, now_ns: int) -> None:
+    """Ask others at once about what those who are asked can't decide, because they are away."""
+    from aegis_gateway.adapters.approval_rows import ApprovalReports
+    from aegis_gateway.adapters.attendance import read_attendance
+    from aegis_gateway.application.approvals import escalate_unattended
+    from aegis_gateway.domain.deputies import is_unattended
+
+    waiting = ApprovalReports(store.rows).may_escalate(WAITING_MAX)
+    if waiting:
+        attendance = read_attendance(store, now_ns)
+        escalate_unattended(store, [each for each in waiting if is_unattended(each, attendance)])
 
 
 def _holding(in_force: InForce, store: Store) -> Work:

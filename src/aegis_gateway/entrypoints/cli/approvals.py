@@ -8,7 +8,10 @@ import typer
 from rich.text import Text
 
 from aegis_gateway.adapters.approval_rows import ApprovalReports
-from aegis_gateway.domain.approval import Approval, ApprovalState
+from aegis_gateway.adapters.attendance import read_attendance
+from aegis_gateway.application.approvals import UNATTENDED
+from aegis_gateway.domain.approval import Approval, ApprovalAnswer, ApprovalState
+from aegis_gateway.domain.deputies import is_unattended, missing
 from aegis_gateway.domain.errors import ConfigurationError
 from aegis_gateway.domain.money import usd_text
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption, one_line
@@ -107,8 +110,17 @@ def show(approval_id: IdArgument, store: StoreOption = None, as_json: JsonOption
     """Show one in full: who asks for what, at which cost, what is left, who is asked, who answered."""
     with opened(store) as session:
         approval = _found(session, approval_id)
+        attendance = read_attendance(session.store, session.store.clock_ns())
+    away = missing(approval, attendance) if approval.state == "waiting" else ()
+    unattended = UNATTENDED if away and is_unattended(approval, attendance) else ""
     if as_json:
-        print_json(approval_record(approval))
+        told: dict[str, object] = {
+            "away": [
+                {"person": each.person, "until": utc(each.until_ns), "deputy": each.deputy} for each in away
+            ],
+            "unattended": bool(unattended),
+        }
+        print_json({**approval_record(approval), **told})
         return
     console = out()
     console.print(
@@ -116,7 +128,10 @@ def show(approval_id: IdArgument, store: StoreOption = None, as_json: JsonOption
             (approval.id, STRONG), "  ", (approval.state, _STYLES[approval.state]), "  ", approval.kind
         )
     )
-    for title, text in _lines(approval):
+    lines = _lines(approval)
+    lines += [("away", str(each)) for each in away]
+    lines += [("attention", f"{unattended}: nobody can grant it as it stands")] if unattended else []
+    for title, text in lines:
         if text:
             console.print(Text.assemble((f"{title:<10}", DIM), text))
 
@@ -211,10 +226,14 @@ def _lines(approval: Approval) -> list[tuple[str, str]]:
         ("use until", utc(approval.valid_until_ns) if approval.valid_until_ns is not None else ""),
         ("used by", approval.used_by or ""),
         *(
-            ("answer", f"{each.by}: {each.kind}{f', {each.reason}' if each.reason else ''} ({each.via})")
+            ("answer", f"{_who(each)}: {each.kind}{f', {each.reason}' if each.reason else ''} ({each.via})")
             for each in approval.answers
         ),
     ]
+
+
+def _who(answer: ApprovalAnswer) -> str:
+    return f"{answer.by}, for {' and '.join(answer.in_stead_of)}" if answer.in_stead_of else answer.by
 
 
 def approval_record(approval: Approval) -> dict[str, object]:
@@ -242,6 +261,7 @@ def approval_record(approval: Approval) -> dict[str, object]:
             {
                 "answer": each.kind,
                 "by": each.by,
+                "in_stead_of": list(each.in_stead_of),
                 "at": utc(each.at_ns),
                 "reason": each.reason,
                 "via": each.via,

@@ -67,11 +67,16 @@ def since_ns(text: str, now_ns: int) -> int:
 
 
 def until_ns(text: str, now_ns: int) -> int:
-    """An instant to come, written as a span of time from now (`2h`) or as a date or time in UTC."""
-    instant_ns = now_ns + span_ns(text) if _SPAN.fullmatch(text.strip()) else _instant_ns(text)
-    if instant_ns <= now_ns:
+    """An instant to come, written as `instant_ns` reads it."""
+    ends_ns = instant_ns(text, now_ns)
+    if ends_ns <= now_ns:
         raise typer.BadParameter(f"`{text}` is over; write a time to come, as in 2h or 2026-12-31T18:00Z")
-    return instant_ns
+    return ends_ns
+
+
+def instant_ns(text: str, now_ns: int) -> int:
+    """An instant, written as a span of time from now (`2h`) or as a date or time in UTC."""
+    return now_ns + span_ns(text) if _SPAN.fullmatch(text.strip()) else _instant_ns(text)
 
 
 def _instant_ns(text: str) -> int:
@@ -80,10 +85,10 @@ def _instant_ns(text: str) -> int:
     except ValueError:
         message = f"`{text}` is not a time; write it as in 1h, 2026-11-23 or 2026-11-23T08:00Z"
         raise typer.BadParameter(message) from None
-    instant_ns = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()) * _NANOS
-    if not 0 <= instant_ns <= _INSTANT_MAX_NS:
+    found_ns = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()) * _NANOS
+    if not 0 <= found_ns <= _INSTANT_MAX_NS:
         raise typer.BadParameter(f"`{text}` is too far away; write a time from 1970 to 2261")
-    return instant_ns
+    return found_ns
 
 
 def throttle(text: str) -> Throttle | None:

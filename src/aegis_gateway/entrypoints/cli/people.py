@@ -1,4 +1,4 @@
-"""`aegis people …`: who may change what, and the tokens by which they show who they are."""
+"""`aegis people …`: who may change what, the tokens by which they show who they are, and who is away."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from aegis_gateway.domain.people import (
     Role,
     Token,
 )
-from aegis_gateway.entrypoints.cli import options
+from aegis_gateway.entrypoints.cli import absences, options
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption
 from aegis_gateway.entrypoints.cli.output import (
     DIM,
@@ -61,12 +61,14 @@ ScopeOption = Annotated[
 
 app = typer.Typer(
     name="people",
-    help="Who may change what: accounts, roles, tokens.",
+    help="Who may change what: accounts, roles, tokens; who is away.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
 token_app = typer.Typer(name="token", help="Their tokens: make, issue, revoke.", no_args_is_help=True)
 app.add_typer(token_app)
+app.command("away")(absences.away)
+app.command("back")(absences.back)
 
 
 @app.command("list")

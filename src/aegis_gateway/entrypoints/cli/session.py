@@ -16,6 +16,7 @@ from aegis_gateway.adapters.clock import SystemClock
 from aegis_gateway.adapters.reports import Reports
 from aegis_gateway.adapters.secrets import ReferencedSecrets
 from aegis_gateway.adapters.spending import StoredSpending
+from aegis_gateway.application.absences import Absences
 from aegis_gateway.application.administration import Administration
 from aegis_gateway.application.amending import InForce
 from aegis_gateway.application.approvals import Approvals
@@ -283,6 +284,14 @@ class Session:
             ConfigurationError: keys were issued under a pepper that is not there any more.
         """
         return People(self.store, self._pepper(), os.urandom, caller(), has_four_eyes=bool(self.four_eyes))
+
+    def absences(self) -> Absences:
+        """What is said of who is away, in the name of whoever runs the command.
+
+        Raises:
+            ConfigurationError: keys were issued under a pepper that is not there any more.
+        """
+        return Absences(self.store, self._pepper(), caller())
 
     def operator(self, permission: Permission, tenant: str) -> Operator:
         """Whoever runs the command, if they may do this in a tenant.

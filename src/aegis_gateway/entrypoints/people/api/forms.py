@@ -28,6 +28,7 @@ class AnswerGiven(BaseModel):
 
     answer: AnswerKind
     by: Annotated[str, Field(description="Their id.")]
+    in_stead_of: Annotated[list[str], Field(description="People who were away, for whom it was given.")]
     at: str
     reason: str
     via: Annotated[str, Field(description="The way it came: `page`, `api`, `cli`, `slack`…")]
@@ -57,15 +58,28 @@ class ApprovalShort(BaseModel):
     answers: list[AnswerGiven]
 
 
+class AwayPerson(BaseModel):
+    """Somebody who is asked and away."""
+
+    person: str
+    until: str
+    deputy: Annotated[str | None, Field(description="Who may answer in their stead.")]
+
+
 class ApprovalFull(ApprovalShort):
     """A request with all that is known about it."""
 
     asked: Annotated[str, Field(description="Who is asked.")]
+    away: Annotated[list[AwayPerson], Field(description="Who of them is away.")]
+    unattended: Annotated[bool, Field(description="Nobody can grant it as it stands: too many are away.")]
     facts: Annotated[
         dict[str, Any], Field(description="What was noted when it was asked; arguments are redacted.")
     ]
     stands_out: Annotated[list[str], Field(description="What is unusual about it.")]
     may_answer: Annotated[bool, Field(description="Whether whoever asks here may answer it.")]
+    in_stead_of: Annotated[
+        list[str], Field(description="People who are away, for whom whoever asks here would answer it.")
+    ]
     may_not_because: Annotated[str | None, Field(description="Why not.")]
     if_granted: str
     if_refused: str
@@ -212,6 +226,7 @@ def short(approval: Approval, state: ApprovalState) -> dict[str, Any]:
             {
                 "answer": each.kind,
                 "by": each.by,
+                "in_stead_of": list(each.in_stead_of),
                 "at": iso(each.at_ns),
                 "reason": each.reason,
                 "via": each.via,
@@ -226,6 +241,11 @@ def full(brief: Brief) -> dict[str, Any]:
     return {
         **short(brief.approval, brief.state),
         "asked": brief.asked,
+        "away": [
+            {"person": each.person, "until": iso(each.until_ns), "deputy": each.deputy} for each in brief.away
+        ],
+        "unattended": bool(brief.unattended),
+        "in_stead_of": list(brief.in_stead_of),
         "facts": brief.approval.facts,
         "stands_out": list(brief.stands_out),
         "may_answer": brief.is_waiting and not brief.may_not,

@@ -14,7 +14,9 @@ from typing import Any
 import msgspec
 
 from aegis_gateway.adapters.reports import BudgetStanding, CallReport
+from aegis_gateway.application.approvals import UNATTENDED
 from aegis_gateway.domain.approval import Approval, ApprovalState, refusal_to_answer
+from aegis_gateway.domain.deputies import Attendance, Missing, is_unattended, missing, word_of
 from aegis_gateway.domain.people import Person
 from aegis_gateway.domain.registry import Agent, Quantity
 from aegis_gateway.entrypoints.people.words import money, plural, span
@@ -120,10 +122,15 @@ class Background(msgspec.Struct, frozen=True, kw_only=True):
     quantities: Mapping[str, Quantity] = {}
     group: tuple[Approval, ...] = ()
     many_tenants: bool = False
+    attendance: Attendance = Attendance(people={}, away={})
 
 
 class Brief(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a page shows of a request. `may_not` is why whoever looks may not answer it; empty if they may."""
+    """All that a page shows of a request. `may_not` is why whoever looks may not answer it; empty if they may.
+
+    `away` are those who are asked and away, `in_stead_of` for whom of them the reader's word counts; `unattended` says
+    why nobody can grant it as it stands, if nobody can.
+    """
 
     approval: Approval
     state: ApprovalState
@@ -143,6 +150,9 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True):
     group: tuple[Approval, ...]
     may_not: str
     many_tenants: bool
+    away: tuple[Missing, ...] = ()
+    in_stead_of: tuple[str, ...] = ()
+    unattended: str = ""
 
     @property
     def is_waiting(self) -> bool:
@@ -163,8 +173,10 @@ def brief_of(
     before = background.before
     arguments, gone = _arguments(approval, before)
     budgets = tuple(_budget(each, approval, background.quantities) for each in background.standings)
-    meets = approval.route.met_by(reader, approval.tenant, approval.level)
-    may_not = refusal_to_answer(approval, reader.id, behind, meets) if state == "waiting" else ""
+    attendance, is_waiting = background.attendance, state == "waiting"
+    word = word_of(approval, reader, attendance)
+    may_not = refusal_to_answer(approval, reader.id, behind, word.meets, word.why_none) if is_waiting else ""
+    is_stuck = is_waiting and is_unattended(approval, attendance)
     return Brief(
         approval=approval,
         state=state,
@@ -184,6 +196,9 @@ def brief_of(
         group=background.group,
         may_not=may_not,
         many_tenants=background.many_tenants,
+        away=missing(approval, attendance) if is_waiting else (),
+        in_stead_of=word.in_stead_of if is_waiting and not may_not else (),
+        unattended=UNATTENDED if is_stuck else "",
     )
 
 

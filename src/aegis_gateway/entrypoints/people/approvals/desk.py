@@ -13,6 +13,7 @@ import msgspec
 
 from aegis_gateway import bootstrap
 from aegis_gateway.adapters.approval_rows import ApprovalReports
+from aegis_gateway.adapters.attendance import read_attendance
 from aegis_gateway.adapters.reports import BudgetStanding, CallFilter, CallReport, Reports
 from aegis_gateway.application.approvals import Approvals
 from aegis_gateway.application.claims import claims_of
@@ -51,6 +52,7 @@ class ApprovalsDesk:
         self._approvals = ApprovalReports(store.rows)
         self._tenants: Mapping[str, TenantView] = office.tenants()
         self._now_ns = store.clock_ns()
+        self._attendance = read_attendance(store, self._now_ns)
 
     @property
     def readable(self) -> list[str]:
@@ -123,6 +125,7 @@ class ApprovalsDesk:
         return [each for each in self.readable if tenant in (None, each)]
 
     def _brief(self, approval: Approval, background: Background) -> Brief:
+        background = msgspec.structs.replace(background, attendance=self._attendance)
         return brief_of(approval, background, self._reader.person, self._reader.behind, self._now_ns)
 
     def _calls(self, approval: Approval) -> tuple[CallReport, ...]:
