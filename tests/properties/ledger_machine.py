@@ -10,6 +10,7 @@ What must hold, after every step (the numbers are those of the project's list of
 - I7: what was dispatched before a restart counts at its maximum until there is evidence.
 - I8: each acknowledged decision has exactly one entry, at the place it was acknowledged with, and no place is empty.
 - Each balance is what its calls' legs add up to; each bill is what its lines add up to.
+- What is kept by hour and by day of calls and costs is what the calls add up to.
 - What is carried into a window is at most what its budget says and what was left of the window before, and is fixed.
 """
 
@@ -51,6 +52,7 @@ from aegis_gateway.domain.limits import CarryOver
 from aegis_gateway.domain.money import UnitPrice
 from aegis_gateway.domain.price import ChargeLine, charge_line
 from aegis_gateway.domain.quote import OutputBound, Quote
+from aegis_gateway.domain.usage import SPANS
 from aegis_gateway.domain.window import Window
 from tests.ledgers import (
     DAY_NS,
@@ -457,6 +459,23 @@ class LedgerMachine(RuleBasedStateMachine):
         for tenant, name, scope, hour, amount in rows:
             found[tenant, name, scope, hour if BUDGETS[name].period == "hourly" else 0] += amount
         assert +expected == found
+
+    @invariant()
+    def sums_are_what_the_calls_add_up_to(self) -> None:
+        """By hour and by day, each call once, at its cost, in the hour of its decision."""
+        for span, length_ns in SPANS.items():
+            expected = self._rows(
+                f"select tenant, decided_ns / {length_ns} * {length_ns} as start_ns, agent, effect,"
+                " count(*) as calls, sum(case when state = 'settled' then 1 else 0 end) as settled,"
+                " sum(coalesce(cost_nano_usd, 0)) as cost, sum(overrun) as overruns"
+                " from call where tenant in (?, ?) group by 1, 2, 3, 4 order by 1, 2, 3, 4"
+            )
+            found = self._rows(
+                "select tenant, start_ns, agent, effect, sum(calls) as calls, sum(settled_calls) as settled,"
+                " sum(cost) as cost, sum(overruns) as overruns"
+                f" from usage_sum where span = '{span}' and tenant in (?, ?) group by 1, 2, 3, 4 order by 1, 2, 3, 4"
+            )
+            assert [tuple(map(str, row)) for row in expected] == [tuple(map(str, row)) for row in found]
 
     @invariant()
     def calls_are_where_they_must_be(self) -> None:

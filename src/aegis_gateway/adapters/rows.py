@@ -28,9 +28,11 @@ from aegis_gateway.application.ports import (
     NamedCall,
     NameKey,
     ShadowRow,
+    ShadowSumRow,
     StandingRow,
     StoredState,
     TenantState,
+    UsageRow,
 )
 from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.hold import Hold
@@ -40,6 +42,7 @@ from aegis_gateway.domain.notice import Notice
 from aegis_gateway.domain.price import ChargeLine
 from aegis_gateway.domain.registry import Agent, Key, Throttle
 from aegis_gateway.domain.replication import Run
+from aegis_gateway.domain.usage import ShadowKey, ShadowSum, UsageKey, UsageSum
 
 _KEYS_OF_TENANT = (
     "select key, agent, hash, hint, issued_ns, expires_ns, revoked_ns, throttle_limit, throttle_period_ns,"
@@ -132,6 +135,22 @@ def named_call(key: NameKey, row: tuple[Any, ...]) -> NamedCall:
         expires_ns=expires_ns,
         is_closed=bool(is_closed),
     )
+
+
+USAGE_COLUMNS = ("tenant", "span", "start_ns", *UsageKey.__struct_fields__, *UsageSum.__struct_fields__)
+SHADOW_SUM_COLUMNS = (
+    "tenant",
+    "span",
+    "start_ns",
+    *ShadowKey.__struct_fields__,
+    *ShadowSum.__struct_fields__,
+)
+
+
+def sum_values(row: UsageRow | ShadowSumRow) -> tuple[object, ...]:
+    """What a batch adds to some sums, as columns."""
+    key, sums = msgspec.structs.astuple(row.key), msgspec.structs.astuple(row.sums)
+    return (row.tenant, row.span, row.start_ns, *key, *sums)
 
 
 def shadow_values(row: ShadowRow) -> tuple[object, ...]:

@@ -59,6 +59,7 @@ from aegis_gateway.application.records import (
     settlement_record,
 )
 from aegis_gateway.application.thresholds import balance_of, look_at, tell
+from aegis_gateway.application.usage import UsageSums
 from aegis_gateway.domain.admit import (
     Admission,
     StandingKey,
@@ -161,6 +162,7 @@ class Batch:
         self._runs = OpenRuns(locked, commands, self._now)
         self._held = HeldCalls(locked, admits, self)
         self._hours = HoursUsed()
+        self._usage = UsageSums()
         self._changes = Changes()
         self._changed_moves: dict[str, CallMove] = {}
         self._new_calls: dict[str, CallRow] = {}
@@ -225,6 +227,8 @@ class Batch:
         ]
         changes.runs = self._runs.changed
         changes.hours = self._hours.rows()
+        changes.usage = self._usage.rows()
+        changes.shadow_sums = self._usage.shadow_rows()
         self._names.write(changes)
         return changes
 
@@ -349,6 +353,7 @@ class Batch:
             sequence=self.next_sequence(command.tenant),
         )
         self._new_calls[row.call] = self._calls[row.call] = row
+        self._usage.decide(row, command, None if allowed else admission.reasons[0])
         shadow = (*command.verdict.shadow, *admission.shadow)
         if over is not None and is_shadow:
             shadow += (would_deny(over),)
@@ -408,6 +413,7 @@ class Batch:
         if admission.effect == "allow":
             self._books.take(tenant, admission, (), ())
             self._runs.call(tenant, claim)
+            self._usage.open_run(command, now_ns)
         self.enter(tenant, None, "run", run_opened_record(command, admission, (*shadow, *admission.shadow)))
         return Opened(call=command.call, effect=admission.effect, reasons=admission.reasons)
 
@@ -428,6 +434,7 @@ class Batch:
             )
             for each in shadow
         ]
+        self._usage.note_shadow(row, shadow)
 
     def _dispatch(self, row: CallRow) -> Reply:
         if self._has_expired(row):
@@ -451,6 +458,7 @@ class Batch:
             row.tenant, row.legs, outcome.amounts, row.decided_ns, now_ns=self._now[row.tenant]
         )
         self._hours.add(row.tenant, row.legs, outcome.amounts, row.decided_ns)
+        self._usage.settle(row, evidence, outcome)
         self._note_shadow(row, evidence.shadow)
         if evidence.lines:
             self._changes.charges.append((row.tenant, row.call, evidence.lines))

@@ -24,6 +24,7 @@ from aegis_gateway.domain.proposal import Answer, Proposal
 from aegis_gateway.domain.registry import Agent, Deadlines, Key
 from aegis_gateway.domain.replication import Run, RunClaim
 from aegis_gateway.domain.session import Session, SignedIn, SignInLink
+from aegis_gateway.domain.usage import ShadowKey, ShadowSum, Span, UsageKey, UsageSum
 from aegis_gateway.domain.window import Window
 
 
@@ -116,6 +117,26 @@ class HourRow(msgspec.Struct, frozen=True, kw_only=True):
     amount: int
 
 
+class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What one batch adds to the sums of some calls, of the hour or day that begins at `start_ns`."""
+
+    tenant: str
+    span: Span
+    start_ns: int
+    key: UsageKey
+    sums: UsageSum
+
+
+class ShadowSumRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What one batch adds to the sums of what rules in shadow would have done."""
+
+    tenant: str
+    span: Span
+    start_ns: int
+    key: ShadowKey
+    sums: ShadowSum
+
+
 UsedKey = tuple[str, str, str]
 """Tenant, budget, scope: a budget's balances, whatever their window."""
 
@@ -166,6 +187,8 @@ class Changes(msgspec.Struct, kw_only=True):
     approvals: list[Approval] = []
     incidents: list[Incident] = []
     hours: list[HourRow] = []
+    usage: list[UsageRow] = []
+    shadow_sums: list[ShadowSumRow] = []
 
 
 class LockedTenants(Protocol):

@@ -21,8 +21,9 @@ from aegis_gateway.application.recorded import (
     decision_of,
     settlement_of,
 )
-from aegis_gateway.application.rerun import UNCHANGED, Outcome, Rerun, rule_of
+from aegis_gateway.application.rerun import UNCHANGED, Outcome, Rerun
 from aegis_gateway.domain.quote import USD
+from aegis_gateway.domain.rule_name import rule_of
 
 EXAMPLES_MAX = 3
 FORGET_EVERY = 65_536

@@ -47,7 +47,7 @@ from aegis_gateway.domain.registry import (
     Budget,
 )
 from aegis_gateway.domain.rolling import bucket_ns
-from aegis_gateway.domain.threshold import OF_BUDGET
+from aegis_gateway.domain.rule_name import rule_of
 from aegis_gateway.domain.window import Window
 
 _JUDGED_AGAIN_MAX = 8
@@ -102,17 +102,6 @@ class _Held(msgspec.Struct, frozen=True, kw_only=True):
     admitted_ns: int
     model: str | None = None
     maximum: Mapping[str, int] | None = None
-
-
-def rule_of(code: str, subject: str, message: str) -> str:
-    """What a reason is about, as rules are told of: `budget:ID`, `rate:ID`, or a policy's id alone."""
-    if code in ("budget_exhausted", "too_many_instances", "unbounded_cost"):
-        return f"budget:{subject}"
-    if subject.startswith(OF_BUDGET):
-        return subject
-    if code == "rate_limited" and not message.startswith("policy "):
-        return f"rate:{subject}"
-    return subject
 
 
 class Rerun:

@@ -95,6 +95,29 @@ insert into budget_hour select * from json_populate_recordset(null::budget_hour,
 on conflict (tenant, budget, scope, hour) do update
    set amount = excluded.amount + least(budget_hour.amount, 9223372036854775807 - excluded.amount);
 
+-- name: write_usage
+-- What was called and spent more; sums hold 64 bits.
+insert into usage_sum select * from json_populate_recordset(null::usage_sum, %s::json)
+on conflict (tenant, span, start_ns, agent, team, project, cost_centre, environment, connector, tool, model, effect, code,
+             rule) do update
+   set calls = excluded.calls + least(usage_sum.calls, 9223372036854775807 - excluded.calls),
+       transactions = excluded.transactions + least(usage_sum.transactions, 9223372036854775807 - excluded.transactions),
+       settled_calls = excluded.settled_calls + least(usage_sum.settled_calls, 9223372036854775807 - excluded.settled_calls),
+       overruns = excluded.overruns + least(usage_sum.overruns, 9223372036854775807 - excluded.overruns),
+       unpriced = excluded.unpriced + least(usage_sum.unpriced, 9223372036854775807 - excluded.unpriced),
+       cost = excluded.cost + least(usage_sum.cost, 9223372036854775807 - excluded.cost),
+       expected = excluded.expected + least(usage_sum.expected, 9223372036854775807 - excluded.expected),
+       saved = excluded.saved + least(usage_sum.saved, 9223372036854775807 - excluded.saved),
+       tokens = excluded.tokens + least(usage_sum.tokens, 9223372036854775807 - excluded.tokens),
+       output_tokens = excluded.output_tokens + least(usage_sum.output_tokens, 9223372036854775807 - excluded.output_tokens);
+
+-- name: write_shadow_sums
+-- What rules in shadow would have done more.
+insert into shadow_sum select * from json_populate_recordset(null::shadow_sum, %s::json)
+on conflict (tenant, span, start_ns, agent, team, rule, would) do update
+   set calls = excluded.calls + least(shadow_sum.calls, 9223372036854775807 - excluded.calls),
+       maximum = excluded.maximum + least(shadow_sum.maximum, 9223372036854775807 - excluded.maximum);
+
 -- name: write_arrivals
 -- Rates' theoretical arrival times.
 insert into rate_arrival select * from json_populate_recordset(null::rate_arrival, %s::json)

@@ -26,7 +26,9 @@ from aegis_gateway.adapters.queries import missing_guards, named_queries
 from aegis_gateway.adapters.rows import (
     INCIDENT_FIELDS,
     RUN_FIELDS,
+    SHADOW_SUM_COLUMNS,
     STATE_QUERIES,
+    USAGE_COLUMNS,
     RegistryRows,
     call_row,
     call_values,
@@ -43,6 +45,7 @@ from aegis_gateway.adapters.rows import (
     standing,
     standing_values,
     stored_state,
+    sum_values,
 )
 from aegis_gateway.application.ports import (
     CallRow,
@@ -356,6 +359,8 @@ class _Locked(RegistryRows):
         self._write("write_standings", _STANDING_COLUMNS, [standing_values(row) for row in changes.standings])
         self._write("write_arrivals", _ARRIVAL_COLUMNS, arrivals)
         self._write("write_hours", _HOUR_COLUMNS, [msgspec.structs.astuple(row) for row in changes.hours])
+        self._write("write_usage", USAGE_COLUMNS, [sum_values(row) for row in changes.usage])
+        self._write("write_shadow_sums", SHADOW_SUM_COLUMNS, [sum_values(row) for row in changes.shadow_sums])
         self._write("write_notices", _NOTICE_COLUMNS, [notice_values(each) for each in changes.notices])
         self.save_approvals(changes.approvals)
         self._write("write_incidents", INCIDENT_FIELDS, [incident_values(each) for each in changes.incidents])

@@ -66,6 +66,32 @@ insert into budget_hour (tenant, budget, scope, hour, amount) values (?, ?, ?, ?
 on conflict (tenant, budget, scope, hour) do update
    set amount = excluded.amount + min(amount, 9223372036854775807 - excluded.amount);
 
+-- name: write_usage
+-- What was called and spent more; sums hold 64 bits.
+insert into usage_sum (tenant, span, start_ns, agent, team, project, cost_centre, environment, connector, tool, model,
+                       effect, code, rule, calls, transactions, settled_calls, overruns, unpriced, cost, expected, saved,
+                       tokens, output_tokens)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+on conflict do update
+   set calls = excluded.calls + min(calls, 9223372036854775807 - excluded.calls),
+       transactions = excluded.transactions + min(transactions, 9223372036854775807 - excluded.transactions),
+       settled_calls = excluded.settled_calls + min(settled_calls, 9223372036854775807 - excluded.settled_calls),
+       overruns = excluded.overruns + min(overruns, 9223372036854775807 - excluded.overruns),
+       unpriced = excluded.unpriced + min(unpriced, 9223372036854775807 - excluded.unpriced),
+       cost = excluded.cost + min(cost, 9223372036854775807 - excluded.cost),
+       expected = excluded.expected + min(expected, 9223372036854775807 - excluded.expected),
+       saved = excluded.saved + min(saved, 9223372036854775807 - excluded.saved),
+       tokens = excluded.tokens + min(tokens, 9223372036854775807 - excluded.tokens),
+       output_tokens = excluded.output_tokens + min(output_tokens, 9223372036854775807 - excluded.output_tokens);
+
+-- name: write_shadow_sum
+-- What rules in shadow would have done more.
+insert into shadow_sum (tenant, span, start_ns, agent, team, rule, would, calls, maximum)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?)
+on conflict do update
+   set calls = excluded.calls + min(calls, 9223372036854775807 - excluded.calls),
+       maximum = excluded.maximum + min(maximum, 9223372036854775807 - excluded.maximum);
+
 -- name: write_arrival
 -- A rate's theoretical arrival time.
 insert into rate_arrival (tenant, rate, scope, arrival_ns) values (?, ?, ?, ?)

@@ -39,6 +39,7 @@ from aegis_gateway.adapters.rows import (
     standing,
     standing_values,
     stored_state,
+    sum_values,
 )
 from aegis_gateway.adapters.sqlite.database import PACKAGE, connect
 from aegis_gateway.application.ports import (
@@ -302,6 +303,10 @@ class _Locked(RegistryRows):
         many(_Q["write_arrival"], [(tenant, *key, arrival) for tenant, key, arrival in changes.arrivals])
         if changes.hours:
             many(_Q["write_hour"], [msgspec.structs.astuple(row) for row in changes.hours])
+        if changes.usage:
+            many(_Q["write_usage"], [sum_values(row) for row in changes.usage])
+        if changes.shadow_sums:
+            many(_Q["write_shadow_sum"], [sum_values(row) for row in changes.shadow_sums])
         if changes.notices:
             many(_Q["write_notice"], [notice_values(notice) for notice in changes.notices])
         self.save_approvals(changes.approvals)
