@@ -66,6 +66,9 @@ class RouteEntry(Entry):
         tuple[str, ...],
         PlainValidator(values.some(references.reference("action", "tool"), with_context=True)),
     ] = ()
+    budget: Annotated[
+        tuple[str, ...], PlainValidator(values.some(references.reference("budget"), with_context=True))
+    ] = ()
     above_usd: PositiveAmount | None = None
     ask: Names = Field(description="the groups that are asked", examples=["[finance]"])
     needs: Annotated[int, PlainValidator(values.whole(1, 20))] = 1
@@ -142,6 +145,7 @@ def _route(entry: RouteEntry) -> RouteRule:
         agents=entry.agent,
         teams=entry.team,
         tools=entry.tool,
+        budgets=entry.budget,
         above_nano_usd=None if entry.above_usd is None else int(entry.above_usd * 1_000_000_000),
         within_ns=entry.within,
         escalate_after_ns=entry.escalate.after if entry.escalate is not None else None,
