@@ -8,7 +8,7 @@ import logging
 import os
 import secrets
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from pathlib import Path
@@ -99,7 +99,16 @@ def store(settings: Settings, *, read_only: bool = False) -> Store:
 
 def watching(settings: Settings, database: Store) -> Watching:
     """What takes a version back by itself, on the ledger process's own store."""
-    return Watching(database, Reports(database.query), lambda: signatures(settings))
+    return Watching(database, Reports(database.query), lambda: signatures(settings), registries)
+
+
+def registries(version: ConfigVersion) -> Mapping[str, Registry]:
+    """A version's tenants, as it configures them.
+
+    Raises:
+        ConfigurationError: it can't be loaded any more.
+    """
+    return load(version.files, CataloguePrices(_today())).registries
 
 
 def pepper(settings: Settings) -> bytes:
@@ -568,7 +577,7 @@ def approval_outcomes() -> Outcomes:
 
     return {
         "measure": word_given,
-        "limit": limit_given(lambda config: load(config.files, CataloguePrices(_today())).registries),
+        "limit": limit_given(registries),
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from aegis_gateway import bootstrap
 from aegis_gateway.adapters.reports import Reports
 from aegis_gateway.application.watching import Watching
 from aegis_gateway.demo.upstream.process import UpstreamProcess
@@ -265,7 +266,12 @@ def test_a_version_that_refuses(place: Place, files: Files, how: tuple[str, ...]
     # Now it fails all the more, and stays all the same.
     assert Counter({500: 30}) == chats(place, FAILING, 30)
     with place.gateway.store() as store:
-        watching = Watching(store, Reports(store.query), lambda: pytest.fail("it would be taken back again"))
+        watching = Watching(
+            store,
+            Reports(store.query),
+            lambda: pytest.fail("it would be taken back again"),
+            bootstrap.registries,
+        )
         assert watching.look(store.clock_ns()) is None
     assert 4 == newest(place)["version"]
 
@@ -279,6 +285,38 @@ def test_a_version_whose_calls_fail(place: Place, files: Files) -> None:
     assert (1, "errors") == _taken_back(place)
 
 
+def test_limits_that_a_version_configured_and_that_are_gone_back_to(
+    place: Place, upstream: UpstreamProcess
+) -> None:
+    """Taken back by itself, it ends what was done for good to its own limits, as `apply` does, and says so."""
+    files = configuration(upstream.base_url, agents=AGENTS, budgets={"day": "limit: 100.00, period: daily"})
+    place.write(watched(files))
+    place.apply()
+    raised = ("--lasting", "--reason", "more customers")
+    place.aegis("budget", "increase", "day", "5", *raised)
+    higher = {"aegis.yaml": watched(files)["aegis.yaml"].replace("limit: 100.00", "limit: 200.00")}
+    place.write({**watched(denying(files)), **higher})
+    place.apply()
+    place.aegis("budget", "increase", "day", "7", *raised)
+    assert Counter({403: 24}) == chats(place, "hello", 24, AGENTS)
+    until(lambda: newest(place)["version"] == 4, "the version is not taken back")
+    history = json.loads(place.aegis("budget", "history", "day", "--json").stdout)["changes"]
+    assert [
+        ("configured", 4, "aegis", "$207.00", "$100.00"),
+        ("increase", 3, "local:ana", "$200.00", "$207.00"),
+        ("configured", 3, "local:ana", "$105.00", "$200.00"),
+        ("increase", 2, "local:ana", "$100.00", "$105.00"),
+    ] == [
+        (
+            *(each["kind"], each["config_version"], each["asked_by"]),
+            *(each["limit_before_text"], each["limit_after_text"]),
+        )
+        for each in history
+    ]
+    assert "by itself: refusals went up" in history[0]["reason"]
+    assert "$100.00" == json.loads(place.aegis("budget", "day", "--json").stdout)["budgets"][0]["limit"]
+
+
 def test_a_version_that_stays(place: Place, files: Files) -> None:
     """What is refused on purpose is not permitted again by itself."""
     place.write(watched(files))
@@ -288,7 +326,9 @@ def test_a_version_that_stays(place: Place, files: Files) -> None:
     assert "taken back by itself" not in place.apply("--no-roll-back").output
     assert Counter({403: 24}) == chats(place, "hello", 24)
     with place.gateway.store() as store:
-        watching = Watching(store, Reports(store.query), lambda: pytest.fail("it would be taken back"))
+        watching = Watching(
+            store, Reports(store.query), lambda: pytest.fail("it would be taken back"), bootstrap.registries
+        )
         assert watching.look(store.clock_ns()) is None
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 import msgspec
@@ -23,15 +23,15 @@ from aegis_gateway.application.approvals import Outcome
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.application.ports import RegistryChange, Store
 from aegis_gateway.application.recording import Recording, RegistryRecording
+from aegis_gateway.application.versions import Registries
 from aegis_gateway.domain.adaptation import LimitWords, ProposedLimit
 from aegis_gateway.domain.adaptation_turn import Lately, Use, adapts_of, proposal, turn_now
 from aegis_gateway.domain.approval import Approval, Asking
 from aegis_gateway.domain.approval_route import Route
 from aegis_gateway.domain.budget_change import BudgetChange
-from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.errors import ConfigurationError
 from aegis_gateway.domain.limit_change import lasting
-from aegis_gateway.domain.registry import Budget, Registry
+from aegis_gateway.domain.registry import Budget
 from aegis_gateway.domain.threshold import OF_BUDGET
 from aegis_gateway.domain.window import Window
 
@@ -51,10 +51,6 @@ class BudgetUse(Protocol):
 
     def lately(self, tenant: str, budget: Budget, since_ns: int) -> Lately:
         """What was done to its limit for good: the last of it, and all since an instant."""
-
-
-Registries = Callable[[ConfigVersion], Mapping[str, Registry]]
-"""A version's tenants, as it configures them."""
 
 
 def adapt_limits(store: Store, views: Mapping[str, TenantView], used: BudgetUse) -> None:

@@ -217,7 +217,8 @@ class Administration:
                 emergency = proposed(act, files, appraisal, manner, note=note, emergency=version.version)
                 record |= {"proposal": emergency.number, "emergency": True}
             if canary is None:
-                note_limits(act, seeding, version.version, by=version.applied_by, reason=version.note)
+                limits = {each.tenant: each.limits for each in seeding}
+                note_limits(act, limits, version.version, by=version.applied_by, reason=version.note)
             act.record(affected, "configuration", record)
         return version
 

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from aegis_gateway.application.operators import Act
-from aegis_gateway.application.seeding import Seeding
 from aegis_gateway.domain.budget_change import BudgetChange
-from aegis_gateway.domain.budget_family import with_changes
+from aegis_gateway.domain.budget_family import Reconfigured, with_changes
 from aegis_gateway.domain.limit_change import changed
 from aegis_gateway.domain.registry import Budget
 
 
-def note_limits(act: Act, seeding: Sequence[Seeding], version: int, *, by: str, reason: str) -> None:
-    """Write down which limits a version that goes in force for all configures anew, before its entries are written."""
-    for each in seeding:
-        change, tenant = act.change, each.tenant
-        if not each.limits:
+def note_limits(act: Act, limits: Mapping[str, Reconfigured], version: int, *, by: str, reason: str) -> None:
+    """Write down which limits a version that goes in force for all configures anew, before its entries are written.
+
+    `limits` are those of each tenant.
+    """
+    change = act.change
+    for tenant, configured in limits.items():
+        if not configured:
             continue
         now_ns = max(change.now_ns, change.heads[tenant].last_ns)
         stored = change.limit_changes(tenant)
         number = change.next_budget_change(tenant)
         rows = []
-        for place, (old, new) in enumerate(each.limits):
+        for place, (old, new) in enumerate(configured):
             before = with_changes({old.id: old}, stored)[old.id]
             after = None if new is None else with_changes({new.id: new}, stored)[new.id]
             rows.append(

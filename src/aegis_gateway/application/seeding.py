@@ -15,6 +15,7 @@ import msgspec
 from aegis_gateway.application.claims import scope_of
 from aegis_gateway.application.ports import LockedTenants, StandingRow
 from aegis_gateway.application.runs import KnownRun, recorded_run
+from aegis_gateway.domain.budget_family import reconfigured
 from aegis_gateway.domain.registry import TAG, Agent, Budget, Dimension, Registry
 from aegis_gateway.domain.seed import Spent, are_told_apart_otherwise, seeds
 
@@ -62,13 +63,8 @@ class Seeding:
         """
         self._spending = spending
         self._registry = new
-        self.limits = tuple(
-            (budget, new.budgets.get(name))
-            for name, budget in ({} if old is None else old.budgets).items()
-            if name not in new.budgets
-            or (budget.limit, budget.unit) != (new.budgets[name].limit, new.budgets[name].unit)
-        )
-        """The budgets whose limits are other ones by this, as they were and as they are; None for one that is gone."""
+        self.limits = reconfigured({} if old is None else old.budgets, new.budgets)
+        """The budgets whose limits are other ones by this."""
         self._agents = {**imported, **new.agents}
         self._budgets = [
             budget

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
 from aegis_gateway.application.ports import Signatures
 from aegis_gateway.domain.config_version import Canary, ConfigVersion
 from aegis_gateway.domain.errors import ConfigurationError, VersionForged
+from aegis_gateway.domain.registry import Registry
 
 KEY_ID_CHARACTERS = 16
 """How much of a public key people compare."""
+
+Registries = Callable[[ConfigVersion], Mapping[str, Registry]]
+"""A version's tenants, as it configures them. Raises ConfigurationError where it can't be loaded any more."""
 
 
 def signed(version: ConfigVersion, signatures: Signatures) -> ConfigVersion:

@@ -13,9 +13,11 @@ from typing import Protocol
 
 import msgspec
 
+from aegis_gateway.application.configured_limits import note_limits
 from aegis_gateway.application.operators import Act, Operator
 from aegis_gateway.application.ports import RegistryStore, Signatures
-from aegis_gateway.application.versions import signed, verify
+from aegis_gateway.application.versions import Registries, signed, verify
+from aegis_gateway.domain.budget_family import Reconfigured, reconfigured
 from aegis_gateway.domain.config_version import ConfigVersion, Watch
 from aegis_gateway.domain.errors import ConfigurationError, VersionForged
 from aegis_gateway.domain.watch import Jump, Side, jump
@@ -46,11 +48,18 @@ CALLS_LOOKED_AT_MAX = 20_000
 class Watching:
     """Looks after the newest version, for as long as it is to be watched."""
 
-    def __init__(self, store: RegistryStore, figures: Figures, signatures: Callable[[], Signatures]) -> None:
-        """Watch one store's versions. `signatures` is asked only when it comes to it."""
+    def __init__(
+        self,
+        store: RegistryStore,
+        figures: Figures,
+        signatures: Callable[[], Signatures],
+        registries: Registries,
+    ) -> None:
+        """Watch one store's versions. `signatures` and `registries` are asked only when it comes to it."""
         self._store = store
         self._figures = figures
         self._signatures = signatures
+        self._registries = registries
         self._newest: ConfigVersion | None = None
         self._other: ConfigVersion | None = None
         self._given_up = 0
@@ -125,6 +134,7 @@ class Watching:
             signatures = self._signatures()
             verify(newest, signatures)
             verify(other, signatures)
+            limits = self._limits(newest, other)
             affected = sorted(self._store.epochs())
             with self._store.change(affected) as change:
                 latest = change.latest_config()
@@ -145,6 +155,8 @@ class Watching:
                 )
                 change.save_config(back)
                 act = Act(permission="roll_back", change=change, operator=Operator(name=ACTOR, behind=()))
+                known = {tenant: each for tenant, each in limits.items() if tenant in change.heads}
+                note_limits(act, known, back.version, by=ACTOR, reason=back.note)
                 act.record(
                     affected,
                     "configuration",
@@ -172,6 +184,17 @@ class Watching:
             return None
         _log.warning("configuration %d was taken back: %s", newest.version, found)
         return back
+
+    def _limits(self, newest: ConfigVersion, other: ConfigVersion) -> dict[str, Reconfigured]:
+        """The limits that are other ones once it is gone back; a canary's were never in force for all."""
+        if newest.canary is not None:
+            return {}
+        before, after = self._registries(newest), self._registries(other)
+        return {
+            tenant: reconfigured(registry.budgets, after[tenant].budgets)
+            for tenant, registry in before.items()
+            if tenant in after
+        }
 
 
 def _figures(version: ConfigVersion, side: Side) -> dict[str, object]:

@@ -32,6 +32,19 @@ def with_changes(budgets: Mapping[str, Budget], stored: Iterable[StoredLimitChan
     }
 
 
+Reconfigured = tuple[tuple[Budget, Budget | None], ...]
+"""Budgets whose limits a version configures anew, as they were and as they are; None for one that is gone."""
+
+
+def reconfigured(old: Mapping[str, Budget], new: Mapping[str, Budget]) -> Reconfigured:
+    """The budgets whose limits are other ones by a version: their lasting changes end with it."""
+    return tuple(
+        (budget, new.get(name))
+        for name, budget in old.items()
+        if name not in new or (budget.limit, budget.unit) != (new[name].limit, new[name].unit)
+    )
+
+
 def add_changes(
     budgets: Mapping[str, Budget], added: Mapping[str, Iterable[LimitChange]]
 ) -> dict[str, Budget]:
