@@ -206,7 +206,7 @@ class Record:
     def replay(self, changed: Configuration, in_force: Configuration) -> tuple[int, float]:
         """Replay everything; how many calls there were, and how many a second, of this process's own time."""
         version = Reports(self.store.query).version
-        run: Replay = bootstrap.replay(changed, in_force, self.store.state(), TENANT, version)
+        run: Replay = bootstrap.replay(changed, in_force, self.store.state(), TENANT, version, ())
         begin = time.process_time()
         report = run.over(StoredTraffic(self.store.rows, TENANT), 0, 2**63 - 1)
         seconds = time.process_time() - begin

@@ -8,7 +8,7 @@ import logging
 import os
 import secrets
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from pathlib import Path
@@ -53,6 +53,7 @@ from aegis_gateway.configuration.load import MAIN_FILE, Configuration, PolicyFil
 from aegis_gateway.configuration.prices import NO_PRICES, Prices
 from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.configuration.unlisted import unlisted_models
+from aegis_gateway.domain.budget_change import BudgetChange
 from aegis_gateway.domain.budget_family import with_changes
 from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.decision import Mode
@@ -493,10 +494,12 @@ def replay(
     state: StoredState,
     tenant: str,
     version: Callable[[int], ConfigVersion | None],
+    limits: Sequence[BudgetChange],
 ) -> Replay:
     """A replay of a tenant's record under a changed configuration, beside the one in force.
 
     `version` finds the configurations that were applied before: what they declared of tools is what calls could have.
+    `limits` is all that was ever done to limits.
     """
 
     @cache
@@ -519,10 +522,13 @@ def replay(
 
     def rerun(loaded: Configuration) -> Rerun:
         view = tenant_view(loaded, state, tenant, b"")
+        # As configured: what was done to limits is taken up where it stands in the record.
+        configured = msgspec.structs.replace(view.registry, budgets=loaded.registries[tenant].budgets)
+        view = msgspec.structs.replace(view, registry=configured)
         compiled = compiled_policies(loaded, tenant)
         policies = RecordedPolicies(view.registry, compiled)
         throttle_ns = max((policy.period_ns for policy in compiled.rules.values()), default=0)
-        return Rerun(Rejudging(view, policies, keys, declared), budgets, throttle_ns)
+        return Rerun(Rejudging(view, policies, keys, declared), budgets, throttle_ns, limits)
 
     is_changed = changed is not in_force
     return Replay(rerun(changed), rerun(in_force) if is_changed else None)

@@ -17,18 +17,22 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aegis_gateway import bootstrap
+from aegis_gateway.adapters.budget_change_rows import changes_of
 from aegis_gateway.adapters.reports import Reports
 from aegis_gateway.adapters.traffic import StoredTraffic
 from aegis_gateway.application.administration import Administration
+from aegis_gateway.application.amending import Amending, InForce, Wish, Word
+from aegis_gateway.application.budget_changes import BudgetChanges
 from aegis_gateway.application.calls import CallContext, Calls, Decided
 from aegis_gateway.application.commands import Command, Release, Reply
 from aegis_gateway.application.directory import Directory, DirectoryCopy, KnownKey
 from aegis_gateway.application.judgement import Described
 from aegis_gateway.application.ledger import Ledger
 from aegis_gateway.application.operators import Caller
+from aegis_gateway.application.recording import RegistryRecording
 from aegis_gateway.application.replay import FORGET_EVERY, Report
 from aegis_gateway.configuration.settings import Settings
-from aegis_gateway.domain.errors import CallError
+from aegis_gateway.domain.errors import CallError, ConfigurationError
 from aegis_gateway.domain.ledger import Evidence
 from aegis_gateway.domain.money import UnitPrice
 from aegis_gateway.domain.price import charge_line
@@ -75,6 +79,10 @@ CARRYING = {
     "left": "limit: 0.40, period: hourly, match: {agent: bot}, carry_over: {most: 0.30, expires: 40m}",
     "all": "limit: 0.30, period: hourly, currency: EUR, match: {agent: other}, carry_over: {most: 0.50}",
 }
+GIVING = {
+    "give": "limit: 0.60, period: daily, match: {agent: bot}",
+    "take": "limit: 0.20, period: daily, match: {agent: other}",
+}
 RATES = {
     "pace": "limit: 3, every: 30s, match: {agent: bot}",
     "wait": "limit: 2, every: 10s, delay: 20s, match: {agent: third}",
@@ -119,18 +127,10 @@ class Traffic:
         administration = Administration(self.store, pepper, signatures, os.urandom, Caller(local_name="test"))
         administration.apply(self.files, list(self.loaded.registries), appraisal=Appraisal())
         self.keys = {agent: administration.issue_key("acme", agent).secret for agent in AGENTS}
-        state = self.store.state()
-        view = bootstrap.tenant_view(self.loaded, state, "acme", pepper)
-        copy = DirectoryCopy(
-            tenants={"acme": view},
-            keys={
-                key.hash: KnownKey(key=key, agent=view.registry.agents[key.agent], view=view)
-                for key in state.tenants["acme"].keys
-            },
-        )
+        self.pepper = pepper
         self.ledger = Ledger(self.store)
         self.calls = Calls(
-            Directory(lambda: copy, self.store.epochs),
+            Directory(self.directory, self.store.epochs),
             InProcess(self.ledger, self.clock),
             self.clock,
             self.chance.randbytes,
@@ -139,6 +139,18 @@ class Traffic:
         self.open: list[Decided[Described]] = []
         self.runs: dict[str, list[str]] = {agent: [] for agent in AGENTS}
         self.parents: list[str] = []
+
+    def directory(self) -> DirectoryCopy:
+        """All that is in force, as a worker reads it."""
+        state = self.store.state()
+        view = bootstrap.tenant_view(self.loaded, state, "acme", self.pepper)
+        return DirectoryCopy(
+            tenants={"acme": view},
+            keys={
+                key.hash: KnownKey(key=key, agent=view.registry.agents[key.agent], view=view)
+                for key in state.tenants["acme"].keys
+            },
+        )
 
     async def some(self, steps: int) -> None:
         """So many things happen."""
@@ -210,13 +222,60 @@ class Traffic:
     def replay(self, since_ns: int, forget_every: int = FORGET_EVERY) -> Report | None:
         """What the version in force would have done to calls since an instant."""
         state = self.store.state()
-        run = bootstrap.replay(self.loaded, self.loaded, state, "acme", Reports(self.store.query).version)
+        limits, version = changes_of(self.store.rows, "acme"), Reports(self.store.query).version
+        run = bootstrap.replay(self.loaded, self.loaded, state, "acme", version, limits)
         return run.over(StoredTraffic(self.store.rows, "acme"), since_ns, 2**63 - 1, forget_every)
 
 
-def check(database: Database, directory: Path, seed: int) -> None:
+class Amended(Traffic):
+    """Calls, and between them people and the steward who change limits."""
+
+    def __init__(self, database: Database, directory: Path, seed: int) -> None:
+        super().__init__(database, directory, seed, GIVING)
+        self.refusals: list[str] = []
+
+    async def some(self, steps: int) -> None:
+        """So many things happen, and now and then a limit is changed."""
+        for _ in range(steps):
+            if self.chance.random() < 0.15:
+                try:
+                    self.amend()
+                except ConfigurationError as fault:
+                    self.refusals.append(f"{fault}")
+            await super().some(1)
+
+    def amend(self) -> None:
+        """Change a limit: for a while, for good, moved, adapted, or taken back."""
+        chance, now_ns = self.chance, self.clock.now_ns()
+        registry = self.loaded.registries["acme"]
+        in_force = InForce(registry=registry, version=1, newest=1)
+        changes = BudgetChanges(self.store, self.pepper, Caller(local_name="test"), in_force)
+        ends_ns = chance.choice((None, now_ns + chance.choice((30, 900, 9_000, 90_000)) * SECOND_NS))
+        name = chance.choice(("day", "tight", "tokens", "run", "give", "take", "guess"))
+        limit = registry.budgets[name].limit
+        match chance.choice(
+            ("increase", "increase", "move", "adaptive", "adaptive", "roll_back", "roll_back")
+        ):
+            case "increase":
+                changes.increase(name, 1 + chance.randrange(limit), ends_ns=ends_ns, reason="r")
+            case "move":
+                pair = chance.choice((("give", "take"), ("take", "give")))
+                amount = 1 + chance.randrange(registry.budgets["give"].limit)
+                changes.move(*pair, amount, reason="r", ends_ns=ends_ns, lasts=chance.random() < 0.3)
+            case "adaptive":
+                amount = chance.randrange(-limit // 5, limit // 5)
+                with self.store.change(["acme"]) as change:
+                    amending = Amending(change, RegistryRecording(change, "aegis"), in_force)
+                    wish = Wish(budget=name, kind="adaptive", amount=amount, ends_ns=None)
+                    amending.carry_out([wish], Word(asked_by="aegis", approver="aegis", reason="r"))
+            case _:
+                last = len(changes_of(self.store.rows, "acme"))
+                changes.roll_back(1 + chance.randrange(max(1, last)), "r")
+
+
+def check(database: Database, directory: Path, seed: int, kind: type[Traffic] = Traffic) -> None:
     """Some traffic, and the replay of all of it and of its second half."""
-    traffic = Traffic(database, directory, seed)
+    traffic = kind(database, directory, seed)
     asyncio.run(traffic.some(120))
     times = [
         row["decided_ns"] for row in traffic.store.query("select decided_ns from call order by sequence")
@@ -237,6 +296,14 @@ def test_replay_of_what_is_in_force_changes_nothing(seed: int) -> None:
     """From the first call on, and from the middle on, where balances are taken from the record."""
     with tempfile.TemporaryDirectory() as name, sqlite_database(Path(name)) as database:
         check(database, Path(name), seed)
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 2**32))
+def test_limits_are_what_they_were_at_each_call(seed: int) -> None:
+    """Raised for a while or for good, moved, adapted and taken back between the calls: a replay changes nothing."""
+    with tempfile.TemporaryDirectory() as name, sqlite_database(Path(name)) as database:
+        check(database, Path(name), seed, Amended)
 
 
 @settings(max_examples=5, deadline=None)

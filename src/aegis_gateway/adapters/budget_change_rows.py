@@ -53,6 +53,8 @@ def _limit_changes(of: str) -> str:
 
 _HISTORY = f"{selected('budget = ?')} desc limit ?"
 """What was done to one budget's limit, the newest first."""
+_ALL = selected("number > 0")
+"""All that was ever done to limits of a tenant."""
 LIMIT_CHANGES = _limit_changes("")
 _LIMIT_CHANGES_OF_TENANT = _limit_changes("and budget_change.tenant = ?")
 _SAVE = _INSERT.format(columns=", ".join(_FIELDS), values=", ".join("?" for _ in _FIELDS))
@@ -79,6 +81,13 @@ def history_of(
 ) -> list[BudgetChange]:
     """What was done to one budget's limit, the newest first; `read` is a store's way to read rows."""
     return [budget_change(row) for row in read(_HISTORY, (tenant, budget, limit))]
+
+
+def changes_of(
+    read: Callable[[str, tuple[object, ...]], list[tuple[Any, ...]]], tenant: str
+) -> list[BudgetChange]:
+    """All that was ever done to limits of a tenant, in order; `read` is a store's way to read rows."""
+    return [budget_change(row) for row in read(_ALL, (tenant,))]
 
 
 class BudgetChangeRows(Statements):

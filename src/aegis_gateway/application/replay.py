@@ -3,7 +3,8 @@
 Rule 1: what is told of a call is how its decision would differ from the recorded one. Where the version in force, run
         over the same calls, already decides so, it is not the change that does it, and it is told apart.
 Rule 2: the same calls give the same report: nothing of it comes from a clock, and everything is sorted.
-Rule 3: calls are read as they stand in the record, one after the other; what is kept grows with balances, calls under
+Rule 3: limits are what they were at each call: configured by the version that is run, with what had been done to them.
+Rule 4: calls are read as they stand in the record, one after the other; what is kept grows with balances, calls under
         way and different findings, never with the number of calls.
 """
 
@@ -234,6 +235,8 @@ class Replay:
         assert before is not None, "there is a first call"
         calls, last, last_ns = 0, first, first_ns
         for number, (sequence, at_ns, kind, call, body) in enumerate(traffic.entries(before[0]), start=1):
+            for rerun in self._reruns:
+                rerun.come_to(sequence)
             if kind != "decision":
                 self._follow(kind, call, body, at_ns)
             elif at_ns < until_ns:

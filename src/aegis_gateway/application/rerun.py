@@ -8,7 +8,7 @@ Rule 2: what the record says of a call afterwards holds for the rerun too: it is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 import msgspec
@@ -17,6 +17,7 @@ from aegis_gateway.application.books import Books, Windows
 from aegis_gateway.application.claims import claims_of
 from aegis_gateway.application.directory import Combination
 from aegis_gateway.application.judgement import Described
+from aegis_gateway.application.limits_then import LimitsThen
 from aegis_gateway.application.measuring import learnt_measures, measures_on, with_thresholds_of
 from aegis_gateway.application.recorded import RecordedDecision, RecordedSettlement, charges_of, legs_of
 from aegis_gateway.application.rejudging import Rejudged, Rejudging
@@ -33,6 +34,7 @@ from aegis_gateway.domain.admit import (
     needed_of,
     utilisation,
 )
+from aegis_gateway.domain.budget_change import BudgetChange
 from aegis_gateway.domain.decision import Effect, Undecided
 from aegis_gateway.domain.errors import CallError
 from aegis_gateway.domain.ledger import Leg, settled_amounts
@@ -112,8 +114,11 @@ class Rerun:
         rejudging: Rejudging,
         before: Mapping[str, Budget],
         throttle_ns: int = 0,
+        limits: Iterable[BudgetChange] = (),
     ) -> None:
-        """`before` are the budgets in force; `throttle_ns` is the longest period that a policy throttles in."""
+        """`before` are the budgets in force; `throttle_ns` is the longest period that a policy throttles in; `limits`
+        is what was ever done to limits.
+        """
         self.view = view = rejudging.view
         self._rejudging = rejudging
         self._throttle_ns = throttle_ns
@@ -126,11 +131,22 @@ class Rerun:
         self._held: dict[str, _Held] = {}
         self._used: dict[str, int] = {}
         self._measured: dict[str, tuple[Measure, ...]] = {}
+        self._limits = LimitsThen(view.registry.budgets, limits)
         self._kept = {
             name
             for name, budget in view.registry.budgets.items()
             if name in before and _same_balances(budget, before[name])
         }
+
+    def come_to(self, sequence: int) -> None:
+        """Take up what had been done to limits when a place of the record was written."""
+        budgets = self._limits.at(sequence)
+        if budgets is None:
+            return
+        registry = msgspec.structs.replace(self.view.registry, budgets=dict(budgets))
+        self.view = msgspec.structs.replace(self.view, registry=registry, claims={})
+        self._fixed_claims.clear()
+        self._windows_known.clear()
 
     def begin(self, start_ns: int) -> int:
         """Get ready for calls from an instant on; returns from when on those before it have to be taken up."""

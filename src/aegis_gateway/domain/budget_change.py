@@ -10,7 +10,7 @@ Rule 3: a lasting change is made to a configured limit. A version that configure
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import msgspec
@@ -73,13 +73,37 @@ class StoredLimitChange(msgspec.Struct, frozen=True, kw_only=True):
         return self.unit == unit and (self.change.ends_ns is not None or self.configured == configured)
 
 
-def unsuperseded(changes: Iterable[BudgetChange]) -> tuple[StoredLimitChange, ...]:
-    """What changes add and added, those that are over too, but for lasting ones that a version has put an end to."""
-    known = sorted(changes, key=lambda change: change.number)
-    configured_at = {change.budget: change.number for change in known if change.kind == "configured"}
-    return tuple(
-        StoredLimitChange(budget=each.budget, unit=each.unit, configured=each.configured, change=each.added)
-        for each in known
-        if each.kind != "configured"
-        and (each.ends_ns is not None or each.number > configured_at.get(each.budget, 0))
+def with_change(stored: Sequence[StoredLimitChange], change: BudgetChange) -> list[StoredLimitChange]:
+    """What still matters of changes of a budget's limit once there is another one.
+
+    What lasts and has begun is one sum for each limit that it was made to, what is over is forgotten, and what lasted
+    ends where a version has configured another limit.
+    """
+    kept = [each for each in stored if each.change.ends_ns is not None and each.change.ends_ns > change.at_ns]
+    if change.kind == "configured":
+        return kept
+    lasting = [each for each in stored if each.change.ends_ns is None]
+    added = StoredLimitChange(
+        budget=change.budget, unit=change.unit, configured=change.configured, change=change.added
     )
+    if change.ends_ns is not None:
+        return [*lasting, *kept, added]
+    return [*_summed([*lasting, added], change.at_ns), *kept]
+
+
+def _summed(lasting: Sequence[StoredLimitChange], now_ns: int) -> list[StoredLimitChange]:
+    """What lasts, where it has begun one sum for each limit that it was made to."""
+    found: dict[tuple[str, int], StoredLimitChange] = {}
+    later = []
+    for each in lasting:
+        if each.change.starts_ns > now_ns:
+            later.append(each)
+            continue
+        key = (each.unit, each.configured)
+        before = found[key].change if key in found else LimitChange(amount=0, starts_ns=0)
+        total = LimitChange(
+            amount=before.amount + each.change.amount,
+            starts_ns=max(before.starts_ns, each.change.starts_ns),
+        )
+        found[key] = msgspec.structs.replace(each, change=total)
+    return [*found.values(), *later]

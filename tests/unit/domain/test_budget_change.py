@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from aegis_gateway.domain.budget_change import BudgetChange, StoredLimitChange, unsuperseded
+from aegis_gateway.domain.budget_change import BudgetChange, StoredLimitChange, with_change
 from aegis_gateway.domain.limit_change import LimitChange
 
 CHANGE = BudgetChange(
@@ -36,18 +36,28 @@ def of(number: int, **what: Any) -> BudgetChange:
     return msgspec.structs.replace(CHANGE, number=number, **what)
 
 
-def test_a_version_ends_what_lasts_of_its_budget() -> None:
-    """What ends by itself goes on, as do later changes and those of other budgets."""
-    changes = [
-        of(1),
-        of(2, ends_ns=90),
-        of(3, budget="day"),
-        of(4, kind="configured", amount=100),
-        of(5, configured=200, amount=7),
-    ]
-    assert [(50, 90), (50, None), (7, None)] == [
-        (each.change.amount, each.change.ends_ns) for each in unsuperseded(reversed(changes))
-    ]
+def known(*changes: BudgetChange) -> list[tuple[int, int, int | None]]:
+    """What still matters after changes: to which limit, how much, until when."""
+    stored: list[StoredLimitChange] = []
+    for change in changes:
+        stored = with_change(stored, change)
+    return [(each.configured, each.change.amount, each.change.ends_ns) for each in stored]
+
+
+def test_what_lasts_is_one_sum_and_what_is_over_is_forgotten() -> None:
+    """One for each limit that it was made to; what begins later is kept apart, and what ends by itself until then."""
+    raised = (of(1), of(2, amount=-20, at_ns=20, starts_ns=20), of(3, ends_ns=90), of(4, starts_ns=70))
+    assert [(100, 30, None), (100, 50, None), (100, 50, 90)] == known(*raised)
+    assert [(100, 30, None), (100, 50, None), (200, 7, 200)] == known(
+        *raised, of(5, at_ns=90, starts_ns=90, amount=7, configured=200, ends_ns=200)
+    )
+
+
+def test_a_version_ends_what_lasts() -> None:
+    """What ends by itself goes on, as does what is done later."""
+    changes = (of(1), of(2, ends_ns=90), of(4, kind="configured", amount=100))
+    assert [(100, 50, 90)] == known(*changes)
+    assert [(200, 7, None), (100, 50, 90)] == known(*changes, of(5, configured=200, amount=7))
 
 
 @pytest.mark.parametrize(

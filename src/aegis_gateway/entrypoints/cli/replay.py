@@ -156,6 +156,7 @@ def replayed(
         ConfigurationError: there is no such tenant, or nothing was ever in force.
     """
     from aegis_gateway import bootstrap
+    from aegis_gateway.adapters.budget_change_rows import changes_of
     from aegis_gateway.adapters.traffic import StoredTraffic
 
     in_force = session.configuration
@@ -168,7 +169,8 @@ def replayed(
         names = [tenant]
     reports = []
     for name in names:
-        run = bootstrap.replay(changed, in_force, session.state, name, session.reports.version)
+        limits = changes_of(session.store.rows, name)
+        run = bootstrap.replay(changed, in_force, session.state, name, session.reports.version, limits)
         report = run.over(StoredTraffic(session.store.rows, name), since_ns, until_ns)
         if report is not None:
             reports.append(report)
