@@ -248,6 +248,22 @@ def test_what_became_of_a_request_takes_its_place(store: Store, clock: TurnableC
     assert {"sent"} == {state for _, _, state, _ in states(store)}
 
 
+def test_an_escalated_request_is_told_again_and_ended_once(store: Store) -> None:
+    """Nobody is pinged by a changed message, so it is one of its own; its end is told to each place once."""
+    rule = NotifyRule(
+        what=("approval_requested", "approval_escalated", "approval_decided"), to=("ops", "hook")
+    )
+    kinds: tuple[NoticeKind, ...] = ("approval_requested", "approval_escalated", "approval_decided")
+    receivers = {"ops": Receiver(), "hook": Receiver()}
+    work = delivering(store, receivers)
+    for sequence, kind in enumerate(kinds, 1):
+        notify(store, sequence, kind, "approval:apr_1")
+        passing(store, rule, rule)()
+        deliver(work)
+    assert ["", "", "C012/2"] == [reference for _, reference in receivers["ops"].got]
+    assert 3 == len({name for name, _ in receivers["hook"].got})
+
+
 def test_what_is_sent_late_takes_the_place_of_nothing_newer(store: Store) -> None:
     """A message that is tried again after what became of its request was told is one of its own."""
     notify(store, 1, "approval_requested", "approval:apr_1")

@@ -35,7 +35,7 @@ def mail_address(value: object) -> str:
 def mail_addresses(value: object) -> tuple[str, ...]:
     """Some e-mail addresses."""
     if not isinstance(value, list) or not value:
-        unfit(f"is {shown(value)}; write a list of e-mail addresses, {_MAIL_EXAMPLE}")
+        unfit(f"is {shown(value)}; write a list of e-mail addresses, as in [ana@northbank.example]")
     return tuple(dict.fromkeys(mail_address(each) for each in value))
 
 
@@ -100,7 +100,7 @@ def several(kind: str) -> Callable[[object, ValidationInfo], tuple[str, ...]]:
 def places(value: object, info: ValidationInfo) -> tuple[str, ...]:
     """Some channels, or the owner of what it is about."""
     if not value:
-        unfit(f"is {shown(value)}; name channels, or `{OWNER}`")
+        unfit(f"is empty; name channels, or `{OWNER}`")
     names = value if isinstance(value, list) else [value]
     check = references.reference("channel")
     return tuple(dict.fromkeys(OWNER if name == OWNER else check(name, info) for name in names))

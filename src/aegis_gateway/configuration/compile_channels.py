@@ -52,7 +52,10 @@ def _channel(name: str, entry: ChannelEntry, path: Path, problems: Problems) -> 
             (*path, setting), f"is a setting of {listed(other)}, and this is `{entry.kind}`; leave it out"
         )
     if name == OWNER:
-        problems.add(path, f"is called `{OWNER}`, which stands for whoever owns what a notice is about")
+        words = (
+            f"is called `{OWNER}`, which stands for whoever owns what a notice is about; give it another name"
+        )
+        problems.add(path, words)
     return Channel(
         id=name,
         kind=entry.kind,

@@ -31,6 +31,7 @@ from aegis_gateway.domain.risk import (
     turned_on_widens,
     unclear,
 )
+from aegis_gateway.domain.risk_of_notices import notify_risk
 from aegis_gateway.domain.risk_of_thresholds import thresholds_risk
 
 
@@ -273,7 +274,7 @@ _TENANT: dict[str, Compare] = {
     "shadow_for_ns": _shadow_for,
     "proxy": turned_on_widens,
     "currencies": neutral,  # what they do to budgets is told of those
-    "notify": neutral,
+    "notify": notify_risk,
 }
 
 _BOUNDS: dict[str, Compare] = {

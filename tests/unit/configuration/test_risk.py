@@ -16,6 +16,10 @@ tenants:
   bank:
     changes: {four_eyes: true}
     regions: [eu]
+    channels:
+      ops: {kind: slack, token: "env:SLACK", channel: C012, users: {U012AB3CD: ann}, network: private}
+      mail: {kind: email, smtp: "smtp://mail.example.com", from: a@example.com, to: [ops@example.com]}
+    notify: [{what: [incident, approval_requested], to: [ops, mail]}, {budgets: [day], to: [mail]}]
     currencies: {EUR: {2020-01-01: 1.10}, GBP: {2020-01-01: 1.30}}
     teams:
       desk: {cost_centre: CC-1, owner: ann@example.com}
@@ -149,7 +153,8 @@ def told(appraisal: Appraisal) -> list[str]:
         ("delay: 2s", "delay: 3s", "widening: rate pace: delay ns is higher"),
         ("delay: 2s", "mode: shadow", "widening: rate pace: is put in shadow"),
         ("    rates:\n      pace: {limit: 5, every: 1s, burst: 10, delay: 2s}\n", "", "widening: rate pace: is gone"),
-        ("network: private", "network: public", "narrowing: connector pay: network is the public one"),
+        ("com\n        network: private", "com\n        network: public",
+         "narrowing: connector pay: network is the public one"),
         ("env:KEY", "env:OTHER", "widening: connector api: credential is another; how far can't be told"),
         ("https://api.example.com", "https://api.example.org",
          "widening: connector api: base url is another; how far can't be told"),
@@ -185,6 +190,27 @@ def told(appraisal: Appraisal) -> list[str]:
         ("regions: [eu]", "name: The Bank\n    regions: [eu]", "neutral: tenant bank: name is another"),
         ("regions: [eu]", "proxy: {}\n    regions: [eu]", "widening: tenant bank: proxy is on"),
         ("customers: {acme: {}}", "customers: {acme: {}, zeta: {}}", "neutral: customer zeta: is new"),
+        ("[ops@example.com]", "[eve@example.com]",
+         "widening: channel mail: recipients is another; how far can't be told"),
+        ("channel: C012", "channel: C999", "widening: channel ops: place is another; how far can't be told"),
+        ("{U012AB3CD: ann}", "{U012AB3CD: ann, U0EVE: ann}",
+         "widening: channel ops: users is another; how far can't be told"),
+        ("env:SLACK", "env:OTHER", "widening: channel ops: credential is another; how far can't be told"),
+        ("smtp://mail.example.com", "smtp://mail.example.org",
+         "widening: channel mail: address is another; how far can't be told"),
+        ("from: a@", "from: b@", "neutral: channel mail: sender is another"),
+        ("ann}, network: private", "ann}", "narrowing: channel ops: network is the public one"),
+        ("    notify:", "      hook: {kind: teams, webhook: 'env:HOOK'}\n    notify:",
+         "widening: channel hook: is new, and leads out"),
+        ("what: [incident, approval_requested]", "what: [incident]",
+         "widening: tenant bank: notify tells `ops` of less"),
+        ("to: [ops, mail]", "to: [ops]", "widening: tenant bank: notify tells `mail` of less"),
+        ("what: [incident, approval_requested], to", "teams: [desk], to",
+         "widening: tenant bank: notify tells `ops` of less"),
+        ("{budgets: [day], to", "{budgets: [watch], to", "widening: tenant bank: notify tells `mail` of less"),
+        ("{budgets: [day], to", "{budgets: [day, watch], to",
+         "neutral: tenant bank: notify tells more, or the same"),
+        ("what: [incident, approval_requested], to", "to", "neutral: tenant bank: notify tells more, or the same"),
         ("cost_centre: CC-2", "cost_centre: CC-3",
          "widening: team other: cost centre is another; how far can't be told"),
     ],
@@ -224,6 +250,14 @@ def test_a_setting(right: str, other: str, expected: str) -> None:
 def test_a_policy(right: str, other: str, expected: list[str]) -> None:
     """What is denied less or permitted more; a changed condition can't be told; words decide nothing."""
     assert expected == told(appraised(policy=(right, other)))
+
+
+def test_a_channel_that_approvers_are_told_by() -> None:
+    """To take it away is to take away what it is told, and that disarms, whatever a channel that is gone is itself."""
+    ops = '      ops: {kind: slack, token: "env:SLACK", channel: C012, users: {U012AB3CD: ann}, network: private}\n'
+    assert ["widening: tenant bank: notify tells `ops` of less", "neutral: channel ops: is gone"] == told(
+        appraised((ops, ""), ("to: [ops, mail]", "to: [mail]"))
+    )
 
 
 def test_one_widening_is_enough() -> None:
