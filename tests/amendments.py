@@ -11,6 +11,7 @@ from aegis_gateway.application.amending import InForce
 from aegis_gateway.application.budget_changes import BudgetChanges
 from aegis_gateway.application.ports import Store
 from aegis_gateway.application.seeding import Seeding
+from aegis_gateway.application.versions import verify
 from aegis_gateway.domain.budget_family import with_changes
 from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.limit_change import changed
@@ -36,7 +37,7 @@ def registry(*budgets: Budget, **more: Any) -> Registry:
         zone="UTC",
         teams={},
         projects={},
-        agents={},
+        agents=more.pop("agents", {}),
         connectors={},
         models={},
         quantities=BUILT_IN_QUANTITIES,
@@ -52,9 +53,10 @@ class Treasury(House):
     def __init__(self, store: Store, *budgets: Budget, **more: Any) -> None:
         super().__init__(store)
         self.add("ana", ADMIN, by="")
-        self.add("fin", grant("finops"))
+        self.add_apart("fin", grant("finops"))
         for looking in ("own", "dep", "vic"):
-            self.add(looking, grant("viewer"))
+            self.add_apart(looking, grant("viewer"))
+        self.by_version: dict[int, Registry] = {}
         self.registry = registry()
         self.configure(*budgets, **more)
 
@@ -71,6 +73,12 @@ class Treasury(House):
             note="as planned",
         )
         assert isinstance(applied, ConfigVersion)
+        self.by_version[applied.version] = self.registry
+
+    def registries(self, version: ConfigVersion) -> dict[str, Registry]:
+        """What a version says of tenants, if it is as it was signed."""
+        verify(version, self.signatures)
+        return {"acme": self.by_version[version.version]}
 
     def in_force(self) -> InForce:
         """What is in force, as whoever acts has read it."""

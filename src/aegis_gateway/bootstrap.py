@@ -35,6 +35,7 @@ from aegis_gateway.adapters.ledger_client import LedgerClient
 from aegis_gateway.adapters.named_calls import StoredNamedCalls
 from aegis_gateway.adapters.reading import Reading
 from aegis_gateway.adapters.reports import Reports
+from aegis_gateway.adapters.rows import versions_in_force
 from aegis_gateway.adapters.sealing import AesSealer
 from aegis_gateway.adapters.secrets import ReferencedSecrets
 from aegis_gateway.adapters.stores import open_store
@@ -65,6 +66,7 @@ from aegis_gateway.domain.tools import tools_of
 from aegis_gateway.domain.trials import Untried, rules_of, untried, wanting_trial
 
 _PEPPER_BYTES = 32
+_VERSIONS_KEPT = 4
 
 _log = logging.getLogger("aegis.directory")
 
@@ -576,15 +578,61 @@ def calls(settings: Settings, ledger: LedgerClient) -> Calls:
     return Calls(directory, asked, SystemClock(), os.urandom, pepper(settings), watch)
 
 
-def approval_outcomes() -> Outcomes:
+class VerifiedRegistries:
+    """Tenants as versions have them: each version is verified whenever it is asked for, and loaded once."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Load nothing yet."""
+        self._settings = settings
+        self._loaded: dict[str, Mapping[str, Registry]] = {}
+
+    def __call__(self, version: ConfigVersion) -> Mapping[str, Registry]:
+        """All tenants of a version.
+
+        Raises:
+            VersionForged: it is not as it was signed.
+        """
+        verify(version, signatures(self._settings))
+        found = self._loaded.get(version.bundle_digest)
+        if found is None:
+            found = registries(version)
+            kept = list(self._loaded.items())[-_VERSIONS_KEPT + 1 :]
+            self._loaded = {**dict(kept), version.bundle_digest: found}
+        return found
+
+    def prepare(self, database: Store) -> None:
+        """Load what is in force, so that nobody waits for it under a lock.
+
+        Raises:
+            VersionForged: it is not as it was signed.
+        """
+        for version in versions_in_force(database.rows):
+            self(version)
+
+
+def approval_outcomes(registries: VerifiedRegistries) -> Outcomes:
     """What is done when a request for a person's word is decided that isn't about a call, by its kind."""
     from aegis_gateway.application.adapting import limit_given
+    from aegis_gateway.application.asked_increases import AskedIncreases
     from aegis_gateway.application.words import word_given
 
     return {
         "measure": word_given,
+        "increase": AskedIncreases(registries),
         "limit": limit_given(registries),
     }
+
+
+def outcomes_of(registries: VerifiedRegistries, database: Store, tenant: str, approval: str) -> Outcomes:
+    """The same for one who is about to answer a request, with what that needs at hand before anything is held.
+
+    Raises:
+        VersionForged: what is in force is needed, and is not as it was signed.
+    """
+    asked = ApprovalReports(database.rows).approval(tenant, approval)
+    if asked is not None and asked.kind in ("increase", "limit"):
+        registries.prepare(database)
+    return approval_outcomes(registries)
 
 
 def reading(settings: Settings) -> Reading:

@@ -79,7 +79,7 @@ def test_who_may_raise_a_limit(bank: Treasury) -> None:
     assert "finops" in refused(lambda: bank.changes("own").increase("month", 5, ends_ns=None, reason="more"))
     bank.changes("ana").increase("month", 5, ends_ns=None, reason="more")
     bank.configure(MONTH, OTHER, four_eyes=True)
-    assert "aegis proposals approve" in refused(
+    assert "`aegis budget ask month AMOUNT`" in refused(
         lambda: bank.changes("ana").increase("month", 5, ends_ns=None, reason="more")
     )
     assert 1_005 == bank.limits()["month"]

@@ -12,7 +12,7 @@ import pytest
 
 from aegis_gateway.adapters.approval_rows import ApprovalReports
 from aegis_gateway.application.approval_requests import request
-from aegis_gateway.application.approvals import Approvals, Outcomes, due, let_time_pass
+from aegis_gateway.application.approvals import Approvals, Hindrance, Outcomes, due, let_time_pass
 from aegis_gateway.application.operators import Caller
 from aegis_gateway.application.ports import RegistryChange, Store
 from aegis_gateway.application.recording import RegistryRecording
@@ -208,22 +208,26 @@ def test_many_of_a_kind_are_told_together(desk: Desk) -> None:
 
 
 def test_what_a_grant_puts_in_force(desk: Desk) -> None:
-    """Of a kind other than a call, in the same transaction; what can't be put in force isn't granted."""
+    """Of a kind other than a call, in the same transaction; what can't be isn't granted, or ends it."""
     seen: list[tuple[str, str]] = []
 
-    def put(change: RegistryChange, recording: RegistryRecording, approval: Approval) -> str:
+    def put(change: RegistryChange, recording: RegistryRecording, approval: Approval) -> Hindrance | None:
         seen.append((approval.id, approval.state))
-        return "" if approval.terms == {"more": 5} else "there is no such budget any more"
+        if approval.terms == {"more": 5}:
+            return None
+        return Hindrance(because="there is no such budget any more", ends=approval.about == "gone")
 
     desk.outcomes = {"increase": put}
     good = desk.ask(kind="increase", requester="bot", terms={"more": 5}, fingerprint="")
     bad = desk.ask(kind="increase", requester="bot", fingerprint="")
+    gone = desk.ask(kind="increase", requester="bot", fingerprint="", about="gone")
     assert "used" == desk.approvals("ben").grant("acme", good.id).state
-    assert "no such budget" in refused(lambda: desk.approvals("ben").grant("acme", bad.id))
-    assert ("used", "waiting") == (desk.now(good).state, desk.now(bad).state)
+    for hindered in (bad, gone):
+        assert "no such budget" in refused(lambda of=hindered: desk.approvals("ben").grant("acme", of.id))  # type: ignore[misc]
+    assert ["used", "waiting", "withdrawn"] == [desk.now(each).state for each in (good, bad, gone)]
     assert () == desk.now(bad).answers
-    assert [(good.id, "granted"), (bad.id, "granted")] == seen
-    assert ["request", "request", "grant", "use", "not_taken"] == desk.acts()
+    assert [(each.id, "granted") for each in (good, bad, gone)] == seen
+    assert ["request"] * 3 + ["grant", "use", "not_taken", "not_taken", "withdraw"] == desk.acts()
 
 
 def test_answers_and_ends_are_never_changed(desk: Desk, database: Database) -> None:

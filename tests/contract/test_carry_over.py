@@ -151,6 +151,7 @@ def test_a_refusal_says_it_in_both(ledger: Ledger) -> None:
     assert isinstance(reply, Admitted)
     expected = (
         "budget `day` has 2.00 EUR ($3.00) of 2.00 EUR ($3.00) left for 2026-11-23 at $1.50 a EUR of 2026-11-01 "
-        "and the call may need 3.00 EUR ($4.50); ask its owner ann@example.com"
+        "and the call may need 3.00 EUR ($4.50); ask its owner ann@example.com: "
+        "`aegis budget ask day AMOUNT --until TIME --reason WHY`"
     )
     assert expected == reply.reasons[0].message

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
 from aegis_gateway.adapters.adaptation_rows import lately_of
-from aegis_gateway.adapters.reports import BudgetStanding, Query
+from aegis_gateway.adapters.reports import BudgetStanding, Query, Reports
 from aegis_gateway.domain.adaptation import DAYS_LOOKED_AT, WINDOWS_COMPARED, UsedWindow
 from aegis_gateway.domain.adaptation_turn import Lately, Use
 from aegis_gateway.domain.burn_down import BurnPoint, burn_down
@@ -132,6 +132,17 @@ def forecast_of(use: HourlyUse, standing: BudgetStanding, now_ns: int) -> Foreca
     budget = standing.budget
     past = past_windows(use, budget, now_ns)
     return forecast(use, budget, now_ns, spent=standing.spent, left=standing.left, past=past)
+
+
+def expected_of(query: Query, tenant: str, budget: Budget, now_ns: int) -> int | None:
+    """What the window of a budget that isn't split is expected to come to, in the ledger's unit; None where that rests
+    on no days of use.
+    """
+    if budget.per:
+        return None
+    (standing,) = Reports(query).standings(tenant, [budget], now_ns)
+    found = forecast_of(BudgetUse(query).hourly(tenant, budget, standing.scope, now_ns), standing, now_ns)
+    return found.expected if found.days else None
 
 
 def burn_down_of(use: HourlyUse, standing: BudgetStanding, now_ns: int) -> tuple[BurnPoint, ...]:

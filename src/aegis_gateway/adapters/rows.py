@@ -6,7 +6,7 @@ by the row's id, and never searched.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -57,7 +57,7 @@ _SAVE_KEY = (
 )
 
 LATEST_CONFIG = "select version, beside, bundle from config_version order by version desc limit 1"
-_CONFIGS_IN_FORCE = (
+CONFIGS_IN_FORCE = (
     "select version, beside, bundle from config_version"
     " where version = (select max(version) from config_version)"
     " or version = (select beside from config_version order by version desc limit 1)"
@@ -290,6 +290,23 @@ def _unsigned(version: int) -> ConfigVersion:
     return ConfigVersion(version=version, files={}, applied_by="", applied_ns=0)
 
 
+def configurations_in_force(
+    configs: Iterable[tuple[Any, ...]],
+) -> tuple[ConfigVersion | None, ConfigVersion | None]:
+    """The configuration in force and the canary beside it, from the rows of `CONFIGS_IN_FORCE`."""
+    versions = {version.version: version for version in map(config_row, configs)}
+    newest = versions[max(versions)] if versions else None
+    if newest is None or newest.canary is None:
+        return newest, None
+    beside = newest.canary.beside
+    return versions.get(beside, _unsigned(beside)), newest
+
+
+def versions_in_force(rows: Callable[[str], list[tuple[Any, ...]]]) -> list[ConfigVersion]:
+    """The configuration in force and the canary beside it, read by itself."""
+    return [each for each in configurations_in_force(rows(CONFIGS_IN_FORCE)) if each is not None]
+
+
 def agent_row(document: str) -> Agent:
     """An agent from its document."""
     return _agent_decoder.decode(document)
@@ -349,6 +366,10 @@ class RegistryRows(
         """The newest configuration, if one was ever applied."""
         return next((config_row(row) for row in self._rows(LATEST_CONFIG, ())), None)
 
+    def configs_in_force(self) -> tuple[ConfigVersion | None, ConfigVersion | None]:
+        """The configuration in force, and the canary beside it."""
+        return configurations_in_force(self._rows(CONFIGS_IN_FORCE, ()))
+
     def save_gateways(self, boot: str, gateways: Iterable[GatewayRow]) -> None:
         """Write one opening's gateway processes in place of those before; of those long gone nothing is kept."""
         self._do("delete from gateway where boot = ? or seen_ns < ?", (boot, self.now_ns - _GATEWAY_KEPT_NS))
@@ -370,7 +391,7 @@ class RegistryRows(
 
 STATE_QUERIES = (
     "select tenant, epoch from tenant_head",
-    _CONFIGS_IN_FORCE,
+    CONFIGS_IN_FORCE,
     "select tenant, document from agent",
     "select tenant, key, agent, hash, hint, issued_ns, expires_ns, revoked_ns,"
     " throttle_limit, throttle_period_ns, holds from api_key",
@@ -387,12 +408,9 @@ def stored_state(
     limit_changes: list[tuple[Any, ...]],
 ) -> StoredState:
     """Everything that deciding needs, from the rows of `STATE_QUERIES`."""
-    versions = {version.version: version for version in map(config_row, configs)}
-    newest = versions[max(versions)] if versions else None
-    canary = newest if newest is not None and newest.canary is not None else None
-    beside = canary.canary.beside if canary is not None and canary.canary is not None else 0
+    config, canary = configurations_in_force(configs)
     return StoredState(
-        config=versions.get(beside, _unsigned(beside)) if canary is not None else newest,
+        config=config,
         canary=canary,
         tenants={
             tenant: TenantState(

@@ -19,7 +19,7 @@ import msgspec
 
 from aegis_gateway.application.amending import Amending, InForce, Wish, Word
 from aegis_gateway.application.approval_requests import became, request
-from aegis_gateway.application.approvals import Outcome
+from aegis_gateway.application.approvals import Hindrance, Outcome
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.application.ports import RegistryChange, Store
 from aegis_gateway.application.recording import Recording, RegistryRecording
@@ -157,13 +157,13 @@ def withdraw_request(
 def limit_given(registries: Registries) -> Outcome:
     """What is done about a proposed limit, once people have said yes or no to it."""
 
-    def outcome(change: RegistryChange, recording: Recording, approval: Approval) -> str:
+    def outcome(change: RegistryChange, recording: Recording, approval: Approval) -> Hindrance | None:
         if approval.state != "granted":
-            return ""
+            return None
         config = change.latest_config()
         if config is None or config.canary is not None:
-            return (
-                "a version is tried beside the one in force; answer again when it is in force, or taken back"
+            return Hindrance(
+                because="a version is tried beside the one in force; answer again when it is in force, or taken back"
             )
         try:
             registry = registries(config).get(approval.tenant)
@@ -177,8 +177,8 @@ def limit_given(registries: Registries) -> Outcome:
             word = Word(asked_by=approval.requester, approver=answer.by, reason=reason, approval=approval.id)
             put_in_force(amending, found, word)
         except ConfigurationError as fault:
-            return f"{fault}"
-        return ""
+            return Hindrance(because=f"{fault}")
+        return None
 
     return outcome
 

@@ -97,15 +97,24 @@ class Amending:
 
         None where a budget is split, and there is more than one balance.
         """
+        without = LimitChange(amount=-amount, starts_ns=self.now_ns)
+        stands = self.stands(msgspec.structs.replace(budget, changes=(*budget.changes, without)))
+        if stands is None:
+            return None
+        standing, limit = stands
+        return standing.available(limit)
+
+    def stands(self, budget: Budget) -> tuple[Standing, int] | None:
+        """The balance of a budget's current window and what the window bears, in the ledger's unit.
+
+        None where a budget is split, and there is more than one balance.
+        """
         if budget.per:
             return None
-        window = budget.window(self.now_ns)
-        without = LimitChange(amount=-amount, starts_ns=self.now_ns)
-        lowered = msgspec.structs.replace(budget, changes=(*budget.changes, without))
         standing = self._standing(budget)
         if wants_notes(budget):
-            standing = noted(lowered, window, standing, self.now_ns)
-        return standing.available(limit_of(lowered, standing, self.now_ns))
+            standing = noted(budget, budget.window(self.now_ns), standing, self.now_ns)
+        return standing, limit_of(budget, standing, self.now_ns)
 
     def is_superseded(self, change: BudgetChange) -> bool:
         """Whether a version has put an end to a lasting change since."""
@@ -114,32 +123,39 @@ class Amending:
         configured = self._change.last_configured(self.tenant, change.budget)
         return change.number < configured or change.configured != self.budget(change.budget).limit
 
+    def check(self, wishes: Sequence[Wish]) -> dict[str, Budget]:
+        """Look at it in whole; the budgets as they would be.
+
+        Raises:
+            ConfigurationError: something that must be kept would not be.
+        """
+        added: dict[str, list[LimitChange]] = defaultdict(list)
+        for wish in self._begun(wishes):
+            added[wish.budget].append(
+                LimitChange(amount=wish.amount, starts_ns=wish.starts_ns, ends_ns=wish.ends_ns)
+            )
+        after = add_changes(self.budgets, added)
+        for wish in self._begun(wishes):
+            self._refuse_time(wish)
+            self._refuse_limit(wish, after[wish.budget])
+        self._refuse_over_parents(after)
+        return after
+
     def carry_out(self, wishes: Sequence[Wish], word: Word) -> tuple[BudgetChange, ...]:
         """Do it, all of it.
 
         Raises:
             ConfigurationError: something that must be kept would not be; nothing was done.
         """
-        wishes = [
-            msgspec.structs.replace(wish, starts_ns=max(wish.starts_ns, self.now_ns)) for wish in wishes
-        ]
-        added: dict[str, list[LimitChange]] = defaultdict(list)
-        for wish in wishes:
-            added[wish.budget].append(
-                LimitChange(amount=wish.amount, starts_ns=wish.starts_ns, ends_ns=wish.ends_ns)
-            )
-        after = add_changes(self.budgets, added)
-        for wish in wishes:
-            self._refuse_time(wish)
-            self._refuse_limit(wish, after[wish.budget])
-        self._refuse_over_parents(after)
+        after = self.check(wishes)
+        wishes = self._begun(wishes)
         sequence = self._recording.next_sequence(self.tenant)
         number = self._change.next_budget_change(self.tenant)
         made = tuple(
             self._made(wish, number + place, after, sequence, word) for place, wish in enumerate(wishes)
         )
         self._change.save_budget_changes(made)
-        self._note_what_is_carried_over(after, added)
+        self._note_what_is_carried_over(after, {wish.budget for wish in wishes})
         self._recording.enter(self.tenant, None, ENTRY, _record(made))
         notice = Notice(
             tenant=self.tenant,
@@ -154,6 +170,10 @@ class Amending:
         self._change.save_head(msgspec.structs.replace(head, epoch=head.epoch + 1))
         self.budgets = after
         return made
+
+    def _begun(self, wishes: Sequence[Wish]) -> list[Wish]:
+        """What is to be done, beginning now at the earliest."""
+        return [msgspec.structs.replace(wish, starts_ns=max(wish.starts_ns, self.now_ns)) for wish in wishes]
 
     def _standing(self, budget: Budget) -> Standing:
         """The balance of a budget that isn't split, in its current window, as it stands or as a call would open it."""
@@ -201,7 +221,7 @@ class Amending:
             when = "" if over.at_ns <= self.now_ns else f" from {time_text(over.at_ns)} on"
             raise ConfigurationError(
                 f"the budgets within `{over.parent}` would add up to more than its limit{when}; "
-                f"move money between them, or ask for more for `{over.parent}` first"
+                f"move money between them, or ask for more for that one first: `aegis budget ask {over.parent} AMOUNT`"
             )
 
     def _made(

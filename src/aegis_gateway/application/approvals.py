@@ -2,7 +2,8 @@
 
 Rule 1: who may answer is asked in the transaction of the answer, of people and roles as they are then.
 Rule 2: an answer that does not count (of the wrong person, too late, a second one) changes nothing, and is recorded.
-Rule 3: what a grant puts in force that is no call is put in force in the same transaction, or the grant isn't given.
+Rule 3: what a grant puts in force that is no call is put in force in the same transaction, or the grant isn't given;
+        and where it never can be any more, the request is over.
 """
 
 from __future__ import annotations
@@ -42,13 +43,22 @@ SWEEPER = "aegis"
 """Who lets time pass, as entries name it."""
 
 
+class Hindrance(msgspec.Struct, frozen=True, kw_only=True):
+    """Why what people agreed to can't be put in force; where it `ends` the request, nobody's word will ever do so."""
+
+    because: str
+    ends: bool = False
+
+
 class Outcome(Protocol):
     """What is done about a request of some kind, once it is decided, in the transaction that decides it."""
 
-    def __call__(self, change: RegistryChange, recording: RegistryRecording, approval: Approval) -> str:
+    def __call__(
+        self, change: RegistryChange, recording: RegistryRecording, approval: Approval
+    ) -> Hindrance | None:
         """Put a granted request in force, or note that it was refused or ran out (see its `state`).
 
-        Returns why that can't be done, before anything was changed; empty where it was done.
+        Returns why that can't be done, before anything was changed; None where it was done.
         """
 
 
@@ -149,9 +159,12 @@ class _Answering:
         after = self._after(msgspec.structs.replace(approval, answers=(*approval.answers, answer)), kind)
         outcome = self._outcomes.get(approval.kind)
         if outcome is not None and after.state != "waiting":
-            refusal = outcome(self._change, self._recording, after)
-            if refusal:
-                return self._not_taken(approval, kind, refusal)
+            hindrance = outcome(self._change, self._recording, after)
+            if hindrance is not None:
+                told = self._not_taken(approval, kind, hindrance.because)
+                if hindrance.ends:
+                    became(self._recording, approval, "withdraw", because=hindrance.because)
+                return told
         self._change.save_approval_answer(approval.tenant, approval.id, answer)
         sequence = self._recording.enter(approval.tenant, None, ENTRY, answer_record(after, kind, answer))
         self._change.write(Changes(approvals=[after]))

@@ -192,8 +192,8 @@ class BudgetChanges:
     def _refuse_alone(self, budget: str) -> None:
         if self._in_force.registry.four_eyes:
             raise NotPermitted(
-                f"two people are needed to raise a limit in `{self._tenant}`; propose a higher one for `{budget}` in "
-                "aegis.yaml, and another approves it: `aegis apply DIR`, `aegis proposals approve NUMBER`"
+                f"two people are needed to raise a limit in `{self._tenant}`; ask for it, and another agrees: "
+                f"`aegis budget ask {budget} AMOUNT`"
             )
 
 
@@ -226,7 +226,7 @@ def _refuse_other_family(giver: Budget, taker: Budget) -> None:
     if giver.owner != taker.owner:
         raise ConfigurationError(
             f"`{giver.id}` is {giver.owner}'s and `{taker.id}` is {taker.owner}'s; money is moved between budgets of "
-            f"one owner; for more, ask who may raise a limit: `aegis budget increase {taker.id} AMOUNT`"
+            f"one owner; to have more, ask for it: `aegis budget ask {taker.id} AMOUNT`"
         )
     if giver.within != taker.within:
         raise ConfigurationError(

@@ -326,6 +326,9 @@ class RegistryChange(LockedTenants, DeliveryChange, Protocol):
     def latest_config(self) -> ConfigVersion | None:
         """The newest configuration, if one was ever applied."""
 
+    def configs_in_force(self) -> tuple[ConfigVersion | None, ConfigVersion | None]:
+        """The configuration in force, and the canary beside it; None where there is none."""
+
     def hold_people(self) -> None:
         """Let nobody else change people until this transaction ends."""
 

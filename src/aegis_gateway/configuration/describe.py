@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from aegis_gateway.configuration.describe_approvals import describe_approvals
+from aegis_gateway.configuration.describe_approvals import describe_approvals, describe_asks
 from aegis_gateway.configuration.describe_channels import describe_channels
 from aegis_gateway.configuration.describe_thresholds import describe_thresholds
 from aegis_gateway.configuration.http_values import FieldPath, written_path
@@ -72,7 +72,9 @@ def describe(registry: Registry | None) -> dict[str, Fields]:
         described[f"tenant {registry.tenant}"] |= _replication(registry.replication)
     for code, currency in sorted(registry.currencies.items()):
         described[f"currency {code}"] = {rate.day: str(rate) for rate in currency.rates}
-    described[f"tenant {registry.tenant}"] |= describe_approvals(registry.approvals)
+    described[f"tenant {registry.tenant}"] |= describe_approvals(registry.approvals) | describe_asks(
+        registry.asks
+    )
     if registry.business_hours != OFFICE:
         described[f"tenant {registry.tenant}"]["business_hours"] = _business_hours(registry.business_hours)
 

@@ -1,11 +1,21 @@
-"""A tenant's approvals in words, setting by setting, for those who compare two configurations."""
+"""A tenant's approvals, and whom owners ask for more, in words, setting by setting, for those who compare two
+configurations.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from aegis_gateway.domain.approval_route import Group
-from aegis_gateway.domain.approval_rules import NO_RULES, ApprovalRules, RouteRule
+from aegis_gateway.domain.approval_rules import (
+    NO_ASKS,
+    NO_RULES,
+    ApprovalRules,
+    AskRule,
+    AskRules,
+    RouteRule,
+    WordRule,
+)
 from aegis_gateway.domain.duration import duration_text
 from aegis_gateway.domain.money import usd_text
 
@@ -15,6 +25,14 @@ def describe_approvals(rules: ApprovalRules) -> dict[str, str]:
     if rules == NO_RULES:
         return {}
     return dict(_fields(rules))
+
+
+def describe_asks(rules: AskRules) -> dict[str, str]:
+    """What is set of whom owners ask for more, by name."""
+    described = {f"asks route {number}": _ask(route) for number, route in enumerate(rules.routes, start=1)}
+    if rules.within_ns != NO_ASKS.within_ns:
+        described["asks for more are answered within"] = duration_text(rules.within_ns)
+    return described
 
 
 def _fields(rules: ApprovalRules) -> Iterator[tuple[str, str]]:
@@ -50,12 +68,20 @@ def _route(route: RouteRule) -> str:
         ("agent", route.agents),
         ("team", route.teams),
         ("tool", route.tools),
-        ("budget", route.budgets),
     )
     about = [f"{what} {' or '.join(names)}" for what, names in stated if names]
     if route.above_nano_usd is not None:
         about.append(f"above {usd_text(route.above_nano_usd)}")
-    words = [f"{', '.join(about) or 'everything'}: ask {', '.join(route.ask)}"]
+    return f"{', '.join(about) or 'everything'}: {_word(route)}"
+
+
+def _ask(route: AskRule) -> str:
+    most = "any amount" if route.up_to_nano_usd is None else f"up to {usd_text(route.up_to_nano_usd)}"
+    return f"{most}: {_word(route)}"
+
+
+def _word(route: WordRule) -> str:
+    words = [f"ask {', '.join(route.ask)}"]
     if route.needs > 1:
         words.append(f"{route.needs} of them")
     if route.within_ns is not None:

@@ -481,6 +481,7 @@ class TenantEntry(Entry):
     rates: Any = None
     rules: Any = None
     approvals: Any = None
+    asks: Any = None
     channels: Any = None
     notify: Any = None
 

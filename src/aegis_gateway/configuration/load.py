@@ -9,7 +9,12 @@ from typing import Any
 import msgspec
 from pydantic_core import PydanticCustomError
 
-from aegis_gateway.configuration.approval_entries import ApprovalsEntry, compile_approvals
+from aegis_gateway.configuration.approval_entries import (
+    ApprovalsEntry,
+    AsksEntry,
+    compile_approvals,
+    compile_asks,
+)
 from aegis_gateway.configuration.channel_entries import (
     CHANNELS,
     DIGESTS,
@@ -39,6 +44,7 @@ from aegis_gateway.domain.spelling import did_you_mean
 MAIN_FILE = "aegis.yaml"
 RULES = "rules"
 APPROVALS = "approvals"
+ASKS = "asks"
 POLICY_BYTES_MAX = 256 * 1024
 
 _SECTIONS: dict[str, type[Entry]] = {
@@ -193,13 +199,16 @@ def _load_tenant(
     rules = checked.pop(RULES)
     place = (*path, APPROVALS)
     approvals = problems.check(ApprovalsEntry, sections.get(APPROVALS) or {}, place, known)
+    asks = problems.check(AsksEntry, sections.get(ASKS) or {}, (*path, ASKS), known)
     written, digests = checked.pop(CHANNELS), checked.pop(DIGESTS)
     registry = compile_tenant(tenant, settings or TenantEntry(), Entries(**checked), prices, problems)
     channels = compile_channels(written, path, problems)
     told = list(_listed_entries(sections, path, known, problems))
+    rules_of_approvals = compile_approvals(approvals, place, problems)
     registry = msgspec.structs.replace(
         registry,
-        approvals=compile_approvals(approvals, place, problems),
+        approvals=rules_of_approvals,
+        asks=compile_asks(asks, rules_of_approvals.groups, (*path, ASKS), problems),
         channels=channels,
         notify=compile_notify(told, channels, path, problems),
         digests=compile_digests(digests, channels, path, problems),

@@ -20,7 +20,7 @@ from aegis_gateway.domain.fiscal import CALENDAR_YEAR, YearStart
 from aegis_gateway.domain.ledger import NOTHING, Leg, Standing
 from aegis_gateway.domain.limit_change import LimitChange
 from aegis_gateway.domain.limits import CarryOver, limit_of, rate_of
-from aegis_gateway.domain.money import usd_text
+from aegis_gateway.domain.money import usd_rounded_up, usd_text
 from aegis_gateway.domain.quote import USD, Quote
 from aegis_gateway.domain.rate import RateClaim, take, wait_ns
 from aegis_gateway.domain.threshold import OF_BUDGET, Threshold
@@ -361,8 +361,15 @@ def _exhausted(
         code="budget_exhausted",
         subject=budget.budget,
         message=f"budget `{budget.budget}`{_of(budget)} has {left} of {most} left for {window.label}{at} "
-        f"and the call may need {need}; ask its owner {budget.owner}",
+        f"and the call may need {need}; ask its owner {budget.owner}: {_ask_for(budget, needed - available)}",
     )
+
+
+def _ask_for(budget: BudgetClaim, missing: int) -> str:
+    """The command by which people ask for what a call lacks; of what isn't dollars they say themselves how much."""
+    in_dollars = budget.currency is None and (budget.quantity == USD or budget.is_money)
+    amount = f"{usd_rounded_up(missing, 2):f}" if in_dollars else "AMOUNT"
+    return f"`aegis budget ask {budget.budget} {amount} --until TIME --reason WHY`"
 
 
 def _too_many_instances(budget: BudgetClaim) -> Reason:

@@ -17,7 +17,9 @@ _HOUR_NS = 3_600 * 1_000_000_000
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """Who is asked, under a name: people by their ids, or whoever holds a role in the tenant."""
+    """Who is asked, under a name: people by their ids, or whoever holds a role in the tenant; where it has both, those
+    of the people who hold the role.
+    """
 
     name: str
     people: tuple[str, ...] = ()
@@ -25,13 +27,13 @@ class Group(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     def has(self, person: Person, tenant: str) -> bool:
         """Whether somebody is of it now. Who is suspended is of no group."""
-        if person.suspended_ns is not None:
+        if person.suspended_ns is not None or (self.people and person.id not in self.people):
             return False
-        if person.id in self.people:
-            return True
+        if self.role is None:
+            return bool(self.people)
         if self.role == "approver":
             return may(person, "approve", tenant)
-        return self.role is not None and any(
+        return any(
             grant.role in (self.role, "admin") and grant.tenant in (tenant, ALL_TENANTS)
             for grant in person.grants
         )
@@ -39,6 +41,13 @@ class Group(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 APPROVERS = Group(name="approvers", role="approver")
 """Who is asked where nothing else is said: everybody who may approve in the tenant."""
+
+
+BUDGET_OWNER = "budget_owner"
+"""What the group is called that a budget's owner and deputy are, where somebody asks for more of it."""
+
+LIMIT_CHANGERS = Group(name="whoever may change limits", role="finops")
+"""Who is asked for more where nobody else is named, or nobody who is could answer."""
 
 
 class Want(msgspec.Struct, frozen=True, kw_only=True, array_like=True):

@@ -72,6 +72,14 @@ _TITLES: dict[NoticeKind, tuple[str, Tone]] = {
 
 _WAYS = {"slack": " in Slack", "page": " on the page", "cli": " by command", "api": " by the API"}
 
+_TITLES_OF_ASKS: dict[NoticeKind, str] = {
+    "approval_requested": "{requester} asks for {amount} more for budget {about} {until}",
+    "approval_escalated": "Still asked: {amount} more for budget {about} {until}, by {requester}",
+    "approval_decided": "{amount} more for budget {about} {until}: {state}",
+    "approval_expired": "{amount} more for budget {about} {until}: {state}",
+}
+"""Titles of requests for more of a budget."""
+
 _SAID = ("about", "state", "approval", "group", "asked", "answers", "away", "facts", "kind", "level", "link")
 """What of a notice's body is not a fact by itself: it stands elsewhere in the message."""
 
@@ -79,7 +87,7 @@ _SAID = ("about", "state", "approval", "group", "asked", "answers", "away", "fac
 def message_of(notice: Notice, tenant_name: str, pages_url: str) -> Message:
     """The message that a notice is."""
     body = notice.body
-    words, tone = _TITLES[notice.kind]
+    words, tone = _words(notice)
     if notice.kind == "approval_decided" and body.get("state") == "refused":
         tone = "warning"
     _, _, name = notice.subject.partition(":")
@@ -87,10 +95,11 @@ def message_of(notice: Notice, tenant_name: str, pages_url: str) -> Message:
         {"about": name, "budget": name, "agent": name, "state": "decided", "threshold": "a threshold"}
     )
     named |= {key: _text(key, value) for key, value in body.items() if isinstance(value, str | int)}
+    named |= _asked_for(body)
     facts = [("tenant", tenant_name), *_facts(body)]
     return Message(
         title=_short(words.format_map(named)),
-        text=_answers(body),
+        text=_answers(body) or _wish(notice),
         tone=tone,
         facts=tuple(facts[:FACTS_MAX]),
         links=tuple(_links(notice, pages_url)),
@@ -101,9 +110,38 @@ def message_of(notice: Notice, tenant_name: str, pages_url: str) -> Message:
     )
 
 
+def _words(notice: Notice) -> tuple[str, Tone]:
+    """The title of a notice, with what stands in braces yet to be named."""
+    words, tone = _TITLES[notice.kind]
+    if notice.body.get("kind") == "increase":
+        words = _TITLES_OF_ASKS.get(notice.kind, words)
+    return words, tone
+
+
 class _Named(dict[str, str]):
     def __missing__(self, key: str) -> str:
         return key
+
+
+def _asked_for(body: Mapping[str, object]) -> dict[str, str]:
+    """How much more is asked for, and until when, where that is what a notice is about."""
+    facts = body.get("facts")
+    if body.get("kind") != "increase" or not isinstance(facts, Mapping):
+        return {}
+    until = f"until {_text('until_ns', facts['until_ns'])}" if "until_ns" in facts else "for good"
+    return {"amount": str(facts.get("amount")), "until": until}
+
+
+def _wish(notice: Notice) -> str:
+    """Why more is asked for, and how the budget stands."""
+    facts = notice.body.get("facts")
+    if notice.body.get("kind") != "increase" or _ask(notice) is None or not isinstance(facts, Mapping):
+        return ""
+    stands = [f"{facts[name]} {name}" for name in ("spent", "reserved", "left") if name in facts]
+    if "forecast" in facts:
+        stands.append(f"forecast: {facts['forecast']}")
+    limit = f"limit {facts.get('limit')}"
+    return _short(f"{facts.get('why')}; {', '.join((limit, *stands))}")
 
 
 def _ask(notice: Notice) -> Ask | None:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from aegis_gateway.domain.adapts import Adapts
-from aegis_gateway.domain.approval_rules import NO_RULES, ApprovalRules
+from aegis_gateway.domain.approval_rules import NO_ASKS, NO_RULES, ApprovalRules, AskRules
 from aegis_gateway.domain.channel import Channel, NotifyRule
 from aegis_gateway.domain.currency import Currency
 from aegis_gateway.domain.decision import Mode
@@ -370,7 +370,8 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
 
     `regions` are those where its data may be. `four_eyes`: what widens in it needs the word of two people.
     `shadow_for_ns` is how long what begins to hold calls back has to be in shadow before. `replication` bounds what
-    each owner may have, if anything does. `approvals` says who is asked where a person has to agree.
+    each owner may have, if anything does. `approvals` says who is asked where a person has to agree, `asks` whom owners
+    ask for more.
     """
 
     tenant: str
@@ -393,7 +394,7 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
     replication: Replication | None = None
     currencies: dict[str, Currency] = {}
     approvals: ApprovalRules = NO_RULES
-
+    asks: AskRules = NO_ASKS
     channels: dict[str, Channel] = {}
     notify: tuple[NotifyRule, ...] = ()
     digests: dict[str, Digest] = {}

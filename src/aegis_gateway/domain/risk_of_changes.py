@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from aegis_gateway.domain.adapts import Adapts
-from aegis_gateway.domain.approval_rules import ApprovalRules
+from aegis_gateway.domain.approval_rules import ApprovalRules, AskRules
 from aegis_gateway.domain.currency import Currency
 from aegis_gateway.domain.limits import CarryOver
 from aegis_gateway.domain.price import ModelPrice, ToolPrice
@@ -267,8 +267,18 @@ def _approvals(old: ApprovalRules, new: ApprovalRules) -> Judged:
     return "narrowing", "let less be agreed to"
 
 
+def _asks(old: AskRules, new: AskRules) -> Judged:
+    """Who may raise limits that somebody asks to be raised; without routes, those who may do so anyway."""
+    if not new.routes:
+        return "narrowing", "let nobody raise limits but those who may anyway"
+    if new.routes != old.routes:
+        return "widening", "let other people raise limits"
+    return "neutral", "give another time to answer"
+
+
 _TENANT: dict[str, Compare] = {
     "approvals": _approvals,
+    "asks": _asks,
     "name": neutral,
     "four_eyes": turned_off_widens,
     "shadow_for_ns": _shadow_for,

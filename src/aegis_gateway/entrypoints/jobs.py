@@ -29,7 +29,7 @@ def jobs(settings: Settings) -> tuple[Job, ...]:
     """All jobs, for one steward."""
     in_force = InForce(settings)
     return (
-        Job(name="approvals", period_s=1.0, begin=_approvals),
+        Job(name="approvals", period_s=1.0, begin=lambda store: _approvals(settings, store)),
         Job(name="holding", period_s=0.25, begin=lambda store: _holding(in_force, store)),
         Job(name="thresholds of forecasts", period_s=60.0, begin=lambda store: _forecasts(in_force, store)),
         Job(name="adaptive limits", period_s=60.0, begin=lambda store: _adapting(in_force, store)),
@@ -37,13 +37,13 @@ def jobs(settings: Settings) -> tuple[Job, ...]:
     )
 
 
-def _approvals(store: Store) -> Work:
+def _approvals(settings: Settings, store: Store) -> Work:
     """Ask others about what nobody has decided or can decide, and end what is over."""
     from aegis_gateway.adapters.attendance import may_be_away
     from aegis_gateway.application.approvals import let_time_pass
-    from aegis_gateway.bootstrap import approval_outcomes
+    from aegis_gateway.bootstrap import VerifiedRegistries, approval_outcomes
 
-    outcomes = approval_outcomes()
+    outcomes = approval_outcomes(VerifiedRegistries(settings))
 
     def work() -> bool:
         count = let_time_pass(store, outcomes, APPROVALS_AT_ONCE)
@@ -94,7 +94,7 @@ def _holding(in_force: InForce, store: Store) -> Work:
 
 
 def _forecasts(in_force: InForce, store: Store) -> Work:
-    """Pass thresholds of forecasts, and undo them."""
+    """Pass thresholds of forecasts."""
 
     def foreseen(tenant: str, budget: Budget) -> Iterator[Foreseen]:
         from aegis_gateway.adapters.budget_use import BudgetUse, forecast_of
@@ -109,15 +109,15 @@ def _forecasts(in_force: InForce, store: Store) -> Work:
                 yield Foreseen(
                     scope=standing.scope,
                     window=standing.window,
+                    limit=standing.limit,
                     expected=found.expected,
-                    balance=standing.balance,
                 )
 
     def work() -> bool:
         if store.query(_NAMES, ("%forecast%",)):
             from aegis_gateway.application.foreseeing import pass_forecasts
 
-            pass_forecasts(store, in_force(), foreseen, store.clock_ns())
+            pass_forecasts(store, in_force(), foreseen)
         return False
 
     return work

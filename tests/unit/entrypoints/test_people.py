@@ -100,7 +100,9 @@ def test_titles() -> None:
         for each in (
             asked(),
             asked(about="chat:gpt-4.1"),
-            asked(kind="increase", requester="ben", about="day"),
+            asked(
+                kind="increase", requester="ben", about="day", facts={"amount": "$5.00", "until": "for good"}
+            ),
             asked(kind="limit", about="day"),
             asked(kind="measure", about="day"),
         )
@@ -108,7 +110,7 @@ def test_titles() -> None:
     assert [
         "bot wants to call api.pay",
         "bot wants to call gpt-4.1",
-        "ben asks for more on day",
+        "ben asks for $5.00 more on day, for good",
         "A new limit is proposed for day",
         "day has reached a threshold that wants a person’s word",
     ] == titles

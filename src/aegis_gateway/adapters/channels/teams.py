@@ -63,6 +63,7 @@ def card(message: Message, name: str) -> dict[str, Any]:
             "weight": "bolder",
             "color": _COLORS[message.tone],
             "wrap": True,
+            "style": "heading",
         }
     ]
     if message.text:

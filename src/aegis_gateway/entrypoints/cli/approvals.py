@@ -96,7 +96,7 @@ def approvals(
                 each.about,
                 "" if each.maximum_nano_usd is None else usd_text(each.maximum_nano_usd),
                 ago(each.created_ns, now_ns),
-                "; ".join(_policies(each)),
+                "; ".join(_reasons(each)),
             )
         )
         for each in found
@@ -128,7 +128,7 @@ def show(approval_id: IdArgument, store: StoreOption = None, as_json: JsonOption
             (approval.id, STRONG), "  ", (approval.state, _STYLES[approval.state]), "  ", approval.kind
         )
     )
-    lines = _lines(approval)
+    lines = _lines_of_ask(approval) if approval.kind == "increase" else _lines(approval)
     lines += [("away", str(each)) for each in away]
     lines += [("attention", f"{unattended}: nobody can grant it as it stands")] if unattended else []
     for title, text in lines:
@@ -152,7 +152,9 @@ def grant(
     """
     with opened(store, writable=True) as session:
         approval = _found(session, approval_id)
-        done = session.approvals().grant(approval.tenant, approval.id, reason, with_group=together)
+        done = session.approvals(approval.tenant, approval.id).grant(
+            approval.tenant, approval.id, reason, with_group=together
+        )
     _tell(done, as_json=as_json)
 
 
@@ -169,7 +171,9 @@ def refuse(
     """Say no. Whoever repeats the call until its time is over is told so, and why."""
     with opened(store, writable=True) as session:
         approval = _found(session, approval_id)
-        done = session.approvals().refuse(approval.tenant, approval.id, reason, with_group=together)
+        done = session.approvals(approval.tenant, approval.id).refuse(
+            approval.tenant, approval.id, reason, with_group=together
+        )
     _tell(done, as_json=as_json)
 
 
@@ -195,9 +199,11 @@ def _tell(approval: Approval, *, as_json: bool) -> None:
     out().print(Text.assemble((approval.id, STRONG), " ", (told, _STYLES[approval.state])))
 
 
-def _policies(approval: Approval) -> list[str]:
+def _reasons(approval: Approval) -> list[str]:
+    """Why a word is wanted: what policies say, or whoever asks for more."""
     found: Any = approval.facts.get("policies", [])
-    return [str(each["words"]) for each in found]
+    why = approval.facts.get("why")
+    return [str(each["words"]) for each in found] + ([str(why)] if why else [])
 
 
 def _lines(approval: Approval) -> list[tuple[str, str]]:
@@ -219,8 +225,31 @@ def _lines(approval: Approval) -> list[tuple[str, str]]:
         ("changed", changed),
         ("costs", "nobody knows how much" if most is None else f"at most {usd_text(most)}"),
         ("left", budgets),
-        ("because", "; ".join(_policies(approval))),
+        ("because", "; ".join(_reasons(approval))),
         ("risk", "; ".join(map(str, facts.get("risk", [])))),
+        *_how_it_goes_on(approval),
+    ]
+
+
+def _lines_of_ask(approval: Approval) -> list[tuple[str, str]]:
+    """A request for more of a budget."""
+    facts = approval.facts
+    until = f"until {utc(int(str(facts['until_ns'])))}" if "until_ns" in facts else facts["until"]
+    stands = (f"{facts[name]} {name}" for name in ("spent", "reserved", "left") if name in facts)
+    return [
+        ("by", approval.requester),
+        ("about", f"budget {approval.about} of {facts['owner']}"),
+        ("more", f"{facts['amount']}, {until}"),
+        ("limit", ", ".join((str(facts["limit"]), *stands))),
+        ("forecast", str(facts.get("forecast", ""))),
+        ("because", str(facts["why"])),
+        *_how_it_goes_on(approval),
+    ]
+
+
+def _how_it_goes_on(approval: Approval) -> list[tuple[str, str]]:
+    """Who is asked until when, and what they said."""
+    return [
         ("asked", f"{', '.join(each.name for each in approval.route.asked(approval.level))}"),
         ("until", utc(approval.deadline_ns) if approval.state == "waiting" else ""),
         ("use until", utc(approval.valid_until_ns) if approval.valid_until_ns is not None else ""),

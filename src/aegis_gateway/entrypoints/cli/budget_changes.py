@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Annotated
 
 import msgspec
@@ -11,11 +10,11 @@ import typer
 from rich.text import Text
 
 from aegis_gateway.adapters.budget_change_rows import history_of
+from aegis_gateway.domain.amounts import limit_text
 from aegis_gateway.domain.budget_change import BudgetChange
-from aegis_gateway.domain.currency import units_text
 from aegis_gateway.domain.errors import ConfigurationError, MoneyError
 from aegis_gateway.domain.money import scaled_integer
-from aegis_gateway.domain.registry import BUILT_IN_QUANTITIES, Quantity, Registry
+from aegis_gateway.domain.registry import Registry
 from aegis_gateway.entrypoints.cli.options import (
     JsonOption,
     StoreOption,
@@ -31,7 +30,6 @@ from aegis_gateway.entrypoints.cli.output import (
     ago,
     out,
     print_json,
-    quantity_text,
     say,
     table,
     utc,
@@ -81,7 +79,7 @@ def increase(
     """Raise a limit for a while, or for good. The very next call is decided by it. Works while a gateway runs."""
     with opened(store, writable=True) as session:
         name = session.tenant(tenant)
-        ends_ns = _end(session, until, lasting=lasting)
+        ends_ns = end_of(session, until, lasting=lasting)
         if ends_ns is None and not lasting:
             raise typer.BadParameter("say until when, as in --until 2h, or --lasting")
         units = amount_of(amount, session.configured(name), budget_id)
@@ -106,7 +104,7 @@ def move(
     """
     with opened(store, writable=True) as session:
         name = session.tenant(tenant)
-        ends_ns = _end(session, until, lasting=lasting)
+        ends_ns = end_of(session, until, lasting=lasting)
         units = amount_of(amount, session.configured(name), giver)
         changes = session.budget_changes(name)
         made = changes.move(giver, taker, units, reason=reason, ends_ns=ends_ns, lasts=lasting)
@@ -136,7 +134,7 @@ def split(
             if not equals or child in limits:
                 raise typer.BadParameter(f"`{share}` is no share; write each child once, as in child=60.00")
             limits[child] = amount_of(amount, registry, child)
-        ends_ns = _end(session, until, lasting=until is None)
+        ends_ns = end_of(session, until, lasting=until is None)
         made = session.budget_changes(name).split(parent, limits, ends_ns=ends_ns, reason=reason)
         tell(session, name, made, as_json=as_json)
 
@@ -200,13 +198,13 @@ def history(
                 str(each.number),
                 utc_short(each.at_ns, now_ns),
                 _what(each),
-                amount_text(each.limit_before, each.unit, registry),
-                amount_text(each.limit_after, each.unit, registry),
+                limit_text(each.limit_before, each.unit, registry),
+                limit_text(each.limit_after, each.unit, registry),
                 _until(each, now_ns),
                 _by(each),
                 str(each.config_version),
             ),
-            note=Text(each.reason, style=DIM) if each.reason else None,
+            note=Text(_why(each), style=DIM) if each.reason else None,
         )
         for each in found
     ]
@@ -228,25 +226,16 @@ def amount_of(text: str, registry: Registry, budget_id: str) -> int:
         raise ConfigurationError(str(fault)) from None
 
 
-def amount_text(amount: int, unit: str, registry: Registry) -> str:
-    """An amount in the unit of a limit, as people write it; a unit that is gone is counted as it was."""
-    quantity = {**BUILT_IN_QUANTITIES, **registry.quantities}.get(unit)
-    if quantity is not None:
-        return quantity_text(amount, quantity, exact=True)
-    if unit in registry.currencies:
-        return f"{units_text(Decimal(amount) / BUILT_IN_QUANTITIES['usd'].scale)} {unit}"
-    return quantity_text(amount, Quantity(id=unit, scale=1))
-
-
 def change_record(change: BudgetChange, registry: Registry) -> dict[str, object]:
     """A change as programs read it."""
     record = msgspec.structs.asdict(change)
     for name in ("amount", "limit_before", "limit_after"):
-        record[f"{name}_text"] = amount_text(record[name], change.unit, registry)
+        record[f"{name}_text"] = limit_text(record[name], change.unit, registry)
     return {**record, "at": utc(change.at_ns)}
 
 
-def _end(session: Session, until: str | None, *, lasting: bool) -> int | None:
+def end_of(session: Session, until: str | None, *, lasting: bool) -> int | None:
+    """When what somebody wants ends, from what they wrote; None where it lasts, or nothing was said."""
     if until is not None and lasting:
         raise typer.BadParameter("say either --until or --lasting")
     return None if until is None else until_ns(until, session.clock.now_ns())
@@ -262,7 +251,7 @@ def tell(session: Session, tenant: str, made: Sequence[BudgetChange], *, as_json
     console = out()
     for each in made:
         before, after = (
-            amount_text(amount, each.unit, registry) for amount in (each.limit_before, each.limit_after)
+            limit_text(amount, each.unit, registry) for amount in (each.limit_before, each.limit_after)
         )
         console.print(
             Text.assemble(
@@ -283,6 +272,10 @@ def _until(change: BudgetChange, now_ns: int) -> str:
     if change.ends_ns is None:
         return "lasting"
     return f"until {utc_short(change.ends_ns, now_ns)} ({ago(change.ends_ns, now_ns)})"
+
+
+def _why(change: BudgetChange) -> str:
+    return f"{change.reason}  ({change.approval})" if change.approval else change.reason
 
 
 def _by(change: BudgetChange) -> str:

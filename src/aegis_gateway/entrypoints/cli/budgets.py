@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from aegis_gateway.entrypoints.cli import adaptation, budget, budget_changes, forecast
+from aegis_gateway.entrypoints.cli import adaptation, budget, budget_ask, budget_changes, forecast
 
 SHOWN = "show"
 
@@ -34,6 +34,7 @@ app.command(SHOWN, short_help="Owner, limit, spent, reserved, left; of one budge
 app.command("forecast", short_help="What windows will have come to, and when nothing will be left.")(
     forecast.forecast
 )
+app.command("ask", short_help="Ask another person for more, for a while or for good.")(budget_ask.ask)
 app.command("increase", short_help="Raise a limit for a while, or for good.")(budget_changes.increase)
 app.command("move", short_help="Move money between budgets of one owner.")(budget_changes.move)
 app.command("split", short_help="Give budgets within another their limits.")(budget_changes.split)

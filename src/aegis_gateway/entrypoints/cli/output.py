@@ -18,6 +18,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from aegis_gateway.domain.amounts import exact_text
 from aegis_gateway.domain.money import usd_text
 from aegis_gateway.domain.registry import Quantity
 from aegis_gateway.domain.rolling import length_of
@@ -90,13 +91,7 @@ def usd(amount_nano_usd: int) -> str:
 
 def quantity_text(amount: int, quantity: Quantity, *, exact: bool = False) -> str:
     """An amount in a quantity's smallest unit, as people write it: `$20.00`, `1,500 tokens`."""
-    if quantity.is_money:
-        return usd_text(amount) if exact else usd(amount)
-    sign = "-" if amount < 0 else ""
-    whole, rest = divmod(abs(amount), quantity.scale)
-    decimals = f"{rest:0{len(str(quantity.scale)) - 1}d}".rstrip("0") if rest else ""
-    number = f"{sign}{whole:,}.{decimals}" if decimals else f"{sign}{whole:,}"
-    return f"{number} {quantity.id}"
+    return usd(amount) if quantity.is_money and not exact else exact_text(amount, quantity)
 
 
 def at_decimal_point(amounts: Sequence[str]) -> list[str]:

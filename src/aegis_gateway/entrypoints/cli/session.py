@@ -20,6 +20,7 @@ from aegis_gateway.application.absences import Absences
 from aegis_gateway.application.administration import Administration
 from aegis_gateway.application.amending import InForce
 from aegis_gateway.application.approvals import Approvals
+from aegis_gateway.application.asks import Asks
 from aegis_gateway.application.budget_changes import BudgetChanges
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.application.key_holds import KeyHolds
@@ -259,15 +260,31 @@ class Session:
         """
         return BudgetChanges(self.store, self._pepper(), caller(), self.in_force(tenant))
 
-    def approvals(self) -> Approvals:
-        """People's words on what waits for one, in the name of whoever runs the command.
+    def approvals(self, tenant: str, approval: str) -> Approvals:
+        """People's words on a request, in the name of whoever runs the command.
 
         Raises:
             ConfigurationError: keys were issued under a pepper that is not there any more.
+            VersionForged: the answer needs what is in force, and that is not as it was signed.
         """
         from aegis_gateway import bootstrap
 
-        return Approvals(self.store, self._pepper(), caller(), bootstrap.approval_outcomes())
+        registries = bootstrap.VerifiedRegistries(self.settings)
+        outcomes = bootstrap.outcomes_of(registries, self.store, tenant, approval)
+        return Approvals(self.store, self._pepper(), caller(), outcomes)
+
+    def asks(self) -> Asks:
+        """Asking for more, in the name of whoever runs the command.
+
+        Raises:
+            ConfigurationError: keys were issued under a pepper that is not there any more.
+            VersionForged: what is in force is not as it was signed.
+        """
+        from aegis_gateway import bootstrap
+
+        registries = bootstrap.VerifiedRegistries(self.settings)
+        registries.prepare(self.store)
+        return Asks(self.store, self._pepper(), caller(), registries)
 
     def redelivering(self) -> Redelivering:
         """What is done about notifications, in the name of whoever runs the command.

@@ -43,6 +43,7 @@ def build(settings: Settings, tenants: Callable[[], Mapping[str, TenantView]]) -
         os.urandom,
         bootstrap.system_clock().now_ns,
         tenants,
+        bootstrap.VerifiedRegistries(settings),
         is_secure=settings.pages_url.startswith("https:"),
     )
     url = settings.pages_url

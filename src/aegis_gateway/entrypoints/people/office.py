@@ -9,6 +9,7 @@ from aegis_gateway.adapters.sessions import StoredSessions
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.application.ports import Store
 from aegis_gateway.application.sessions import Sessions, secret_digest
+from aegis_gateway.bootstrap import VerifiedRegistries
 from aegis_gateway.domain.errors import KeyFormatError
 from aegis_gateway.domain.keys import check_key, key_hash, token_digest
 from aegis_gateway.domain.people import Person, Token, may
@@ -28,15 +29,19 @@ class Office:
         random_bytes: Callable[[int], bytes],
         now_ns: Callable[[], int],
         tenants: Callable[[], Mapping[str, TenantView]],
+        registries: VerifiedRegistries,
         *,
         is_secure: bool,
     ) -> None:
-        """`tenants` are those in force now; `is_secure`: people reach the pages by https."""
+        """`tenants` are those in force now, `registries` what versions say, verified; `is_secure`: people reach the
+        pages by https.
+        """
         self._stores = stores
         self.pepper = pepper
         self.random_bytes = random_bytes
         self.now_ns = now_ns
         self.tenants = tenants
+        self.registries = registries
         self.is_secure = is_secure
         self.attempts = Attempts(now_ns)
         self.templates = Templates()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from aegis_gateway.application.approvals import REASON_CHARACTERS_MAX
 from aegis_gateway.domain.approval import AnswerKind, Approval, ApprovalKind, ApprovalState
@@ -94,7 +94,9 @@ class ApprovalList(BaseModel):
 class AnswerRequest(BaseModel):
     """An answer to a request."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"answer": "grant", "reason": "as agreed"}}
+    )
 
     answer: Annotated[AnswerKind, Field(description="`grant` or `refuse`.")]
     reason: Annotated[
@@ -103,6 +105,30 @@ class AnswerRequest(BaseModel):
             max_length=REASON_CHARACTERS_MAX, description="Why; a refusal needs one. The agent is told it."
         ),
     ] = ""
+
+
+class AskRequest(BaseModel):
+    """A wish for more of a budget: until an instant, or for good."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {"amount": "250.00", "until": "2026-12-31T18:00:00Z", "reason": "quarter end"}
+        },
+    )
+
+    amount: Annotated[
+        str, Field(max_length=40, description="How much more, as limits are written: `250.00`.")
+    ]
+    reason: Annotated[
+        str, Field(max_length=REASON_CHARACTERS_MAX, description="Why; whoever is asked is told it.")
+    ]
+    until: Annotated[
+        AwareDatetime | None, Field(description="When it ends (RFC 3339); or say that it lasts.")
+    ] = None
+    lasting: Annotated[
+        bool, Field(description="Until a version configures another limit, rather than for a while.")
+    ] = False
 
 
 class BudgetBalance(BaseModel):
@@ -123,16 +149,6 @@ class BudgetBalance(BaseModel):
     spent: str
     reserved: str
     left: str
-    thresholds: Annotated[
-        list[dict[str, Any]],
-        Field(
-            description="How each stands: `not_passed`, `waiting` (for the `approval`), `declined`, `grace` (until "
-            "`acts_from_ns`, or `acts_at_amount` is spent), `agreed` or `passed`; since when, and what is left to it."
-        ),
-    ]
-    next_threshold: Annotated[
-        dict[str, Any] | None, Field(description="The one that is passed next by what is spent.")
-    ]
 
 
 class BudgetList(BaseModel):

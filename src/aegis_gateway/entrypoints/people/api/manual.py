@@ -56,7 +56,7 @@ def _operation(
     if body is not None:
         example += [
             '-H "Content-Type: application/json"',
-            '-d \'{"answer": "grant", "reason": "as agreed"}\'',
+            f"-d '{msgspec.json.encode(_resolved(document, body).get('example', {})).decode()}'",
         ]
     return Operation(
         id=found["operationId"],

@@ -13,7 +13,6 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import Request
 
 from aegis_gateway.adapters.budget_use import BudgetUse
-from aegis_gateway.adapters.holds import WordsAsked
 from aegis_gateway.adapters.reports import Reports
 from aegis_gateway.application.adapting import proposal_seen
 from aegis_gateway.application.amending import InForce
@@ -25,6 +24,7 @@ from aegis_gateway.entrypoints.cli.budget import standing_record
 from aegis_gateway.entrypoints.people.api import forms
 from aegis_gateway.entrypoints.people.approvals.brief import state_now
 from aegis_gateway.entrypoints.people.approvals.desk import LISTED_MAX, ApprovalsDesk
+from aegis_gateway.entrypoints.people.asking import more_asked_for
 from aegis_gateway.entrypoints.people.office import Office
 from aegis_gateway.entrypoints.people.reader import Reader
 from aegis_gateway.entrypoints.people.words import iso
@@ -53,6 +53,16 @@ class Asker(msgspec.Struct, frozen=True, kw_only=True):
                 f"{said}: {', '.join(readable) or 'you may read none'}", field="tenant", status=404
             )
         return given
+
+    def tenant_of_owner(self, given: str | None) -> str:
+        """The same for one who may own something in a tenant that they may not read."""
+        readable = self.office.readable(self.reader.person)
+        known = sorted(self.office.tenants())
+        if given is not None and given not in readable and given in known:
+            return given
+        if given is None and not readable and len(known) == 1:
+            return known[0]
+        return self.tenant(given)
 
 
 def _asker(
@@ -156,21 +166,6 @@ def list_budgets(
     budget: Annotated[str | None, Query(description="One budget.", max_length=128)] = None,
 ) -> dict[str, Any]:
     """List what a tenant's budgets bear in their current windows: limit, spent, reserved, left."""
-    return _balances(asks, tenant, budget)
-
-
-@router.get("/budgets/{budget}", tags=["Budgets"], response_model=forms.BudgetList, summary="Show one budget")
-def show_budget(
-    asks: Asks,
-    budget: Annotated[str, Path(description="The budget's id.", max_length=128)],
-    tenant: Tenant = None,
-) -> dict[str, Any]:
-    """Show one budget: its balances, and of each how its thresholds stand and which one is passed next."""
-    return _balances(asks, tenant, budget)
-
-
-def _balances(asks: Asker, tenant: str | None, budget: str | None) -> dict[str, Any]:
-    """The balances of all budgets of a tenant, or of one."""
     name = asks.tenant(tenant)
     registry = asks.office.tenants()[name].registry
     if budget is not None and budget not in registry.budgets:
@@ -183,11 +178,7 @@ def _balances(asks: Asker, tenant: str | None, budget: str | None) -> dict[str, 
     with asks.office.store() as store:
         now_ns = store.clock_ns()
         standings = Reports(store.query).standings(name, wanted, now_ns)
-        word_on = WordsAsked(store.query, name)
-        records = [
-            standing_record(each, registry.quantities[each.budget.quantity], now_ns, word_on)
-            for each in standings
-        ]
+    records = [standing_record(each, registry.quantities[each.budget.quantity], now_ns) for each in standings]
     return {"tenant": name, "at": iso(now_ns), "budgets": records}
 
 
@@ -221,6 +212,38 @@ def show_adaptation(
         proposed = proposal_seen(in_force, used, budget, use, now_ns)
     record = adaptation_record(proposed, use.windows, turn_now(found, now_ns), view.registry)
     return {"tenant": name, "at": iso(now_ns), **record}
+
+
+@router.post(
+    "/budgets/{budget}/asks",
+    tags=["Budgets"],
+    response_model=forms.ApprovalFull,
+    summary="Ask for more",
+    responses={
+        403: {"model": forms.Problem, "description": "You may not; the detail says who may."},
+        409: {
+            "model": forms.Problem,
+            "description": "It can't be had, or nobody could agree; the detail says why.",
+        },
+        422: {"model": forms.Problem, "description": "The wish can't be understood, or has no reason."},
+    },
+)
+def ask_for_more(
+    asks: Asks,
+    budget: Annotated[str, Path(description="The budget's id.", max_length=128)],
+    wish: forms.AskRequest,
+    tenant: Tenant = None,
+) -> dict[str, Any]:
+    """Ask another person for more of a budget, in your name. Whoever owns an agent whose calls count on it may too."""
+    name = asks.tenant_of_owner(tenant)
+    if (wish.until is None) != wish.lasting:
+        raise CallError("say either `until` when, or that it is `lasting`", field="until", status=422)
+    ends_ns = None if wish.until is None else int(wish.until.timestamp() * 1_000_000) * 1_000
+    with asks.office.store() as store:
+        asked = more_asked_for(
+            asks.office, store, asks.reader, name, budget, wish.amount, ends_ns, wish.reason
+        )
+        return forms.full(ApprovalsDesk(asks.office, store, asks.reader).full(asked))
 
 
 def _no_such(approval: str) -> CallError:

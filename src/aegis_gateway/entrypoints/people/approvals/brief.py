@@ -19,7 +19,7 @@ from aegis_gateway.domain.approval import Approval, ApprovalState, refusal_to_an
 from aegis_gateway.domain.deputies import Attendance, Missing, is_unattended, missing, word_of
 from aegis_gateway.domain.people import Person
 from aegis_gateway.domain.registry import Agent, Quantity
-from aegis_gateway.entrypoints.people.words import money, plural, span
+from aegis_gateway.entrypoints.people.words import money, plural, span, utc
 
 ARGUMENTS, POLICIES, RISK = "arguments", "policies", "risk"
 _TOLD_ELSEWHERE = frozenset(
@@ -37,7 +37,7 @@ _TOLD_ELSEWHERE = frozenset(
             "tool",
             "model",
         ),
-        *("expected_nano_usd", "maximum_nano_usd"),
+        *("expected_nano_usd", "maximum_nano_usd", "amount", "until", "until_ns", "why"),
     )
 )
 """Facts that have a place of their own on a page."""
@@ -220,11 +220,18 @@ def title_of(approval: Approval) -> str:
             tool, _, model = approval.about.partition(":")
             return f"{approval.requester} wants to call {model or tool}"
         case "increase":
-            return f"{approval.requester} asks for more on {approval.about}"
+            return f"{approval.requester} asks for {_more(approval)}"
         case "limit":
             return f"A new limit is proposed for {approval.about}"
         case "measure":
             return f"{approval.about} has reached a threshold that wants a person’s word"
+
+
+def _more(approval: Approval) -> str:
+    """What is asked for: `$250.00 more on loan-day, until 29 Nov 2026, 14:05:09 UTC`."""
+    facts = approval.facts
+    until = f"until {utc(int(str(facts['until_ns'])))}" if "until_ns" in facts else "for good"
+    return f"{facts.get('amount', '')} more on {approval.about}, {until}"
 
 
 def total_maximum(approvals: Iterable[Approval]) -> int | None:
@@ -300,7 +307,7 @@ def _other_facts(facts: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 def _budget(standing: BudgetStanding, approval: Approval, quantities: Mapping[str, Quantity]) -> BudgetBrief:
     budget = standing.budget
     quantity = quantities[budget.quantity]
-    counts_cost = budget.quantity == "usd"
+    counts_cost = budget.quantity == "usd" and approval.kind == "call"
     return BudgetBrief(
         budget=budget.id,
         scope=standing.scope,
@@ -388,7 +395,9 @@ def _if_yes(approval: Approval) -> str:
             )
         case "measure":
             return "What was held is let go on, until the next threshold."
-        case "increase" | "limit":
+        case "increase":
+            return f"The limit is raised at once: {_more(approval)}. The very next call is decided by it."
+        case "limit":
             return "The new limit holds from now on, for as long as it says."
 
 

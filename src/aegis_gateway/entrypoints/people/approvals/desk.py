@@ -116,9 +116,8 @@ class ApprovalsDesk:
         Raises:
             NotPermitted: the answer doesn't count.
         """
-        approvals = Approvals(
-            self._store, self._office.pepper, self._reader.caller, bootstrap.approval_outcomes()
-        )
+        outcomes = bootstrap.outcomes_of(self._office.registries, self._store, approval.tenant, approval.id)
+        approvals = Approvals(self._store, self._office.pepper, self._reader.caller, outcomes)
         return approvals.answer(approval.tenant, approval.id, kind, reason)
 
     def _of(self, tenant: str | None) -> list[str]:

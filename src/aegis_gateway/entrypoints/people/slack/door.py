@@ -168,6 +168,7 @@ class _Taking:
         tell: SlackTelling,
     ) -> None:
         self._pepper = office.pepper
+        self._registries = office.registries
         self._pages_url = pages_url
         self._store = store
         self._channel = channel
@@ -206,7 +207,7 @@ class _Taking:
             self._store,
             self._pepper,
             Caller(person=person, via="slack"),
-            bootstrap.approval_outcomes(),
+            bootstrap.outcomes_of(self._registries, self._store, about.tenant, about.approval),
         )
         try:
             after = approvals.answer(about.tenant, about.approval, self._kind, self._interaction.reason)

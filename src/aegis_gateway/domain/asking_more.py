@@ -1,0 +1,117 @@
+"""Asking for more: who may ask for more of a budget, and whose word that wants. Pure: people come in as they are now.
+
+Rule 1: the first route that bears the amount and that enough others could answer is asked; whoever asks is passed over,
+        so an owner's own wish climbs to the next.
+Rule 2: without routes the budget's owner is asked if they may change limits, and otherwise whoever may. Where nobody of
+        a route could answer, it is whoever may change limits too; where nobody could do that, nobody is asked.
+Rule 3: an owner is a text (an address), a person has an id: the same in small letters, or without the domain where
+        nobody is registered with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import msgspec
+
+from aegis_gateway.domain.approval_route import BUDGET_OWNER, LIMIT_CHANGERS, Escalation, Group, Route, Want
+from aegis_gateway.domain.approval_rules import ApprovalRules, AskRules
+from aegis_gateway.domain.people import Person, may
+from aegis_gateway.domain.registry import ON_THE_FLY, TAG, Agent, Budget
+
+_OF_CALLS = frozenset((*ON_THE_FLY, "connector", "tool", "model", "key"))
+"""Dimensions that an agent's calls may have any value in."""
+
+
+def person_of(owner: str | None, people: Collection[str]) -> str | None:
+    """The registered person that somebody written as an owner is, if they are one."""
+    written = (owner or "").casefold()
+    return next((name for name in (written, written.partition("@")[0]) if name and name in people), None)
+
+
+def counts_on(agent: Agent, budget: Budget, tenant: str) -> bool:
+    """Whether calls of an agent may count on a budget, as far as the agent alone tells."""
+    if agent.budget == budget.id:
+        return True
+    known: dict[str, str | None] = {
+        "tenant": tenant,
+        "team": agent.team,
+        "agent": agent.id,
+        "project": agent.project,
+        "environment": agent.environment,
+        **{f"{TAG}{name}": value for name, value in agent.tags.items()},
+    }
+    return bool(budget.match) and all(
+        dimension in _OF_CALLS or known.get(dimension) == wanted for dimension, wanted in budget.match
+    )
+
+
+def may_ask(
+    person: Person, budget: Budget, agents: Collection[Agent], people: Collection[str], tenant: str
+) -> bool:
+    """Whether somebody may ask for more of a budget: who may see it, it is theirs, or their agents count on it."""
+    if person.suspended_ns is not None:
+        return False
+    if may(person, "read", tenant):
+        return True
+    if person.id in (person_of(budget.owner, people), person_of(budget.deputy, people)):
+        return True
+    return any(
+        person_of(agent.owner, people) == person.id for agent in agents if counts_on(agent, budget, tenant)
+    )
+
+
+class Climb(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asks for more of which budget; `amount_nano_usd` is None for what is no money."""
+
+    tenant: str
+    budget: Budget
+    amount_nano_usd: int | None
+    requester: str
+    people: Mapping[str, Person]
+
+
+def route_for(asks: AskRules, approvals: ApprovalRules, climb: Climb) -> Route | None:
+    """Whose word a request for more wants; None where nobody could give it."""
+    owners = _owners(climb)
+
+    def group(name: str) -> Group:
+        return owners if name == BUDGET_OWNER else approvals.group(name)
+
+    routes = [
+        rule.route(group, asks.within_ns, approvals.valid_for_ns)
+        for rule in asks.routes
+        if rule.bears(climb.amount_nano_usd)
+    ]
+    anybody = Route(
+        wants=(Want(groups=(LIMIT_CHANGERS,)),), within_ns=asks.within_ns, valid_for_ns=approvals.valid_for_ns
+    )
+    if not asks.routes:
+        routes.append(_by_owner_first(anybody, owners))
+    return next((route for route in (*routes, anybody) if _could_answer(route, climb)), None)
+
+
+def _owners(climb: Climb) -> Group:
+    """The budget's owner and deputy, as the group that they are; of those who are not registered there is nobody."""
+    found = (person_of(name, climb.people) for name in (climb.budget.owner, climb.budget.deputy))
+    return Group(name=BUDGET_OWNER, people=tuple(dict.fromkeys(name for name in found if name is not None)))
+
+
+def _by_owner_first(anybody: Route, owners: Group) -> Route:
+    """The owner, as far as they may change limits; after half of the time also the others who may."""
+    if not owners.people:
+        return anybody
+    return msgspec.structs.replace(
+        anybody,
+        wants=(Want(groups=(msgspec.structs.replace(owners, role=LIMIT_CHANGERS.role),)),),
+        escalation=Escalation(after_ns=anybody.within_ns // 2, groups=(LIMIT_CHANGERS,)),
+    )
+
+
+def _could_answer(route: Route, climb: Climb) -> bool:
+    """Whether enough people could give each word that is wanted, besides whoever asks."""
+    others = [person for person in climb.people.values() if person.id != climb.requester]
+    return all(
+        want.needs <= sum(any(group.has(each, climb.tenant) for group in want.groups) for each in others)
+        for want in route.wants
+    )
