@@ -687,6 +687,7 @@ def test_the_installed_command() -> None:
         "policy",
         "estimate",
         "budget",
+        "kpi",
         "calls",
         "call",
         "runs",
@@ -697,6 +698,39 @@ def test_the_installed_command() -> None:
         "entries",
         "doctor",
     ] == found
+
+
+def test_key_figures(installed: Aegis, gateway: Store) -> None:
+    """What was spent is what the ledger says; each figure with what it is made of, budgets, refusals."""
+    for call in ("a", "b", "c"):
+        decide(gateway, call)
+    no = Reason(code="denied_by_policy", message="policy `no` denies this", subject="no")
+    decide(gateway, "d", verdict=Verdict(effect="deny", reasons=(no,)))
+    settle(gateway, "a", "0.01")
+    settle(gateway, "b", "0.005")
+    told = json.loads(installed.run("kpi", "--by", "agent", "--json"))
+    figures = {
+        each["id"]: (each["numerator"], each["denominator"], each["value"]) for each in told["figures"]
+    }
+    (row,) = gateway.query("select sum(cost_nano_usd) as cost from call")
+    spent = nano_usd("0.015")
+    assert spent == int(row["cost"])
+    assert (spent, None, spent) == figures["spent"]
+    assert (spent, 1, spent) == figures["cost_per_agent"]
+    assert (spent, 2, spent // 2) == figures["cost_per_call"]
+    assert (spent, 0, None) == figures["cost_per_transaction"]
+    assert (1, None, 1) == figures["violations"]
+    assert [("no", "deny", 1)] == [
+        (each["rule"], each["effect"], each["calls"]) for each in told["violations"]
+    ]
+    assert [("loan-bot", spent, 4)] == [
+        (each["name"], each["spent_nano_usd"], each["calls"]) for each in told["parts"]
+    ]
+    assert "lending-day" in [each["budget"] for each in told["budgets"]]
+    words = installed.run("kpi")
+    assert "$0.015" in words
+    assert "denied by policy" in words
+    assert "leaves no time" in installed.both("kpi", "--until", "2020-01-01", code=2)[1]
 
 
 def hello(app: typer.Typer) -> None:

@@ -33,6 +33,7 @@ from aegis_gateway.entrypoints.cli import (
     estimate,
     incidents,
     key,
+    kpi,
     notifications,
     people,
     policy,
@@ -64,7 +65,7 @@ BUILT_IN = (
         "approvals",
     ),
     *("agent", "key", "people", "policy"),
-    *("estimate", "budget", "calls", "call", "runs", "shadow", "incidents", "notifications"),
+    *("estimate", "budget", "kpi", "calls", "call", "runs", "shadow", "incidents", "notifications"),
     *("top", "entries", "doctor"),
 )
 
@@ -143,6 +144,7 @@ def build(plugins: Iterable[EntryPoint] = ()) -> typer.Typer:
         call.call
     )
     app.add_typer(runs.app, rich_help_panel=_LOOK)
+    app.command(rich_help_panel=_LOOK, short_help="Key figures: what spending is measured by.")(kpi.kpi)
     app.command(rich_help_panel=_LOOK, short_help="What rules in shadow would have done.")(shadow.shadow)
     app.command(rich_help_panel=_LOOK, short_help="What somebody has to look at.")(incidents.incidents)
     app.add_typer(notifications.app, rich_help_panel=_LOOK)

@@ -1,0 +1,169 @@
+"""What was called and spent in a period, read from the sums that are kept of it (`domain/usage.py`).
+
+Rule 1: a period is whole hours. It is read as the whole days in it and the hours at its ends, so that a year is some
+        hundred days.
+Rule 2: reading only, in SQL that both stores understand as it is, by ranges of the primary key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import msgspec
+
+from aegis_gateway.adapters.reports import Query
+from aegis_gateway.domain.hourly import HOUR_NS
+from aegis_gateway.domain.kpi import Totals
+from aegis_gateway.domain.registry import UNREGISTERED
+from aegis_gateway.domain.usage import DAY_NS, Span, UsageSum
+
+Dimension = Literal[
+    "agent",
+    "team",
+    "project",
+    "cost_centre",
+    "environment",
+    "connector",
+    "tool",
+    "model",
+    "effect",
+    "code",
+    "rule",
+]
+DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
+
+_MEASURES = UsageSum.__struct_fields__
+
+
+class UsageOf(msgspec.Struct, frozen=True, kw_only=True):
+    """What calls with something in common come to: `values` are what they have in common."""
+
+    values: tuple[str, ...]
+    sums: UsageSum
+
+
+class ShadowUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """What one rule in shadow would have done: to how many calls of how many agents, which can have cost so much."""
+
+    rule: str
+    would: str
+    calls: int
+    agents: int
+    maximum: int
+
+
+class UsageReports:
+    """The questions. `query` is a store's. Periods are in nanoseconds since 1970, and taken as whole hours."""
+
+    def __init__(self, query: Query) -> None:
+        """Read through a store."""
+        self._query = query
+
+    def by(
+        self, tenant: str, since_ns: int, until_ns: int, dimensions: Sequence[Dimension], limit: int = 10_000
+    ) -> list[UsageOf]:
+        """What was called and spent, by some dimensions, the dearest first."""
+        columns = ", ".join(dimensions)
+        rows = self._rows(
+            f"select {columns}, {_SUMMED} from ({{pieces}}) as piece group by {columns}"  # noqa: S608  # closed lists
+            f" order by sum(cost) desc, sum(calls) desc, {columns} limit {int(limit)}",
+            ", ".join((*dimensions, *_MEASURES)),
+            "usage_sum",
+            tenant,
+            since_ns,
+            until_ns,
+        )
+        return [UsageOf(values=tuple(row[each] for each in dimensions), sums=_sums(row)) for row in rows]
+
+    def by_time(self, tenant: str, since_ns: int, until_ns: int, span: Span) -> dict[int, int]:
+        """What was spent in each hour, or day (UTC), of a period, by when it begins."""
+        rows = self._query(
+            "select start_ns, sum(cost) as cost from usage_sum"
+            " where tenant = ? and span = ? and start_ns >= ? and start_ns < ? group by start_ns order by start_ns",
+            (tenant, span, since_ns, until_ns),
+        )
+        return {row["start_ns"]: int(row["cost"]) for row in rows}
+
+    def totals(self, tenant: str, since_ns: int, until_ns: int) -> Totals:
+        """All that figures are made of."""
+        rows = self._rows(
+            f"select {_SUMMED}, count(distinct case when settled_calls > 0 then agent end) as active_agents,"  # noqa: S608  # a closed list
+            " sum(case when model <> '' then cost else 0 end) as model_cost,"
+            " sum(case when team <> ? then cost else 0 end) as attributed_cost,"
+            " sum(case when effect <> 'allow' then calls else 0 end) as violations,"
+            " sum(case when effect <> 'allow' then expected else 0 end) as refused_cost"
+            " from ({pieces}) as piece",
+            ", ".join(("agent", "team", "model", "effect", *_MEASURES)),
+            "usage_sum",
+            tenant,
+            since_ns,
+            until_ns,
+            UNREGISTERED,
+        )
+        (row,) = rows
+        return Totals(
+            sums=_sums(row),
+            active_agents=int(row["active_agents"] or 0),
+            model_cost=int(row["model_cost"] or 0),
+            attributed_cost=int(row["attributed_cost"] or 0),
+            violations=int(row["violations"] or 0),
+            refused_cost=int(row["refused_cost"] or 0),
+        )
+
+    def shadow(self, tenant: str, since_ns: int, until_ns: int) -> list[ShadowUsage]:
+        """What rules in shadow would have done, what would have hit most calls first."""
+        rows = self._rows(
+            "select rule, would, sum(calls) as calls, count(distinct agent) as agents, sum(maximum) as maximum"
+            " from ({pieces}) as piece group by rule, would order by sum(calls) desc, rule, would",
+            "agent, rule, would, calls, maximum",
+            "shadow_sum",
+            tenant,
+            since_ns,
+            until_ns,
+        )
+        return [
+            ShadowUsage(
+                rule=row["rule"],
+                would=row["would"],
+                calls=int(row["calls"]),
+                agents=int(row["agents"]),
+                maximum=int(row["maximum"]),
+            )
+            for row in rows
+        ]
+
+    def _rows(
+        self, sql: str, columns: str, table: str, tenant: str, since_ns: int, until_ns: int, *values: object
+    ) -> list[dict[str, Any]]:
+        """The rows of a question about the pieces of a period. `values` come before those of the pieces."""
+        pieces = pieces_of(since_ns, until_ns)
+        one = f"select {columns} from {table}"  # noqa: S608  # ours
+        one += " where tenant = ? and span = ? and start_ns >= ? and start_ns < ?"
+        placed = [value for piece in pieces for value in (tenant, *piece)]
+        return self._query(sql.format(pieces=" union all ".join([one] * len(pieces))), (*values, *placed))
+
+
+def pieces_of(since_ns: int, until_ns: int) -> list[tuple[Span, int, int]]:
+    """A period as the days in it and the hours at its ends: of what length, from when and until when.
+
+    It is widened to whole hours.
+    """
+    since_ns -= since_ns % HOUR_NS
+    until_ns += -until_ns % HOUR_NS
+    first_day, last_day = since_ns + -since_ns % DAY_NS, until_ns - until_ns % DAY_NS
+    if first_day >= last_day:
+        return [("hour", since_ns, max(since_ns, until_ns))]
+    found: list[tuple[Span, int, int]] = [
+        ("hour", since_ns, first_day),
+        ("day", first_day, last_day),
+        ("hour", last_day, until_ns),
+    ]
+    return [piece for piece in found if piece[1] < piece[2]]
+
+
+_SUMMED = ", ".join(f"sum({name}) as {name}" for name in _MEASURES)
+
+
+def _sums(row: dict[str, Any]) -> UsageSum:
+    return UsageSum(*(int(row[name] or 0) for name in _MEASURES))

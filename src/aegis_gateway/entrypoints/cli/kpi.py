@@ -1,0 +1,334 @@
+"""`aegis kpi`: the key figures of a period, each with what it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from fractions import Fraction
+from typing import Annotated
+
+import typer
+from rich.console import Group
+from rich.text import Text
+
+from aegis_gateway.adapters.budget_use import BudgetUse, forecast_of
+from aegis_gateway.adapters.reports import BudgetStanding
+from aegis_gateway.adapters.usage_reports import ShadowUsage, UsageOf, UsageReports
+from aegis_gateway.domain.hourly import HOUR_NS
+from aegis_gateway.domain.kpi import Figure, calls_for, deviation, figures
+from aegis_gateway.domain.money import usd_text
+from aegis_gateway.entrypoints.cli import options
+from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption
+from aegis_gateway.entrypoints.cli.output import (
+    DIM,
+    Column,
+    Row,
+    effect_text,
+    out,
+    percent,
+    print_json,
+    say,
+    table,
+    usd,
+    utc,
+)
+from aegis_gateway.entrypoints.cli.session import Session, opened
+
+_RULES_SHOWN = 12
+
+
+class By(StrEnum):
+    """What spending may be broken down by."""
+
+    AGENT = "agent"
+    TEAM = "team"
+    PROJECT = "project"
+    COST_CENTRE = "cost-centre"
+    ENVIRONMENT = "environment"
+    CONNECTOR = "connector"
+    TOOL = "tool"
+    MODEL = "model"
+
+
+class _Budget:
+    """One budget's figures."""
+
+    def __init__(self, session: Session, tenant: str, standing: BudgetStanding, now_ns: int) -> None:
+        use = BudgetUse(session.store.query).hourly(tenant, standing.budget, standing.scope, now_ns)
+        self.standing = standing
+        self.expected = forecast_of(use, standing, now_ns).expected
+        self.deviation = None if self.expected is None else deviation(self.expected, standing.limit)
+
+
+def kpi(
+    since: Annotated[
+        str, typer.Option(metavar="TIME", help="From when: 30d, 24h, 2026-11-01 or 2026-11-23T08:00Z.")
+    ] = "30d",
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Until when; now, where it is left out.", show_default=False),
+    ] = None,
+    by: Annotated[
+        By | None, typer.Option("--by", help="Break spending down by this.", show_default=False)
+    ] = None,
+    store: StoreOption = None,
+    tenant: TenantOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the key figures of a period, in whole hours: spending, its unit costs, budgets, violations, savings.
+
+    Each is shown with its numerator and denominator, and by --json with its formula and source. Calls count in the hour
+    in which they were decided. A transaction is a tree of runs that was begun; a violation is a call that was refused,
+    throttled or put before a person, counted once. What wasn't spent is never taken off what was.
+    """
+    with opened(store) as session:
+        name = session.tenant(tenant)
+        now_ns = session.clock.now_ns()
+        since_ns = options.since_ns(since, now_ns)
+        until_ns = now_ns if until is None else options.since_ns(until, now_ns)
+        if until_ns <= since_ns:
+            raise typer.BadParameter(f"`{until or since}` leaves no time between; write an earlier --since")
+        since_ns, until_ns = since_ns - since_ns % HOUR_NS, until_ns + -until_ns % HOUR_NS
+        usage = UsageReports(session.store.query)
+        found = figures(usage.totals(name, since_ns, until_ns))
+        violations = [
+            each
+            for each in usage.by(name, since_ns, until_ns, ("effect", "code", "rule"))
+            if each.values[0] != "allow"
+        ]
+        shadow = usage.shadow(name, since_ns, until_ns)
+        parts: list[UsageOf] = []
+        if by is not None:
+            parts = usage.by(name, since_ns, until_ns, (by.value.replace("-", "_"),))  # type: ignore[arg-type]  # one of those
+        registry = session.registry(name)
+        standings = session.reports.standings(name, registry.budgets.values(), now_ns)
+        budgets = [
+            _Budget(session, name, each, now_ns)
+            for each in standings
+            if registry.quantities[each.budget.quantity].is_money and not each.scope
+        ]
+    if as_json:
+        print_json(
+            {
+                "tenant": name,
+                "since": utc(since_ns),
+                "until": utc(until_ns),
+                "figures": [_figure_record(each) for each in found],
+                "budgets": [_budget_record(each) for each in budgets],
+                "violations": [_violation_record(each) for each in violations],
+                "shadow": [_shadow_record(each) for each in shadow],
+                **({"by": by.value, "parts": [_part_record(each) for each in parts]} if by else {}),
+            }
+        )
+        return
+    console = out()
+    console.print(Text(f"{name}, {utc(since_ns)} to {utc(min(until_ns, now_ns))}", style=DIM))
+    console.print(_figures_table(found))
+    tables: list[tuple[str, Text]] = []
+    if parts and by is not None:
+        tables.append((f"by {by.value.replace('-', ' ')}", _parts_table(by, parts)))
+    if budgets:
+        tables.append(("budgets of money, in their current windows", _budgets_table(budgets)))
+    if violations:
+        tables.append(("violations", _violations_table(violations)))
+    if shadow:
+        tables.append(("rules in shadow would have", _shadow_table(shadow)))
+    for title, told in tables:
+        console.print(Group(Text(f"\n{title}", style=DIM), told))
+    if not any(figure.numerator for figure in found):
+        say(f"nothing was called since {since}; `aegis calls` shows calls as they come")
+
+
+def _figures_table(found: Sequence[Figure]) -> Text:
+    columns = [
+        Column(name="figure"),
+        Column(name="value", right=True),
+        Column(name="of", right=True, optional=1),
+        Column(name="is", flexible=True, optional=2),
+    ]
+    rows = [
+        Row(cells=(each.name, _value_text(each), _parts_text(each), Text(each.formula, style=DIM)))
+        for each in found
+    ]
+    return table(columns, rows, out())
+
+
+def _value_text(figure: Figure) -> str:
+    value = figure.value
+    if value is None:
+        return "–"
+    if figure.unit == "calls":
+        return f"{int(value):,}"
+    if figure.unit == "share":
+        return percent(figure.numerator, figure.denominator or 0)
+    return usd(round(value))
+
+
+def _parts_text(figure: Figure) -> str:
+    if figure.denominator is None:
+        return ""
+    if figure.id == "cost_per_1k_tokens":
+        return f"{usd(figure.numerator // 1_000)} / {figure.denominator:,} tokens"
+    below = usd(figure.denominator) if figure.unit == "share" else f"{figure.denominator:,}"
+    return f"{usd(figure.numerator)} / {below}"
+
+
+def _parts_table(by: By, parts: Iterable[UsageOf]) -> Text:
+    columns = [
+        Column(name=by.value.replace("-", " "), flexible=True),
+        Column(name="spent", right=True),
+        Column(name="calls", right=True),
+        Column(name="transactions", right=True, optional=2),
+        Column(name="tokens", right=True, optional=1),
+        Column(name="saved", right=True, optional=3),
+    ]
+    rows = [
+        Row(
+            cells=(
+                each.values[0] or "–",
+                usd(each.sums.cost),
+                f"{each.sums.calls:,}",
+                f"{each.sums.transactions:,}",
+                f"{each.sums.tokens:,}",
+                usd(each.sums.saved),
+            )
+        )
+        for each in parts
+    ]
+    return table(columns, rows, out())
+
+
+def _budgets_table(budgets: Sequence[_Budget]) -> Text:
+    columns = [
+        Column(name="budget", flexible=True),
+        Column(name="used", right=True),
+        Column(name="spent", right=True),
+        Column(name="limit", right=True),
+        Column(name="at its end", right=True, optional=1),
+        Column(name="deviation", right=True),
+        Column(name="calls for", optional=2),
+    ]
+    rows = [
+        Row(
+            cells=(
+                each.standing.budget.id,
+                percent(each.standing.spent, each.standing.limit),
+                usd(each.standing.spent),
+                usd(each.standing.limit),
+                "–" if each.expected is None else usd(each.expected),
+                _share_text(each.deviation),
+                calls_for(each.deviation),
+            )
+        )
+        for each in budgets
+    ]
+    return table(columns, rows, out())
+
+
+def _share_text(share: Fraction | None) -> str:
+    return "–" if share is None else f"{round(share * 100):+d} %"
+
+
+def _violations_table(violations: Sequence[UsageOf]) -> Text:
+    columns = [
+        Column(name="rule", flexible=True),
+        Column(name="effect"),
+        Column(name="why"),
+        Column(name="calls", right=True),
+        Column(name="not spent", right=True),
+    ]
+    most = sorted(violations, key=lambda each: (-each.sums.calls, each.values))
+    rows = [
+        Row(
+            cells=(
+                rule or "–",
+                effect_text(effect),
+                code.replace("_", " "),
+                f"{each.sums.calls:,}",
+                usd(each.sums.expected),
+            )
+        )
+        for each in most[:_RULES_SHOWN]
+        for effect, code, rule in (each.values,)
+    ]
+    return table(columns, rows, out())
+
+
+def _shadow_table(shadow: Sequence[ShadowUsage]) -> Text:
+    columns = [
+        Column(name="rule", flexible=True),
+        Column(name="would"),
+        Column(name="calls", right=True),
+        Column(name="agents", right=True),
+    ]
+    rows = [
+        Row(cells=(each.rule, each.would.replace("_", " "), f"{each.calls:,}", f"{each.agents:,}"))
+        for each in shadow[:_RULES_SHOWN]
+    ]
+    return table(columns, rows, out())
+
+
+def _figure_record(figure: Figure) -> dict[str, object]:
+    value = figure.value
+    return {
+        "id": figure.id,
+        "name": figure.name,
+        "unit": "nano_usd" if figure.unit == "usd" else figure.unit,
+        "value": None if value is None else (float(value) if figure.unit == "share" else round(value)),
+        "numerator": figure.numerator,
+        "denominator": figure.denominator,
+        "formula": figure.formula,
+        "source": figure.source,
+        **({"usd": usd_text(round(value))} if figure.unit == "usd" and value is not None else {}),
+    }
+
+
+def _budget_record(each: _Budget) -> dict[str, object]:
+    standing = each.standing
+    utilisation = None if standing.limit <= 0 else standing.spent / standing.limit
+    return {
+        "budget": standing.budget.id,
+        "window": standing.window.label,
+        "spent_nano_usd": standing.spent,
+        "limit_nano_usd": standing.limit,
+        "expected_nano_usd": each.expected,
+        "utilisation": utilisation,
+        "deviation": None if each.deviation is None else float(each.deviation),
+        "calls_for": calls_for(each.deviation),
+    }
+
+
+def _violation_record(each: UsageOf) -> dict[str, object]:
+    effect, code, rule = each.values
+    return {
+        "rule": rule,
+        "effect": effect,
+        "code": code,
+        "calls": each.sums.calls,
+        "not_spent_nano_usd": each.sums.expected,
+    }
+
+
+def _shadow_record(each: ShadowUsage) -> dict[str, object]:
+    return {
+        "rule": each.rule,
+        "would": each.would,
+        "calls": each.calls,
+        "agents": each.agents,
+        "at_most_nano_usd": each.maximum,
+    }
+
+
+def _part_record(each: UsageOf) -> dict[str, object]:
+    sums = each.sums
+    return {
+        "name": each.values[0],
+        "spent_nano_usd": sums.cost,
+        "spent": usd_text(sums.cost),
+        "calls": sums.calls,
+        "settled_calls": sums.settled_calls,
+        "transactions": sums.transactions,
+        "tokens": sums.tokens,
+        "output_tokens": sums.output_tokens,
+        "saved_nano_usd": sums.saved,
+    }
