@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from aegis_gateway.domain.people import Grant
 from aegis_gateway.entrypoints.cli.main import build
 from tests.browsers import Staff, Visitor, csrf_on, text_of
-from tests.channels import Receiver, Said, receiver
+from tests.channels import Mailbox, Receiver, Said, mail_server, receiver
 from tests.gateways import PEPPER, PERMIT_ALL, Answer, Gateway, ask, configuration, until
 from tests.told import REFUSED, tell
 
@@ -24,6 +24,7 @@ CHANNELS = """\
     channels:
       fin: {{kind: teams, webhook: env:TEAMS, network: private}}
       hook: {{kind: webhook, url: "{url}/hook", secret: env:HOOK, network: private}}
+      mail: {{kind: email, smtp: "{smtp}", from: aegis@acme.example, network: private}}
       lost: {{kind: webhook, url: "{url}/hook", secret: env:NOWHERE, network: private}}
 """
 
@@ -36,9 +37,23 @@ def other_side() -> Iterator[Receiver]:
 
 
 @pytest.fixture(scope="module")
-def gateway(other_side: Receiver) -> Iterator[Gateway]:
+def mailbox() -> Mailbox:
+    """Where mails are kept."""
+    return Mailbox()
+
+
+@pytest.fixture(scope="module")
+def smtp(mailbox: Mailbox) -> Iterator[str]:
+    """The address of its server."""
+    with mail_server(mailbox) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def gateway(other_side: Receiver, smtp: str) -> Iterator[Gateway]:
     """A gateway with two tenants, acme, which has channels, and zeta."""
-    stated = f"{FILES['aegis.yaml']}{CHANNELS.format(url=other_side.url)}  zeta:\n{OTHER_TENANT}"
+    channels = CHANNELS.format(url=other_side.url, smtp=smtp)
+    stated = f"{FILES['aegis.yaml']}{channels}  zeta:\n{OTHER_TENANT}"
     environment = {"TEAMS": f"{other_side.url}/workflows/x?sig=s3cret-canary", "HOOK": SECRET}
     with Gateway({**FILES, "aegis.yaml": stated}, environment=environment) as gateway:
         yield gateway
@@ -63,6 +78,7 @@ def aegis(gateway: Gateway, *words: str, token: str = "", code: int = 0) -> Resu
         "AEGIS_TEST_PEPPER": PEPPER,
         "AEGIS_SIGNING_KEY": settings.signing_key,
         "AEGIS_TENANT": "acme",
+        "COLUMNS": "180",
         "AEGIS_TOKEN": token,
         **{name: value for name, value in gateway.environment.items() if name in ("TEAMS", "HOOK")},
     }
@@ -153,6 +169,34 @@ def test_a_channel_is_tried_out(gateway: Gateway, staff: Staff, other_side: Rece
         entry for entry in gateway.entries() if entry["type"] == "notification" and entry["act"] == "test"
     ]
     assert ["hook", "fin", "fin", "lost"] == [each["channel"] for each in acts]
+
+
+def test_a_mail_server_is_tried_out(gateway: Gateway, staff: Staff, mailbox: Mailbox) -> None:
+    """A channel for owners alone has nobody of its own: somebody is named."""
+    fin = staff.tokens["fin"]
+    assert "say to whom" in aegis(gateway, "test", "mail", token=fin, code=2).output
+    assert (
+        "leave --to out" in aegis(gateway, "test", "fin", "--to", "x@acme.example", token=fin, code=2).output
+    )
+    assert (
+        "mail x@acme.example: sent"
+        in aegis(gateway, "test", "mail", "--to", "x@acme.example", token=fin).output
+    )
+    assert [["x@acme.example"]] == mailbox.recipients
+
+
+def test_the_doctor_says_what_was_given_up(gateway: Gateway, staff: Staff) -> None:
+    """As a warning, with the command that says why; and that it is in order where nothing was."""
+    del staff
+    told = tell(gateway)
+    environment = {"AEGIS_STORE": gateway.settings.store}
+    found = CliRunner().invoke(build(), ["doctor", "--json"], env=environment)
+    (notices,) = [each for each in json.loads(found.stdout)["checks"] if each["name"] == "notices"]
+    assert ("warning", True) == (
+        notices["state"],
+        "aegis notifications --dead --tenant acme" in notices["message"],
+    )
+    assert told.id in aegis(gateway, "--dead").output
 
 
 def test_by_the_control_api(gateway: Gateway, staff: Staff) -> None:

@@ -13,6 +13,7 @@ from aegis_gateway.adapters.delivery_rows import (
     NEWEST_FIRST,
     OF_CHANNEL,
     OF_STATE,
+    OLDEST_NOTICE,
     delivery_row,
 )
 from aegis_gateway.domain.absence import Absence
@@ -39,6 +40,11 @@ class DeliveryReports:
     def count(self, tenant: str, state: DeliveryState) -> int:
         """How many of a tenant are in a state."""
         return int(self._rows(COUNT + OF_STATE[state], (tenant,))[0][0])
+
+    def oldest_notice_ns(self) -> int | None:
+        """When the oldest notice was written that nobody has passed on yet; None if all were."""
+        ((found,),) = self._rows(OLDEST_NOTICE)
+        return None if found is None else int(found)
 
     def delivery(self, name: str) -> Delivery | None:
         """One of them."""

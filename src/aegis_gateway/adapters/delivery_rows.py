@@ -40,6 +40,7 @@ _NOTICES = (
     "select tenant, sequence, kind, subject, at_ns, body from notice where passed_ns is null"
     " order by at_ns limit ?"
 )
+OLDEST_NOTICE = "select min(at_ns) from notice where passed_ns is null"
 _PASSED = "update notice set passed_ns = ? where tenant = ? and sequence = ? and kind = ?"
 _TOLD = "select distinct channel, recipient from delivery where tenant = ? and subject = ?"
 # Of one subject, none is sent before those that were made before it: what became of a request takes its place.

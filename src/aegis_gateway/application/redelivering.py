@@ -6,7 +6,7 @@ Rule 2: what was sent is never sent again by this; what is under way isn't begun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 import msgspec
@@ -83,8 +83,9 @@ class Redelivering:
             if len(found) < AT_ONCE:
                 return done
 
-    def test(self, tenant: str, channel: Channel, send: Send) -> list[Tried]:
-        """Send one message by a channel, to each place that it is, and say what the other side said. May block.
+    def test(self, tenant: str, channel: Channel, send: Send, recipient: str = "") -> list[Tried]:
+        """Send one message by a channel and say what the other side said: to each place that it is, or, by e-mail, to
+        somebody else. May block.
 
         Raises:
             NotPermitted: the caller may not.
@@ -93,7 +94,8 @@ class Redelivering:
             act.require([tenant])
             sequence = self._enter(act, tenant, {"act": "test", "channel": channel.id})
             now_ns, by = act.change.now_ns, act.operator.name
-        deliveries = _tests(tenant, channel, sequence, by, now_ns)
+        places = (Target(channel=channel.id, recipient=recipient),) if recipient else places_of(channel)
+        deliveries = _tests(tenant, channel, places, sequence, by, now_ns)
         return [
             Tried(delivery=each.id, target=_place(each), outcome=tried(each, partial(send, each)))
             for each in deliveries
@@ -110,7 +112,9 @@ class Redelivering:
         return recording.enter(tenant, None, ENTRY, {**record, "via": self._via})
 
 
-def _tests(tenant: str, channel: Channel, sequence: int, by: str, now_ns: int) -> Iterator[Delivery]:
+def _tests(
+    tenant: str, channel: Channel, places: Iterable[Target], sequence: int, by: str, now_ns: int
+) -> Iterator[Delivery]:
     message = Message(
         title=f"A test of channel {channel.id}",
         text="Nothing happened. Whoever reads this is told what Aegis sends to this channel.",
@@ -118,7 +122,7 @@ def _tests(tenant: str, channel: Channel, sequence: int, by: str, now_ns: int) -
         tenant=tenant,
         at_ns=now_ns,
     )
-    for target in places_of(channel):
+    for target in places:
         yield delivery_of(
             tenant=tenant,
             sequence=sequence,

@@ -9,7 +9,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from aegis_gateway.adapters import budget_use, reports
+from aegis_gateway.adapters import budget_use, delivery_rows, reports
 from aegis_gateway.adapters.queries import named_queries
 from aegis_gateway.adapters.sqlite.database import PACKAGE, connect
 
@@ -60,6 +60,16 @@ def connection(tmp_path: Path) -> Iterator[apsw.Connection]:
         (
             budget_use._CUT_SHORT,
             "call USING INDEX call_without_budget (tenant=? AND decided_ns>? AND decided_ns<?)",
+        ),
+        (delivery_rows.OLDEST_NOTICE, "notice USING INDEX notice_to_pass_on"),
+        (
+            delivery_rows.DELIVERIES + delivery_rows.OF_STATE["dead"] + delivery_rows.NEWEST_FIRST,
+            "delivery USING INDEX delivery_dead (tenant=?)",
+        ),
+        (delivery_rows._DEAD, "delivery USING INDEX delivery_dead (tenant=?)"),
+        (
+            delivery_rows.COUNT + delivery_rows.OF_STATE["dead"],
+            "delivery USING COVERING INDEX delivery_dead (tenant=?)",
         ),
         (reports._OPEN, "call USING COVERING INDEX call_open (state=? AND tenant=?)"),
     ],

@@ -13,6 +13,7 @@ import msgspec
 import typer
 from rich.text import Text
 
+from aegis_gateway.adapters.delivery_reports import DeliveryReports
 from aegis_gateway.application.ports import GatewayRow
 from aegis_gateway.domain.errors import AegisError
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption
@@ -25,6 +26,8 @@ SEEN_WITHIN_NS = 15 * 1_000_000_000
 """A gateway process tells what it runs every few seconds; one that was not heard of for longer hangs, or is cut off."""
 TAKEN_OVER_WITHIN_NS = 5 * 1_000_000_000
 CLOCKS_APART_NS_MAX = 2 * 1_000_000_000
+PASSED_WITHIN_NS = 60 * 1_000_000_000
+"""A steward passes notices on several times in a second."""
 PRICES_AGE_DAYS = 180
 DISK_FREE_BYTES_MIN = 1024**3
 
@@ -46,7 +49,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
 def doctor(store: StoreOption = None, as_json: JsonOption = False) -> None:
     """Check the installation: version and digest in force against what each gateway process runs, clock, store, pepper,
-    signing key, what Envoys need, prices, disk.
+    signing key, what Envoys need, whether people are told of notices, prices, disk.
 
     Exit code 3 says that something is wrong, and the line with ✗ what to do.
     """
@@ -211,6 +214,25 @@ def _programs(session: Session) -> Found:
         yield "ok", f"all MCP servers that are programs ({len(connectors)}) are installed"
 
 
+def _notices(session: Session) -> Found:
+    """Whether people hear of what they are to hear of."""
+    reports, now_ns = DeliveryReports(session.store.rows), session.store.clock_ns()
+    oldest_ns = reports.oldest_notice_ns()
+    is_late = oldest_ns is not None and now_ns - oldest_ns > PASSED_WITHIN_NS
+    if oldest_ns is not None and is_late:
+        waits_s = (now_ns - oldest_ns) // 10**9
+        yield (
+            "wrong" if session.reports.gateways() else "warning",
+            f"a notice waits since {waits_s} s to be passed on, as a steward does that `aegis up` starts; see its log",
+        )
+    dead = {tenant: reports.count(tenant, "dead") for tenant in sorted(session.state.tenants)}
+    for tenant in filter(dead.get, dead):
+        how = f"`aegis notifications --dead --tenant {tenant}` says why"
+        yield "warning", f"{dead[tenant]} of `{tenant}` could not be sent; {how}"
+    if not is_late and not any(dead.values()):
+        yield "ok", "notices are passed on, and none was given up"
+
+
 def _prices(_session: Session) -> Found:
     from aegis_gateway import bootstrap
 
@@ -247,6 +269,7 @@ _LOOKS: tuple[tuple[str, Callable[[Session], Found]], ...] = (
     ("signing key", _signing_key),
     ("envoys", _envoys),
     ("programs", _programs),
+    ("notices", _notices),
     ("prices", _prices),
     ("disk", _disk),
 )

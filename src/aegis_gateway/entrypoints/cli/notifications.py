@@ -13,7 +13,7 @@ from aegis_gateway.application.redelivering import Tried
 from aegis_gateway.domain.channel import Channel
 from aegis_gateway.domain.delivery import Delivery, DeliveryState, NotSent
 from aegis_gateway.domain.errors import ConfigurationError
-from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption
+from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption, one_line
 from aegis_gateway.entrypoints.cli.output import (
     DIM,
     GOOD,
@@ -157,6 +157,10 @@ def try_out(
     channel_name: Annotated[
         str, typer.Argument(metavar="CHANNEL", help="The channel's name.", show_default=False)
     ],
+    to: Annotated[
+        str,
+        typer.Option("--to", metavar="ADDRESS", help="By e-mail: to whom instead.", callback=one_line),
+    ] = "",
     tenant: TenantOption = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -172,8 +176,14 @@ def try_out(
     with opened(store, writable=True) as session:
         name = session.tenant(tenant)
         channel = _channel(session, name, channel_name)
+        if to and channel.kind != "email":
+            raise typer.BadParameter(
+                f"`{channel.id}` is no e-mail, and always goes to the same place; leave --to out"
+            )
+        if channel.kind == "email" and not (to or channel.recipients):
+            raise typer.BadParameter(f"`{channel.id}` has no `to`; say to whom, as in --to you@example.com")
         sender = open_channel(channel, ReferencedSecrets(), session.clock)
-        done = session.redelivering().test(name, channel, lambda delivery: sender.send(delivery, ""))
+        done = session.redelivering().test(name, channel, lambda delivery: sender.send(delivery, ""), to)
     if as_json:
         print_json({"tenant": name, "channel": channel.id, "sent": [_tried_record(each) for each in done]})
     else:
