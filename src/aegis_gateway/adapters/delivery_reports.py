@@ -19,6 +19,9 @@ from aegis_gateway.adapters.delivery_rows import (
 from aegis_gateway.domain.absence import Absence
 from aegis_gateway.domain.delivery import Delivery, DeliveryState
 
+_LAST_DIGEST = "select max(starts_ns) from digest where tenant = ? and digest = ?"
+"""By the primary key."""
+
 Rows = Callable[..., list[tuple[Any, ...]]]
 
 
@@ -49,6 +52,10 @@ class DeliveryReports:
     def delivery(self, name: str) -> Delivery | None:
         """One of them."""
         return next((delivery_row(row) for row in self._rows(DELIVERY, (name,))), None)
+
+    def last_digest(self, tenant: str, digest: str) -> int | None:
+        """When the last period began of which a digest was made; None where none ever was."""
+        return next((starts_ns for (starts_ns,) in self._rows(_LAST_DIGEST, (tenant, digest))), None)
 
     def absences(self) -> list[Absence]:
         """All that were recorded, in the order in which that was done."""

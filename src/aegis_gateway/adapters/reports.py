@@ -208,7 +208,7 @@ select rule, would, agent as name, count(*) as calls,
                 when effect = 'allow' then coalesce(cost_nano_usd, maximum_nano_usd, 0)
                 else 0 end) as nano_usd
   from shadow_finding as finding join call on call.call = finding.call
- where finding.tenant = ? and finding.decided_ns >= ?
+ where finding.tenant = ? and finding.decided_ns >= ? and finding.decided_ns < ?
  group by rule, would, agent
  order by rule, would, count(*) desc, agent
 """
@@ -216,7 +216,7 @@ select rule, would, agent as name, count(*) as calls,
 
 _SHADOW_EXAMPLES = """
 select call from shadow_finding
- where tenant = ? and decided_ns >= ? and rule = ? and would = ?
+ where tenant = ? and decided_ns >= ? and decided_ns < ? and rule = ? and would = ?
  order by decided_ns desc, call
  limit ?
 """
@@ -647,10 +647,13 @@ class Reports:
         rows = self._query(PROPOSALS, (int(only_waiting), limit))
         return [proposal_row(tuple(row.values())) for row in rows]
 
-    def shadow(self, tenant: str, since_ns: int, examples: int = 3) -> list[ShadowReport]:
-        """What rules in shadow would have changed about the calls decided since an instant, by rule."""
+    def shadow(
+        self, tenant: str, since_ns: int, examples: int = 3, *, until_ns: int = 2**63 - 1
+    ) -> list[ShadowReport]:
+        """What rules in shadow would have changed about the calls decided in a stretch of time, by rule."""
+        period = (tenant, since_ns, until_ns)
         found: dict[tuple[str, str], list[Sum]] = {}
-        for row in self._query(_SHADOW, (tenant, since_ns)):
+        for row in self._query(_SHADOW, period):
             agents = found.setdefault((row["rule"], row["would"]), [])
             agents.append(Sum(name=row["name"], calls=row["calls"], nano_usd=int(row["nano_usd"])))
         return [
@@ -661,8 +664,7 @@ class Reports:
                 nano_usd=sum(agent.nano_usd for agent in agents),
                 agents=tuple(agents),
                 examples=tuple(
-                    row["call"]
-                    for row in self._query(_SHADOW_EXAMPLES, (tenant, since_ns, rule, would, examples))
+                    row["call"] for row in self._query(_SHADOW_EXAMPLES, (*period, rule, would, examples))
                 ),
             )
             for (rule, would), agents in found.items()

@@ -13,7 +13,7 @@ from aegis_gateway.configuration import http_values, references, values
 from aegis_gateway.configuration.document import BudgetId, Entry, TeamId, Text
 from aegis_gateway.configuration.words import shown, unfit
 from aegis_gateway.domain.channel import CHANNEL_KINDS, OWNER, ChannelKind
-from aegis_gateway.domain.digest import EVERY, Every
+from aegis_gateway.domain.digest import EVERY, WHATS, Every, What
 from aegis_gateway.domain.network import NETWORKS, Network
 from aegis_gateway.domain.notice import NOTICE_KINDS, NoticeKind
 from aegis_gateway.domain.people import is_person_id
@@ -162,11 +162,12 @@ class NotifyEntry(Entry):
 
 
 class DigestEntry(Entry):
-    """What is told at the end of each period: of the whole tenant, of a team or of a budget."""
+    """What is told at the end of each period: of the whole tenant, of a team or of a budget; or of rules in shadow."""
 
     every: Annotated[Every, PlainValidator(values.choice(*EVERY))] = Field(
         description=f"how often ({', '.join(EVERY)})", examples=["weekly"]
     )
+    what: Annotated[What, PlainValidator(values.choice(*WHATS))] = "spending"
     team: TeamId | None = None
     budget: BudgetId | None = None
     hour: Annotated[int, PlainValidator(values.whole(0, 23))] = 8

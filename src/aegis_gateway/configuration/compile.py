@@ -116,6 +116,7 @@ def compile_tenant(
         tenant=tenant,
         name=settings.name or tenant,
         zone=settings.timezone,
+        year_starts=year,
         regions=settings.regions,
         four_eyes=settings.changes.four_eyes,
         shadow_for_ns=settings.changes.shadow_for or 0,

@@ -102,6 +102,9 @@ def compile_digests(
         if entry.team is not None and entry.budget is not None:
             words = "is of a team and of a budget; write two, or leave one of them out"
             problems.add((*path, DIGESTS, name), words)
+        if entry.what == "shadow" and (entry.team or entry.budget):
+            words = "is of rules in shadow, which are the whole tenant's; leave `team` and `budget` out"
+            problems.add((*path, DIGESTS, name), words)
         if OWNER in entry.to and entry.team is None and entry.budget is None:
             words = f"has `{OWNER}` in it, and the whole tenant has none; name channels"
             problems.add((*path, DIGESTS, name, "to"), words)
@@ -109,6 +112,7 @@ def compile_digests(
         digests[name] = Digest(
             id=name,
             every=entry.every,
+            what=entry.what,
             scope="team" if entry.team else "budget" if entry.budget else "tenant",
             name=entry.team or entry.budget or "",
             hour=entry.hour,

@@ -51,6 +51,7 @@ def _rule(rule: NotifyRule) -> Fields:
 
 def _digest(digest: Digest) -> Fields:
     return {
+        "what": "" if digest.what == "spending" else digest.what,
         "of": f"{digest.scope} {digest.name}".strip(),
         "every": digest.every,
         "hour": str(digest.hour),

@@ -484,6 +484,7 @@ class TenantEntry(Entry):
     asks: Any = None
     channels: Any = None
     notify: Any = None
+    digests: Any = None
 
 
 class RollBackEntry(Entry):

@@ -85,16 +85,19 @@ def targets(
     """Where a notice goes: each place once, each address of e-mail being one. An owner is told by the first channel
     that is e-mail.
     """
+    names = (name for rule in rules if rule.is_for(kind, subject) for name in rule.to)
+    return targets_of(names, channels, subject.owner)
+
+
+def targets_of(names: Iterable[str], channels: Mapping[str, Channel], owner: str) -> tuple[Target, ...]:
+    """The places that names of channels, or `owner`, stand for: each once."""
     mail = next((channel.id for channel in channels.values() if channel.kind == "email"), None)
     found: dict[Target, None] = {}
-    for rule in rules:
-        if not rule.is_for(kind, subject):
-            continue
-        for name in rule.to:
-            if name in channels:
-                found |= dict.fromkeys(places_of(channels[name]))
-            elif name == OWNER and mail is not None and "@" in subject.owner:
-                found[Target(channel=mail, recipient=subject.owner)] = None
+    for name in names:
+        if name in channels:
+            found |= dict.fromkeys(places_of(channels[name]))
+        elif name == OWNER and mail is not None and "@" in owner:
+            found[Target(channel=mail, recipient=owner)] = None
     return tuple(found)
 
 

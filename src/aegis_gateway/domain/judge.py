@@ -123,6 +123,10 @@ class Policies(Evaluates, Protocol):
     def version(self) -> str:
         """The version, as it stands in each decision."""
 
+    @property
+    def rules(self) -> Mapping[str, Policy]:
+        """The policies, by id."""
+
     def reach(self, agent: str, context: Mapping[str, object]) -> Reach:
         """What an agent may call, by what is known of all its calls' contexts (`Unknown` stands for what isn't)."""
 

@@ -398,6 +398,7 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
     channels: dict[str, Channel] = {}
     notify: tuple[NotifyRule, ...] = ()
     digests: dict[str, Digest] = {}
+    year_starts: YearStart = CALENDAR_YEAR
 
     @property
     def keeps_regions(self) -> bool:

@@ -10,6 +10,7 @@ from aegis_gateway.application.ports import Store
 from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.domain.registry import Budget
 from aegis_gateway.entrypoints.delivery_jobs import delivery_jobs
+from aegis_gateway.entrypoints.digest_jobs import digest_jobs
 from aegis_gateway.entrypoints.in_force import InForce
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def jobs(settings: Settings) -> tuple[Job, ...]:
         Job(name="thresholds of forecasts", period_s=60.0, begin=lambda store: _forecasts(in_force, store)),
         Job(name="adaptive limits", period_s=60.0, begin=lambda store: _adapting(in_force, store)),
         *delivery_jobs(settings, in_force),
+        *digest_jobs(settings, in_force),
     )
 
 

@@ -16,6 +16,7 @@ from aegis_gateway.domain.errors import ConfigurationError
 from aegis_gateway.domain.money import usd_text
 from aegis_gateway.domain.quote import USD
 from aegis_gateway.domain.redaction import told
+from aegis_gateway.domain.shadow_rules import WOULD
 from aegis_gateway.entrypoints.cli.calls import call_record
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption
 from aegis_gateway.entrypoints.cli.output import (
@@ -34,7 +35,6 @@ from aegis_gateway.entrypoints.cli.output import (
     window_text,
 )
 from aegis_gateway.entrypoints.cli.session import opened
-from aegis_gateway.entrypoints.cli.shadow import WOULD
 
 _TITLES = {
     "decision": "decided",

@@ -28,6 +28,7 @@ from aegis_gateway.entrypoints.cli import (
     calls,
     canary,
     configuration,
+    digest,
     doctor,
     entries,
     estimate,
@@ -65,7 +66,7 @@ BUILT_IN = (
         "approvals",
     ),
     *("agent", "key", "people", "policy"),
-    *("estimate", "budget", "kpi", "calls", "call", "runs", "shadow", "incidents", "notifications"),
+    *("estimate", "budget", "kpi", "calls", "call", "runs", "shadow", "incidents", "notifications", "digest"),
     *("top", "entries", "doctor"),
 )
 
@@ -148,6 +149,7 @@ def build(plugins: Iterable[EntryPoint] = ()) -> typer.Typer:
     app.command(rich_help_panel=_LOOK, short_help="What rules in shadow would have done.")(shadow.shadow)
     app.command(rich_help_panel=_LOOK, short_help="What somebody has to look at.")(incidents.incidents)
     app.add_typer(notifications.app, rich_help_panel=_LOOK)
+    app.add_typer(digest.app, rich_help_panel=_LOOK)
     app.command(rich_help_panel=_LOOK, short_help="All of that, live.")(top.top)
     app.command(rich_help_panel=_LOOK, short_help="The record itself, byte for byte.")(entries.entries)
     app.command(

@@ -9,27 +9,14 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from aegis_gateway.adapters.reports import ShadowReport, Sum
-from aegis_gateway.domain.judge import NO_PERMIT, Policy
+from aegis_gateway.adapters.reports import ShadowReport
 from aegis_gateway.domain.money import usd_text
-from aegis_gateway.domain.registry import Budget, Rate
-from aegis_gateway.domain.replication import OF_REPLICATION
+from aegis_gateway.domain.shadow_rules import in_shadow, told
 from aegis_gateway.entrypoints.cli import options
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption
 from aegis_gateway.entrypoints.cli.output import DIM, STRONG, out, print_json, usd
 from aegis_gateway.entrypoints.cli.session import opened
 
-WOULD = {
-    "deny": "would have refused",
-    "throttle": "would have throttled",
-    "require_approval": "would have asked a person about",
-    "cap": "would have capped",
-    "downgrade": "would have downgraded",
-    "redact": "would have redacted something of",
-    "allow": "would have allowed",
-    "error": "could not be evaluated and so would have refused",
-}
-_AGENTS_NAMED_MAX = 5
 _NOTHING = 'no rule is in shadow; write @mode("shadow") before a policy, or mode: shadow in a budget or rate'
 
 
@@ -56,22 +43,7 @@ def shadow(
         now_ns = session.clock.now_ns()
         registry = session.configured(name)
         policies = bootstrap.compiled_policies(session.configuration, name).rules
-        all_of_it = registry.proxy is not None
-
-        def is_quiet(rule: Policy | Budget | Rate) -> bool:
-            return all_of_it or rule.mode == "shadow"
-
-        rules = {
-            policy.id: "permit" if policy.effect == "permit" else "forbid"
-            for _, policy in sorted(policies.items())
-            if is_quiet(policy)
-        }
-        rules |= {f"budget:{each.id}": "budget" for each in registry.budgets.values() if is_quiet(each)}
-        rules |= {f"rate:{each.id}": "rate limit" for each in registry.rates.values() if is_quiet(each)}
-        if registry.replication is not None and registry.replication_mode == "shadow":
-            rules |= dict.fromkeys((f"{OF_REPLICATION}depth", f"{OF_REPLICATION}runs"), "bound of owners")
-        if all_of_it:
-            rules[NO_PERMIT] = "the want of a permit"
+        rules = in_shadow(registry, (policy for _, policy in sorted(policies.items())))
         found = session.reports.shadow(name, options.since_ns(since, now_ns))
     if as_json:
         print_json(_record(name, rules, found))
@@ -96,15 +68,8 @@ def _lines(rules: Mapping[str, str], found: Sequence[ShadowReport], since: str) 
 
 
 def _told(report: ShadowReport) -> str:
-    calls = "1 call" if report.calls == 1 else f"{report.calls:,} calls"
-    money = "expected to cost" if report.would == "allow" else "that cost"
-    return f"{WOULD[report.would]} {calls} {money} {usd(report.nano_usd)}: {_whose(report.agents)}"
-
-
-def _whose(agents: Sequence[Sum]) -> str:
-    named = ", ".join(f"{agent.name} {agent.calls:,}" for agent in agents[:_AGENTS_NAMED_MAX])
-    more = len(agents) - _AGENTS_NAMED_MAX
-    return named + (f" and {more} more agents" if more > 0 else "")
+    agents = [(agent.name or "", agent.calls) for agent in report.agents]
+    return told(report.would, report.calls, report.nano_usd, agents, usd)
 
 
 def _record(tenant: str, rules: Mapping[str, str], found: Sequence[ShadowReport]) -> dict[str, object]:
