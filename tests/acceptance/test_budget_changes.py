@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +25,7 @@ BUDGETS = {
     "house": "limit: 10.00, period: yearly",
     "a": "limit: 2.00, period: yearly, within: house",
     "b": "limit: 2.00, period: yearly, within: house",
+    "spare": "limit: 3.00, period: yearly",
 }
 
 
@@ -42,7 +45,7 @@ def gateway(upstream: UpstreamProcess) -> Iterator[Gateway]:
 
 def files(upstream: UpstreamProcess, **budgets: str) -> Files:
     """The configuration, with some budgets otherwise."""
-    homes = {"bot": "bots", "trader": "traders"}
+    homes = {"bot": "bots", "trader": "traders", "saver": "spare"}
     return configuration(
         upstream.base_url, budgets={**BUDGETS, **budgets}, agents=tuple(homes), agent_budgets=homes
     )
@@ -143,3 +146,49 @@ def test_a_version_puts_an_end_to_what_lasts(gateway: Gateway, upstream: Upstrea
         code = 2 if wrong[0] == "b" and wrong[1] == "1" else 1
         said = aegis(gateway, "budget", "increase", *wrong, "--reason", "r", code=code)
         assert told in " ".join(said.split())
+
+
+def test_a_plan_lists_what_would_end(gateway: Gateway, upstream: UpstreamProcess, tmp_path: Path) -> None:
+    """What was done for good to limits that are configured otherwise or dropped; nothing where they stay."""
+    change(gateway, "increase", "spare", "5", "--lasting")
+    change(gateway, "increase", "traders", "7", "--lasting")
+    change(gateway, "increase", "spare", "9", "--until", "1h")
+
+    def planned(budgets: dict[str, str]) -> tuple[list[dict[str, Any]], str]:
+        """What a plan says would end, to programs and to people."""
+        for name, text in configuration(upstream.base_url, budgets=budgets, agents=("bot",)).items():
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text(text)
+        known = [aegis(gateway, "plan", str(tmp_path), "--no-replay", *more) for more in (("--json",), ())]
+        return json.loads(known[0])["ended_limits"], known[1]
+
+    ended, shown = planned({"spare": "limit: 4.00, period: yearly"})
+    assert {
+        "tenant": "acme",
+        "budget": "spare",
+        "configured": "$3.00",
+        "lasting": "$8.00",
+        "becomes": "$4.00",
+    } in ended
+    assert "spare: $8.00 instead of $3.00; $4.00 is configured" in shown
+    (dropped,) = [each for each in ended if each["budget"] == "traders"]
+    assert dropped["becomes"] is None
+    assert "; it is gone" in shown
+    ended, shown = planned({**BUDGETS, "spare": "limit: 3.00, period: weekly"})
+    assert [] == [each for each in ended if each["budget"] in ("spare", "traders")]
+
+
+def test_an_estimate_tells_the_raised_limit(gateway: Gateway) -> None:
+    """What is left of a budget is of the limit that is in force, and so is what would be decided."""
+    asked = {"tool": "api.pay", "arguments": {"amount": 1, "currency": "USD", "beneficiary": "x"}}
+
+    def estimated() -> tuple[str, str, str]:
+        """The effect, and the limit and what is left of the budget."""
+        told = ask(gateway, "POST", "/v1/estimates", asked, key=gateway.key("saver")).json
+        (found,) = [each for each in told["budgets"] if each["budget"] == "spare"]
+        return told["effect"], found["limit"], found["left"]
+
+    before = estimated()
+    change(gateway, "increase", "spare", "1.00", "--until", "1h")
+    assert ("allow", Decimal(1)) == (before[0], Decimal(estimated()[1]) - Decimal(before[1]))
+    assert Decimal(1) == Decimal(estimated()[2]) - Decimal(before[2])

@@ -20,6 +20,7 @@ from aegis_gateway.domain.errors import ConfigurationError, StoreNotMade
 from aegis_gateway.domain.proposal import Proposal
 from aegis_gateway.domain.risk import Appraisal
 from aegis_gateway.domain.trials import Untried
+from aegis_gateway.entrypoints.cli.ended_limits import EndedLimit, ended_limits, show_ended
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, one_line
 from aegis_gateway.entrypoints.cli.output import DIM, GOOD, STRONG, WARNING, out, print_json, say, utc
 from aegis_gateway.entrypoints.cli.session import Session, opened
@@ -66,6 +67,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...]
     untried: tuple[Untried, ...] = ()
     appraisal: Appraisal = Appraisal()
+    ended: tuple[EndedLimit, ...] = ()
 
     @property
     def is_new(self) -> bool:
@@ -133,8 +135,9 @@ def plan(
 ) -> None:
     """Check a configuration, run its policy tests and show what applying it would change. Nothing is changed.
 
-    Mistakes are told by file and line, all of them at once, with what to write instead. Where calls were made, it also
-    says which of them the change would have decided otherwise, as `aegis replay` does.
+    Mistakes are told by file and line, all of them at once, with what to write instead. What was done to limits for
+    good, and would end because other limits are configured, is listed. Where calls were made, it also says which of
+    them the change would have decided otherwise, as `aegis replay` does.
     """
     from aegis_gateway.entrypoints.cli import replay
 
@@ -277,7 +280,8 @@ def against(session: Session, found: Plan) -> Plan:
     found = msgspec.structs.replace(found, appraisal=session.appraisal(found.new))
     if session.state.config is None:
         return found
-    found = msgspec.structs.replace(found, untried=session.untried(found.new))
+    ended = ended_limits(session, found.new.registries)
+    found = msgspec.structs.replace(found, untried=session.untried(found.new), ended=ended)
     return _compared(found, session.configuration, session.state.config)
 
 
@@ -377,6 +381,7 @@ def show_plan(found: Plan) -> None:
     else:
         version = found.current.version if found.current else 0
         console.print(f"nothing to do: configuration {version} is in force and the same")
+    show_ended(found.ended)
     show_risk(found.appraisal)
     show_warnings(found)
 
@@ -481,6 +486,7 @@ def plan_record(found: Plan) -> dict[str, object]:
             }
             for each in found.untried
         ],
+        "ended_limits": [msgspec.to_builtins(each) for each in found.ended],
         "warnings": list(found.warnings),
     }
 
