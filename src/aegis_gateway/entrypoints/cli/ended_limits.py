@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 from rich.text import Text
 
+from aegis_gateway.domain.amounts import limit_text
 from aegis_gateway.domain.budget_family import reconfigured
 from aegis_gateway.domain.limit_change import lasting
 from aegis_gateway.domain.registry import Budget, Registry
-from aegis_gateway.entrypoints.cli.budget_changes import amount_text
 from aegis_gateway.entrypoints.cli.output import STRONG, WARNING, out, say
 from aegis_gateway.entrypoints.cli.session import Session
 
@@ -52,7 +52,7 @@ def _ended(old: Registry, new: Registry, now_ns: int) -> Iterator[EndedLimit]:
 
 
 def _written(limit: int, budget: Budget, registry: Registry) -> str:
-    return amount_text(limit, budget.unit, registry)
+    return limit_text(limit, budget.unit, registry)
 
 
 def show_ended(ended: Sequence[EndedLimit]) -> None:
