@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from aegis_gateway.demo.upstream.process import UpstreamProcess
 from aegis_gateway.entrypoints.cli.main import build
-from tests.gateways import Gateway, ask, assert_books_balance, chat_body, configuration, until
+from tests.gateways import PEPPER, Gateway, ask, assert_books_balance, chat_body, configuration, until
 
 pytestmark = pytest.mark.xdist_group("thresholds")
 
@@ -131,3 +131,22 @@ def test_exhaustion_holds_the_keys_of_all_whose_calls_count_on_it(gateway: Gatew
     assert ["budget:dry@exhausted"] == [each["subject"] for each in json.loads(told.output)["incidents"]]
     shown = CliRunner().invoke(build(), ["incidents", "--store", gateway.settings.store])
     assert "budget exhausted" in shown.output
+    (found,) = json.loads(told.output)["incidents"]
+    env = {
+        "AEGIS_PEPPER": gateway.settings.pepper,
+        "AEGIS_SIGNING_KEY": gateway.settings.signing_key,
+        "AEGIS_TEST_PEPPER": PEPPER,
+    }
+    close = [
+        "incidents",
+        "close",
+        found["id"],
+        "--reason",
+        "it was a batch",
+        "--store",
+        gateway.settings.store,
+    ]
+    closed = CliRunner().invoke(build(), close, env=env)
+    assert (0, True) == (closed.exit_code, "is closed" in closed.output), closed.output
+    shown = CliRunner().invoke(build(), ["incidents", "--store", gateway.settings.store])
+    assert "no open incidents" in shown.output

@@ -11,11 +11,12 @@ import pytest
 from aegis_gateway.adapters.budget_use import BudgetUse
 from aegis_gateway.application.adapting import adapt_limit
 from aegis_gateway.application.approvals import let_time_pass
+from aegis_gateway.application.incidents import Incidents
 from aegis_gateway.application.ports import Store
 from aegis_gateway.domain.errors import ConfigurationError
 from tests.adaptations import Follower, adapting
 from tests.amendments import like_month
-from tests.houses import refused
+from tests.houses import PEPPER, refused
 from tests.ledgers import DAY_NS, HOUR_NS, Database, TurnableClock
 
 STEADY = (2_000,) * 10
@@ -143,18 +144,37 @@ def test_what_waits_for_a_word(bank: Follower, clock: TurnableClock) -> None:
 
 
 def test_a_word_on_what_was_changed_since_puts_nothing_in_force(bank: Follower, clock: TurnableClock) -> None:
-    """Another limit, an incident, a canary or another version: the answer is not taken, and says why."""
+    """An incident: once it is closed, the answer counts. Another limit: the request is over. Both say why."""
     bank.configure(adapting(applies="approval"))
     bank.steward()
     (asked,) = bank.asked()
     bank.open_incident("day")
     assert "incident" in refused(lambda: bank.approvals().grant("acme", asked.id))
+    assert "waiting" == bank.asked()[0].state
     bank.changes().increase("day", 10, ends_ns=None, reason="r")
+    close = Incidents(bank.store, PEPPER, bank.caller("own")).close
+    assert "finops" in refused(lambda: close("acme", "incident_day", "vic's"))
+    close = Incidents(bank.store, PEPPER, bank.caller("fin")).close
+    closed = close("acme", "incident_day", "it was a batch")
+    assert (clock.now_ns(), closed) == (closed.closed_ns, close("acme", "incident_day", "again"))
+    (entry,) = bank.entries(kind="incident")
+    assert ("close", "incident_day", "it was a batch", "fin") == tuple(
+        entry[each] for each in ("act", "incident", "reason", "actor")
+    )
+    assert "no incident `x`" in wrong(lambda: close("acme", "x", "r"))
+    assert "give a reason" in wrong(lambda: close("acme", "incident_day", " "))
     assert "was changed since" in refused(lambda: bank.approvals().grant("acme", asked.id))
+    assert ("withdrawn", 1_010) == (bank.asked()[0].state, bank.limits()["day"])
+
+
+def test_a_word_on_a_budget_that_follows_use_no_more(bank: Follower) -> None:
+    """Another version ends the request; a closed incident lets a grant through."""
+    bank.configure(adapting(applies="approval"))
+    bank.steward()
+    (asked,) = bank.asked()
     bank.configure(adapting(applies="approval", adapts=None))
     assert "doesn't follow use" in refused(lambda: bank.approvals().grant("acme", asked.id))
-    assert 1_010 == bank.limits()["day"]
-    assert "waiting" == bank.asked()[0].state
+    assert "withdrawn" == bank.asked()[0].state
 
 
 def test_who_applies_it_has_nobody_asked_any_more(bank: Follower) -> None:

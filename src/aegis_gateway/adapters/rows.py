@@ -16,6 +16,7 @@ from aegis_gateway.adapters.adaptation_rows import AdaptationRows
 from aegis_gateway.adapters.approval_rows import ApprovalRows
 from aegis_gateway.adapters.budget_change_rows import LIMIT_CHANGES, BudgetChangeRows, limit_change
 from aegis_gateway.adapters.delivery_rows import DeliveryRows
+from aegis_gateway.adapters.incident_rows import IncidentRows
 from aegis_gateway.adapters.people_rows import PeopleRows
 from aegis_gateway.adapters.proposal_rows import ProposalRows
 from aegis_gateway.adapters.session_rows import SessionRows
@@ -318,6 +319,7 @@ class RegistryRows(
     SessionRows,
     BudgetChangeRows,
     AdaptationRows,
+    IncidentRows,
     ApprovalRows,
     DeliveryRows,
     AbsenceRows,

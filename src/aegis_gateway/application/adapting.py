@@ -23,7 +23,7 @@ from aegis_gateway.application.approvals import Hindrance, Outcome
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.application.ports import RegistryChange, Store
 from aegis_gateway.application.recording import Recording, RegistryRecording
-from aegis_gateway.application.versions import Registries
+from aegis_gateway.application.version_in_force import Registries, in_force_now
 from aegis_gateway.domain.adaptation import LimitWords, ProposedLimit
 from aegis_gateway.domain.adaptation_turn import Lately, Use, adapts_of, proposal, turn_now
 from aegis_gateway.domain.approval import Approval, Asking
@@ -39,6 +39,11 @@ ACTOR = "aegis"
 """Who adapts limits by itself, as entries name it."""
 
 REASON_CHARACTERS_MAX = 1_000
+
+_CANARY = "a version is tried beside the one in force, and limits stay as they are meanwhile"
+_INCIDENT = (
+    "an incident of `{budget}` is open, and its limit stays until that is closed: `aegis incidents close ID`"
+)
 
 _log = logging.getLogger("aegis.adapting")
 
@@ -160,24 +165,22 @@ def limit_given(registries: Registries) -> Outcome:
     def outcome(change: RegistryChange, recording: Recording, approval: Approval) -> Hindrance | None:
         if approval.state != "granted":
             return None
-        config = change.latest_config()
-        if config is None or config.canary is not None:
-            return Hindrance(
-                because="a version is tried beside the one in force; answer again when it is in force, or taken back"
-            )
         try:
-            registry = registries(config).get(approval.tenant)
-            if registry is None:
-                raise ConfigurationError(f"tenant `{approval.tenant}` is not in the configuration any more")
-            in_force = InForce(registry=registry, version=config.version, newest=config.version)
+            in_force = in_force_now(change, approval.tenant, registries)
+            if in_force.newest != in_force.version:
+                return Hindrance(because=f"{_CANARY}; answer again when it is in force, or taken back")
             amending = Amending(change, recording, in_force)
             found = _shown(change, amending, approval)
+            if change.limit_lately(
+                approval.tenant, found.budget, recording.now_ns(approval.tenant)
+            ).has_incident:
+                return Hindrance(because=_INCIDENT.format(budget=found.budget))
             answer = approval.answers[-1]
             reason = "; ".join((answer.reason, reason_of(found))).removeprefix("; ")
             word = Word(asked_by=approval.requester, approver=answer.by, reason=reason, approval=approval.id)
             put_in_force(amending, found, word)
         except ConfigurationError as fault:
-            return Hindrance(because=f"{fault}")
+            return Hindrance(because=f"{fault}", ends=True)
         return None
 
     return outcome
@@ -203,11 +206,6 @@ def _shown(change: RegistryChange, amending: Amending, approval: Approval) -> Pr
     is_beyond = limit > max(present, adapts.ceiling) or limit < min(present, adapts.floor)
     if turn.label != terms.turn or is_beyond:
         raise ConfigurationError(f"`{budget.id}` follows use otherwise by now; the next turn proposes anew")
-    if lately.has_incident:
-        raise ConfigurationError(
-            f"an incident of `{budget.id}` is open, and its limit stays as it is until that is closed; "
-            "`aegis incidents` lists them"
-        )
     return ProposedLimit(budget=budget.id, present=present, limit=limit, reasons=tuple(terms.reasons))
 
 

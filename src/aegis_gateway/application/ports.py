@@ -392,6 +392,12 @@ class RegistryChange(LockedTenants, DeliveryChange, Protocol):
     def limit_lately(self, tenant: str, budget: str, since_ns: int) -> Lately:
         """What was done to a budget's limit for good: the last of it, and all since an instant."""
 
+    def incident(self, tenant: str, incident: str) -> Incident | None:
+        """One of a tenant's incidents."""
+
+    def close_incident(self, tenant: str, incident: str, at_ns: int) -> None:
+        """Write that one is closed, since an instant; one that is closed stays as it is."""
+
     def save_budget_changes(self, changes: Collection[BudgetChange]) -> None:
         """Write new ones; they are never changed."""
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from aegis_gateway.application.ports import Signatures
 from aegis_gateway.domain.config_version import Canary, ConfigVersion
 from aegis_gateway.domain.errors import ConfigurationError, VersionForged
-from aegis_gateway.domain.registry import Registry
 
 KEY_ID_CHARACTERS = 16
 """How much of a public key people compare."""
-
-Registries = Callable[[ConfigVersion], Mapping[str, Registry]]
-"""A version's tenants, as it configures them. Raises ConfigurationError where it can't be loaded any more."""
 
 
 def signed(version: ConfigVersion, signatures: Signatures) -> ConfigVersion:

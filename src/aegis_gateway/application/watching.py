@@ -16,7 +16,8 @@ import msgspec
 from aegis_gateway.application.configured_limits import note_limits
 from aegis_gateway.application.operators import Act, Operator
 from aegis_gateway.application.ports import RegistryStore, Signatures
-from aegis_gateway.application.versions import Registries, signed, verify
+from aegis_gateway.application.version_in_force import Registries
+from aegis_gateway.application.versions import signed, verify
 from aegis_gateway.domain.budget_family import Reconfigured, reconfigured
 from aegis_gateway.domain.config_version import ConfigVersion, Watch
 from aegis_gateway.domain.errors import ConfigurationError, VersionForged

@@ -147,7 +147,7 @@ def build(plugins: Iterable[EntryPoint] = ()) -> typer.Typer:
     app.add_typer(runs.app, rich_help_panel=_LOOK)
     app.command(rich_help_panel=_LOOK, short_help="Key figures: what spending is measured by.")(kpi.kpi)
     app.command(rich_help_panel=_LOOK, short_help="What rules in shadow would have done.")(shadow.shadow)
-    app.command(rich_help_panel=_LOOK, short_help="What somebody has to look at.")(incidents.incidents)
+    app.add_typer(incidents.app, rich_help_panel=_LOOK)
     app.add_typer(notifications.app, rich_help_panel=_LOOK)
     app.add_typer(digest.app, rich_help_panel=_LOOK)
     app.command(rich_help_panel=_LOOK, short_help="All of that, live.")(top.top)

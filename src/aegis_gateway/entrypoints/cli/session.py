@@ -23,6 +23,7 @@ from aegis_gateway.application.approvals import Approvals
 from aegis_gateway.application.asks import Asks
 from aegis_gateway.application.budget_changes import BudgetChanges
 from aegis_gateway.application.directory import TenantView
+from aegis_gateway.application.incidents import Incidents
 from aegis_gateway.application.key_holds import KeyHolds
 from aegis_gateway.application.operators import Caller, Operator, Operators
 from aegis_gateway.application.people import People
@@ -220,6 +221,14 @@ class Session:
             ConfigurationError: keys were issued under a pepper that is not there any more.
         """
         return Administration(self.store, self._pepper(), self.signatures, os.urandom, caller())
+
+    def incidents(self) -> Incidents:
+        """The use cases about incidents, in the name of whoever runs the command.
+
+        Raises:
+            ConfigurationError: the pepper that keys were issued under is gone.
+        """
+        return Incidents(self.store, self._pepper(), caller())
 
     def key_holds(self) -> KeyHolds:
         """Holding and restoring keys by hand, in the name of whoever runs the command.
