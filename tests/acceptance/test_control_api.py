@@ -19,7 +19,10 @@ pytestmark = pytest.mark.xdist_group("control-api")
 FILES = configuration(
     "http://127.0.0.1:9",
     policies=PERMIT_ALL,
-    budgets={"day": "limit: 20.00, period: daily", "own": "limit: 5.00, period: monthly"},
+    budgets={
+        "day": "limit: 20.00, period: daily, thresholds: [{at: 50%, do: [notify]}]",
+        "own": "limit: 5.00, period: monthly",
+    },
 )
 OTHER_TENANT = FILES["aegis.yaml"].partition("  acme:\n")[2]
 
@@ -141,6 +144,10 @@ def test_budgets_are_what_the_command_tells(gateway: Gateway, staff: Staff, ben:
         [each["budget"] for each in one["budgets"]],
         one["budgets"][0]["left_amount"],
     )
+    assert one["budgets"] == ben.get("/budgets/day").json["budgets"]
+    (half,) = ben.get("/budgets/day").json["budgets"][0]["thresholds"]
+    assert ("50", "not_passed", 10_000_000_000) == (half["threshold"], half["state"], half["left_amount"])
+    assert is_problem(ben.get("/budgets/x"), 404, "no budget `x`")
     assert is_problem(ben.get("/budgets?tenant=zeta"), 404, "no tenant `zeta`")
     assert is_problem(ben.get("/approvals?tenant=zeta"), 404, "no tenant `zeta`")
     assert is_problem(ben.get("/budgets?budget=x"), 404, "no budget `x`")

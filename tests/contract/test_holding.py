@@ -21,7 +21,9 @@ from aegis_gateway.application.operators import Caller
 from aegis_gateway.application.ports import Store
 from aegis_gateway.application.words import ask_for_words, word_given
 from aegis_gateway.domain.admit import BudgetClaim
+from aegis_gateway.domain.approval import Approval
 from aegis_gateway.domain.errors import ConfigurationError
+from aegis_gateway.domain.people import Grant, Person
 from aegis_gateway.domain.registry import Key, Throttle
 from tests.gateways import configuration
 from tests.ledgers import (
@@ -39,13 +41,16 @@ from tests.ledgers import (
 ENDS_NS = NOON_NS + 12 * HOUR_NS + 7 * DAY_NS
 
 
-def loaded(on_exhaustion: str, more: str = "") -> TenantView:
+def loaded(on_exhaustion: str, more: str = "", approvals: str = "") -> TenantView:
     """The tenant `acme` with a month's budget of two agents, and one that lives elsewhere."""
     budgets = {"month": f"limit: 0.000001, period: monthly{more}, on_exhaustion: {{{on_exhaustion}}}"}
     budgets["other"] = "limit: 1.00, period: monthly"
     files = configuration(
         "http://127.0.0.1:9", agents=("bot", "twin", "else"), budgets=budgets, agent_budgets={"else": "other"}
     )
+    if approvals:
+        start, tenant, rest = files["aegis.yaml"].partition("  acme:\n")
+        files = {**files, "aegis.yaml": f"{start}{tenant}    approvals: {approvals}\n{rest}"}
     return bootstrap.unstored_view(bootstrap.configuration(files), "acme")
 
 
@@ -163,6 +168,65 @@ def administration(store: Store) -> Administration:
 def key_of(store: Store, name: str) -> Key:
     """A key as it is kept."""
     return next(each for each in store.state().tenants["acme"].keys if each.id == name)
+
+
+ROUTED = (
+    "{routes: [{budget: month, ask: [finance], needs: 2}, {ask: [others]}],"
+    " groups: {finance: [fin, max], others: [oz]}}"
+)
+
+
+@pytest.mark.parametrize(
+    ("people", "approvals", "asked", "later"),
+    [
+        (
+            {"ann": "viewer", "dep": "viewer", "apo": "approver"},
+            "",
+            [("owners of month", ["ann", "dep"])],
+            ["approvers"],
+        ),
+        ({"dep": "viewer", "apo": "approver"}, "", [("owners of month", ["dep"])], ["approvers"]),
+        ({"apo": "approver"}, "", [("approvers", [])], []),
+        ({"ann": "viewer"}, ROUTED, [("finance", ["fin", "max"])], []),
+        ({"ann": ""}, "{routes: [{ask: [o]}], groups: {o: [oz]}}", [("approvers", [])], []),
+    ],
+    ids=[
+        "owner and deputy first",
+        "the deputy alone",
+        "nobody of them",
+        "the tenant's route",
+        "no role in the tenant",
+    ],
+)
+def test_a_word_on_a_threshold_is_asked_of_whoever_answers_for_the_budget(
+    store: Store,
+    ledger: Ledger,
+    clock: TurnableClock,
+    people: dict[str, str],
+    approvals: str,
+    asked: list[tuple[str, list[str]]],
+    later: list[str],
+) -> None:
+    """First its owner and deputy, if they have a role here, later besides whoever may approve; or whom the tenant's
+    route of the budget names. A route that names no budget is about calls.
+    """
+    view = loaded(
+        "do: [revoke_keys], waits_for_word: true",
+        ", owner: ann@example.com, deputy: dep@example.com",
+        approvals,
+    )
+    claim = budget("month", 1_000, thresholds=(on_exhaustion("revoke_keys", waits_for_word=True),))
+    prepared(store, ledger, "revoke_keys", claim=claim)
+    with store.change([]) as change:
+        change.hold_people()
+        for name, role in people.items():
+            grants = (Grant(role=role, tenant="acme"),) if role else ()  # type: ignore[arg-type]
+            change.save_person(Person(id=name, name=name, added_ns=1, grants=grants))
+    ask_for_words(store, {"acme": view}, passed_balances(store.query), clock.now_ns())
+    (row,) = store.query("select document from approval")
+    route = msgspec.json.decode(row["document"], type=Approval).route
+    assert asked == [(group.name, list(group.people)) for group in route.asked(0)]
+    assert later == [group.name for group in route.asked(1)][len(asked) :]
 
 
 def test_a_key_that_somebody_restored_is_not_held_again_by_the_same_passing(

@@ -12,8 +12,8 @@ from aegis_gateway.application.commands import Admitted, Look, Seen, Settle, Sta
 from aegis_gateway.application.foreseeing import Foreseen, pass_forecasts
 from aegis_gateway.application.ledger import Ledger
 from aegis_gateway.application.ports import Store
-from aegis_gateway.domain.admit import BudgetClaim
-from aegis_gateway.domain.ledger import WindowNotes
+from aegis_gateway.domain.admit import BudgetClaim, StandingKey
+from aegis_gateway.domain.ledger import Standing, WindowNotes
 from aegis_gateway.domain.measure import with_measures
 from aegis_gateway.domain.threshold import Threshold
 from aegis_gateway.domain.window import Window
@@ -57,6 +57,18 @@ def turns(reader: Store) -> list[tuple[str, str]]:
     rows = reader.query("select body from entry where type = 'threshold' order by sequence")
     bodies = [msgspec.json.decode(row["body"]) for row in rows]
     return [(body["threshold"], body["act"]) for body in bodies]
+
+
+def whys(reader: Store) -> list[tuple[str, str]]:
+    """What has turned and why, by the record."""
+    rows = reader.query("select body from entry where type = 'threshold' order by sequence")
+    return [(body["act"], body["why"]) for row in rows for body in [msgspec.json.decode(row["body"])]]
+
+
+def balance_of(store: Store, key: StandingKey) -> Standing:
+    """A balance as it stands."""
+    with store.change(["acme"]) as change:
+        return change.standings([("acme", key)])["acme", key]
 
 
 def notices(reader: Store) -> list[tuple[str, str]]:
@@ -210,7 +222,7 @@ def test_a_forecast_is_passed_by_a_look_and_never_by_what_is_spent(ledger: Ledge
     spend(ledger, "c1", 1_000, claim)
     assert [] == turns(reader)
     for _ in range(2):
-        ledger.process([look(claim, forecast=("100-forecast",))])
+        ledger.process([look(claim, expected=1_000)])
     assert [("100-forecast", "passed")] == turns(reader)
 
 
@@ -280,10 +292,12 @@ def test_a_call_on_another_budget_is_still_judged_by_the_one_it_was_asked_agains
     assert isinstance(reply, Admitted)
 
 
-def test_a_forecast_that_reaches_a_threshold_passes_it_once(
+def test_a_forecast_passes_the_thresholds_that_it_reaches_and_undoes_them_when_it_has_fallen(
     ledger: Ledger, store: Store, reader: Store
 ) -> None:
-    """Of a budget that is used: what its window is expected to come to passes what it reaches, and no more."""
+    """Of a budget that is used: what its window is expected to come to passes what it reaches, once, and no more; a
+    forecast that goes to and fro around a threshold turns nothing.
+    """
     budgets = {
         "month": "limit: 0.000001, period: monthly, thresholds:"
         " [{at: 100%, of: forecast, do: [notify]}, {at: 150%, of: forecast, do: [block]}]"
@@ -294,6 +308,17 @@ def test_a_forecast_that_reaches_a_threshold_passes_it_once(
     thresholds = view.registry.budgets["month"].thresholds
     spend(ledger, "c1", 100, steps(thresholds=thresholds))
     window = Window(label=NOVEMBER, starts_ns=0, ends_ns=ENDS_NS)
-    foreseen = Foreseen(scope="", window=window, limit=1_000, expected=1_200)
-    assert [1, 1] == [pass_forecasts(store, {"acme": view}, lambda *_: [foreseen]) for _ in range(2)]
+
+    def look(expected: int) -> int:
+        balance = balance_of(store, ("month", "", NOVEMBER))
+        foreseen = Foreseen(scope="", window=window, expected=expected, balance=balance)
+        return pass_forecasts(store, {"acme": view}, lambda *_: [foreseen], NOON_NS)
+
+    assert [1, 0] == [look(1_200), look(1_200)]
     assert [("100-forecast", "passed")] == turns(reader)
+    assert [0, 0, 0] == [look(999), look(950), look(1_000)], "it has to fall by 5% of the limit below it"
+    assert [1, 0] == [look(949), look(949)]
+    assert [("100-forecast", "passed"), ("100-forecast", "undone")] == turns(reader)
+    assert [0, 1] == [look(999), look(1_500)]
+    assert ["100-forecast", "150-forecast"] == [name for name, act in turns(reader)[2:] if act == "passed"]
+    assert [("undone", "fell")] == whys(reader)[1:2]

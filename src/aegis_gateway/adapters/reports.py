@@ -18,7 +18,7 @@ from aegis_gateway.adapters.rows import RUN_FIELDS, config_row, run_row, standin
 from aegis_gateway.application.ports import GatewayRow
 from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.currency import ExchangeRate
-from aegis_gateway.domain.ledger import Standing
+from aegis_gateway.domain.ledger import NOTHING, Standing
 from aegis_gateway.domain.limits import carried, limit_of, noted, opened, rate_of, wants_notes
 from aegis_gateway.domain.people import Person, Token
 from aegis_gateway.domain.proposal import Proposal
@@ -252,6 +252,7 @@ class BudgetStanding(msgspec.Struct, frozen=True, kw_only=True):
     """One budget's balance in its current window, for one scope of it, in the quantity's smallest unit.
 
     `limit` is what the window bears, `carried` included; `rate` is that of the budget's currency, fixed for the window.
+    `balance` is what it was read from, with the notes of its window.
     """
 
     budget: Budget
@@ -262,6 +263,7 @@ class BudgetStanding(msgspec.Struct, frozen=True, kw_only=True):
     limit: int
     carried: int = 0
     rate: ExchangeRate | None = None
+    balance: Standing = NOTHING
 
     @property
     def left(self) -> int:
@@ -397,6 +399,7 @@ def _budget_standing(
         limit=limit_of(budget, balance, now_ns),
         carried=carried(budget, balance, now_ns),
         rate=rate_of(budget, balance),
+        balance=balance,
     )
 
 

@@ -10,8 +10,10 @@ from aegis_gateway.application.judgement import Described
 from aegis_gateway.domain.approval_route import Route, joined
 from aegis_gateway.domain.approval_rules import Asked
 from aegis_gateway.domain.decision import Verdict
+from aegis_gateway.domain.people import ids_of_address
 from aegis_gateway.domain.quote import USD, Quote
 from aegis_gateway.domain.registry import Agent
+from aegis_gateway.domain.threshold import budget_of_rule
 
 
 def claim_of(
@@ -58,6 +60,7 @@ def _route(
                     team=agent.team,
                     tool=described.tool,
                     maximum_nano_usd=cost,
+                    budget=budget_of_rule(ask.subject),
                 ),
                 approvers.get(ask.subject, ""),
             )
@@ -67,6 +70,5 @@ def _route(
 
 
 def _owners(agent: Agent, asker: Agent) -> tuple[str, ...]:
-    """Whoever answers for an agent, as people's ids may be written: in small letters, with and without the domain."""
-    owners = {each.owner.casefold() for each in (agent, asker)}
-    return tuple(sorted(owners | {owner.partition("@")[0] for owner in owners}))
+    """Whoever answers for an agent, as people's ids may be written."""
+    return tuple(sorted({name for each in (agent, asker) for name in ids_of_address(each.owner)}))

@@ -232,8 +232,8 @@ class EndRun(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=Tru
 class Look(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
     """Look at the thresholds of one balance, whose window ends at `ends_ns`, besides all calls. `call` names the look.
 
-    `claim` is its budget as it is configured at the `epoch`; None where there is none any more. `forecast` are the
-    thresholds that its window is expected to come to, `words` whether people agreed to what some would do.
+    `claim` is its budget as it is configured at the `epoch`; None where there is none any more. `expected` is what its
+    window is expected to come to, where a forecast says so, `words` whether people agreed to what some would do.
     """
 
     call: str
@@ -245,7 +245,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True)
     quantity: str
     ends_ns: int
     claim: BudgetClaim | None = None
-    forecast: tuple[str, ...] = ()
+    expected: int | None = None
     words: dict[str, bool] = {}
 
 

@@ -14,7 +14,7 @@ from aegis_gateway.application.ports import Changes
 from aegis_gateway.domain.admit import StandingKey
 from aegis_gateway.domain.incident import Incident, Severity
 from aegis_gateway.domain.notice import Notice, NoticeKind
-from aegis_gateway.domain.passing import closed, forecast, with_thresholds, with_word
+from aegis_gateway.domain.passing import closed, foreseen, with_thresholds, with_word
 from aegis_gateway.domain.rolling import rolled
 from aegis_gateway.domain.threshold import rule_of_threshold
 from aegis_gateway.domain.watched import Turn
@@ -40,8 +40,8 @@ def look_at(books: Books, look: Look, now_ns: int) -> None:
     if look.claim.length_ns:
         standing = books.standings[tenant, key] = rolled(standing, look.claim.length_ns, now_ns)
     books.look(tenant, key, look.quantity, with_thresholds(look.claim, standing, now_ns))
-    if look.forecast:
-        books.look(tenant, key, look.quantity, forecast(books.standings[tenant, key], look.forecast, now_ns))
+    if look.expected is not None:
+        books.look(tenant, key, look.quantity, foreseen(books.standings[tenant, key], look.expected, now_ns))
     for threshold, is_granted in look.words.items():
         found = with_word(books.standings[tenant, key], threshold, now_ns, is_granted=is_granted)
         books.look(tenant, key, look.quantity, found)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
 from aegis_gateway.application.approval_requests import request
 from aegis_gateway.application.books import Books, Windows
 from aegis_gateway.application.directory import TenantView
@@ -18,7 +20,9 @@ from aegis_gateway.application.recording import RegistryRecording
 from aegis_gateway.application.thresholds import tell
 from aegis_gateway.domain.admit import StandingKey
 from aegis_gateway.domain.approval import Approval, Asking
+from aegis_gateway.domain.approval_route import Route
 from aegis_gateway.domain.passing import with_word
+from aegis_gateway.domain.people import ids_of_address, may
 from aegis_gateway.domain.threshold import rule_of_threshold
 from aegis_gateway.domain.watched import WatchedThreshold
 from aegis_gateway.domain.window import Window
@@ -43,9 +47,11 @@ def ask_for_words(
                 found = change.standings({(each.tenant, each.key)}).get((each.tenant, each.key))
                 notes = found.notes if found is not None else None
                 now = notes.watched.find(threshold.id) if notes is not None and notes.watched else None
-                key = (each.tenant, _fingerprint(each.key, threshold))
+                key = (each.tenant, word_fingerprint(each.key, threshold))
                 if now == threshold and not change.latest_approvals([key]):
                     asking = _asking(each.tenant, each.key, threshold, each.quantity, watched.owner)
+                    route = _route(change, views[each.tenant], each.key[0])
+                    asking = msgspec.structs.replace(asking, route=route)
                     request(RegistryRecording(change, ACTOR), asking)
 
 
@@ -79,12 +85,26 @@ def word_given(change: RegistryChange, recording: RegistryRecording, approval: A
     recording.add(changes)
 
 
+def _route(change: RegistryChange, view: TenantView, budget_id: str) -> Route:
+    """Whose word is wanted: who answers for the budget and has a role in the tenant, or whom the tenant names."""
+    budget = view.registry.budgets.get(budget_id)
+    named = (budget.owner, budget.deputy or "") if budget is not None else ()
+    people = change.people()
+    answers_for_it = dict.fromkeys(
+        name
+        for address in named
+        for name in ids_of_address(address)
+        if name in people and may(people[name], "read", view.registry.tenant)
+    )
+    return view.registry.approvals.route_of_budget(budget_id, tuple(answers_for_it))
+
+
 def _was_asked(store: Store, each: PassedBalance, threshold: WatchedThreshold) -> bool:
     sql = "select 1 as asked from approval where tenant = ? and fingerprint = ? limit 1"
-    return bool(store.query(sql, (each.tenant, _fingerprint(each.key, threshold))))
+    return bool(store.query(sql, (each.tenant, word_fingerprint(each.key, threshold))))
 
 
-def _fingerprint(key: StandingKey, threshold: WatchedThreshold) -> str:
+def word_fingerprint(key: StandingKey, threshold: WatchedThreshold) -> str:
     """What tells one passing of one threshold from all others."""
     told = "\n".join(("measure", *key, threshold.id, str(threshold.since_ns)))
     return hashlib.sha256(told.encode()).hexdigest()
@@ -96,7 +116,7 @@ def _asking(tenant: str, key: StandingKey, threshold: WatchedThreshold, quantity
         kind="measure",
         requester=ACTOR,
         about=rule_of_threshold(key[0], threshold.id),
-        fingerprint=_fingerprint(key, threshold),
+        fingerprint=word_fingerprint(key, threshold),
         facts={
             "budget": key[0],
             "scope": key[1],

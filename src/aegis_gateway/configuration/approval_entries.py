@@ -79,6 +79,9 @@ class RouteEntry(WordEntry):
         tuple[str, ...],
         PlainValidator(values.some(references.reference("action", "tool"), with_context=True)),
     ] = ()
+    budget: Annotated[
+        tuple[str, ...], PlainValidator(values.some(references.reference("budget"), with_context=True))
+    ] = ()
     above_usd: PositiveAmount | None = None
 
 
@@ -200,6 +203,7 @@ def _route(entry: RouteEntry) -> RouteRule:
         agents=entry.agent,
         teams=entry.team,
         tools=entry.tool,
+        budgets=entry.budget,
         above_nano_usd=_nano_usd(entry.above_usd),
         **_word(entry),
     )

@@ -68,6 +68,7 @@ def _route(route: RouteRule) -> str:
         ("agent", route.agents),
         ("team", route.teams),
         ("tool", route.tools),
+        ("budget", route.budgets),
     )
     about = [f"{what} {' or '.join(names)}" for what, names in stated if names]
     if route.above_nano_usd is not None:

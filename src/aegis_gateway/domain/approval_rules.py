@@ -1,7 +1,9 @@
 """What a tenant says about approvals: who is asked about what, until when, how many may wait; who is asked for more.
 
-Rule: the first route that fits holds; one that states nothing to fit to fits all. Where none fits, everybody who may
-      approve is asked.
+Rule 1: the first route that fits holds; one that states nothing to fit to fits all calls. Where none fits, everybody
+        who may approve is asked.
+Rule 2: a threshold's own request is no call's: only a route that names its budget fits it. Where none does, the
+        budget's owner and deputy are asked, and after a quarter of the time everybody who may approve besides.
 """
 
 from __future__ import annotations
@@ -11,6 +13,12 @@ from collections.abc import Callable
 import msgspec
 
 from aegis_gateway.domain.approval_route import APPROVERS, Escalation, Group, Route, Want
+
+OWNERS_OF = "owners of "
+"""What stands before a budget's id where whoever answers for it is asked."""
+
+OWNERS_FIRST = 4
+"""A budget's owner and deputy are asked alone for one in so many parts of the time that there is."""
 
 _HOUR_NS = 3_600 * 1_000_000_000
 
@@ -47,14 +55,15 @@ class WordRule(msgspec.Struct, frozen=True, kw_only=True):
 class RouteRule(WordRule, frozen=True, kw_only=True):
     """Who is asked about what fits.
 
-    All that is stated has to fit: one of the policies that ask, of the agents, teams and tools; a maximum cost of at
-    least `above_nano_usd`, or an unknown one.
+    All that is stated has to fit: one of the policies that ask, of the agents, teams, tools and of the budgets whose
+    thresholds ask; a maximum cost of at least `above_nano_usd`, or an unknown one.
     """
 
     policies: tuple[str, ...] = ()
     agents: tuple[str, ...] = ()
     teams: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
+    budgets: tuple[str, ...] = ()
     above_nano_usd: int | None = None
 
     def fits(self, asked: Asked) -> bool:
@@ -64,6 +73,7 @@ class RouteRule(WordRule, frozen=True, kw_only=True):
             (self.agents, asked.agent),
             (self.teams, asked.team),
             (self.tools, asked.tool),
+            (self.budgets, asked.budget),
         )
         if any(names and name not in names for names, name in stated):
             return False
@@ -72,13 +82,16 @@ class RouteRule(WordRule, frozen=True, kw_only=True):
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """What a route is looked for by; `tool` is `CONNECTOR.OPERATION`, or `chat`, `embed`… of a model."""
+    """What a route is looked for by; `tool` is `CONNECTOR.OPERATION`, or `chat`, `embed`… of a model, `budget` the one
+    whose threshold asks.
+    """
 
     policy: str = ""
     agent: str = ""
     team: str = ""
     tool: str = ""
     maximum_nano_usd: int | None = None
+    budget: str = ""
 
 
 class ApprovalRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +124,24 @@ class ApprovalRules(msgspec.Struct, frozen=True, kw_only=True):
             return Route(wants=wants, within_ns=self.within_ns, valid_for_ns=self.valid_for_ns)
         names = (approvers,) if approvers else ()
         return rule.route(self.group, self.within_ns, self.valid_for_ns, names)
+
+    def route_of_budget(self, budget: str, answers_for_it: tuple[str, ...]) -> Route:
+        """Whose word is wanted before a budget's threshold holds something; `answers_for_it` are the people who are its
+        owner and its deputy here. Where there is none of them, everybody who may approve is asked at once.
+        """
+        asked = Asked(budget=budget)
+        rule = next((rule for rule in self.routes if rule.budgets and rule.fits(asked)), None)
+        if rule is not None:
+            return rule.route(self.group, self.within_ns, self.valid_for_ns)
+        if not answers_for_it:
+            return Route(within_ns=self.within_ns, valid_for_ns=self.valid_for_ns)
+        owners = Group(name=f"{OWNERS_OF}{budget}", people=answers_for_it)
+        return Route(
+            wants=(Want(groups=(owners,)),),
+            within_ns=self.within_ns,
+            valid_for_ns=self.valid_for_ns,
+            escalation=Escalation(after_ns=self.within_ns // OWNERS_FIRST, groups=(APPROVERS,)),
+        )
 
 
 NO_RULES = ApprovalRules()

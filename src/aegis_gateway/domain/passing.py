@@ -23,7 +23,7 @@ from aegis_gateway.domain.watched import (
     armed,
     looked_at,
     over,
-    told,
+    refused,
     wanted_of,
 )
 
@@ -77,12 +77,20 @@ def settled(standing: Standing, now_ns: int, *, is_rolling: bool) -> Passed:
 
 def exhausted(standing: Standing, now_ns: int, *, is_rolling: bool) -> Passed:
     """A balance of a budget that had too little left for a call."""
-    return _told(standing, (EXHAUSTED,), now_ns, is_rolling=is_rolling, is_forecast=False)
+    watched = standing.notes.watched if standing.notes is not None else None
+    if watched is None:
+        return standing, ()
+    looked = refused(watched, EXHAUSTED, _stands(standing, is_rolling=is_rolling), now_ns)
+    return _noted(standing, watched, looked), looked.turns
 
 
-def forecast(standing: Standing, thresholds: tuple[str, ...], now_ns: int) -> Passed:
-    """A balance whose window is expected to come to some of its thresholds."""
-    return _told(standing, thresholds, now_ns, is_rolling=False, is_forecast=True)
+def foreseen(standing: Standing, expected: int, now_ns: int) -> Passed:
+    """A balance whose window is expected to come to so much."""
+    watched = standing.notes.watched if standing.notes is not None else None
+    if watched is None:
+        return standing, ()
+    looked = looked_at(watched, msgspec.structs.replace(_stands(standing), expected=expected), now_ns)
+    return _noted(standing, watched, looked), looked.turns
 
 
 def with_word(standing: Standing, threshold: str, now_ns: int, *, is_granted: bool) -> Passed:
@@ -129,17 +137,6 @@ def _is_as_configured(watched: Watched, budget: Watching, limit: int, standing: 
         ):
             return False
     return True
-
-
-def _told(
-    standing: Standing, thresholds: tuple[str, ...], now_ns: int, *, is_rolling: bool, is_forecast: bool
-) -> Passed:
-    watched = standing.notes.watched if standing.notes is not None else None
-    if watched is None:
-        return standing, ()
-    stands = _stands(standing, is_rolling=is_rolling)
-    looked = told(watched, thresholds, "forecast" if is_forecast else "refused", stands, now_ns)
-    return _noted(standing, watched, looked), looked.turns
 
 
 def _stands(standing: Standing, *, is_rolling: bool = False) -> Stands:

@@ -113,6 +113,12 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(sorted({self.person, *self.seen_by}))
 
 
+def ids_of_address(address: str) -> tuple[str, ...]:
+    """How the id of a person may be written whom an address names: in small letters, with and without its domain."""
+    name = address.casefold()
+    return tuple(sorted({name, name.partition("@")[0]}))
+
+
 def may(person: Person, permission: Permission, tenant: str) -> bool:
     """Whether a person may do something in a tenant, or (`*`) in every tenant that there is or will be."""
     return person.suspended_ns is None and any(

@@ -7,7 +7,8 @@
 Rule 1: it is kept with the balance and changed under its lock, so a threshold is passed once, whoever passes it.
 Rule 2: amounts stand here, because a settlement, which passes most of them, brings no configuration.
 Rule 3: what is passed stays so until its window turns, or until its limit is raised above what stands. In a rolling
-        window it is undone once what stands has fallen by 5% of the limit below where it was passed.
+        window it is undone once what stands has fallen by 5% of the limit below where it was passed; and one of
+        forecasts, once the forecast has fallen by 5% of the limit below the threshold.
 Rule 4: a threshold in shadow is passed and told of like any other; what it would do is only told.
 """
 
@@ -26,7 +27,9 @@ Turned = Literal["passed", "undone", "granted", "declined"]
 Why = Literal["spent", "refused", "forecast", "word", "limit", "fell", "window", "configuration"]
 
 _FALL = 20
-"""In a rolling window, what stands has to fall by one in so many parts of the limit before a threshold is undone."""
+"""What stands in a rolling window, or is forecast, has to fall by one in so many parts of the limit before a threshold
+is undone: or it would be passed and undone again and again by what only goes to and fro.
+"""
 
 _READY: tuple[WatchState, ...] = ("armed", "undone")
 _PAST: tuple[WatchState, ...] = ("passed", "waiting")
@@ -84,11 +87,14 @@ class Looked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stands(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands of a balance: spent, held, and whether what is spent falls out again with time."""
+    """What stands of a balance: spent, held, and whether what is spent falls out again with time; and what its window
+    is `expected` to come to, if that was just looked at.
+    """
 
     posted: int
     pending: int = 0
     is_rolling: bool = False
+    expected: int | None = None
 
     def of(self, basis: Basis) -> int:
         """What a threshold is compared with; what is held may exhaust a budget too."""
@@ -132,7 +138,7 @@ def armed(
 
 
 def looked_at(watched: Watched, stands: Stands, now_ns: int) -> Looked:
-    """Pass what is reached, and undo what has fallen out of a rolling window."""
+    """Pass what is reached, and undo what has fallen: out of a rolling window, or below a forecast."""
     if not any(_turns(each, watched.limit, stands) for each in watched.thresholds):
         return Looked(watched=watched)
     turned: list[tuple[Turned, Why, WatchedThreshold]] = []
@@ -142,7 +148,7 @@ def looked_at(watched: Watched, stands: Stands, now_ns: int) -> Looked:
         match _turns(each, watched.limit, stands):
             case "passed":
                 now = _passed(each, stands, now_ns)
-                turned.append(("passed", "spent", now))
+                turned.append(("passed", "forecast" if each.basis == "forecast" else "spent", now))
             case "undone":
                 now = msgspec.structs.replace(each, state="undone", since_ns=now_ns)
                 if each.state in _PAST:
@@ -154,23 +160,34 @@ def looked_at(watched: Watched, stands: Stands, now_ns: int) -> Looked:
 
 
 def _turns(each: WatchedThreshold, limit: int, stands: Stands) -> Literal["passed", "undone", ""]:
+    if each.basis == "forecast":
+        return _turns_by_forecast(each, limit, stands.expected)
     if each.state in _READY:
-        reached = each.basis != "forecast" and 0 < each.amount <= stands.posted
-        return "passed" if reached else ""
-    if not stands.is_rolling or each.basis == "forecast":
+        return "passed" if 0 < each.amount <= stands.posted else ""
+    if not stands.is_rolling:
         return ""
     return "undone" if stands.of(each.basis) < min(each.amount, each.at) - limit // _FALL else ""
 
 
-def told(watched: Watched, thresholds: tuple[str, ...], why: Why, stands: Stands, now_ns: int) -> Looked:
-    """Pass some that can't be told from what is spent: a call was refused, or a forecast reaches them."""
+def _turns_by_forecast(
+    each: WatchedThreshold, limit: int, expected: int | None
+) -> Literal["passed", "undone", ""]:
+    if expected is None:
+        return ""
+    if each.state in _READY:
+        return "passed" if 0 < each.amount <= expected else ""
+    return "undone" if expected < each.amount - limit // _FALL else ""
+
+
+def refused(watched: Watched, threshold: str, stands: Stands, now_ns: int) -> Looked:
+    """Pass one that can't be told from what is spent: a call was refused."""
 
     def turn(each: WatchedThreshold) -> tuple[Turned, WatchedThreshold] | None:
-        if each.id not in thresholds or each.state not in _READY:
+        if each.id != threshold or each.state not in _READY:
             return None
         return "passed", _passed(each, stands, now_ns)
 
-    return _changed(watched, turn, why, stands)
+    return _changed(watched, turn, "refused", stands)
 
 
 def answered(watched: Watched, threshold: str, stands: Stands, now_ns: int, *, is_granted: bool) -> Looked:

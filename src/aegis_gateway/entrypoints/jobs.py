@@ -96,7 +96,7 @@ def _holding(in_force: InForce, store: Store) -> Work:
 
 
 def _forecasts(in_force: InForce, store: Store) -> Work:
-    """Pass thresholds of forecasts."""
+    """Pass thresholds of forecasts, and undo them."""
 
     def foreseen(tenant: str, budget: Budget) -> Iterator[Foreseen]:
         from aegis_gateway.adapters.budget_use import BudgetUse, forecast_of
@@ -111,15 +111,15 @@ def _forecasts(in_force: InForce, store: Store) -> Work:
                 yield Foreseen(
                     scope=standing.scope,
                     window=standing.window,
-                    limit=standing.limit,
                     expected=found.expected,
+                    balance=standing.balance,
                 )
 
     def work() -> bool:
         if store.query(_NAMES, ("%forecast%",)):
             from aegis_gateway.application.foreseeing import pass_forecasts
 
-            pass_forecasts(store, in_force(), foreseen)
+            pass_forecasts(store, in_force(), foreseen, store.clock_ns())
         return False
 
     return work

@@ -11,10 +11,18 @@ import typer
 from rich.console import Console, Group
 from rich.text import Text
 
+from aegis_gateway.adapters.holds import WordsAsked
 from aegis_gateway.adapters.reports import BudgetStanding, BudgetWindow, Sum
 from aegis_gateway.domain.currency import units_text
 from aegis_gateway.domain.registry import ON_THE_FLY, Budget, Quantity, Registry
 from aegis_gateway.entrypoints.cli.budget_terms import currency_record, currency_words, window_terms
+from aegis_gateway.entrypoints.cli.budget_thresholds import (
+    WordOn,
+    next_words,
+    no_word,
+    thresholds_record,
+    thresholds_table,
+)
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption
 from aegis_gateway.entrypoints.cli.output import (
     DIM,
@@ -53,7 +61,7 @@ def budget(
     tenant: TenantOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show budgets: owner, limit, spent, reserved, left. With an id, its last windows and its dearest agents."""
+    """Show budgets: owner, limit, spent, reserved, left. With an id: thresholds, last windows, dearest agents."""
     with opened(store) as session:
         name = session.tenant(tenant)
         registry = session.registry(name)
@@ -66,17 +74,21 @@ def budget(
         )
         now_ns = session.clock.now_ns()
         standings = session.reports.standings(name, wanted, now_ns)
+        word_on = WordsAsked(session.store.query, name)
+        records = [
+            standing_record(standing, registry.quantities[standing.budget.quantity], now_ns, word_on)
+            for standing in standings
+        ]
         windows: list[BudgetWindow] = []
         agents: list[Sum] = []
+        thresholds: Text | None = None
         if budget_id is not None:
             windows = session.reports.windows(name, budget_id, now_ns)
             window = wanted[0].window(now_ns)
             agents = session.reports.agents_of_budget(name, budget_id, window)
+            dearest, quantity = _dearest_of_each(standings), registry.quantities[wanted[0].quantity]
+            thresholds = thresholds_table(dearest, quantity, word_on, now_ns, out())
     if as_json:
-        records = [
-            standing_record(standing, registry.quantities[standing.budget.quantity], now_ns)
-            for standing in standings
-        ]
         record: dict[str, object] = {"tenant": name, "at": utc(now_ns), "budgets": records}
         if budget_id is not None:
             record["windows"] = [
@@ -85,7 +97,7 @@ def budget(
             record["agents"] = [_sum_record(each) for each in agents]
         print_json(record)
     elif budget_id is not None:
-        _show_one(wanted[0], standings, windows, agents, registry, now_ns)
+        _show_one(wanted[0], standings, windows, agents, registry, now_ns, thresholds)
     elif not wanted:
         say("no budgets yet; write them under `budgets` in aegis.yaml, and `aegis apply` it")
     else:
@@ -185,6 +197,7 @@ def _show_one(
     agents: Sequence[Sum],
     registry: Registry,
     now_ns: int,
+    thresholds: Text | None,
 ) -> None:
     console = out()
     quantity = registry.quantities[each.quantity]
@@ -209,6 +222,9 @@ def _show_one(
     else:
         parts.append(Text("not used in this window yet"))
     parts += [Text(line) for line in window_terms(standings, quantity, now_ns)]
+    if thresholds is not None:
+        parts += [Text(""), thresholds]
+        parts += [Text(line) for line in next_words(standings, quantity, now_ns)]
     if windows:
         parts += [Text(""), _windows_table(windows, quantity, console)]
     parts.append(Text(""))
@@ -275,8 +291,10 @@ def _amount_record(name: str, amount: int, quantity: Quantity) -> dict[str, obje
     }
 
 
-def standing_record(standing: BudgetStanding, quantity: Quantity, now_ns: int) -> dict[str, object]:
-    """A budget's balance as programs read it."""
+def standing_record(
+    standing: BudgetStanding, quantity: Quantity, now_ns: int, word_on: WordOn = no_word
+) -> dict[str, object]:
+    """A budget's balance as programs read it, with its thresholds; `word_on` knows what those wait for."""
     each = standing.budget
     return {
         "budget": each.id,
@@ -297,6 +315,7 @@ def standing_record(standing: BudgetStanding, quantity: Quantity, now_ns: int) -
         "used_percent": percent(standing.spent + standing.reserved, standing.limit),
         **({} if each.carry_over is None else _amount_record("carried", standing.carried, quantity)),
         **currency_record(standing, now_ns),
+        **thresholds_record(standing, word_on, now_ns),
     }
 
 

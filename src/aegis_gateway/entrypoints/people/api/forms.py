@@ -149,6 +149,16 @@ class BudgetBalance(BaseModel):
     spent: str
     reserved: str
     left: str
+    thresholds: Annotated[
+        list[dict[str, Any]],
+        Field(
+            description="How each stands: `not_passed`, `waiting` (for the `approval`), `declined`, `grace` (until "
+            "`acts_from_ns`, or `acts_at_amount` is spent), `agreed` or `passed`; since when, and what is left to it."
+        ),
+    ]
+    next_threshold: Annotated[
+        dict[str, Any] | None, Field(description="The one that is passed next by what is spent.")
+    ]
 
 
 class BudgetList(BaseModel):

@@ -13,6 +13,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import Request
 
 from aegis_gateway.adapters.budget_use import BudgetUse
+from aegis_gateway.adapters.holds import WordsAsked
 from aegis_gateway.adapters.reports import Reports
 from aegis_gateway.application.adapting import proposal_seen
 from aegis_gateway.application.amending import InForce
@@ -166,6 +167,21 @@ def list_budgets(
     budget: Annotated[str | None, Query(description="One budget.", max_length=128)] = None,
 ) -> dict[str, Any]:
     """List what a tenant's budgets bear in their current windows: limit, spent, reserved, left."""
+    return _balances(asks, tenant, budget)
+
+
+@router.get("/budgets/{budget}", tags=["Budgets"], response_model=forms.BudgetList, summary="Show one budget")
+def show_budget(
+    asks: Asks,
+    budget: Annotated[str, Path(description="The budget's id.", max_length=128)],
+    tenant: Tenant = None,
+) -> dict[str, Any]:
+    """Show one budget: its balances, and of each how its thresholds stand and which one is passed next."""
+    return _balances(asks, tenant, budget)
+
+
+def _balances(asks: Asker, tenant: str | None, budget: str | None) -> dict[str, Any]:
+    """The balances of all budgets of a tenant, or of one."""
     name = asks.tenant(tenant)
     registry = asks.office.tenants()[name].registry
     if budget is not None and budget not in registry.budgets:
@@ -178,7 +194,11 @@ def list_budgets(
     with asks.office.store() as store:
         now_ns = store.clock_ns()
         standings = Reports(store.query).standings(name, wanted, now_ns)
-    records = [standing_record(each, registry.quantities[each.budget.quantity], now_ns) for each in standings]
+        word_on = WordsAsked(store.query, name)
+        records = [
+            standing_record(each, registry.quantities[each.budget.quantity], now_ns, word_on)
+            for each in standings
+        ]
     return {"tenant": name, "at": iso(now_ns), "budgets": records}
 
 
