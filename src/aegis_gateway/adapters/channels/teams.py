@@ -63,7 +63,6 @@ def card(message: Message, name: str) -> dict[str, Any]:
             "weight": "bolder",
             "color": _COLORS[message.tone],
             "wrap": True,
-            "style": "heading",
         }
     ]
     if message.text:
