@@ -11,6 +11,8 @@ What must hold, after every step (the numbers are those of the project's list of
 - I8: each acknowledged decision has exactly one entry, at the place it was acknowledged with, and no place is empty.
 - Each balance is what its calls' legs add up to; each bill is what its lines add up to.
 - What is kept by hour and by day of calls and costs is what the calls add up to.
+- Of each balance just those thresholds are passed that the model says; each passing and each undoing has one entry and
+  one notice, in order.
 - What is carried into a window is at most what its budget says and what was left of the window before, and is fixed.
 """
 
@@ -36,10 +38,12 @@ from aegis_gateway.application.commands import (
     Dispatch,
     Expire,
     Failed,
+    Look,
     Lose,
     Moved,
     Release,
     Reply,
+    Seen,
     Settle,
     Stale,
 )
@@ -53,6 +57,7 @@ from aegis_gateway.domain.money import UnitPrice
 from aegis_gateway.domain.price import ChargeLine, charge_line
 from aegis_gateway.domain.quote import OutputBound, Quote
 from aegis_gateway.domain.usage import SPANS
+from aegis_gateway.domain.watched import Watched
 from aegis_gateway.domain.window import Window
 from tests.ledgers import (
     DAY_NS,
@@ -65,13 +70,17 @@ from tests.ledgers import (
     admission,
     budget,
     create_tenants,
+    on_exhaustion,
     rate,
+    threshold,
 )
 from tests.properties.model import (
     BUDGETS,
+    EXHAUSTED,
     ONCE,
     OPEN,
     RATES,
+    THRESHOLDS,
     Call,
     Decision,
     Model,
@@ -343,6 +352,35 @@ class LedgerMachine(RuleBasedStateMachine):
             self.model.move(name, "lose")
 
     @step_rule()
+    def look(self) -> None:
+        """The steward looks at the balances of which thresholds are passed: at windows that are over, at new limits."""
+        rows = self._rows(
+            'select tenant, budget, scope, starts_ns, "window", quantity, ends_ns from standing'
+            " where passed is not null and tenant in (?, ?)"
+        )
+        looks = [
+            Look(
+                call=f"look_{name}",
+                tenant=tenant,
+                epoch=1,
+                budget=name,
+                scope=scope,
+                window=label,
+                quantity=quantity,
+                ends_ns=ends_ns,
+                claim=self._claim(name, scope),
+            )
+            for tenant, name, scope, _, label, quantity, ends_ns in rows
+        ]
+        if not looks:
+            return
+        for tenant in {row[0] for row in rows}:
+            self.model.begin(tenant, self.gateway.clock.now_ns())
+        assert {Seen} == {type(reply) for reply in self.gateway.ledger.process(looks)}
+        for tenant, name, scope, starts_ns, _, _, ends_ns in rows:
+            self.model.look((tenant, name, scope, starts_ns), ends_ns)
+
+    @step_rule()
     def restart(self) -> None:
         """The gateway stops between two batches; what it has sent goes on without it."""
         self.gateway.restart()
@@ -373,6 +411,15 @@ class LedgerMachine(RuleBasedStateMachine):
     def set_limit(self, name: str, limit: int) -> None:
         """A limit is raised or lowered; it acts at once."""
         self.model.limit(name, limit)
+
+    @precondition(lambda self: self.model.budgets_passed())
+    @step_rule(place=st.integers(0, 20), call=plain_calls)
+    def raise_a_limit(self, place: int, call: Call) -> None:
+        """The limit of a budget with a passed threshold is raised above what stands, and a call counts on it."""
+        passed = self.model.budgets_passed()
+        name = passed[place % len(passed)]
+        self.model.limit(name, 2 * self.model.limits[name] + 300)
+        self.batch([replace(call, budgets=(name,))])
 
     @step_rule(by_ns=forward_ns)
     def wait(self, by_ns: int) -> None:
@@ -442,8 +489,44 @@ class LedgerMachine(RuleBasedStateMachine):
             "select tenant, budget, scope, starts_ns, notes from standing"
             " where notes is not null and tenant in (?, ?)"
         )
-        found = {(tenant, *key): msgspec.json.decode(notes).get("carried", 0) for tenant, *key, notes in rows}
+        found = {
+            (tenant, name, *key): msgspec.json.decode(notes).get("carried", 0)
+            for tenant, name, *key, notes in rows
+            if BUDGETS[name].most
+        }
         assert self.model.carried == found
+
+    @invariant()
+    def thresholds_are_passed_once(self) -> None:
+        """Those that are passed, with the balance; and what was told of each turn, in the record and to people."""
+        expected = {
+            key: sorted(name for name, each in watched.items() if each.state == "passed")
+            for key, watched in self.model.watched.items()
+        }
+        rows = self._rows(
+            "select tenant, budget, scope, starts_ns, passed, notes from standing where tenant in (?, ?)"
+        )
+        found, counted = {}, {}
+        for tenant, name, scope, starts_ns, passed, notes in rows:
+            if name in THRESHOLDS:
+                watched = msgspec.convert(msgspec.json.decode(notes)["watched"], Watched).thresholds
+                found[tenant, name, scope, starts_ns] = sorted(e.id for e in watched if e.state == "passed")
+                counted[tenant, name, scope, starts_ns] = passed or 0
+        assert expected == found
+        assert {key: len(names) for key, names in expected.items()} == counted
+        rows = self._rows(
+            "select tenant, sequence, body from entry where type = 'threshold' and tenant in (?, ?)"
+            " order by sequence"
+        )
+        for tenant, turned in self.model.turned.items():
+            told = [(each, msgspec.json.decode(body)) for owner, each, body in rows if owner == tenant]
+            assert turned == [
+                (body["budget"], body["scope"], body["threshold"], body["act"]) for _, body in told
+            ]
+            notices = self._rows(
+                "select tenant, sequence from notice where tenant in (?, ?) order by sequence"
+            )
+            assert [place for place, _ in told] == [place for owner, place in notices if owner == tenant]
 
     @invariant()
     def hours_are_what_the_balances_add_up_to(self) -> None:
@@ -600,6 +683,10 @@ class LedgerMachine(RuleBasedStateMachine):
             once=Window(label="launch", starts_ns=ONCE[0], ends_ns=ONCE[1])
             if defined.period == "once"
             else None,
+            thresholds=tuple(
+                on_exhaustion("notify") if each == EXHAUSTED else threshold(percent, "notify")
+                for each, percent in THRESHOLDS.get(name, {}).items()
+            ),
         )
         if not defined.most:
             return claim

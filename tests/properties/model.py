@@ -55,6 +55,15 @@ BUDGETS = {
     "tokens": Budget("tokens", hard=True, period="daily", split=True),
 }
 
+EXHAUSTED = "exhausted"
+THRESHOLDS = {
+    "calls": {EXHAUSTED: 100},
+    "day": {"60": 60, EXHAUSTED: 100},
+    "month": {"50": 50, "80": 80, EXHAUSTED: 100},
+    "soft": {"50": 50},
+}
+"""At how many percent of which budgets something is done, by the thresholds' ids."""
+
 RATES = {"burst": (2, 10 * SECOND_NS), "pace": (5, HOUR_NS)}
 """How many calls, in how long; both are kept for each agent."""
 
@@ -95,6 +104,18 @@ class Decision:
 
 
 @dataclass
+class Watch:
+    """A threshold of a balance: at which amount it is passed, and whether it is, or was in a window that is over."""
+
+    amount: int
+    state: Literal["ready", "passed", "over"] = "ready"
+
+
+Turn = tuple[Key, str, str]
+"""A threshold of a balance, and what happened to it."""
+
+
+@dataclass
 class Known:
     """A call as the ledger must know it."""
 
@@ -124,7 +145,10 @@ class Model:
         self.lapsed: set[Key] = set()
         self.taken_under: dict[Key, int] = {}
         self.arrivals: dict[tuple[str, str, str], int] = {}
-        self.entries: dict[str, list[tuple[str, str]]] = {tenant: [] for tenant in tenants}
+        self.watched: dict[Key, dict[str, Watch]] = {}
+        self.watched_limits: dict[Key, int] = {}
+        self.turned: dict[str, list[tuple[str, str, str, str]]] = {tenant: [] for tenant in tenants}
+        self.entries: dict[str, list[tuple[str, str | None]]] = {tenant: [] for tenant in tenants}
         self.boot = 0
 
     def limit(self, budget: str, limit: int) -> None:
@@ -161,11 +185,13 @@ class Model:
         if call.stale or name in self.calls:
             return None
         tenant, now_ns = call.tenant, self.last_ns[call.tenant]
+        turned = [turn for key in self.keys(call, now_ns) for turn in self._looked_at_by_call(key, now_ns)]
         tokens = self._output_tokens(call, now_ns)
         refusal = self._refusal(call, now_ns)
         legs = self._legs(call, tokens, now_ns)
         if refusal is None and legs is None:
             refusal = ("budget_exhausted", "deny")
+            turned += self._exhausted(call, tokens, now_ns)
         if refusal or legs is None:
             legs = []
         code, effect = refusal or ("permitted", "allow")
@@ -186,11 +212,13 @@ class Model:
             expires_ns=None if waits is None else now_ns + waits,
             most=most,
         )
+        sequence = self._enter(name, "decision")
+        self._tell(turned)
         return Decision(
             effect=effect,
             code=code,
             state=state,
-            sequence=self._enter(name, "decision"),
+            sequence=sequence,
             output_tokens=tokens if effect == "allow" and call.price else None,
             balances=self.balances(name),
         )
@@ -232,7 +260,19 @@ class Model:
             self.posted[key] += amount
             known.overrun = known.overrun or amount > reserved
         self._enter(name, "settlement")
+        self._tell([turn for key, _, _ in known.legs for turn in self._reached(key)])
         return "settled"
+
+    def look(self, key: Key, ends_ns: int) -> None:
+        """Look at a balance's thresholds besides all calls: at its window's end none is passed any more."""
+        now_ns = self.last_ns[key[0]]
+        if now_ns < ends_ns:
+            self._tell(self._looked_at(key, now_ns))
+            return
+        passed = [name for name, each in self.watched[key].items() if each.state == "passed"]
+        for name in passed:
+            self.watched[key][name].state = "over"
+        self._tell([(key, name, "undone") for name in passed])
 
     def balances(self, name: str) -> tuple[tuple[int, int], ...]:
         """Pending and posted of each of a call's legs."""
@@ -277,6 +317,10 @@ class Model:
         return call.min_tokens
 
     def _legs(self, call: Call, tokens: int, now_ns: int) -> list[tuple[Key, str, int]] | None:
+        legs = self._needed(call, tokens, now_ns)
+        return legs if all(needed <= self._left(key, now_ns) for key, _, needed in legs) else None
+
+    def _needed(self, call: Call, tokens: int, now_ns: int) -> list[tuple[Key, str, int]]:
         most = maxima(call, tokens)
         expected = {"usd": call.expected, "tokens": call.tokens, "calls": 1}
         legs = []
@@ -285,10 +329,82 @@ class Model:
             needed = most.get(quantity, 0)
             if not BUDGETS[key[1]].hard:
                 needed = min(expected[quantity], most.get(quantity, expected[quantity]))
-            if needed > self._left(key, now_ns):
-                return None
             legs.append((key, quantity, needed))
         return legs
+
+    def budgets_passed(self) -> list[str]:
+        """The budgets with a threshold that is passed."""
+        passed = {
+            key[1]
+            for key, watched in self.watched.items()
+            if any(each.state == "passed" for each in watched.values())
+        }
+        return sorted(passed)
+
+    # -- thresholds ----------------------------------------------------------------------------------------
+
+    def _looked_at_by_call(self, key: Key, now_ns: int) -> list[Turn]:
+        """As `_looked_at`; what a call finds changed is written with its balance as it is now."""
+        before = self.watched_limits.get(key)
+        turned = self._looked_at(key, now_ns)
+        if turned or before != self.watched_limits.get(key):
+            self._lapse([key], now_ns)
+        return turned
+
+    def _looked_at(self, key: Key, now_ns: int) -> list[Turn]:
+        """Thresholds follow the limit: what it was raised above is undone. Then what is reached is passed."""
+        if key not in self.watched:
+            return []
+        turned: list[Turn] = []
+        self.watched_limits[key] = limit = self.limits[key[1]] + self._carries(key, now_ns)
+        for name, percent in THRESHOLDS[key[1]].items():
+            each, amount = self.watched[key][name], -(-limit * percent // 100)
+            stands = self._used(key) if name == EXHAUSTED else self.posted[key]
+            if each.state == "passed" and stands < amount > each.amount:
+                each.state = "ready"
+                turned.append((key, name, "undone"))
+            each.amount = amount
+        return turned + self._reached(key)
+
+    def _reached(self, key: Key) -> list[Turn]:
+        """Pass what is reached by what is spent."""
+        reached = [
+            name
+            for name, each in self.watched.get(key, {}).items()
+            if each.state == "ready" and 0 < each.amount <= self.posted[key]
+        ]
+        for name in reached:
+            self.watched[key][name].state = "passed"
+        return [(key, name, "passed") for name in reached]
+
+    def _exhausted(self, call: Call, tokens: int, now_ns: int) -> list[Turn]:
+        """Pass what is done on exhaustion, where the first budget that is too small would be great enough empty."""
+        key, needed = next(
+            (key, needed)
+            for key, _, needed in self._needed(call, tokens, now_ns)
+            if needed > self._left(key, now_ns)
+        )
+        each = self.watched.get(key, {}).get(EXHAUSTED)
+        if each is None or each.state != "ready" or needed > self._left(key, now_ns) + self._used(key):
+            return []
+        each.state = "passed"
+        return [(key, EXHAUSTED, "passed")]
+
+    def _watch(self, key: Key, now_ns: int) -> None:
+        """Begin to watch a balance that is opened."""
+        self.watched_limits[key] = limit = self.limits[key[1]] + self._carries(key, now_ns)
+        self.watched[key] = {
+            name: Watch(amount=-(-limit * percent // 100)) for name, percent in THRESHOLDS[key[1]].items()
+        }
+
+    def _tell(self, turned: list[Turn]) -> None:
+        for key, name, act in turned:
+            tenant = key[0]
+            self.turned[tenant].append((key[1], key[2], name, act))
+            self.entries[tenant].append(("threshold", None))
+            self.next_sequence[tenant] += 1
+
+    # -- what is left --------------------------------------------------------------------------------------
 
     def _left(self, key: Key, now_ns: int) -> int:
         return self.limits[key[1]] + self._carries(key, now_ns) - self._used(key)
@@ -305,7 +421,10 @@ class Model:
                 if now_ns >= key[3] + BUDGETS[key[1]].expires_ns:
                     self.lapsed.add(key)
             self.taken_under[key] = self.limits[key[1]]
-        self.posted.setdefault(key, 0)
+        if key not in self.posted:
+            self.posted[key] = 0
+            if key[1] in THRESHOLDS:
+                self._watch(key, now_ns)
 
     def _lapse(self, keys: list[Key], now_ns: int) -> None:
         """Before a balance changes: what was carried into it and is over time counts as far as it was used."""

@@ -18,7 +18,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from msgspec.structs import replace
 
 from aegis_gateway.application.batch import Batch
-from aegis_gateway.application.commands import Admit, Reply
+from aegis_gateway.application.commands import Admit, Look, Reply
 from aegis_gateway.application.ledger import Ledger
 from aegis_gateway.application.ports import (
     CallMove,
@@ -37,7 +37,7 @@ from aegis_gateway.domain.approval import Approval
 from aegis_gateway.domain.ledger import Evidence, Standing
 from aegis_gateway.domain.replication import Run
 from aegis_gateway.domain.window import Window
-from tests.ledgers import sqlite_database
+from tests.ledgers import DAY_NS, sqlite_database
 from tests.properties.ledger_machine import Gateway, machine_on
 
 StandingsByKey = dict[tuple[str, StandingKey], Standing]
@@ -148,6 +148,23 @@ class ChargesRefusals(FaultyLocked):
             if call.reason_code == "budget_exhausted":
                 changes.arrivals.append((call.tenant, ("burst", "x"), call.decided_ns))
         super().write(changes)
+
+
+class ForgetsWhatIsPassed(FaultyLocked):
+    """A balance is written with the thresholds that it was read with."""
+
+    def write(self, changes: Changes) -> None:
+        changes.standings = [self._forgotten(row) for row in changes.standings]
+        super().write(changes)
+
+    def _forgotten(self, row: StandingRow) -> StandingRow:
+        before = self.seen.get((row.tenant, (row.budget, row.scope, row.window.label)))
+        notes = row.standing.notes
+        if before is None or before.notes is None or notes is None:
+            return row
+        return replace(
+            row, standing=replace(row.standing, notes=replace(notes, watched=before.notes.watched))
+        )
 
 
 class FaultyStore:
@@ -280,6 +297,60 @@ class ClipsOverruns(Batch):
         return super()._settle(row, evidence)
 
 
+class PassesTwice(Batch):
+    """What a settlement passes is told twice."""
+
+    def _settle(self, row: CallRow, evidence: Evidence) -> Reply:
+        reply = super()._settle(row, evidence)
+        self._books.turns = self._books.turns * 2
+        return reply
+
+
+class MissesOnSettlement(Batch):
+    """A settlement posts, and doesn't look at what that reaches."""
+
+    def _settle(self, row: CallRow, evidence: Evidence) -> Reply:
+        before = {key: standing.notes for key, standing in self._books.standings.items()}
+        reply = super()._settle(row, evidence)
+        for key in {each[:2] for each in self._books.turns}:
+            notes, was = self._books.standings[key].notes, before[key]
+            assert notes is not None
+            assert was is not None
+            notes = replace(notes, watched=was.watched)
+            self._books.standings[key] = replace(self._books.standings[key], notes=notes)
+        self._books.turns = []
+        return reply
+
+
+class KeepsOverTheEnd(Batch):
+    """What was passed in a window holds on when it is over."""
+
+    def _look(self, command: Look) -> Reply:
+        return super()._look(replace(command, ends_ns=command.ends_ns + 400 * DAY_NS))
+
+
+class KeepsUnderARaisedLimit(Batch):
+    """What was passed under a lower limit holds on under a higher one."""
+
+    def _standings_for(self, command: Admit, windows: tuple[Window, ...]) -> Standings:
+        before = dict(self._books.standings)
+        standings = super()._standings_for(command, windows)
+        for each in [each for each in self._books.turns if each[3].why == "limit"]:
+            self._books.turns.remove(each)
+            key = each[:2]
+            self._books.standings[key] = replace(self._books.standings[key], notes=before[key].notes)
+        return standings
+
+
+class TellsNobodyOfExhaustion(Batch):
+    """A call is refused for want of money, and what is to be done then isn't."""
+
+    def _admit(self, command: Admit) -> Reply:
+        reply = super()._admit(command)
+        self._books.turns = [each for each in self._books.turns if each[3].why != "refused"]
+        return reply
+
+
 def in_transactions(locked: type[FaultyLocked]) -> Callable[[LedgerStore], LedgerStore]:
     """A fault of transactions."""
     return lambda store: FaultyStore(store, locked)
@@ -287,13 +358,23 @@ def in_transactions(locked: type[FaultyLocked]) -> Callable[[LedgerStore], Ledge
 
 @pytest.mark.parametrize(
     "fault",
-    [in_transactions(each) for each in (NeverReleases, ForgetsTheClock, LosesAnEntry, ChargesRefusals)]
+    [
+        in_transactions(each)
+        for each in (
+            NeverReleases,
+            ForgetsTheClock,
+            LosesAnEntry,
+            ChargesRefusals,
+            ForgetsWhatIsPassed,
+        )
+    ]
     + [Pretender, releases_at_restart],
     ids=[
         "never releases",
         "forgets the clock",
         "loses an entry",
         "charges refusals",
+        "forgets what is passed",
         "pretends",
         "releases at restart",
     ],
@@ -307,7 +388,19 @@ def test_a_faulty_store_is_found(tmp_path: Path, fault: Callable[[LedgerStore], 
 
 
 @pytest.mark.parametrize(
-    "fault", [IgnoresPending, ReadsOnce, ExpiresWhatWasSent, ChargesTwice, ClipsOverruns]
+    "fault",
+    [
+        IgnoresPending,
+        ReadsOnce,
+        ExpiresWhatWasSent,
+        ChargesTwice,
+        ClipsOverruns,
+        PassesTwice,
+        MissesOnSettlement,
+        KeepsOverTheEnd,
+        KeepsUnderARaisedLimit,
+        TellsNobodyOfExhaustion,
+    ],
 )
 def test_a_faulty_ledger_is_found(tmp_path: Path, fault: type[Batch]) -> None:
     """The machine fails with it."""

@@ -7,6 +7,7 @@ incident, in one transaction. So each is told once, and none is missed.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from aegis_gateway.application.books import Books
 from aegis_gateway.application.commands import Look
@@ -35,7 +36,8 @@ def look_at(books: Books, look: Look, now_ns: int) -> None:
     if standing is None or standing.notes is None or standing.notes.watched is None:
         return
     if now_ns >= look.ends_ns or look.claim is None:
-        books.look(tenant, key, look.quantity, closed(standing, now_ns))
+        why: Literal["window", "configuration"] = "window" if now_ns >= look.ends_ns else "configuration"
+        books.look(tenant, key, look.quantity, closed(standing, now_ns, why))
         return
     if look.claim.length_ns:
         standing = books.standings[tenant, key] = rolled(standing, look.claim.length_ns, now_ns)

@@ -5,7 +5,7 @@ Rule: a claim's thresholds come to amounts by the claim's limit in the balance's
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -102,12 +102,12 @@ def with_word(standing: Standing, threshold: str, now_ns: int, *, is_granted: bo
     return _noted(standing, watched, looked), looked.turns
 
 
-def closed(standing: Standing, now_ns: int) -> Passed:
+def closed(standing: Standing, now_ns: int, why: Literal["window", "configuration"]) -> Passed:
     """A balance whose window is over, or whose budget is gone: nothing of it holds any more."""
     watched = standing.notes.watched if standing.notes is not None else None
     if watched is None:
         return standing, ()
-    looked = over(watched, _stands(standing), now_ns)
+    looked = over(watched, _stands(standing), now_ns, why)
     return _noted(standing, watched, looked), looked.turns
 
 

@@ -53,7 +53,7 @@ def _stands(
     amount = amount_of(threshold, budget, limit, balance)
     watched = balance.notes.watched if balance.notes is not None else None
     at = watched.find(threshold.id) if watched is not None else None
-    if at is None or at.state in ("armed", "undone"):
+    if at is None or at.state in ("armed", "undone", "over"):
         left = None if threshold.basis == "forecast" else max(0, amount - balance.posted)
         return ThresholdStanding(threshold=threshold, amount=amount, state="not_passed", left=left)
     if at.state in ("waiting", "declined"):

@@ -1,7 +1,7 @@
 """What a balance knows of its thresholds: at which amounts they are passed, and which of them are.
 
     armed ──▶ passed ──▶ undone ──▶ passed …
-      │          ▲
+      │          ▲ └───▶ over
       └──▶ waiting ──▶ declined
 
 Rule 1: it is kept with the balance and changed under its lock, so a threshold is passed once, whoever passes it.
@@ -9,7 +9,8 @@ Rule 2: amounts stand here, because a settlement, which passes most of them, bri
 Rule 3: what is passed stays so until its window turns, or until its limit is raised above what stands. In a rolling
         window it is undone once what stands has fallen by 5% of the limit below where it was passed; and one of
         forecasts, once the forecast has fallen by 5% of the limit below the threshold.
-Rule 4: a threshold in shadow is passed and told of like any other; what it would do is only told.
+Rule 4: what was passed in a window that is over isn't passed in it again, however late a call of it is settled.
+Rule 5: a threshold in shadow is passed and told of like any other; what it would do is only told.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import msgspec
 from aegis_gateway.domain.decision import Mode
 from aegis_gateway.domain.threshold import ActKind, Basis, Threshold
 
-WatchState = Literal["armed", "passed", "waiting", "declined", "undone"]
+WatchState = Literal["armed", "passed", "waiting", "declined", "undone", "over"]
 Turned = Literal["passed", "undone", "granted", "declined"]
 Why = Literal["spent", "refused", "forecast", "word", "limit", "fell", "window", "configuration"]
 
@@ -125,7 +126,11 @@ def armed(
             kept.append(each)
             continue
         now = msgspec.structs.replace(each, state=was.state, since_ns=was.since_ns, at=was.at)
-        if was.state not in _READY and each.amount > was.amount and stands.of(each.basis) < each.amount:
+        if (
+            was.state not in (*_READY, "over")
+            and each.amount > was.amount
+            and stands.of(each.basis) < each.amount
+        ):
             now = msgspec.structs.replace(now, state="undone", since_ns=now_ns)
             if was.state in _PAST:
                 turned.append(("limit", now))
@@ -164,7 +169,7 @@ def _turns(each: WatchedThreshold, limit: int, stands: Stands) -> Literal["passe
         return _turns_by_forecast(each, limit, stands.expected)
     if each.state in _READY:
         return "passed" if 0 < each.amount <= stands.posted else ""
-    if not stands.is_rolling:
+    if not stands.is_rolling or each.state == "over":
         return ""
     return "undone" if stands.of(each.basis) < min(each.amount, each.at) - limit // _FALL else ""
 
@@ -176,6 +181,8 @@ def _turns_by_forecast(
         return ""
     if each.state in _READY:
         return "passed" if 0 < each.amount <= expected else ""
+    if each.state == "over":
+        return ""
     return "undone" if expected < each.amount - limit // _FALL else ""
 
 
@@ -203,15 +210,16 @@ def answered(watched: Watched, threshold: str, stands: Stands, now_ns: int, *, i
     return _changed(watched, turn, "word", stands)
 
 
-def over(watched: Watched, stands: Stands, now_ns: int) -> Looked:
-    """A balance's thresholds when its window is over: none holds any more."""
+def over(watched: Watched, stands: Stands, now_ns: int, why: Literal["window", "configuration"]) -> Looked:
+    """A balance's thresholds when its window is over, or its budget is gone: none holds any more."""
+    after: WatchState = "over" if why == "window" else "undone"
 
     def turn(each: WatchedThreshold) -> tuple[Turned, WatchedThreshold] | None:
         if each.state not in _PAST:
             return None
-        return "undone", msgspec.structs.replace(each, state="undone", since_ns=now_ns)
+        return "undone", msgspec.structs.replace(each, state=after, since_ns=now_ns)
 
-    return _changed(watched, turn, "window", stands)
+    return _changed(watched, turn, why, stands)
 
 
 def wanted_of(threshold: Threshold, amount: int, mode: Mode) -> WatchedThreshold:
