@@ -13,6 +13,7 @@ import statistics
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
@@ -252,6 +253,58 @@ def test_one_of_two_gateways_dies(upstream: UpstreamProcess, request: pytest.Fix
         assert_nothing_is_open(other)
         assert_nothing_is_lost(other, upstream, load.acknowledged, LIMIT_NANO_USD)
         assert 200 == ask(other, "GET", "/v1/models", key=one.key()).status
+
+
+STEPS = "thresholds: [{at: 50%, do: [notify]}, {at: 80%, do: [notify]}], on_exhaustion: {do: [notify]}"
+
+
+def turned(gateway: Gateway, table: str, wanted: str) -> Counter[tuple[str, str]]:
+    """What was told of thresholds in a table: each threshold, what happened to it, and how often."""
+    rows = gateway.query(f"select body from {table} where {wanted}")
+    bodies = [msgspec.json.decode(row["body"]) for row in rows]
+    return Counter((body["threshold"], body["act"]) for body in bodies)
+
+
+@pytest.mark.parametrize("rounds", [3, pytest.param(20, marks=pytest.mark.chaos)])
+def test_thresholds_are_passed_once_though_gateways_are_killed(
+    upstream: UpstreamProcess, request: pytest.FixtureRequest, rounds: int
+) -> None:
+    """Two gateways on one database, one after the other killed under load on the way to the last cent: 50%, 80% and
+    exhaustion have one entry and one notice each, whoever reached them and whoever died of it.
+    """
+    upstream.reset()
+    files = configuration(
+        upstream.base_url, budgets={"day": f"limit: {LIMIT}, period: yearly, {STEPS}"}, agents=("bot",)
+    )
+    with (
+        on_postgres(request) as url,
+        Gateway(files, store=url) as one,
+        Gateway(None, store=url) as other,
+        Load([one, other], seed=11) as load,
+    ):
+        for number in range(rounds):
+            dying = (one, other)[number % 2]
+            answered = len(load.acknowledged)
+            until(lambda answered=answered: len(load.acknowledged) >= answered + 40, "no load")  # type: ignore[misc]
+            dying.kill()
+            dying.restart()
+        until(
+            lambda: turned(one, "entry", "type = 'threshold'")["exhausted", "passed"] > 0,
+            "it is never exhausted",
+            wait_s=120,
+        )
+        load.stop()
+        assert_nothing_is_open(one)
+        with closing(bootstrap.store(one.settings)) as store:
+            for row in one.calls():
+                if row["state"] == "in_doubt":
+                    line = charge_line("p", 1, "call", UnitPrice(nano_usd=row["maximum_nano_usd"]), "p")
+                    evidence = Evidence(source="person", lines=(line,), note="at its maximum")
+                    Ledger(store).process([Settle(call=row["call"], tenant=TENANT, evidence=evidence)])
+        once = {(name, "passed"): 1 for name in ("50", "80", "exhausted")}
+        assert once == turned(one, "entry", "type = 'threshold'")
+        assert once == turned(one, "notice", "subject = 'budget:day'")
+        assert_books_balance(one)
 
 
 def test_a_person_settles_what_is_in_doubt(upstream: UpstreamProcess) -> None:

@@ -11,13 +11,14 @@ import pytest
 from aegis_gateway.adapters.approval_rows import ApprovalReports
 from aegis_gateway.adapters.reports import Reports
 from aegis_gateway.application.approvals import Approvals, let_time_pass
-from aegis_gateway.application.commands import Admit, Admitted, ApprovalClaim, CallName
+from aegis_gateway.application.commands import Admit, Admitted, ApprovalClaim, CallName, Settle
 from aegis_gateway.application.ledger import Ledger
 from aegis_gateway.application.operators import Caller
 from aegis_gateway.application.ports import Store
 from aegis_gateway.domain.approval_route import Route
 from aegis_gateway.domain.decision import Reason, Verdict
 from aegis_gateway.domain.entry import time_text
+from aegis_gateway.domain.ledger import Evidence
 from tests.houses import PEPPER
 from tests.ledgers import HOUR_NS, NOON_NS, SECOND_NS, Database, TurnableClock, admission, budget, quote, rate
 
@@ -102,6 +103,22 @@ def test_it_is_asked_once_and_let_through_once(till: Till) -> None:
     used, decision = till.entries()[4:6]
     assert ("call_3", ["local:root"], "call_3") == (used["call"], used["granted_by"], decision["call"])
     assert passed.approval.id == decision["approval"]["id"] == used["approval"]
+
+
+def test_a_grant_is_spent_though_its_call_was_not_sent(till: Till) -> None:
+    """The upstream was out of reach: the call costs nothing, the grant stays used, and its repetition asks anew."""
+    till.answer(till.call())
+    passed = till.call()
+    assert passed.approval is not None
+    Ledger(till.store).process(
+        [Settle(call=passed.call, tenant="acme", evidence=Evidence(source="not_sent", note="out of reach"))]
+    )
+    assert 0 == till.pending()
+    again = till.call()
+    assert again.approval is not None
+    assert ("require_approval", "waiting") == (again.effect, again.approval.state)
+    assert passed.approval.id != again.approval.id
+    assert ["used", "waiting"] == till.states()
 
 
 def test_what_people_are_shown(till: Till) -> None:
