@@ -195,6 +195,10 @@ def test_what_slack_was_told_is_kept(bank: Bank) -> None:
     bank.upstream.reset()
     asked = bank.asks("8000.00")
     pressed = bank.workspace.pressed(asked, "aegis_approve", CFO)
+    noted = "select 1 as n from delivery where subject = ? and state = 'sent'"
+    until(
+        lambda: bool(bank.gateway.query(noted, f"approval:{asked}")), "nobody noted that the message is there"
+    )
     assert 200 == bank.workspace.send(pressed).status
     bank.gateway.kill_all()
     bank.gateway.start()

@@ -82,11 +82,11 @@ class Receiver:
         self.may_answer.set()
         self.is_asked = threading.Event()
 
-    def send(self, delivery: Delivery, reference: str) -> Outcome:
+    def send(self, delivery: Delivery, before: tuple[str, ...]) -> Outcome:
         """Answer the next thing, or that it was sent."""
         self.is_asked.set()
         assert self.may_answer.wait(WAIT_S)
-        self.got.append((delivery.id, reference))
+        self.got.append((delivery.id, " ".join(before)))
         return self.outcomes.pop(0) if self.outcomes else Sent(reference=f"C012/{len(self.got)}")
 
 
@@ -249,7 +249,7 @@ def test_what_became_of_a_request_takes_its_place(store: Store, clock: TurnableC
 
 
 def test_an_escalated_request_is_told_again_and_ended_once(store: Store) -> None:
-    """Nobody is pinged by a changed message, so it is one of its own; its end is told to each place once."""
+    """Nobody is pinged by a changed message, so it is one of its own; its end takes the place of both."""
     rule = NotifyRule(
         what=("approval_requested", "approval_escalated", "approval_decided"), to=("ops", "hook")
     )
@@ -260,7 +260,7 @@ def test_an_escalated_request_is_told_again_and_ended_once(store: Store) -> None
         notify(store, sequence, kind, "approval:apr_1")
         passing(store, rule, rule)()
         deliver(work)
-    assert ["", "", "C012/2"] == [reference for _, reference in receivers["ops"].got]
+    assert ["", "", "C012/2 C012/1"] == [reference for _, reference in receivers["ops"].got]
     assert 3 == len({name for name, _ in receivers["hook"].got})
 
 
@@ -280,7 +280,7 @@ def test_what_is_sent_late_takes_the_place_of_nothing_newer(store: Store) -> Non
     notify(store, 3, "approval_decided", "approval:apr_1")
     passing(store, rule)()
     deliver(work)
-    assert ["", "", "", "C012/2"] == [reference for _, reference in ops.got]
+    assert ["", "", "", "C012/2 C012/3"] == [reference for _, reference in ops.got]
 
 
 def local(store: Store, token: str | None = None) -> Redelivering:
@@ -380,7 +380,7 @@ def registered(store: Store, person: str, grant: Grant, token: str | None = None
 def test_a_channel_is_tried_out(store: Store) -> None:
     """Each place of it gets one message, with an id of its own; what the other side says is told, and all is noted."""
     mail = Receiver(Sent(), NotSent(fault="the mail server answered 550: who", is_final=True))
-    done = local(store).test("acme", MAIL, lambda delivery: mail.send(delivery, ""))
+    done = local(store).test("acme", MAIL, lambda delivery: mail.send(delivery, ()))
     assert [("fin@acme.example", Sent), ("ana@acme.example", NotSent)] == [
         (each.target.recipient, type(each.outcome)) for each in done
     ]

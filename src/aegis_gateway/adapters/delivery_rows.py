@@ -32,10 +32,11 @@ NEWEST_FIRST = " order by made_ns desc, delivery desc limit ?"
 COUNT = "select count(*) from delivery where tenant = ?"
 _DEAD = DELIVERIES + OF_STATE["dead"] + " and (? = '' or channel = ?) order by made_ns, delivery limit ?"
 # What is sent late takes the place of nothing that came after it.
-REFERENCE = (
+_REFERENCES = (
     "select reference from delivery where tenant = ? and subject = ? and channel = ? and recipient = ?"
-    " and sequence < ? and reference <> '' order by sequence desc, delivery desc limit 1"
+    " and sequence < ? and reference <> '' order by sequence desc, delivery desc limit ?"
 )
+_REFERENCES_MAX = 16
 _NOTICES = (
     "select tenant, sequence, kind, subject, at_ns, body from notice where passed_ns is null"
     " order by at_ns limit ?"
@@ -144,11 +145,11 @@ class DeliveryRows(Statements):
         """Write that one is to be tried again; whoever is at it stays at it."""
         self._do(_AGAIN, (delivery.state, delivery.tries, delivery.next_ns, delivery.id))
 
-    def reference_before(self, delivery: Delivery) -> str:
-        """How its channel calls the last message about the same before it; empty if there is none that has a name."""
+    def references_before(self, delivery: Delivery) -> tuple[str, ...]:
+        """How its channel calls the messages about the same that were sent before it, the newest first."""
         about = (delivery.tenant, delivery.subject, delivery.channel, delivery.recipient)
-        found = self._rows(REFERENCE, (*about, delivery.sequence))
-        return next((str(reference) for (reference,) in found), "")
+        found = self._rows(_REFERENCES, (*about, delivery.sequence, _REFERENCES_MAX))
+        return tuple(dict.fromkeys(str(reference) for (reference,) in found))
 
     def has_digest(self, tenant: str, digest: str, starts_ns: int) -> bool:
         """Whether the digest of a period was made."""

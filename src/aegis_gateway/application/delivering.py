@@ -74,20 +74,20 @@ class Delivering:
             if delivery is None:
                 return
             # Anything else is a message of its own: nobody is told of what was changed in an old one.
-            reference = change.reference_before(delivery) if delivery.kind in ENDS else ""
+            before = change.references_before(delivery) if delivery.kind in ENDS else ()
         self._busy.add((tenant, channel))
         threading.Thread(
-            target=self._send, args=(delivery, reference), name=f"channel {channel}", daemon=True
+            target=self._send, args=(delivery, before), name=f"channel {channel}", daemon=True
         ).start()
 
-    def _send(self, delivery: Delivery, reference: str) -> None:
-        self._done.put((delivery, tried(delivery, lambda: self._outcome(delivery, reference))))
+    def _send(self, delivery: Delivery, before: tuple[str, ...]) -> None:
+        self._done.put((delivery, tried(delivery, lambda: self._outcome(delivery, before))))
 
-    def _outcome(self, delivery: Delivery, reference: str) -> Outcome:
+    def _outcome(self, delivery: Delivery, before: tuple[str, ...]) -> Outcome:
         sender = self._sender_of(delivery.tenant, delivery.channel)
         if sender is None:
             return NotSent(fault=f"there is no channel `{delivery.channel}` any more", is_final=True)
-        return sender.send(delivery, reference)
+        return sender.send(delivery, before)
 
     def _collect(self, wait_s: float) -> None:
         try:

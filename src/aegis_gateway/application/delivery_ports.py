@@ -39,8 +39,8 @@ class DeliveryChange(Protocol):
     def send_again(self, delivery: Delivery) -> None:
         """Write that one is to be tried again; whoever is at it stays at it."""
 
-    def reference_before(self, delivery: Delivery) -> str:
-        """How its channel calls the last message about the same before it; empty if there is none that has a name."""
+    def references_before(self, delivery: Delivery) -> tuple[str, ...]:
+        """How its channel calls the messages about the same that were sent before it, the newest first."""
 
     def has_digest(self, tenant: str, digest: str, starts_ns: int) -> bool:
         """Whether the digest of a period was made."""
@@ -61,5 +61,5 @@ class DeliveryChange(Protocol):
 class ChannelSender(Protocol):
     """One channel, as messages are sent by it. May block, for as long as its deadlines say."""
 
-    def send(self, delivery: Delivery, reference: str) -> Outcome:
-        """Send a message, or put it in the place of the one that the channel calls `reference`, where it can."""
+    def send(self, delivery: Delivery, before: tuple[str, ...]) -> Outcome:
+        """Send a message, or put it in the place of those that the channel calls so, where it can."""

@@ -73,10 +73,10 @@ class Known:
 
 
 def send(
-    channel: Channel, secrets: Mapping[str, str], reference: str = "", delivery: Delivery = DELIVERY
+    channel: Channel, secrets: Mapping[str, str], before: tuple[str, ...] = (), delivery: Delivery = DELIVERY
 ) -> Sent | NotSent:
     """Send a message by a channel as the steward does."""
-    return open_channel(channel, Known(secrets), SystemClock()).send(delivery, reference)
+    return open_channel(channel, Known(secrets), SystemClock()).send(delivery, before)
 
 
 def webhook(url: str) -> Channel:
@@ -206,10 +206,10 @@ def test_buttons_only_where_they_are_heard(slack: tuple[FakeSlack, Receiver]) ->
     assert (True, False) == ("confirm" in found["aegis_approve"], "confirm" in found["aegis_refuse"])
     long = msgspec.structs.replace(MESSAGE, data={"kind": "call", "requester": "bot", "about": "x" * 2_000})
     assert isinstance(
-        send(heard, {"env:SLACK": TOKEN}, "", msgspec.structs.replace(DELIVERY, message=long)), Sent
+        send(heard, {"env:SLACK": TOKEN}, (), msgspec.structs.replace(DELIVERY, message=long)), Sent
     )
     told = msgspec.structs.replace(MESSAGE, ask=None, links=())
-    send(heard, {"env:SLACK": TOKEN}, sent.reference, msgspec.structs.replace(DELIVERY, message=told))
+    send(heard, {"env:SLACK": TOKEN}, (sent.reference,), msgspec.structs.replace(DELIVERY, message=told))
     assert {} == buttons(next(iter(fake.messages.values())))
 
 
@@ -227,12 +227,17 @@ def test_what_comes_later_takes_its_place(slack: tuple[FakeSlack, Receiver]) -> 
         message=Message(title="Approval granted: pay", tone="good"),
         made_ns=2,
     )
-    assert sent == send(ops(server), {"env:SLACK": TOKEN}, sent.reference, decided)
+    assert sent == send(ops(server), {"env:SLACK": TOKEN}, (sent.reference,), decided)
     ((_, message),) = fake.messages.items()
     assert {} == buttons(message)
     fake.messages.clear()
-    assert isinstance(send(ops(server), {"env:SLACK": TOKEN}, sent.reference, decided), Sent)
+    assert isinstance(send(ops(server), {"env:SLACK": TOKEN}, (sent.reference,), decided), Sent)
     assert ["chat.postMessage", "chat.update", "chat.update", "chat.postMessage"] == fake.calls
+    escalated = [send(ops(server), {"env:SLACK": TOKEN}) for _ in range(3)]
+    places = [each.reference for each in escalated if isinstance(each, Sent)]
+    fake.messages.pop(tuple(places[2].split("/")))  # type: ignore[arg-type]  # a channel and a time
+    assert escalated[1] == send(ops(server), {"env:SLACK": TOKEN}, tuple(reversed(places)), decided)
+    assert [decided.message.title] * 3 == [each["text"] for each in fake.messages.values()]
 
 
 def test_what_slack_refuses(slack: tuple[FakeSlack, Receiver]) -> None:
@@ -350,9 +355,9 @@ def test_a_mail(tmp_path: Path) -> None:
     }
     with mail_server(mailbox, **settings) as address:
         channel = mail_channel(address, credential="env:MAIL")
-        sent = MailChannel(channel, Known({"env:MAIL": "aegis:let me"}), theirs).send(DELIVERY, "")
-        wrong = MailChannel(channel, Known({"env:MAIL": "aegis:no"}), theirs).send(DELIVERY, "")
-        stranger = MailChannel(channel, Known({"env:MAIL": "aegis:let me"})).send(DELIVERY, "")
+        sent = MailChannel(channel, Known({"env:MAIL": "aegis:let me"}), theirs).send(DELIVERY, ())
+        wrong = MailChannel(channel, Known({"env:MAIL": "aegis:no"}), theirs).send(DELIVERY, ())
+        stranger = MailChannel(channel, Known({"env:MAIL": "aegis:let me"})).send(DELIVERY, ())
     assert Sent() == sent
     assert isinstance(wrong, NotSent)
     assert wrong.is_final
@@ -375,11 +380,11 @@ def test_a_mail_server_without_tls() -> None:
     """It gets nothing, but on the operator's own network, and never a password."""
     mailbox = Mailbox()
     with mail_server(mailbox) as address:
-        local = MailChannel(mail_channel(address), Known({})).send(DELIVERY, "")
+        local = MailChannel(mail_channel(address), Known({})).send(DELIVERY, ())
         with_password = MailChannel(
             mail_channel(address, credential="env:MAIL"), Known({"env:MAIL": "a:b"})
-        ).send(DELIVERY, "")
-        public = MailChannel(mail_channel(address, network="public"), Known({})).send(DELIVERY, "")
+        ).send(DELIVERY, ())
+        public = MailChannel(mail_channel(address, network="public"), Known({})).send(DELIVERY, ())
     refused = NotSent(fault="the mail server takes no STARTTLS; nothing was sent", is_final=True)
     assert [Sent(), refused, refused] == [local, with_password, public]
     assert 1 == len(mailbox.mails)
@@ -391,9 +396,9 @@ def test_what_a_mail_server_refuses() -> None:
     with mail_server(mailbox) as address:
         channel = MailChannel(mail_channel(address), Known({}))
         mailbox.refuses["ana@acme.example"] = "450 busy"
-        assert NotSent(fault="the mail server answered 450: busy") == channel.send(DELIVERY, "")
+        assert NotSent(fault="the mail server answered 450: busy") == channel.send(DELIVERY, ())
         mailbox.refuses["ana@acme.example"] = "550 no such person"
         gone = NotSent(fault="the mail server answered 550: no such person", is_final=True)
-        assert gone == channel.send(DELIVERY, "")
+        assert gone == channel.send(DELIVERY, ())
     down = NotSent(fault="the connection to the mail server failed, or broke off")
-    assert down == MailChannel(mail_channel(address), Known({})).send(DELIVERY, "")
+    assert down == MailChannel(mail_channel(address), Known({})).send(DELIVERY, ())

@@ -39,7 +39,7 @@ class MailChannel:
         self._secrets = secrets
         self._tls = tls
 
-    def send(self, delivery: Delivery, _reference: str) -> Outcome:
+    def send(self, delivery: Delivery, _before: tuple[str, ...]) -> Outcome:
         """Send the message as a mail.
 
         Raises:

@@ -24,7 +24,7 @@ _LATER = (
     "service_unavailable",
     "request_timeout",
 )
-_GONE = ("message_not_found", "cant_update_message", "edit_window_closed")
+_GONE = ("`message_not_found`", "`cant_update_message`", "`edit_window_closed`")
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,8 +45,8 @@ class SlackChannel:
         self._secrets = secrets
         self._clock = clock
 
-    def send(self, delivery: Delivery, reference: str) -> Outcome:
-        """Post the message, or put it in the place of the one before it, which a reference (`C012/1700000.0001`) names.
+    def send(self, delivery: Delivery, before: tuple[str, ...]) -> Outcome:
+        """Post the message, or put it in the place of those before it, which references (`C012/1700000.0001`) name.
 
         Raises:
             ConfigurationError: there is no token.
@@ -57,14 +57,15 @@ class SlackChannel:
             "blocks": blocks_of(message, delivery.id, self._channel.id if self._channel.secret else ""),
             "metadata": {"event_type": "aegis_delivery", "event_payload": {"id": delivery.id}},
         }
-        channel, _, ts = reference.partition("/")
-        if ts:
+        changed: Sent | None = None
+        for reference in before:
+            channel, _, ts = reference.partition("/")
             outcome = self.call("chat.update", {"channel": channel, "ts": ts, **content})
-            if not (
-                isinstance(outcome, NotSent) and outcome.fault.endswith(tuple(f"`{each}`" for each in _GONE))
-            ):
+            if isinstance(outcome, Sent):
+                changed = changed or outcome
+            elif not outcome.fault.endswith(_GONE):
                 return outcome
-        return self.call(
+        return changed or self.call(
             "chat.postMessage",
             {"channel": self._channel.place, "unfurl_links": False, "unfurl_media": False, **content},
         )

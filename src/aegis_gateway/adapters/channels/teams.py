@@ -26,7 +26,7 @@ class TeamsChannel:
         self._secrets = secrets
         self._clock = clock
 
-    def send(self, delivery: Delivery, _reference: str) -> Outcome:
+    def send(self, delivery: Delivery, _before: tuple[str, ...]) -> Outcome:
         """Post the message as a card.
 
         Raises:

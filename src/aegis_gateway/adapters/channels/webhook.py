@@ -30,7 +30,7 @@ class WebhookChannel:
         self._secrets = secrets
         self._clock = clock
 
-    def send(self, delivery: Delivery, _reference: str) -> Outcome:
+    def send(self, delivery: Delivery, _before: tuple[str, ...]) -> Outcome:
         """Post the message, signed.
 
         Raises:

@@ -183,7 +183,7 @@ def try_out(
         if channel.kind == "email" and not (to or channel.recipients):
             raise typer.BadParameter(f"`{channel.id}` has no `to`; say to whom, as in --to you@example.com")
         sender = open_channel(channel, ReferencedSecrets(), session.clock)
-        done = session.redelivering().test(name, channel, lambda delivery: sender.send(delivery, ""), to)
+        done = session.redelivering().test(name, channel, lambda delivery: sender.send(delivery, ()), to)
     if as_json:
         print_json({"tenant": name, "channel": channel.id, "sent": [_tried_record(each) for each in done]})
     else:
