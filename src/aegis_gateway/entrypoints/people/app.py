@@ -23,6 +23,7 @@ from aegis_gateway.entrypoints.people.api.problems import tell_problems
 from aegis_gateway.entrypoints.people.approvals import pages as approvals
 from aegis_gateway.entrypoints.people.bridge import AsgiApp
 from aegis_gateway.entrypoints.people.door import THREADS
+from aegis_gateway.entrypoints.people.metrics.door import MetricsDoor
 from aegis_gateway.entrypoints.people.notifications import pages as notifications
 from aegis_gateway.entrypoints.people.office import Office
 from aegis_gateway.entrypoints.people.pool import StorePool
@@ -54,7 +55,11 @@ def build(settings: Settings, tenants: Callable[[], Mapping[str, TenantView]]) -
         openapi_url="/api/openapi.json",
         docs_url=None,
         redoc_url=None,
-        routes=[*_pages(office), *_slack(office, url)],
+        routes=[
+            *_pages(office),
+            *_slack(office, url),
+            Route("/metrics", MetricsDoor(office, settings.host).endpoint, methods=["GET"]),
+        ],
     )
     app.state.office = office
     app.include_router(router)

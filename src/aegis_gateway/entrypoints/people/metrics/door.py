@@ -1,0 +1,59 @@
+"""`GET /metrics`, in Prometheus's text format, or OpenMetrics where that is asked for.
+
+Rule: it tells what is spent by whom. So it wants a person's token, and tells of the tenants that this person may read;
+only a gateway that no other machine reaches tells everybody who asks.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from aegis_gateway.entrypoints.people.metrics.families import LedgerMetrics
+from aegis_gateway.entrypoints.people.office import Office
+
+_WHO = (
+    "metrics want a person's token here, as `Authorization: Bearer aegis_person_…`; "
+    "an admin issues it: `aegis people token issue PERSON`\n"
+)
+
+
+class MetricsDoor:
+    """Tells Prometheus. `host` is what the gateway listens on."""
+
+    def __init__(self, office: Office, host: str) -> None:
+        """Tell everybody where only this machine reaches the gateway."""
+        self._office = office
+        self._is_open = _is_loopback(host)
+
+    async def endpoint(self, request: Request) -> Response:
+        """Answer one scrape."""
+        return await run_in_threadpool(self._answer, request)
+
+    def _answer(self, request: Request) -> Response:
+        kind, _, token = request.headers.get("authorization", "").partition(" ")
+        office = self._office
+        found = office.token_holder(token.strip()) if kind.lower() == "bearer" else None
+        if found is None and (token or not self._is_open):
+            headers = {"www-authenticate": "Bearer"}
+            return Response(_WHO, status_code=401, headers=headers, media_type="text/plain")
+        views = office.tenants()
+        readable = sorted(views) if found is None else office.readable(found[0])
+        registry = CollectorRegistry()
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        with office.store() as store:
+            registry.register(LedgerMetrics(store, [views[tenant].registry for tenant in readable]))
+            body = encode(registry)
+        return Response(body, headers={"content-type": content_type})
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

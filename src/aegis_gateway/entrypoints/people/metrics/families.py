@@ -1,0 +1,162 @@
+"""The metrics: names, labels and what they say. Money in dollars, as a metric's unit has to be a base unit.
+
+Rule 1: names and units as Prometheus wants them; what only grows is a counter and ends in `_total`.
+Rule 2: they are the ledger's, and the same on each gateway of a store: whoever scrapes several takes the maximum, and
+        doesn't add them up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from aegis_gateway.adapters.metrics_reports import MetricsReports
+from aegis_gateway.adapters.reports import BudgetStanding, Reports
+from aegis_gateway.application.ports import Store
+from aegis_gateway.domain.forecast import is_endless
+from aegis_gateway.domain.hourly import HOUR_NS
+from aegis_gateway.domain.money import NANO_PER_USD
+from aegis_gateway.domain.registry import ON_THE_FLY, Registry
+
+_WHOSE = ("tenant", "team", "agent", "connector", "model")
+_BUDGET = ("tenant", "budget", "scope")
+
+
+class LedgerMetrics(Collector):
+    """What the ledger says of some tenants, at each scrape."""
+
+    def __init__(self, store: Store, registries: Iterable[Registry]) -> None:
+        """Read through a store."""
+        self._store = store
+        self._registries = tuple(registries)
+
+    def collect(self) -> Iterator[Metric]:
+        """All families."""
+        reports = MetricsReports(self._store.query)
+        yield from self._calls(reports)
+        yield from self._budgets(reports)
+        yield from self._waiting(reports)
+
+    def _calls(self, reports: MetricsReports) -> Iterator[Metric]:
+        cost = CounterMetricFamily("aegis_cost_usd", "Cost of settled calls, in dollars.", labels=_WHOSE)
+        tokens = CounterMetricFamily("aegis_tokens", "Tokens of settled calls, in and out.", labels=_WHOSE)
+        calls = CounterMetricFamily("aegis_calls", "Calls that were decided.", labels=(*_WHOSE, "effect"))
+        begun = CounterMetricFamily(
+            "aegis_transactions", "Trees of runs that were begun.", labels=("tenant", "agent")
+        )
+        unpriced = CounterMetricFamily("aegis_unpriced_calls", "Calls without a price.", labels=("tenant",))
+        saved = CounterMetricFamily(
+            "aegis_saved_usd", "Dollars that were expected and not spent, by why.", labels=("tenant", "why")
+        )
+        violations = CounterMetricFamily(
+            "aegis_policy_violations",
+            "Calls that a rule refused, throttled or put before a person; in shadow, would have.",
+            labels=("tenant", "rule", "effect", "mode"),
+        )
+        for registry in self._registries:
+            tenant = registry.tenant
+            sums: dict[tuple[str, ...], list[int]] = {}
+            agents: dict[str, int] = {}
+            without, downgraded, refused = 0, 0, 0
+            for each in reports.calls(tenant):
+                *whose, effect = each.values
+                found = sums.setdefault(tuple(whose), [0, 0])
+                found[0] += each.sums.cost
+                found[1] += each.sums.tokens
+                calls.add_metric((tenant, *whose, effect), each.sums.calls)
+                agents[whose[1]] = agents.get(whose[1], 0) + each.sums.transactions
+                without += each.sums.unpriced
+                downgraded += each.sums.saved
+                refused += 0 if effect == "allow" else each.sums.expected
+            for labels, (spent, used) in sums.items():
+                cost.add_metric((tenant, *labels), spent / NANO_PER_USD)
+                tokens.add_metric((tenant, *labels), used)
+            for agent, number in agents.items():
+                begun.add_metric((tenant, agent), number)
+            unpriced.add_metric((tenant,), without)
+            saved.add_metric((tenant, "cheaper_model"), downgraded / NANO_PER_USD)
+            saved.add_metric((tenant, "refused"), refused / NANO_PER_USD)
+            for rule, effect, mode, number in reports.violations(tenant):
+                violations.add_metric((tenant, rule, effect, mode), number)
+        yield from (cost, tokens, calls, begun, unpriced, saved, violations)
+
+    def _budgets(self, reports: MetricsReports) -> Iterator[Metric]:
+        limit, spent, reserved = (
+            GaugeMetricFamily(
+                f"aegis_budget_{name}_usd", f"{words} in its window, in dollars.", labels=_BUDGET
+            )
+            for name, words in (
+                ("limit", "What may be spent of a budget of money"),
+                ("spent", "What is spent of it"),
+                ("reserved", "What calls under way can yet spend of it"),
+            )
+        )
+        used = GaugeMetricFamily(
+            "aegis_budget_utilization_ratio",
+            "Spent and reserved of a budget, as a share of its limit.",
+            labels=_BUDGET,
+        )
+        burn = GaugeMetricFamily(
+            "aegis_budget_burn_rate",
+            "Spending of the last whole hour against an even spending of the limit over the window; 1 uses it up.",
+            labels=("tenant", "budget"),
+        )
+        now_ns = self._store.clock_ns()
+        for registry in self._registries:
+            budgets = [each for each in registry.budgets.values() if set(ON_THE_FLY).isdisjoint(each.per)]
+            for standing in Reports(self._store.query).standings(registry.tenant, budgets, now_ns):
+                labels = (registry.tenant, standing.budget.id, standing.scope)
+                if registry.quantities[standing.budget.quantity].is_money:
+                    limit.add_metric(labels, standing.limit / NANO_PER_USD)
+                    spent.add_metric(labels, standing.spent / NANO_PER_USD)
+                    reserved.add_metric(labels, standing.reserved / NANO_PER_USD)
+                if standing.limit > 0:
+                    used.add_metric(labels, (standing.spent + standing.reserved) / standing.limit)
+                rate = _burn_rate(reports, registry.tenant, standing, now_ns)
+                if rate is not None:
+                    burn.add_metric(labels[:2], rate)
+        yield from (limit, spent, reserved, used, burn)
+
+    def _waiting(self, reports: MetricsReports) -> Iterator[Metric]:
+        calls = GaugeMetricFamily(
+            "aegis_open_calls", "Calls that are not settled yet.", labels=("tenant", "state")
+        )
+        approvals = GaugeMetricFamily(
+            "aegis_approvals_waiting",
+            "Requests for a person's word that nobody has answered.",
+            labels=("tenant",),
+        )
+        incidents = GaugeMetricFamily(
+            "aegis_incidents_open", "Incidents that are open.", labels=("tenant", "severity")
+        )
+        deliveries = GaugeMetricFamily(
+            "aegis_deliveries",
+            "Messages that wait to be delivered, or never will be.",
+            labels=("tenant", "state"),
+        )
+        held = GaugeMetricFamily(
+            "aegis_keys_held", "Keys that a budget or a person holds.", labels=("tenant",)
+        )
+        for registry in self._registries:
+            tenant = registry.tenant
+            for each in reports.open_calls(tenant):
+                calls.add_metric((tenant, each.state), each.calls)
+            approvals.add_metric((tenant,), reports.waiting_approvals(tenant))
+            for severity, number in reports.open_incidents(tenant).items():
+                incidents.add_metric((tenant, severity), number)
+            undelivered = reports.deliveries(tenant)
+            for state in ("waiting", "dead"):
+                deliveries.add_metric((tenant, state), undelivered.get(state, 0))
+            held.add_metric((tenant,), reports.held_keys(tenant))
+        yield from (calls, approvals, incidents, deliveries, held)
+
+
+def _burn_rate(reports: MetricsReports, tenant: str, standing: BudgetStanding, now_ns: int) -> float | None:
+    """How fast a budget is spent against an even spending; None where that makes no sense."""
+    window = standing.window
+    if standing.budget.per or standing.limit <= 0 or is_endless(window):
+        return None
+    used = reports.used_in_hour(tenant, standing.budget.id, now_ns)
+    return used / standing.limit * (window.ends_ns - window.starts_ns) / HOUR_NS

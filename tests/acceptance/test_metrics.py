@@ -1,0 +1,192 @@
+"""`/metrics` of a real gateway, held against Prometheus's own tools and against the ledger."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from aegis_gateway.demo.upstream.process import UpstreamProcess
+from aegis_gateway.domain.people import Grant
+from tests.browsers import Staff
+from tests.gateways import HOST, PERMIT_ALL, WAIT_S, Answer, Gateway, ask, chat, configuration, until
+from tests.prometheus import check_metrics, check_rules, prometheus
+
+pytestmark = pytest.mark.xdist_group("metrics")
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+RULES = DEPLOY / "prometheus" / "aegis.rules.yml"
+DASHBOARD = DEPLOY / "grafana" / "aegis.json"
+POLICIES = (
+    PERMIT_ALL + '\n@id("no-gpt") @mode("shadow") forbid (principal, action == Action::"chat", resource);\n'
+)
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[UpstreamProcess]:
+    """The bundled provider."""
+    with UpstreamProcess() as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream: UpstreamProcess) -> Iterator[Gateway]:
+    """Two tenants; acme has called, within a budget and beyond one, zeta has not."""
+    files = configuration(
+        upstream.base_url,
+        policies=POLICIES,
+        budgets={
+            "day": "limit: 20.00, period: daily",
+            "tiny": "limit: 0.000001, period: daily, match: {agent: other}",
+            "run": "limit: 1.00, period: daily, per: [run], max_instances: 50",
+        },
+        agents=("bot", "other"),
+    )
+    other = files["aegis.yaml"].partition("  acme:\n")[2]
+    with Gateway({**files, "aegis.yaml": f"{files['aegis.yaml']}  zeta:\n{other}"}) as gateway:
+        for _ in range(3):
+            assert 200 == chat(gateway, "hello [[tokens=20]]").status
+        assert 402 == chat(gateway, "hello", key=gateway.key("other")).status
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def staff(gateway: Gateway) -> Staff:
+    """Prometheus is somebody who looks on in acme; zoe does in zeta."""
+    staff = Staff(gateway)
+    staff.add("prom", Grant(role="viewer", tenant="acme"))
+    staff.add("zoe", Grant(role="viewer", tenant="zeta"))
+    return staff
+
+
+def scrape(gateway: Gateway, token: str = "", accept: str = "") -> Answer:
+    """What Prometheus gets."""
+    connection = http.client.HTTPConnection(HOST, gateway.settings.port, timeout=WAIT_S)
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    connection.request("GET", "/metrics", None, {**headers, **({"accept": accept} if accept else {})})
+    answer = connection.getresponse()
+    named = {name.lower(): value for name, value in answer.getheaders()}
+    found = Answer(status=answer.status, headers=named, body=answer.read())
+    connection.close()
+    return found
+
+
+def values(text: str, name: str) -> dict[str, float]:
+    """The samples of a metric, by their labels as they are written."""
+    found = re.findall(rf"^{name}\{{(.*)\}} (\S+)$", text, re.MULTILINE)
+    return {labels: float(value) for labels, value in found}
+
+
+def test_the_text_is_as_prometheus_wants_it(gateway: Gateway) -> None:
+    """Names, units, types, help: `promtool` finds no fault with it; in OpenMetrics, where that is asked for."""
+    answer = scrape(gateway)
+    assert (200, "no-store") == (answer.status, answer.headers["cache-control"])
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    assert "" == check_metrics(answer.body.decode())
+    other = scrape(gateway, accept="application/openmetrics-text; version=1.0.0")
+    assert other.headers["content-type"].startswith("application/openmetrics-text")
+    assert other.body.endswith(b"# EOF\n")
+
+
+def test_sums_are_the_ledgers(gateway: Gateway) -> None:
+    """Cost to the nano-dollar; calls by effect; refusals by rule; shadow apart; nothing of runs."""
+    text = scrape(gateway).body.decode()
+    (row,) = gateway.query("select sum(cost_nano_usd) as cost from call")
+    assert row["cost"] > 0
+    assert row["cost"] == round(sum(values(text, "aegis_cost_usd_total").values()) * 1e9)
+    assert 4 == sum(values(text, "aegis_calls_total").values())
+    assert {'effect="deny",mode="enforce",rule="budget:tiny",tenant="acme"': 1.0} == {
+        labels: number
+        for labels, number in values(text, "aegis_policy_violations_total").items()
+        if "enforce" in labels
+    }
+    quiet = values(text, "aegis_policy_violations_total")
+    assert 3 == quiet['effect="deny",mode="shadow",rule="no-gpt",tenant="acme"']
+    (standing,) = gateway.query("select posted from standing where budget = 'day' and tenant = 'acme'")
+    assert standing["posted"] == round(
+        values(text, "aegis_budget_spent_usd")['budget="day",scope="",tenant="acme"'] * 1e9
+    )
+    used = values(text, "aegis_budget_utilization_ratio")['budget="day",scope="",tenant="acme"']
+    assert standing["posted"] / 20e9 == pytest.approx(used)
+    assert "run_" not in text
+    assert 0 == values(text, "aegis_approvals_waiting")['tenant="acme"']
+
+
+def test_a_token_tells_of_what_its_person_may_read(gateway: Gateway, staff: Staff) -> None:
+    """Of their tenants alone; a token that isn't valid is no token."""
+    text = scrape(gateway, staff.tokens["zoe"]).body.decode()
+    assert 'tenant="zeta"' in text
+    assert 'tenant="acme"' not in text
+    assert 401 == scrape(gateway, "aegis_person_nobodys").status
+    assert 401 == scrape(gateway, gateway.key()).status
+
+
+def test_a_gateway_that_others_reach_wants_a_token() -> None:
+    """Nobody else is told what is spent by whom."""
+    with Gateway(configuration("http://127.0.0.1:9"), start=False) as other:
+        other.settings = msgspec.structs.replace(other.settings, host="0.0.0.0")  # that is the question
+        other.start()
+        answer = scrape(other)
+        assert (401, "Bearer") == (answer.status, answer.headers["www-authenticate"])
+        assert b"token issue" in answer.body
+        assert 401 == ask(other, "GET", "/metrics").status
+        assert 200 == scrape(other, Staff(other).tokens["ana"]).status
+
+
+def test_a_real_prometheus_has_what_the_ledger_has(gateway: Gateway, staff: Staff, tmp_path: Path) -> None:
+    """It scrapes with a person's token, and adds up to the same."""
+    (row,) = gateway.query("select sum(cost_nano_usd) as cost from call")
+    with prometheus(tmp_path, f"{HOST}:{gateway.settings.port}", staff.tokens["prom"]) as server:
+        ((_, cost),) = server.query("sum(aegis_cost_usd_total)")
+        assert row["cost"] == round(cost * 1e9)
+        ((labels, used),) = server.query('aegis_budget_utilization_ratio{budget="day"}')
+        assert ("acme", True) == (labels["tenant"], used > 0)
+
+
+def test_the_rules_hold(tmp_path: Path, gateway: Gateway, staff: Staff) -> None:
+    """`promtool` takes them, and a real Prometheus evaluates each; what is spent is recorded by them too."""
+    rules = RULES.read_text()
+    assert "SUCCESS" in check_rules(RULES)
+    with prometheus(tmp_path, f"{HOST}:{gateway.settings.port}", staff.tokens["prom"], rules) as server:
+        until(lambda: bool(server.query("aegis:cost_usd:total")), "the rules are not evaluated")
+        faults = [rule["name"] for rule in server.rules() if rule.get("lastError")]
+        assert [] == faults
+        assert {"AegisBudgetNearlyUsed", "aegis:budget_burn:rate"} <= {
+            rule["name"] for rule in server.rules()
+        }
+
+
+def test_every_query_of_the_dashboard_is_answered(tmp_path: Path, gateway: Gateway, staff: Staff) -> None:
+    """By a real Prometheus; what is a sum and no rate has a value at once, and it is the ledger's."""
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    queries = {
+        (panel["title"], target["expr"]): target["expr"]
+        .replace("$tenant", ".*")
+        .replace("$__rate_interval", "1m")
+        .replace("$__range", "1h")
+        for panel in panels
+        for target in panel["targets"]
+    }
+    names = set(re.findall(r"aegis_\w+", DASHBOARD.read_text() + RULES.read_text()))
+    (row,) = gateway.query("select sum(cost_nano_usd) as cost from call")
+    with prometheus(tmp_path, f"{HOST}:{gateway.settings.port}", staff.tokens["prom"]) as server:
+        known = {labels["__name__"] for labels, _ in server.query('{__name__=~"aegis_.*"}')}
+        assert names - known <= {"aegis_incidents_open", "aegis_open_calls"}, (
+            "these have no samples without any"
+        )
+        found = {title: server.query(query) for (title, _), query in queries.items()}
+        ((_, spent),) = found["Spent in all"]
+        assert row["cost"] == round(spent * 1e9)
+        for title in (
+            "Requests that wait",
+            "Open incidents",
+            "Calls in doubt",
+            "Messages and keys",
+            "Budgets, used",
+        ):
+            assert found[title], title
