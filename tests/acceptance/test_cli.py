@@ -694,6 +694,7 @@ def test_the_installed_command() -> None:
         "shadow",
         "incidents",
         "notifications",
+        "digest",
         "top",
         "entries",
         "doctor",
