@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -11,12 +11,14 @@ from aegis_gateway.adapters.budget_use import BudgetUse
 from aegis_gateway.application.adapting import adapt_limit, limit_given, proposal_seen
 from aegis_gateway.application.amending import InForce
 from aegis_gateway.application.approvals import Approvals
+from aegis_gateway.application.directory import TenantView
 from aegis_gateway.application.ports import Changes, StandingRow, Store
 from aegis_gateway.domain.adaptation import ProposedLimit
 from aegis_gateway.domain.adapts import Adapts, AdaptsBy
 from aegis_gateway.domain.approval import Approval
 from aegis_gateway.domain.budget_family import with_changes
 from aegis_gateway.domain.incident import Incident
+from aegis_gateway.domain.judge import Policies
 from aegis_gateway.domain.ledger import Standing
 from aegis_gateway.domain.registry import Budget
 from tests.amendments import Treasury
@@ -70,6 +72,17 @@ class Follower(Treasury):
         in_force = self.in_force()
         registry = msgspec.structs.replace(self.registry, budgets=budgets)
         return msgspec.structs.replace(in_force, registry=registry, newest=newest or in_force.newest)
+
+    def view(self) -> TenantView:
+        """The tenant as the steward has it; policies have no say in limits."""
+        in_force = self.seen()
+        return TenantView(
+            epoch=1,
+            config_version=in_force.version,
+            registry=in_force.registry,
+            policies=cast(Policies, None),
+            arguments_key=b"",
+        )
 
     def steward(self, *names: str, store: Store | None = None) -> None:
         """A steward looks at limits."""

@@ -107,6 +107,14 @@ def test_the_steward_asks_and_a_grant_puts_it_in_force(gateway: Gateway) -> None
     until(lambda: bool(gateway.query("select 1 from approval where about = 'budget:asks'")))
     (asked,) = json.loads(aegis(gateway, "approvals", "--json"))["approvals"]
     assert ("limit", "budget:asks") == (asked["kind"], asked["about"])
+    shown = aegis(gateway, "approvals", "show", asked["id"])
+    for part in (
+        "budget asks of ana@acme.example",
+        "$0.50 → $0.75",
+        "the median of 8 windows is $0.90",
+        ": $0.90,",
+    ):
+        assert part in shown
     shown = aegis(gateway, "budget", "adapt", "asks")
     for part in ("limit $0.50 → $0.75", "after a person's word", "the median of 8 windows", "█"):
         assert part in shown

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from aegis_gateway.adapters.budget_use import BudgetUse
-from aegis_gateway.application.adapting import adapt_limit
+from aegis_gateway.application.adapting import adapt_limit, adapt_limits
 from aegis_gateway.application.approvals import let_time_pass
 from aegis_gateway.application.incidents import Incidents
 from aegis_gateway.application.ports import Store
@@ -231,8 +231,29 @@ def test_what_is_raised_for_a_while_comes_on_top(bank: Follower, clock: Turnable
 
 
 def test_a_canary_leaves_limits_alone(bank: Follower) -> None:
-    """What is in force is what a canary is compared with."""
+    """What is in force is what a canary is compared with; once it is over, the same turn goes on."""
     assert "canary" == bank.proposed(newest=bank.version() + 1).held
+    used, view = BudgetUse(bank.store.query), bank.view()
+    adapt_limits(bank.store, {"acme": msgspec.structs.replace(view, beside_version=9)}, used)
+    assert [] == bank.history()
+    adapt_limits(bank.store, {"acme": msgspec.structs.replace(view, config_version=9)}, used)
+    assert [] == bank.history(), "another version is in force by now"
+    adapt_limits(bank.store, {"acme": view}, used)
+    assert 1_200 == bank.limits()["day"]
+
+
+def test_a_weekly_limit(store: Store, clock: TurnableClock) -> None:
+    """A budget of days whose limit is looked at once a week, on whichever day the steward is back."""
+    adapts = msgspec.structs.replace(adapting().adapts, every="weekly")  # type: ignore[type-var] # it has some
+    bank = Follower(store, adapting(adapts=adapts))
+    bank.spend("day", *STEADY)
+    changes = []
+    for _ in range(16):
+        bank.steward()
+        changes.append(len(bank.history()))
+        bank.spend_now("day", 1_500)
+        clock.turn(DAY_NS)
+    assert [1] * 7 + [2] * 7 + [3] * 2 == changes, "the first day is a Monday"
 
 
 def test_the_parent_bounds_it_with_its_siblings(store: Store) -> None:

@@ -253,7 +253,7 @@ def _asking(in_force: InForce, budget: Budget, found: ProposedLimit, turn: Windo
             "budget": budget.id,
             "limit": words.amount(found.present),
             "proposed": words.amount(found.limit),
-            "why": list(found.reasons),
+            "why": reason_of(found),
             "used": [
                 f"{each.window.label}: {words.amount(each.used)}{', cut short' if each.cut_short else ''}"
                 for each in found.windows

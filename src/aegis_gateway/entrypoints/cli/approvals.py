@@ -128,7 +128,13 @@ def show(approval_id: IdArgument, store: StoreOption = None, as_json: JsonOption
             (approval.id, STRONG), "  ", (approval.state, _STYLES[approval.state]), "  ", approval.kind
         )
     )
-    lines = _lines_of_ask(approval) if approval.kind == "increase" else _lines(approval)
+    match approval.kind:
+        case "increase":
+            lines = _lines_of_ask(approval)
+        case "limit":
+            lines = _lines_of_limit(approval)
+        case _:
+            lines = _lines(approval)
     lines += [("away", str(each)) for each in away]
     lines += [("attention", f"{unattended}: nobody can grant it as it stands")] if unattended else []
     for title, text in lines:
@@ -243,6 +249,19 @@ def _lines_of_ask(approval: Approval) -> list[tuple[str, str]]:
         ("limit", ", ".join((str(facts["limit"]), *stands))),
         ("forecast", str(facts.get("forecast", ""))),
         ("because", str(facts["why"])),
+        *_how_it_goes_on(approval),
+    ]
+
+
+def _lines_of_limit(approval: Approval) -> list[tuple[str, str]]:
+    """A proposed limit of a budget that follows use."""
+    facts: dict[str, Any] = approval.facts
+    return [
+        ("by", approval.requester),
+        ("about", f"budget {facts['budget']} of {facts['owner']}"),
+        ("limit", f"{facts['limit']} → {facts['proposed']}, in turn {facts['turn']}"),
+        ("because", str(facts["why"])),
+        ("used", ", ".join(map(str, facts["used"]))),
         *_how_it_goes_on(approval),
     ]
 
