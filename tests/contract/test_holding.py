@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from aegis_gateway import bootstrap
-from aegis_gateway.adapters.holds import passed_balances, tenants_with_held_keys
+from aegis_gateway.adapters.holds import passed_balances, tenants_with_held_keys, words_asked
 from aegis_gateway.adapters.signing import Ed25519Signatures, new_private_key
 from aegis_gateway.application.administration import Administration
 from aegis_gateway.application.approvals import Approvals
@@ -19,10 +19,10 @@ from aegis_gateway.application.key_holds import KeyHolds
 from aegis_gateway.application.ledger import Ledger
 from aegis_gateway.application.operators import Caller
 from aegis_gateway.application.ports import Store
-from aegis_gateway.application.words import ask_for_words, word_given
+from aegis_gateway.application.words import ask_for_words, withdraw_words, word_given
 from aegis_gateway.domain.admit import BudgetClaim
 from aegis_gateway.domain.approval import Approval
-from aegis_gateway.domain.errors import ConfigurationError
+from aegis_gateway.domain.errors import ConfigurationError, NotPermitted
 from aegis_gateway.domain.people import Grant, Person
 from aegis_gateway.domain.registry import Key, Throttle
 from tests.gateways import configuration
@@ -168,6 +168,31 @@ def administration(store: Store) -> Administration:
 def key_of(store: Store, name: str) -> Key:
     """A key as it is kept."""
     return next(each for each in store.state().tenants["acme"].keys if each.id == name)
+
+
+def test_a_request_about_a_threshold_that_is_undone_is_withdrawn(
+    store: Store, ledger: Ledger, clock: TurnableClock
+) -> None:
+    """While it waits it is left alone; once the window has turned nobody can answer it, and nothing is held."""
+    view = loaded("do: [revoke_keys], waits_for_word: true")
+    claim = budget("month", 1_000, thresholds=(on_exhaustion("revoke_keys", waits_for_word=True),))
+    prepared(store, ledger, "revoke_keys", claim=claim)
+
+    def steward() -> list[str]:
+        ask_for_words(store, {"acme": view}, passed_balances(store.query), clock.now_ns())
+        look(store, view, clock.now_ns())
+        withdraw_words(store, words_asked(store.query), passed_balances(store.query))
+        return [row["state"] for row in store.query("select state from approval order by sequence")]
+
+    assert [["waiting"], ["waiting"]] == [steward(), steward()]
+    clock.at_ns = ENDS_NS
+    assert [["withdrawn"], ["withdrawn"]] == [steward(), steward()]
+    (row,) = store.query("select approval from approval")
+    with pytest.raises(NotPermitted, match="is withdrawn"):
+        Approvals(store, b"pepper", Caller(local_name="ann"), {"measure": word_given}).grant(
+            "acme", row["approval"]
+        )
+    assert {} == held(store)
 
 
 ROUTED = (

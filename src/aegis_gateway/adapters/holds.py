@@ -7,7 +7,7 @@ from __future__ import annotations
 from aegis_gateway.adapters.reports import Query
 from aegis_gateway.adapters.rows import standing
 from aegis_gateway.application.holding import PassedBalance
-from aegis_gateway.application.words import word_fingerprint
+from aegis_gateway.application.words import AskedWord, word_fingerprint
 from aegis_gateway.domain.admit import StandingKey
 from aegis_gateway.domain.watched import WatchedThreshold
 
@@ -16,6 +16,10 @@ select tenant, budget, scope, "window" as label, quantity, ends_ns, pending, pos
   from standing where passed is not null order by tenant, ends_ns
 """
 _ASKED = "select approval from approval where tenant = ? and fingerprint = ? order by sequence desc limit 1"
+_WAITING = """
+select tenant, approval, fingerprint from approval
+ where due_ns is not null and kind = 'measure' and state = 'waiting' order by due_ns
+"""
 _HELD = "select distinct tenant from api_key where holds is not null"
 
 
@@ -31,6 +35,11 @@ def passed_balances(query: Query) -> list[PassedBalance]:
         )
         for row in query(_PASSED, ())
     ]
+
+
+def words_asked(query: Query) -> list[AskedWord]:
+    """All requests about thresholds that wait for an answer; they are few."""
+    return [(row["tenant"], row["approval"], row["fingerprint"]) for row in query(_WAITING, ())]
 
 
 class WordsAsked:

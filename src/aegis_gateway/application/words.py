@@ -1,7 +1,8 @@
 """People's words on thresholds that wait for one before they hold anything.
 
 Rule: a request is told from the balance's note: one for each time that a threshold was passed, whoever makes it. What
-is answered changes the note in the transaction of the answer; where nobody answers in time, it holds nothing.
+is answered changes the note in the transaction of the answer; where nobody answers in time, it holds nothing. A request
+is withdrawn once its threshold was undone.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from aegis_gateway.application.approval_requests import request
+from aegis_gateway.application.approval_requests import became, request
 from aegis_gateway.application.books import Books, Windows
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.application.holding import ACTOR, PassedBalance
@@ -26,6 +27,9 @@ from aegis_gateway.domain.people import ids_of_address, may
 from aegis_gateway.domain.threshold import rule_of_threshold
 from aegis_gateway.domain.watched import WatchedThreshold
 from aegis_gateway.domain.window import Window
+
+AskedWord = tuple[str, str, str]
+"""A request about a threshold that waits for an answer: its tenant, its id, its fingerprint."""
 
 
 def ask_for_words(
@@ -53,6 +57,39 @@ def ask_for_words(
                     route = _route(change, views[each.tenant], each.key[0])
                     asking = msgspec.structs.replace(asking, route=route)
                     request(RegistryRecording(change, ACTOR), asking)
+
+
+def withdraw_words(store: Store, asked: Iterable[AskedWord], balances: Iterable[PassedBalance]) -> None:
+    """End the requests about thresholds that wait no more: undone by a raised limit, a fallen forecast, a new window.
+
+    Raises:
+        LedgerUnavailable: the store can't be read or written; what was withdrawn is withdrawn.
+    """
+    waiting = {
+        (each.tenant, word_fingerprint(each.key, threshold))
+        for each in balances
+        if each.standing.notes is not None and each.standing.notes.watched is not None
+        for threshold in each.standing.notes.watched.thresholds
+        if threshold.state == "waiting"
+    }
+    for tenant, approval, fingerprint in asked:
+        if (tenant, fingerprint) in waiting:
+            continue
+        with store.change([tenant]) as change:
+            found = change.approval(tenant, approval)
+            if found is not None and found.state == "waiting" and not _still_waits(change, found):
+                because = "the threshold waits for nobody's word any more"
+                became(RegistryRecording(change, ACTOR), found, "withdraw", because=because)
+
+
+def _still_waits(change: RegistryChange, approval: Approval) -> bool:
+    """Whether the very passing that a request is about waits still, by its balance."""
+    terms = approval.terms
+    key = (str(terms["budget"]), str(terms["scope"]), str(terms["window"]))
+    standing = change.standings({(approval.tenant, key)}).get((approval.tenant, key))
+    notes = standing.notes if standing is not None else None
+    at = notes.watched.find(str(terms["threshold"])) if notes is not None and notes.watched else None
+    return at is not None and at.state == "waiting" and word_fingerprint(key, at) == approval.fingerprint
 
 
 def word_given(change: RegistryChange, recording: RegistryRecording, approval: Approval) -> None:

@@ -72,14 +72,15 @@ def _ask_others(store: Store, now_ns: int) -> None:
 
 def _holding(in_force: InForce, store: Store) -> Work:
     """Look at passed thresholds besides calls, and hold and restore keys as they want."""
-    from aegis_gateway.adapters.holds import passed_balances, tenants_with_held_keys
+    from aegis_gateway.adapters.holds import passed_balances, tenants_with_held_keys, words_asked
 
     def work() -> bool:
         balances, held = passed_balances(store.query), tenants_with_held_keys(store.query)
-        if not balances and not held:
+        asked = words_asked(store.query)
+        if not balances and not held and not asked:
             return False
         from aegis_gateway.application.holding import hold_and_restore
-        from aegis_gateway.application.words import ask_for_words
+        from aegis_gateway.application.words import ask_for_words, withdraw_words
 
         views, now_ns = in_force(), store.clock_ns()
         ask_for_words(store, views, balances, now_ns)
@@ -90,6 +91,8 @@ def _holding(in_force: InForce, store: Store) -> Work:
             lambda: held,
             now_ns,
         )
+        if asked:
+            withdraw_words(store, asked, passed_balances(store.query))
         return False
 
     return work
