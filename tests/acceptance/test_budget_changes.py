@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from aegis_gateway.demo.upstream.process import UpstreamProcess
-from aegis_gateway.entrypoints.cli.main import build
-from tests.gateways import PEPPER, Files, Gateway, ask, configuration, until
+from tests.gateways import Files, Gateway, ask, configuration, until
+from tests.spending import aegis, pay
 
 pytestmark = pytest.mark.xdist_group("packs")
 
-PAY = "/connect/api/v1/payments"
 BUDGETS = {
     "bots": "limit: 0.50, period: yearly",
     "traders": "limit: 0.50, period: yearly",
@@ -27,13 +25,6 @@ BUDGETS = {
     "b": "limit: 2.00, period: yearly, within: house",
     "spare": "limit: 3.00, period: yearly",
 }
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[UpstreamProcess]:
-    """The bundled payments API."""
-    with UpstreamProcess() as upstream:
-        yield upstream
 
 
 @pytest.fixture(scope="module")
@@ -51,24 +42,9 @@ def files(upstream: UpstreamProcess, **budgets: str) -> Files:
     )
 
 
-def pay(gateway: Gateway, agent: str = "bot") -> int:
+def pays(gateway: Gateway, agent: str = "bot") -> int:
     """One payment of $0.25; its status."""
-    body = {"amount": 1, "currency": "USD", "beneficiary": "x"}
-    return ask(gateway, "POST", PAY, body, key=gateway.key(agent)).status
-
-
-def aegis(gateway: Gateway, *arguments: str, code: int = 0) -> str:
-    """What the command line says."""
-    settings = gateway.settings
-    env = {
-        "AEGIS_PEPPER": settings.pepper,
-        "AEGIS_TEST_PEPPER": PEPPER,
-        "AEGIS_SIGNING_KEY": settings.signing_key,
-        "COLUMNS": "200",
-    }
-    done = CliRunner().invoke(build(), [*arguments, "--store", settings.store], env=env)
-    assert code == done.exit_code, done.output
-    return done.output
+    return pay(gateway, agent).status
 
 
 def change(gateway: Gateway, *arguments: str) -> list[dict[str, Any]]:
@@ -86,12 +62,12 @@ def limit(gateway: Gateway, budget: str) -> str:
 
 def test_an_increase_decides_the_very_next_call_until_it_ends(gateway: Gateway) -> None:
     """Refused at the limit, passed right after the increase, and refused again once that is over."""
-    assert [201, 201, 402] == [pay(gateway) for _ in range(3)]
+    assert [201, 201, 402] == [pays(gateway) for _ in range(3)]
     (made,) = change(gateway, "increase", "bots", "0.50", "--until", "2s")
-    assert [201, "$1.00"] == [pay(gateway), limit(gateway, "bots")]
+    assert [201, "$1.00"] == [pays(gateway), limit(gateway, "bots")]
     # 25 cents of it are left: it is refused for no other reason than that the increase is over.
     until(lambda: time.time_ns() > made["ends_ns"])
-    assert [402, "$0.50"] == [pay(gateway), limit(gateway, "bots")]
+    assert [402, "$0.50"] == [pays(gateway), limit(gateway, "bots")]
     assert "is over" in aegis(gateway, "budget", "rollback", str(made["number"]), "--reason", "r", code=1)
     estimate = json.loads(aegis(gateway, "budget", "history", "bots", "--json"))["changes"]
     assert [("increase", "$0.50", "$1.00", "quarter end")] == [
@@ -102,20 +78,20 @@ def test_an_increase_decides_the_very_next_call_until_it_ends(gateway: Gateway) 
 
 def test_what_is_moved_is_the_others(gateway: Gateway) -> None:
     """The giver's next call is refused, the taker's passes; taken back, it is the other way round."""
-    assert 201 == pay(gateway, "trader")
+    assert 201 == pays(gateway, "trader")
     assert "not left of `traders`" in aegis(
         gateway, "budget", "move", "traders", "bots", "0.26", "--reason", "r", code=1
     )
     change(gateway, "increase", "bots", "0.25", "--lasting")  # what it was lent, and spent
     out, _ = change(gateway, "move", "traders", "bots", "0.25")
-    assert [402, 201] == [pay(gateway, "trader"), pay(gateway)]
+    assert [402, 201] == [pays(gateway, "trader"), pays(gateway)]
     assert "not left of `bots`" in aegis(
         gateway, "budget", "rollback", str(out["number"]), "--reason", "r", code=1
     )
     change(gateway, "increase", "bots", "0.25", "--lasting")
     again = change(gateway, "rollback", str(out["number"]))
     assert again == change(gateway, "rollback", str(out["number"]))
-    assert [201, 402] == [pay(gateway, "trader"), pay(gateway)]
+    assert [201, 402] == [pays(gateway, "trader"), pays(gateway)]
 
 
 def test_children_are_given_their_parts(gateway: Gateway) -> None:

@@ -12,15 +12,13 @@ from typing import Any
 
 import apsw
 import pytest
-from typer.testing import CliRunner
 
 from aegis_gateway.demo.upstream.process import UpstreamProcess
-from aegis_gateway.entrypoints.cli.main import build
-from tests.gateways import TENANT, Answer, Files, Gateway, ask, configuration
+from tests.gateways import TENANT, Files, Gateway, ask, configuration
+from tests.spending import aegis, pay
 
 pytestmark = pytest.mark.xdist_group("packs")
 
-PAY = "/connect/api/v1/payments"
 BUDGETS = {
     "euros": "limit: 0.40, currency: EUR, period: yearly",
     "leftovers": "limit: 1.00, period: daily, carry_over: {most: 0.50, expires: 24h}",
@@ -29,13 +27,6 @@ BUDGETS = {
 HOMES = {"bot": "leftovers", "trader": "euros", "shop": "weeks"}
 YEAR = "{weeks: 4-5-4, ends: nearest saturday to january 31}"
 SECOND_NS = 1_000_000_000
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[UpstreamProcess]:
-    """The bundled payments API."""
-    with UpstreamProcess() as upstream:
-        yield upstream
 
 
 @pytest.fixture(scope="module")
@@ -51,21 +42,6 @@ def files(upstream: UpstreamProcess, rates: str) -> Files:
     tenant = f"    currencies: {{EUR: {rates}}}\n    fiscal_year: {YEAR}\n    agents:\n"
     text = made["aegis.yaml"].replace("    agents:\n", tenant, 1)
     return {**made, "aegis.yaml": text}
-
-
-def pay(gateway: Gateway, agent: str) -> Answer:
-    """One payment of $0.25."""
-    body = {"amount": 1, "currency": "USD", "beneficiary": "x"}
-    return ask(gateway, "POST", PAY, body, key=gateway.key(agent))
-
-
-def aegis(gateway: Gateway, *arguments: str) -> str:
-    """What the command line says."""
-    settings = gateway.settings
-    env = {"AEGIS_PEPPER": settings.pepper, "AEGIS_SIGNING_KEY": settings.signing_key, "COLUMNS": "200"}
-    done = CliRunner().invoke(build(), [*arguments, "--store", settings.store], env=env)
-    assert 0 == done.exit_code, done.output
-    return done.output
 
 
 def budgets(gateway: Gateway) -> dict[str, dict[str, Any]]:
@@ -130,10 +106,9 @@ def test_a_window_without_a_rate_is_not_applied(
     for path, text in files(upstream, "{2190-01-01: 1.5}").items():
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text(text)
-    done = CliRunner().invoke(build(), ["plan", str(tmp_path), "--store", gateway.settings.store])
+    told = aegis(gateway, "plan", str(tmp_path), code=1)
     year = datetime.now(tz=UTC).year
-    assert 0 != done.exit_code
-    assert f"is EUR, and no rate of it is dated {year}-01-01" in " ".join(done.output.split())
+    assert f"is EUR, and no rate of it is dated {year}-01-01" in " ".join(told.split())
 
 
 def test_a_period_of_weeks(gateway: Gateway) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from aegis_gateway.adapters.approval_rows import ApprovalReports
 from aegis_gateway.adapters.budget_change_rows import history_of
+from aegis_gateway.application.absences import Absences
 from aegis_gateway.application.approvals import Approvals, Hindrance, Outcome, Outcomes, let_time_pass
 from aegis_gateway.application.asked_increases import AskedIncreases
 from aegis_gateway.application.asks import Asks, Wanted
@@ -203,6 +204,23 @@ def test_an_owners_own_wish_climbs(bank: Bank) -> None:
     assert "is suspended" in refused(lambda: bank.ask("fin", 5))
 
 
+def test_who_is_away_is_passed_over(bank: Bank) -> None:
+    """Unless somebody stands in for them who may approve, and whom nobody who asks has named."""
+    until_ns = bank.store.clock_ns() + HOUR_NS
+    bank.put(msgspec.structs.replace(OWNED, deputy=None))
+    away = Absences(bank.store, PEPPER, bank.caller("own"))
+    away.away("own", None, until_ns, None, "a holiday")
+    assert ["finance"] == bank.asked_of(bank.ask("bo", 5))
+    bank.add_apart("sub", grant("approver"))
+    away.away("own", None, until_ns, "sub", "a holiday")
+    asked = bank.ask("bo", 6)
+    assert ["budget_owner"] == bank.asked_of(asked)
+    assert ["finance"] == bank.asked_of(bank.ask("sub", 6))
+    bank.approvals("sub").grant("acme", asked.id)
+    (made,) = history_of(bank.store.rows, "acme", "month", 9)
+    assert ("bo", "sub") == (made.asked_by, made.approver)
+
+
 def test_nobody_else_is_there(bank: Bank) -> None:
     """The only one who may change limits asks nobody, and is told so."""
     bank.put(OWNED, asks=AskRules())
@@ -318,6 +336,8 @@ def test_nobody_is_asked_for_what_cannot_be_had(bank: Bank, clock: TurnableClock
     for amount in (0, -5):
         assert "above 0" in wrong(lambda of=amount: bank.ask("bo", of))  # type: ignore[misc]
     assert "is over" in wrong(lambda: bank.ask("bo", 5, ends_ns=clock.now_ns()))
+    assert "nobody will see" in wrong(lambda: bank.ask("bo", 5, ends_ns=2**63))
+    assert "too large" in wrong(lambda: bank.ask("bo", 2**63))
     assert "reason" in wrong(lambda: bank.ask("bo", 5, reason=" "))
     assert "no budget `moth`" in wrong(lambda: bank.ask("bo", 5, budget="moth"))
     assert "`aegis budget ask month AMOUNT`" in wrong(lambda: bank.ask("own", 101, budget="child"))

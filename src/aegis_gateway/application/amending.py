@@ -20,7 +20,7 @@ from aegis_gateway.domain.budget_family import add_changes, over_parents, with_c
 from aegis_gateway.domain.entry import time_text
 from aegis_gateway.domain.errors import ConfigurationError
 from aegis_gateway.domain.ledger import Standing
-from aegis_gateway.domain.limit_change import LimitChange, changed, lowest
+from aegis_gateway.domain.limit_change import FOREVER_NS, LimitChange, changed, lowest
 from aegis_gateway.domain.limits import lasting_limit, limit_of, noted, opened, taken_under, wants_notes
 from aegis_gateway.domain.money import NANO_USD_MAX
 from aegis_gateway.domain.notice import Notice
@@ -202,6 +202,8 @@ class Amending:
             raise ConfigurationError(
                 f"`{wish.budget}`: {time_text(wish.ends_ns)} is over by then; say a later end"
             )
+        if wish.ends_ns is not None and wish.ends_ns > FOREVER_NS:
+            raise ConfigurationError(f"`{wish.budget}`: nobody will see such an end; say that it lasts")
 
     def _refuse_limit(self, wish: Wish, after: Budget) -> None:
         least = lowest(after.limit, after.changes, wish.starts_ns, wish.ends_ns)

@@ -22,6 +22,7 @@ from aegis_gateway.domain.amounts import exact_text, limit_text
 from aegis_gateway.domain.approval import Approval, Asking
 from aegis_gateway.domain.approval_route import Route
 from aegis_gateway.domain.asking_more import Climb, may_ask, route_for
+from aegis_gateway.domain.deputies import attendance_of
 from aegis_gateway.domain.errors import ConfigurationError, NotPermitted
 from aegis_gateway.domain.limit_change import changed
 from aegis_gateway.domain.people import Person
@@ -166,7 +167,7 @@ class _Asking:
             budget=budget,
             amount_nano_usd=self._nano_usd(budget, wanted.amount),
             requester=self._operator.name,
-            people=self._people,
+            attendance=attendance_of(self._people, self._change.absences(), self._amending.now_ns),
         )
         route = route_for(self._registry.asks, self._registry.approvals, climb)
         if route is None:

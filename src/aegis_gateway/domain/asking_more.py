@@ -1,7 +1,7 @@
 """Asking for more: who may ask for more of a budget, and whose word that wants. Pure: people come in as they are now.
 
 Rule 1: the first route that bears the amount and that enough others could answer is asked; whoever asks is passed over,
-        so an owner's own wish climbs to the next.
+        and who is away with nobody in their stead, so an owner's own wish climbs to the next.
 Rule 2: without routes the budget's owner is asked if they may change limits, and otherwise whoever may. Where nobody of
         a route could answer, it is whoever may change limits too; where nobody could do that, nobody is asked.
 Rule 3: an owner is a text (an address), a person has an id: the same in small letters, or without the domain where
@@ -14,8 +14,10 @@ from collections.abc import Collection, Mapping
 
 import msgspec
 
+from aegis_gateway.domain.absence import stead_of
 from aegis_gateway.domain.approval_route import BUDGET_OWNER, LIMIT_CHANGERS, Escalation, Group, Route, Want
 from aegis_gateway.domain.approval_rules import ApprovalRules, AskRules
+from aegis_gateway.domain.deputies import Attendance
 from aegis_gateway.domain.people import Person, may
 from aegis_gateway.domain.registry import ON_THE_FLY, TAG, Agent, Budget
 
@@ -68,7 +70,12 @@ class Climb(msgspec.Struct, frozen=True, kw_only=True):
     budget: Budget
     amount_nano_usd: int | None
     requester: str
-    people: Mapping[str, Person]
+    attendance: Attendance
+
+    @property
+    def people(self) -> Mapping[str, Person]:
+        """Everybody who has an account."""
+        return self.attendance.people
 
 
 def route_for(asks: AskRules, approvals: ApprovalRules, climb: Climb) -> Route | None:
@@ -109,9 +116,25 @@ def _by_owner_first(anybody: Route, owners: Group) -> Route:
 
 
 def _could_answer(route: Route, climb: Climb) -> bool:
-    """Whether enough people could give each word that is wanted, besides whoever asks."""
-    others = [person for person in climb.people.values() if person.id != climb.requester]
-    return all(
-        want.needs <= sum(any(group.has(each, climb.tenant) for group in want.groups) for each in others)
-        for want in route.wants
+    """Whether enough people who are there could give each word that is wanted, besides whoever asks."""
+    return all(want.needs <= len(_voices(want, climb)) for want in route.wants)
+
+
+def _voices(want: Want, climb: Climb) -> set[str]:
+    """Who could give a word: those who are asked and there, and who stands in for those who are away."""
+    asked = (
+        person
+        for person in climb.people.values()
+        if person.id != climb.requester and any(group.has(person, climb.tenant) for group in want.groups)
     )
+    found = {_voice(person, climb) for person in asked}
+    return {name for name in found if name is not None and name != climb.requester}
+
+
+def _voice(person: Person, climb: Climb) -> str | None:
+    stead = stead_of(person.id, climb.attendance.away)
+    if stead.who == person.id:
+        return person.id
+    deputy = climb.people.get(stead.who or "")
+    is_chosen = any(climb.requester in (each.person, each.by) for each in stead.by)
+    return deputy.id if deputy and may(deputy, "approve", climb.tenant) and not is_chosen else None

@@ -10,7 +10,7 @@ from aegis_gateway.domain.notice import NOTICE_KINDS, Notice, NoticeKind
 PAGES = "https://aegis.example"
 
 
-def message(kind: NoticeKind, subject: str = "budget:day", **body: object) -> Message:
+def message(kind: NoticeKind, subject: str = "budget:day", /, **body: object) -> Message:
     """The message that a notice is."""
     notice = Notice(tenant="acme", sequence=7, kind=kind, subject=subject, at_ns=5, body=body)
     return message_of(notice, "Acme Bank", PAGES)
@@ -81,3 +81,47 @@ def test_what_is_long_is_cut_and_what_is_odd_stays_text() -> None:
     assert {FACT_CHARACTERS_MAX} == {len(value) for name, value in told.facts if name != "tenant"}
     assert not any("\n" in value for _, value in told.facts)
     assert told.title.startswith("Incident: {budget.__class__} {0}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "title"),
+    [
+        ("approval_requested", "bo asks for $250.00 more for budget loan-day until 2026-11-23 18:00 UTC"),
+        (
+            "approval_escalated",
+            "Still asked: $250.00 more for budget loan-day until 2026-11-23 18:00 UTC, by bo",
+        ),
+        ("approval_decided", "$250.00 more for budget loan-day until 2026-11-23 18:00 UTC: granted"),
+        ("approval_expired", "$250.00 more for budget loan-day until 2026-11-23 18:00 UTC: granted"),
+    ],
+)
+def test_who_asks_for_more(kind: NoticeKind, title: str) -> None:
+    """Is told in dollars, with why and how the budget stands."""
+    facts = {
+        "amount": "$250.00",
+        "until_ns": "1795456800000000000",
+        "why": "quarter end",
+        "limit": "$1,000.00",
+        "spent": "$990.00",
+        "reserved": "$0.00",
+        "left": "$10.00",
+        "forecast": "$1,200.00 by the end of the window",
+    }
+    told = message(
+        kind,
+        "approval:apr_1",
+        approval="apr_1",
+        kind="increase",
+        state="granted",
+        requester="bo",
+        about="loan-day",
+        facts=facts,
+        answers=[],
+    )
+    assert title == told.title
+    is_asked = kind in ("approval_requested", "approval_escalated")
+    words = (
+        "quarter end; limit $1,000.00, $990.00 spent, $0.00 reserved, $10.00 left, "
+        "forecast: $1,200.00 by the end of the window"
+    )
+    assert (words if is_asked else "") == told.text

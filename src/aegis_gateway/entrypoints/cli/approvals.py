@@ -271,7 +271,7 @@ def _how_it_goes_on(approval: Approval) -> list[tuple[str, str]]:
     return [
         ("asked", f"{', '.join(each.name for each in approval.route.asked(approval.level))}"),
         ("until", utc(approval.deadline_ns) if approval.state == "waiting" else ""),
-        ("use until", utc(approval.valid_until_ns) if approval.valid_until_ns is not None else ""),
+        ("use until", _use_until(approval)),
         ("used by", approval.used_by or ""),
         *(
             ("answer", f"{_who(each)}: {each.kind}{f', {each.reason}' if each.reason else ''} ({each.via})")
@@ -282,6 +282,12 @@ def _how_it_goes_on(approval: Approval) -> list[tuple[str, str]]:
 
 def _who(answer: ApprovalAnswer) -> str:
     return f"{answer.by}, for {' and '.join(answer.in_stead_of)}" if answer.in_stead_of else answer.by
+
+
+def _use_until(approval: Approval) -> str:
+    """Until when a grant may be used; what isn't a call's is in force with the grant."""
+    valid_until_ns = approval.valid_until_ns
+    return utc(valid_until_ns) if valid_until_ns is not None and approval.kind == "call" else ""
 
 
 def approval_record(approval: Approval) -> dict[str, object]:
