@@ -76,8 +76,8 @@ _EPILOG = (
     "Exit codes: 0 done; 1 a fault, told on stderr; 2 used wrongly, and with `plan --detailed-exitcode` "
     "something would change; 3 understood and refused (a role or a tag that is missing, a faulty row, a call "
     "that is not in doubt, `budget --check` with a budget that did not hold, what `doctor` or `versions verify` "
-    "found wrong, a policy test that failed, more new denials than `replay` may find); 4 proposed: it "
-    "waits for a second person."
+    "found wrong, a policy test that failed, more new denials than `replay` may find, a test that a channel did "
+    "not take); 4 proposed: it waits for a second person."
 )
 
 

@@ -113,9 +113,12 @@ def show(delivery_id: IdArgument, store: StoreOption = None, as_json: JsonOption
             (delivery.id, STRONG), "  ", (delivery.state, _STYLES[delivery.state]), f"  {delivery.kind}"
         )
     )
-    for title, text in _lines(delivery, now_ns):
-        if text:
-            console.print(Text.assemble((f"{title:<10}", DIM), text))
+    about, message = _about(delivery, now_ns), _message(delivery)
+    width = max(len(name) for name, _ in (*about, *message)) + 2
+    for lines in (about, message):
+        console.print()
+        for name, text in lines:
+            console.print(Text.assemble((f"{name:<{width}}", DIM), text))
 
 
 @app.command("retry")
@@ -222,26 +225,25 @@ def _next(delivery: Delivery, now_ns: int) -> str:
     return "now" if delivery.next_ns <= now_ns else ago(delivery.next_ns, now_ns)
 
 
-def _lines(delivery: Delivery, now_ns: int) -> list[tuple[str, str]]:
-    message = delivery.message
-    waits = delivery.state == "waiting"
-    return [
+def _about(delivery: Delivery, now_ns: int) -> list[tuple[str, str]]:
+    waits, sent_ns = delivery.state == "waiting", delivery.sent_ns
+    lines = [
         ("to", _place(delivery.channel, delivery.recipient)),
         ("about", delivery.subject),
         ("made", f"{utc(delivery.made_ns)} ({ago(delivery.made_ns, now_ns)})"),
         ("tries", str(delivery.tries)),
         ("next try", f"{utc(delivery.next_ns)} ({_next(delivery, now_ns)})" if waits else ""),
-        (
-            "sent",
-            "" if delivery.sent_ns is None else f"{utc(delivery.sent_ns)} ({ago(delivery.sent_ns, now_ns)})",
-        ),
+        ("sent", "" if sent_ns is None else f"{utc(sent_ns)} ({ago(sent_ns, now_ns)})"),
         ("last error", delivery.fault),
-        ("", ""),
-        ("title", message.title),
-        ("text", message.text),
-        *message.facts,
-        *((link.label, link.url) for link in message.links),
     ]
+    return [(name, text) for name, text in lines if text]
+
+
+def _message(delivery: Delivery) -> list[tuple[str, str]]:
+    message = delivery.message
+    text = [("text", message.text)] if message.text else []
+    links = [(link.label, link.url) for link in message.links]
+    return [("title", message.title), *text, *message.facts, *links]
 
 
 def _tried_words(tried: Tried) -> Text:
