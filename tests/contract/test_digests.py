@@ -252,4 +252,4 @@ def test_rules_in_shadow(ledger: Ledger, store: Store, clock: TurnableClock) -> 
     assert "it would stop nearly all that bot does (2 of 2 calls)" in told
     assert "To enforce: write mode: enforce under budgets: day:" in told
     assert "aegis plan DIR" in message.text
-    assert () == message.links
+    assert [f"{PAGES}/shadow/acme"] == [link.url for link in message.links]

@@ -1,8 +1,8 @@
 """The digest of rules in shadow: what they would have done in a period, what speaks against enforcing them, and how
 that would be done.
 
-Rule: a message changes nothing, and no link in it does: it names the commands of the way that every change of a
-      configuration takes, four eyes included.
+Rule: a message changes nothing, and no link in it does: it names the page and the commands of the way that every change
+      of a configuration takes, four eyes included.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import msgspec
 
 from aegis_gateway.domain.digest import Digest, name_of
-from aegis_gateway.domain.message import FACT_CHARACTERS_MAX, FACTS_MAX, Message
+from aegis_gateway.domain.message import FACT_CHARACTERS_MAX, FACTS_MAX, Link, Message
 from aegis_gateway.domain.money import usd_text
 from aegis_gateway.domain.shadow_rules import how_to_drop, how_to_enforce, told
 from aegis_gateway.domain.window import Window
@@ -78,7 +78,7 @@ class ShadowFigures(msgspec.Struct, frozen=True, kw_only=True):
     missing: tuple[Window, ...] = ()
 
 
-def shadow_message(digest: Digest, figures: ShadowFigures) -> Message:
+def shadow_message(digest: Digest, figures: ShadowFigures, pages_url: str) -> Message:
     """The message that figures of rules in shadow make."""
     period = name_of(figures.window, figures.zone)
     count = len(figures.rules)
@@ -88,6 +88,7 @@ def shadow_message(digest: Digest, figures: ShadowFigures) -> Message:
         title=f"{figures.tenant_name}, {period}: {rules} in shadow",
         text=_text(figures),
         facts=tuple(facts[:FACTS_MAX]),
+        links=(Link(label="See each rule", url=f"{pages_url}/shadow/{figures.tenant}"),) if count else (),
         tenant=figures.tenant,
         at_ns=figures.window.ends_ns,
         data={"digest": digest.id, "period": period, **shadow_record(figures)},
@@ -116,9 +117,9 @@ def _text(figures: ShadowFigures) -> str:
     if not figures.rules:
         return f"{told}No rule is in shadow."
     return (
-        f"{told}Nothing changes by this message. To enforce or drop a rule, change what its line says in the "
-        "configuration: aegis plan DIR shows what that does, aegis apply DIR does it, or proposes it where two people "
-        "are needed. To go on as it is, do nothing."
+        f"{told}Nothing changes by this message. To enforce or drop a rule, see its page, or change what its line says "
+        "in the configuration: aegis plan DIR shows what that does, aegis apply DIR does it, or proposes it where two "
+        "people are needed. To go on as it is, do nothing."
     )
 
 

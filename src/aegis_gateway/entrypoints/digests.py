@@ -27,6 +27,6 @@ def message_of_digest(
 ) -> Message:
     """The message of a digest about a period, as things stand now."""
     if digest.what == "shadow":
-        return shadow_message(digest, shadow_figures(store, registry, policies, window, missing))
+        return shadow_message(digest, shadow_figures(store, registry, policies, window, missing), pages_url)
     figures = DigestFigures(store, registry).of(digest, window, store.clock_ns(), missing)
     return digest_message(digest, figures, pages_url)

@@ -54,9 +54,10 @@ NOTHING_IN_FORCE = (
 class Session:
     """One command's hold on an installation. What it reads of the registry it reads once."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
-        """Work on an opened store."""
+    def __init__(self, settings: Settings, store: Store, who: Caller | None = None) -> None:
+        """Work on an opened store, in the name of whoever runs the command, or of `who`, if somebody is named."""
         self.settings = settings
+        self._who = who
         self.store = store
         self.reports = Reports(store.query)
         self.clock = SystemClock()
@@ -220,7 +221,7 @@ class Session:
         Raises:
             ConfigurationError: keys were issued under a pepper that is not there any more.
         """
-        return Administration(self.store, self._pepper(), self.signatures, os.urandom, caller())
+        return Administration(self.store, self._pepper(), self.signatures, os.urandom, self._who or caller())
 
     def incidents(self) -> Incidents:
         """The use cases about incidents, in the name of whoever runs the command.

@@ -29,6 +29,7 @@ from aegis_gateway.entrypoints.people.office import Office
 from aegis_gateway.entrypoints.people.pool import StorePool
 from aegis_gateway.entrypoints.people.rendering import static_files
 from aegis_gateway.entrypoints.people.security import Secured
+from aegis_gateway.entrypoints.people.shadow.pages import ShadowPages
 from aegis_gateway.entrypoints.people.slack.door import SlackDoor
 from aegis_gateway.entrypoints.people.visits import Handler, Visit, page, redirect
 
@@ -56,7 +57,7 @@ def build(settings: Settings, tenants: Callable[[], Mapping[str, TenantView]]) -
         docs_url=None,
         redoc_url=None,
         routes=[
-            *_pages(office),
+            *_pages(office, settings),
             *_slack(office, url),
             Route("/metrics", MetricsDoor(office, settings.host).endpoint, methods=["GET"]),
         ],
@@ -75,7 +76,9 @@ def build(settings: Settings, tenants: Callable[[], Mapping[str, TenantView]]) -
     )
 
 
-def _pages(office: Office) -> list[Route]:
+def _pages(office: Office, settings: Settings) -> list[Route]:
+    shadow = ShadowPages(settings)
+
     def get(path: str, handler: Handler, *, is_open: bool = False) -> Route:
         return Route(path, page(office, handler, is_open=is_open), methods=["GET"])
 
@@ -96,6 +99,10 @@ def _pages(office: Office) -> list[Route]:
         post("/notifications", notifications.retry_all),
         get("/notifications/{delivery}", notifications.show_one),
         post("/notifications/{delivery}", notifications.retry_one),
+        get("/shadow", shadow.show_tenants),
+        get("/shadow/{tenant}", shadow.show_all),
+        get("/shadow/{tenant}/{rule}", shadow.show_one),
+        post("/shadow/{tenant}/{rule}", shadow.enforce_one),
         Route("/static/{name}", _static, methods=["GET"]),
     ]
 

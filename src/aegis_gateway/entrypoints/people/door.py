@@ -26,7 +26,17 @@ SWITCH_S = 0.0005
 an inbox of 200 requests without a pause make an answer of that loop wait 6 ms (P50), 10 with Python's own 5 ms, and 24
 with four threads; measured on two cores, clients included."""
 
-_PREFIXES = ("/approvals", "/notifications", "/sign-in", "/sign-out", "/static", "/api", "/slack", "/metrics")
+_PREFIXES = (
+    "/approvals",
+    "/notifications",
+    "/shadow",
+    "/sign-in",
+    "/sign-out",
+    "/static",
+    "/api",
+    "/slack",
+    "/metrics",
+)
 
 _log = logging.getLogger("aegis.people")
 
