@@ -37,6 +37,7 @@ from tests.ledgers import (
     budget,
     cost,
     quote,
+    threshold,
 )
 
 PAGES = "https://aegis.example"
@@ -170,6 +171,37 @@ def test_what_else_happened(ledger: Ledger, store: Store, clock: TurnableClock) 
     told = dict(message_of_digest(store, registry(DAILY), (), DAILY, window, PAGES).facts)
     assert "no part of what was spent" in told["saved"]
     assert "2 calls by budget `day`" in told["refused"]
+
+
+def test_thresholds_and_the_window_that_ended(ledger: Ledger, store: Store, clock: TurnableClock) -> None:
+    """What a budget has passed and opened, and how its day ended, told the day after; of other budgets nothing."""
+    claims = (budget("day", limit=100, period="daily", thresholds=(threshold(80, "notify", "incident"),)),)
+    ledger.process([admission("a", quoted=quote(90), budgets=claims)])
+    ledger.process([Settle(call="a", tenant="acme", evidence=cost(90))])
+    clock.turn(DAY_NS)
+    spend(ledger, "b", 7)
+    now_ns = clock.now_ns()
+    window = DAILY.last("UTC", now_ns)
+    day = msgspec.structs.replace(DAILY, scope="budget", name="day")
+    for digest in (DAILY, day):
+        figures = DigestFigures(store, registry(DAILY)).of(digest, window, now_ns)
+        assert (("day at 80",), 1, 1) == (
+            figures.thresholds,
+            figures.incidents_opened,
+            figures.incidents_open,
+        )
+        (standing,) = figures.budgets
+        assert ("2026-11-23", 90, None) == (standing.window, standing.spent, standing.expected)
+    other = msgspec.structs.replace(DAILY, scope="team", name="risk")
+    figures = DigestFigures(store, registry(DAILY)).of(other, window, now_ns)
+    assert ((), 0, 0, ()) == (
+        figures.thresholds,
+        figures.incidents_opened,
+        figures.incidents_open,
+        figures.budgets,
+    )
+    (later,) = DigestFigures(store, registry(DAILY)).of(DAILY, DAILY.current("UTC", now_ns), now_ns).budgets
+    assert ("2026-11-24", 7) == (later.window, later.spent)
 
 
 def test_it_is_due_at_its_hour_of_the_tenants_day(store: Store, clock: TurnableClock) -> None:

@@ -15,8 +15,10 @@ from aegis_gateway.adapters.approval_rows import ApprovalReports
 from aegis_gateway.adapters.budget_use import BudgetUse, forecast_of
 from aegis_gateway.adapters.reports import BudgetStanding, Query, Reports
 from aegis_gateway.application.ports import Store
+from aegis_gateway.domain.approval import Approval
 from aegis_gateway.domain.digest import Digest
 from aegis_gateway.domain.digest_content import BudgetFigures, Driver, Figures, Refusals, Words
+from aegis_gateway.domain.hold import Hold
 from aegis_gateway.domain.registry import Budget, Registry
 from aegis_gateway.domain.window import Window
 
@@ -54,15 +56,21 @@ select entry.body as body from call join entry on entry.call = call.call
 
 _NOTICED = """
 select kind, subject, body from notice
- where tenant = ? and at_ns >= ? and at_ns < ? and kind in ('threshold_passed', 'budget_exhausted', 'key_held')
+ where tenant = ? and at_ns >= ? and at_ns < ? and kind in ('threshold_passed', 'budget_exhausted')
  order by sequence
 """
 _INCIDENTS = """
-select sum(case when opened_ns >= ? and opened_ns < ? then 1 else 0 end) as opened,
-       sum(case when closed_ns is null then 1 else 0 end) as open
-  from incident where tenant = ?
+select subject, opened_ns, closed_ns from incident
+ where tenant = ? and (closed_ns is null or (opened_ns >= ? and opened_ns < ?))
 """
-_HELD_KEYS = "select key, agent from api_key where tenant = ? and holds is not null order by agent, key"
+_HELD_KEYS = """
+select key, agent, holds from api_key where tenant = ? and holds is not null order by agent, key
+"""
+
+
+class _Threshold(msgspec.Struct):
+    threshold: str = ""
+    scope: str = ""
 
 
 class _Saved(msgspec.Struct):
@@ -73,6 +81,7 @@ class _Decision(msgspec.Struct):
     downgrade: _Saved | None = None
 
 
+_holds = msgspec.json.Decoder(tuple[Hold, ...]).decode
 _decision = msgspec.json.Decoder(_Decision)
 
 
@@ -94,8 +103,8 @@ class DigestFigures:
         before = digest.before(registry.zone, window, registry.year_starts)
         totals, earlier = self._totals(digest, window), self._totals(digest, before)
         noticed = self._noticed(digest, window)
-        opened, still_open = self._incidents(window)
-        held = self._held_keys(digest)
+        opened, still_open = self._incidents(digest, window)
+        held = self._held_keys(digest, now_ns)
         return Figures(
             tenant=self._tenant,
             tenant_name=registry.name,
@@ -112,7 +121,7 @@ class DigestFigures:
             agents=self._drivers(digest, "agent", window, before),
             models=self._drivers(digest, "model", window, before),
             tools=self._drivers(digest, "tool", window, before),
-            budgets=self._budgets(digest, now_ns),
+            budgets=self._budgets(digest, window, now_ns),
             thresholds=noticed,
             refused=self._refused(digest, window),
             words=self._words(digest, window),
@@ -166,21 +175,30 @@ class DigestFigures:
             if row["name"] is not None
         }
 
-    def _budgets(self, digest: Digest, now_ns: int) -> tuple[BudgetFigures, ...]:
-        standings = [
-            standing
-            for standing in self._reports.standings(self._tenant, _budgets_of(digest, self._registry), now_ns)
-            if standing.limit > 0
-        ]
-        standings.sort(key=lambda each: (-(each.spent * 1_000 // each.limit), each.budget.id, each.scope))
-        return tuple(self._budget(standing, now_ns) for standing in standings[:BUDGETS_MAX])
+    def _budgets(self, digest: Digest, window: Window, now_ns: int) -> tuple[BudgetFigures, ...]:
+        ended_ns = min(window.ends_ns - 1, now_ns)
+        standings = []
+        for budget in _budgets_of(digest, self._registry):
+            # A window that ended with the period is told as it ended; one that goes on as it stands now.
+            at_ns = ended_ns if budget.window(ended_ns).ends_ns <= now_ns else now_ns
+            found = self._reports.standings(self._tenant, [budget], at_ns)
+            standings += [(standing, at_ns) for standing in found if standing.limit > 0]
+        standings.sort(
+            key=lambda each: (
+                -(each[0].spent * 1_000 // each[0].limit),
+                each[0].budget.id,
+                each[0].scope,
+            )
+        )
+        return tuple(self._budget(standing, at_ns) for standing, at_ns in standings[:BUDGETS_MAX])
 
     def _budget(self, standing: BudgetStanding, now_ns: int) -> BudgetFigures:
         budget = standing.budget
         quantity = self._registry.quantities[budget.quantity]
         use = self._use.hourly(self._tenant, budget, standing.scope, now_ns)
         found = forecast_of(use, standing, now_ns)
-        is_told = found.expected is not None and bool(found.days)
+        is_over = standing.window.ends_ns - 1 <= now_ns
+        is_told = found.expected is not None and bool(found.days) and not is_over
         return BudgetFigures(
             budget=budget.id,
             scope=standing.scope,
@@ -197,16 +215,19 @@ class DigestFigures:
         )
 
     def _noticed(self, digest: Digest, window: Window) -> tuple[str, ...]:
-        ids = {budget.id for budget in _budgets_of(digest, self._registry)}
+        ids = self._budget_ids(digest)
         values = (self._tenant, window.starts_ns, window.ends_ns)
         found = []
         for row in self._query(_NOTICED, values):
-            kind, _, name = row["subject"].partition(":")
-            if kind == "budget" and name.partition("@")[0] in ids:
-                body = msgspec.json.decode(row["body"])
-                threshold = body.get("threshold")
-                found.append(f"{name} at {threshold}" if threshold else f"{name} exhausted")
+            budget = row["subject"].partition(":")[2]
+            if budget in ids:
+                scope = msgspec.json.decode(row["body"], type=_Threshold)
+                at = "exhausted" if row["kind"] == "budget_exhausted" else f"at {scope.threshold}"
+                found.append(" ".join(filter(None, (budget, scope.scope, at))))
         return tuple(dict.fromkeys(found))
+
+    def _budget_ids(self, digest: Digest) -> set[str]:
+        return {budget.id for budget in _budgets_of(digest, self._registry)}
 
     def _refused(self, digest: Digest, window: Window) -> tuple[Refusals, ...]:
         # What a budget refused has no legs; which rule it was is told by its reason.
@@ -226,16 +247,10 @@ class DigestFigures:
         return tuple(sorted(found, key=lambda each: (-each.calls, each.rule))[:DRIVERS_MAX])
 
     def _words(self, digest: Digest, window: Window) -> Words:
-        agents = {
-            agent.id
-            for agent in self._registry.agents.values()
-            if digest.scope != "team" or agent.team == digest.name
-        }
         approvals = [
             each
             for each in self._approvals.approvals(self._tenant, APPROVALS_MAX)
-            if (digest.scope == "tenant" or each.requester in agents)
-            and (digest.scope != "budget" or each.about.partition("@")[0] == f"budget:{digest.name}")
+            if self._is_asked_in(digest, each)
         ]
         asked = [each for each in approvals if window.holds(each.created_ns)]
         answered = [each for each in asked if each.answers]
@@ -247,17 +262,37 @@ class DigestFigures:
             median_ns=median_low(waits) if waits else None,
         )
 
-    def _held_keys(self, digest: Digest) -> tuple[str, ...]:
-        agents = self._registry.agents
-        return tuple(
-            f"{row['key']} of {row['agent']}"
-            for row in self._query(_HELD_KEYS, (self._tenant,))
-            if digest.scope != "team" or (row["agent"] in agents and agents[row["agent"]].team == digest.name)
-        )
+    def _is_asked_in(self, digest: Digest, approval: Approval) -> bool:
+        """Whether a request is of what a digest is about: of its budgets, or of a team's agents."""
+        if digest.scope == "tenant" or _budget_of(approval.about) in self._budget_ids(digest):
+            return True
+        agent = self._registry.agents.get(approval.requester)
+        return digest.scope == "team" and agent is not None and agent.team == digest.name
 
-    def _incidents(self, window: Window) -> tuple[int, int]:
-        (row,) = self._query(_INCIDENTS, (window.starts_ns, window.ends_ns, self._tenant))
-        return int(row["opened"] or 0), int(row["open"] or 0)
+    def _held_keys(self, digest: Digest, now_ns: int) -> tuple[str, ...]:
+        agents = self._registry.agents
+        found = []
+        for row in self._query(_HELD_KEYS, (self._tenant,)):
+            holds = [each for each in _holds(row["holds"]) if each.acts and not each.is_over(now_ns)]
+            agent = agents.get(row["agent"])
+            is_about = digest.scope == "tenant" or (
+                agent is not None and agent.team == digest.name
+                if digest.scope == "team"
+                else any(_budget_of(each.rule) == digest.name for each in holds)
+            )
+            if holds and is_about:
+                found.append(f"{row['key']} of {row['agent']}")
+        return tuple(found)
+
+    def _incidents(self, digest: Digest, window: Window) -> tuple[int, int]:
+        ids = self._budget_ids(digest)
+        found = [
+            row
+            for row in self._query(_INCIDENTS, (self._tenant, window.starts_ns, window.ends_ns))
+            if digest.scope == "tenant" or _budget_of(row["subject"]) in ids
+        ]
+        opened = sum(window.holds(int(row["opened_ns"])) for row in found)
+        return opened, sum(row["closed_ns"] is None for row in found)
 
     def _saved(self, digest: Digest, window: Window) -> int:
         where, values = self._scoped(digest, window)
@@ -283,6 +318,11 @@ def _budgets_of(digest: Digest, registry: Registry) -> Iterable[Budget]:
     if digest.scope == "team":
         return [each for each in budgets if dict(each.match).get("team") == digest.name]
     return list(budgets)
+
+
+def _budget_of(subject: str) -> str:
+    """The budget that something is about, which is named by its id, as `budget:ID`, or with a threshold of it."""
+    return subject.removeprefix("budget:").partition("@")[0]
 
 
 def _rule(code: str, reason: str) -> str:

@@ -38,7 +38,7 @@ class Driver(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BudgetFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """How a budget stands in its window that the period's end is in, or that is going on; in smallest units.
+    """How a budget ended its last window of the period, or how it stands in the one that goes on; in smallest units.
 
     `scale` of them make one of what people write. A forecast is there where there are hours to tell it from.
     """
@@ -120,8 +120,7 @@ def digest_message(digest: Digest, figures: Figures, pages_url: str) -> Message:
     links = [Link(label="Open approvals", url=f"{pages_url}/approvals")] if figures.words.waiting else []
     return Message(
         title=f"{figures.of}, {period}: {usd_text(figures.nano_usd)} spent",
-        text=_missing(figures)
-        or f"The same as of now: aegis digest show {digest.every} --tenant {figures.tenant}",
+        text=_missing(figures) or f"The same as of now: {_command(digest, figures.tenant)}",
         tone=tone,
         facts=facts,
         links=tuple(links),
@@ -129,6 +128,11 @@ def digest_message(digest: Digest, figures: Figures, pages_url: str) -> Message:
         at_ns=figures.window.ends_ns,
         data={"digest": digest.id, "period": period, **msgspec.to_builtins(figures)},
     )
+
+
+def _command(digest: Digest, tenant: str) -> str:
+    scope = "" if digest.scope == "tenant" else f" --{digest.scope} {digest.name}"
+    return f"aegis digest show {digest.every} --tenant {tenant}{scope}"
 
 
 def _missing(figures: Figures) -> str:
