@@ -80,6 +80,9 @@ _TITLES_OF_ASKS: dict[NoticeKind, str] = {
 }
 """Titles of requests for more of a budget."""
 
+_AS_GIVEN = ("arguments", "changed")
+"""Facts in an agent's own words: their names have no units of ours, and their values are told as they are."""
+
 _SAID = ("about", "state", "approval", "group", "asked", "answers", "away", "facts", "kind", "level", "link")
 """What of a notice's body is not a fact by itself: it stands elsewhere in the message."""
 
@@ -101,7 +104,7 @@ def message_of(notice: Notice, tenant_name: str, pages_url: str) -> Message:
         title=_short(words.format_map(named)),
         text=_answers(body) or _wish(notice),
         tone=tone,
-        facts=tuple(facts[:FACTS_MAX]),
+        facts=_bounded(facts),
         links=tuple(_links(notice, pages_url)),
         ask=_ask(notice),
         tenant=notice.tenant,
@@ -116,6 +119,14 @@ def _words(notice: Notice) -> tuple[str, Tone]:
     if notice.body.get("kind") == "increase":
         words = _TITLES_OF_ASKS.get(notice.kind, words)
     return words, tone
+
+
+def _bounded(facts: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """As many as there is room for, and in the place of the last how many are left out."""
+    if len(facts) <= FACTS_MAX:
+        return tuple(facts)
+    kept = facts[: FACTS_MAX - 1]
+    return (*kept, ("not shown here", f"{len(facts) - len(kept)} more; see the request"))
 
 
 class _Named(dict[str, str]):
@@ -181,8 +192,11 @@ def _facts(body: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     more = body.get("facts")
     if isinstance(more, Mapping):
         told |= more
-    for name, value in told.items():
-        yield from _fact(str(name), value)
+    # The agent's own words come last: however many there are, they leave out nothing of ours.
+    for name in [name for name in told if name not in _AS_GIVEN]:
+        yield from _fact(name, told[name])
+    for name in [name for name in told if name in _AS_GIVEN]:
+        yield from _given(name, told[name])
 
 
 def _fact(name: str, value: object) -> Iterator[tuple[str, str]]:
@@ -196,17 +210,27 @@ def _fact(name: str, value: object) -> Iterator[tuple[str, str]]:
         yield _label(name), _short(_text(name, value))
 
 
+def _given(name: str, value: object) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for inner, found in value.items():
+            if found is not None and found != "":
+                yield _short(f"{name} {inner}"), _short(_as_given(found))
+
+
+def _as_given(value: object) -> str:
+    if isinstance(value, Mapping) and value.keys() == {"was", "is"}:
+        return f"was {_as_given(value['was'])}, is {_as_given(value['is'])}"
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
 def _label(name: str) -> str:
     return name.removesuffix(_NANO_USD).removesuffix(_NS).replace("_", " ")
 
 
 def _text(name: str, value: object) -> str:
     """A value as people write it; the unit is told by the name's end. Amounts may be texts, as entries have them."""
-    number = _number(value)
-    if number is not None and name.endswith(_NANO_USD):
-        return usd_text(number)
-    if number is not None and name.endswith(_NS):
-        return minute_text(number)
+    if name.endswith((_NANO_USD, _NS)) and (number := _number(value)) is not None:
+        return usd_text(number) if name.endswith(_NANO_USD) else minute_text(number)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):

@@ -93,6 +93,16 @@ def test_what_changed_and_what_stands_out() -> None:
     assert {None} == {each.before for each in first.arguments}
 
 
+@pytest.mark.parametrize("value", ["1e40", "9" * 200, "1e999999", "-1e999999", "NaN", "sNaN", "Infinity"])
+def test_numbers_beyond_all_measure_hide_no_request(value: str) -> None:
+    """An agent that writes such a number asks for something that can be read all the same."""
+    for now, then in ((value, "1"), (value, "1e-999999"), ("2", value)):
+        before = asked(1, facts={"arguments": {"note": then}})
+        after = asked(2, facts={"arguments": {"note": now}})
+        brief = brief_of(after, Background(before=before), BEN, ("ben",), 0)
+        assert [now] == [argument.value for argument in brief.arguments]
+
+
 def test_titles() -> None:
     """Name the model where there is one: how it is called says little."""
     titles = [

@@ -8,7 +8,7 @@ Rule: nothing is guessed. What stands out is compared with what is on record, an
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -375,11 +375,11 @@ def _times(value: str, before: str | None) -> str | None:
         return None
     try:
         now, then = Decimal(value), Decimal(before)
-    except InvalidOperation:
+        if not (now.is_finite() and then.is_finite()) or then <= 0 or now < _TIMES_STANDS_OUT * then:
+            return None
+        return f"{(now / then).quantize(Decimal(1)):,}"
+    except ArithmeticError:  # it is no number, or one beyond all that can be compared
         return None
-    if not (now.is_finite() and then.is_finite()) or then <= 0 or now < _TIMES_STANDS_OUT * then:
-        return None
-    return f"{(now / then).quantize(Decimal(1)):,}"
 
 
 def _if_yes(approval: Approval) -> str:
