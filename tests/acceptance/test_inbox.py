@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import select
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -11,9 +14,10 @@ import pytest
 from aegis_gateway.domain.approval import Approval
 from aegis_gateway.domain.approval_route import Group, Route, Want
 from aegis_gateway.domain.people import Grant
+from aegis_gateway.entrypoints.people.door import READING_MAX
 from tests.asked import arguments, ask_people
 from tests.browsers import Staff, Visitor, csrf_on, text_of
-from tests.gateways import PERMIT_ALL, Answer, Gateway, configuration
+from tests.gateways import HOST, PERMIT_ALL, Answer, Gateway, configuration, until
 
 pytestmark = pytest.mark.xdist_group("inbox")
 
@@ -230,3 +234,20 @@ def test_a_page_that_stays_open(gateway: Gateway, people: dict[str, Visitor]) ->
     assert (200, True, False) == (part.status, asked.id in text_of(part), "<html" in text_of(part))
     stranger = Visitor(gateway).get("/approvals", {"hx-request": "true"})
     assert (204, "/sign-in?next=%2Fapprovals") == (stranger.status, stranger.headers["hx-redirect"])
+
+
+def test_bodies_that_are_held_back_keep_nobody_out(gateway: Gateway, people: dict[str, Visitor]) -> None:
+    """Whoever opens connections and sends half of a form on each: pages are shown, and answers taken, meanwhile."""
+    asked = ask_people(gateway)
+    half = "POST /slack/interactions HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\npayload="
+    with contextlib.ExitStack() as stack:
+        held = [
+            stack.enter_context(socket.create_connection((HOST, gateway.settings.port)))
+            for _ in range(2 * READING_MAX)
+        ]
+        for each in held:
+            each.sendall(half.encode())
+        until(lambda: READING_MAX == len(select.select(held, [], [], 0)[0]))  # so many are given up
+        assert 200 == people["ben"].get("/approvals").status
+        assert 303 == answer(people["ben"], asked, "grant").status
+    assert ("granted", ["ben"]) == stored(gateway, asked)

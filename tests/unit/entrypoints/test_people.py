@@ -284,7 +284,13 @@ class Caller:
 
 def served(caller: Caller, app: bridge.AsgiApp) -> list[Any]:
     """What a caller gets of an application."""
-    asyncio.run(bridge.serve(app, cast(bridge.PeopleScope, caller), cast(HttpProtocol, caller)))
+    scope, protocol = cast(bridge.PeopleScope, caller), cast(HttpProtocol, caller)
+
+    async def serve() -> None:
+        body = await bridge.body_of(scope, protocol) if bridge.has_body(scope) else b""
+        await bridge.serve(app, scope, protocol, body)
+
+    asyncio.run(serve())
     return caller.got
 
 

@@ -33,17 +33,29 @@ class PeopleScope(Scope, Protocol):
     server: str
 
 
-async def serve(app: AsgiApp, scope: PeopleScope, protocol: HttpProtocol) -> None:
-    """Have an ASGI application answer one request.
+def has_body(scope: PeopleScope) -> bool:
+    """Whether a request has a body, as far as applications hear of it."""
+    return scope.method not in ("GET", "HEAD")
+
+
+async def body_of(scope: PeopleScope, protocol: HttpProtocol) -> bytes:
+    """A request's body.
 
     Raises:
-        CallError: the request is longer than it may be, or did not come whole; it was not answered.
+        CallError: it is longer than it may be, or did not come whole.
+    """
+    return await read_body(scope, protocol, BODY_S, BODY_BYTES_MAX)
+
+
+async def serve(app: AsgiApp, scope: PeopleScope, protocol: HttpProtocol, body: bytes) -> None:
+    """Have an ASGI application answer one request, whose body was read.
+
+    Raises:
+        CallError: its headers are longer than they may be; it was not answered.
     """
     headers = [(name.encode("latin-1"), value.encode()) for name, value in scope.headers.items()]
     if sum(len(name) + len(value) for name, value in headers) > HEADER_BYTES_MAX:
         raise CallError(f"the headers are longer than {HEADER_BYTES_MAX} bytes", status=431)
-    has_body = scope.method not in ("GET", "HEAD")
-    body = await read_body(scope, protocol, BODY_S, BODY_BYTES_MAX) if has_body else b""
     exchange = _Exchange(protocol, body, is_head=scope.method == "HEAD")
     await app(_asgi_scope(scope, headers), exchange.receive, exchange.send)
 

@@ -20,6 +20,9 @@ from aegis_gateway.entrypoints.people import bridge
 from aegis_gateway.entrypoints.people.bridge import AsgiApp, PeopleScope
 
 IN_FLIGHT_MAX = 64
+READING_MAX = 64
+"""How many bodies are read at once. Of more, the one that has taken longest is given up: whoever sends a body whole
+needs no time for it, and whoever holds many back keeps nobody else out."""
 THREADS = 2
 SWITCH_S = 0.0005
 """How long a thread that renders a page may keep the interpreter from the event loop that calls are on. Eight who load
@@ -55,16 +58,14 @@ class PeopleDoor:
         self._app: AsgiApp | None = None
         self._building = asyncio.Lock()
         self._in_flight = 0
+        self._reading: dict[asyncio.Future[bytes], None] = {}
 
     async def __call__(self, scope: Scope, protocol: HttpProtocol) -> None:
         """Answer one request, whatever happens."""
-        if self._in_flight >= IN_FLIGHT_MAX:
-            _refuse(protocol, 503, "too many people ask at once; try again in a moment")
-            return
-        self._in_flight += 1
+        asked = cast(PeopleScope, scope)
         try:
-            app = self._app or await self._built()
-            await bridge.serve(app, cast(PeopleScope, scope), protocol)
+            body = await self._read(asked, protocol) if bridge.has_body(asked) else b""
+            await self._answer(asked, protocol, body)
         except CallError as fault:
             _refuse(protocol, fault.status, str(fault))
         except AegisError as fault:
@@ -75,6 +76,29 @@ class PeopleDoor:
             # The last resort: an answer for who asked, the trace for the operator.
             _log.exception("a page failed in a way nobody foresaw")
             _refuse(protocol, 500, "the gateway failed; the operator's log says why")
+
+    async def _read(self, scope: PeopleScope, protocol: HttpProtocol) -> bytes:
+        reading = asyncio.ensure_future(bridge.body_of(scope, protocol))
+        self._reading[reading] = None
+        if len(self._reading) > READING_MAX:
+            slowest = next(iter(self._reading))
+            del self._reading[slowest]
+            slowest.cancel()
+        try:
+            await asyncio.wait({reading})
+        finally:
+            reading.cancel()
+            self._reading.pop(reading, None)
+        if reading.cancelled():
+            raise CallError("the body takes longer than those of all others; send it whole", status=408)
+        return reading.result()
+
+    async def _answer(self, scope: PeopleScope, protocol: HttpProtocol, body: bytes) -> None:
+        if self._in_flight >= IN_FLIGHT_MAX:
+            raise CallError("too many people ask at once; try again in a moment", status=503)
+        self._in_flight += 1
+        try:
+            await bridge.serve(self._app or await self._built(), scope, protocol, body)
         finally:
             self._in_flight -= 1
 
