@@ -144,6 +144,36 @@ def test_what_people_are_shown(till: Till) -> None:
     )
 
 
+def test_a_named_approval_means_no_other(till: Till) -> None:
+    """Also where nobody asks any more: what was named is used up by its call, and a repetition of that is refused."""
+    permitted = msgspec.structs.replace(ASKS, asks=())
+
+    def named(asked: Admitted, claim: ApprovalClaim = CLAIM, **more: Any) -> tuple[str, str]:
+        assert asked.approval is not None
+        reply = till.call(msgspec.structs.replace(claim, given=asked.approval.id), **more)
+        return reply.effect, reply.reasons[-1].code
+
+    refused, fault = ("deny", "approval_refused"), ("deny", "approval_not_valid")
+    granted = till.call()
+    till.answer(granted)
+    other = msgspec.structs.replace(CLAIM, fingerprint="f2")
+    assert fault == named(granted, other, verdict=permitted)
+    assert ("allow", "approved") == named(granted, verdict=permitted)
+    assert fault == named(granted, verdict=permitted)
+    waits = till.call()
+    assert ("allow", "permitted") == named(waits, verdict=permitted)
+    assert fault == named(waits, verdict=permitted)
+    no = till.call()
+    till.answer(no, "refuse")
+    assert refused == named(no, verdict=permitted)
+    assert ["used", "withdrawn", "refused"] == till.states()
+    lapses = till.call(other)
+    till.answer(lapses)
+    assert fault == named(lapses, other, policy_version="p2")
+    assert ["used", "withdrawn", "refused", "lapsed"] == till.states()  # and nobody was asked anew
+    assert "allow" == till.call(verdict=permitted).effect
+
+
 @pytest.mark.parametrize(
     ("changes", "because"),
     [

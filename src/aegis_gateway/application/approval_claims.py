@@ -25,8 +25,10 @@ def claim_of(
     quote: Quote | None,
     given: str | None,
 ) -> ApprovalClaim | None:
-    """Whose word a call wants; None where no policy asks. `asker` asks for it, `given` is the approval it names."""
-    if not verdict.asks:
+    """Whose word a call wants; None where no policy asks and it names none. `asker` asks for it, `given` is the
+    approval it names.
+    """
+    if not verdict.asks and given is None:
         return None
     rules = view.registry.approvals
     return ApprovalClaim(

@@ -327,6 +327,8 @@ class Batch:
         if admission.effect == "require_approval" and command.quote is not None:
             fitting = admit(command.quote, command.rates, command.budgets, standings, now_ns)
             admission, approval = self._held.decide(command, admission, fitting, standings)
+        elif admission.effect == "allow":
+            admission, approval = self._held.named(command, admission)
         allowed = admission.effect == "allow"
         if admission.exhausted is not None:
             self._books.exhaust(command.tenant, admission.exhausted, command.budgets, now_ns)

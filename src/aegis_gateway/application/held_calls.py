@@ -42,7 +42,7 @@ class HeldCalls:
         keys = {
             (command.tenant, command.approval.fingerprint)
             for command in admits
-            if command.approval is not None and command.verdict.asks
+            if command.approval is not None and (command.verdict.asks or command.approval.given is not None)
         }
         self._latest = locked.latest_approvals(keys) if keys else {}
         self._open: dict[tuple[str, str], list[Approval]] = {}
@@ -66,14 +66,34 @@ class HeldCalls:
             if known.covers(asking):
                 known = self._became(known, "use", call=command.call)
                 return _approved(fitting, command, known), _note(known)
-            self._became(known, "lapse", because=_another(known, asking))
+            known = self._became(known, "lapse", because=_another(known, asking))
         elif known is not None and known.state == "waiting":
             if known.covers(asking):
                 return asked, _note(known)
-            self._became(known, "withdraw", because=_another(known, asking))
+            known = self._became(known, "withdraw", because=_another(known, asking))
         elif known is not None and self._is_refused(known, asking):
             return Admission(effect="deny", reasons=(_refused(known),)), _note(known)
+        if known is not None and claim.given is not None:
+            return Admission(effect="deny", reasons=(_good_for_nothing(known),)), None
         return self._ask(command, claim, asking, asked, standings)
+
+    def named(self, command: Admit, fitting: Admission) -> tuple[Admission, ApprovalNote | None]:
+        """What becomes of a call that nobody's word is wanted for, where it names an approval: that one and no other,
+        and once. Who repeats a call because its answer was lost counts on it.
+        """
+        claim = command.approval
+        if claim is None or claim.given is None:
+            return fitting, None
+        known = self._now((command.tenant, claim.fingerprint))
+        if wrong := _not_that(claim.given, known):
+            return Admission(effect="deny", reasons=(wrong,)), None
+        assert known is not None, "one that isn't there is not that"
+        if known.state == "refused":
+            return Admission(effect="deny", reasons=(_refused(known),)), _note(known)
+        if known.state == "waiting":
+            return fitting, _note(self._became(known, "withdraw", because="nobody asks about it any more"))
+        known = self._became(known, "use", call=command.call)
+        return _approved(fitting, command, known), _note(known)
 
     def _ask(
         self, command: Admit, claim: ApprovalClaim, asking: Asking, asked: Admission, standings: Standings
@@ -206,14 +226,16 @@ def _not_that(given: str, known: Approval | None) -> Reason | None:
             message=f"approval `{given[:64]}` is not for this call: it holds for one agent, tool and arguments; "
             "repeat the call as it was asked for, or leave `Aegis-Approval-Id` out to ask for this one",
         )
-    if known.state in ("used", "expired", "lapsed", "withdrawn"):
-        return Reason(
-            code="approval_not_valid",
-            subject=known.id,
-            message=f"approval `{known.id}` is {known.state}, and good for nothing more; "
-            "leave `Aegis-Approval-Id` out to ask again",
-        )
-    return None
+    return _good_for_nothing(known) if known.state in ("used", "expired", "lapsed", "withdrawn") else None
+
+
+def _good_for_nothing(known: Approval) -> Reason:
+    return Reason(
+        code="approval_not_valid",
+        subject=known.id,
+        message=f"approval `{known.id}` is {known.state}, and good for nothing more; "
+        "leave `Aegis-Approval-Id` out to ask again",
+    )
 
 
 def _another(known: Approval, asking: Asking) -> str:
