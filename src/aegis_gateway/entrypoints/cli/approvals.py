@@ -134,12 +134,12 @@ def show(approval_id: IdArgument, store: StoreOption = None, as_json: JsonOption
         case "limit":
             lines = _lines_of_limit(approval)
         case _:
-            lines = _lines(approval)
+            lines = lines_of(approval)
     lines += [("away", str(each)) for each in away]
     lines += [("attention", f"{unattended}: nobody can grant it as it stands")] if unattended else []
     for title, text in lines:
         if text:
-            console.print(Text.assemble((f"{title:<10}", DIM), text))
+            console.print(Text.assemble((f"{title:<10}", DIM), " ".join(text.split())))
 
 
 @app.command("grant")
@@ -212,12 +212,11 @@ def _reasons(approval: Approval) -> list[str]:
     return [str(each["words"]) for each in found] + ([str(why)] if why else [])
 
 
-def _lines(approval: Approval) -> list[tuple[str, str]]:
+def lines_of(approval: Approval) -> list[tuple[str, str]]:
+    """A request in full, line by line: a title and what there is to say."""
     facts: dict[str, Any] = approval.facts
-    arguments = ", ".join(f"{name} {value}" for name, value in facts.get("arguments", {}).items())
-    changed = ", ".join(
-        f"{name} {each['was']} → {each['is']}" for name, each in facts.get("changed", {}).items()
-    )
+    arguments = [f"{name} {value}" for name, value in facts.get("arguments", {}).items()]
+    changed = [f"{name} {each['was']} → {each['is']}" for name, each in facts.get("changed", {}).items()]
     budgets = ", ".join(
         f"{each['budget']} {usd_text(int(each['left']))} of {usd_text(int(each['limit']))}"
         for each in facts.get("budgets", [])
@@ -227,8 +226,8 @@ def _lines(approval: Approval) -> list[tuple[str, str]]:
     return [
         ("by", f"{approval.requester}, {facts.get('team', '')}, for: {facts.get('purpose', '')}"),
         ("about", approval.about),
-        ("arguments", arguments),
-        ("changed", changed),
+        *_one_a_line("arguments", arguments),
+        *_one_a_line("changed", changed),
         ("costs", "nobody knows how much" if most is None else f"at most {usd_text(most)}"),
         ("left", budgets),
         ("because", "; ".join(_reasons(approval))),
@@ -278,6 +277,11 @@ def _how_it_goes_on(approval: Approval) -> list[tuple[str, str]]:
             for each in approval.answers
         ),
     ]
+
+
+def _one_a_line(title: str, texts: list[str]) -> list[tuple[str, str]]:
+    """Each on a line of its own: what an agent writes in one of them can't pass for another."""
+    return [(title if number == 0 else "", " ".join(text.split())) for number, text in enumerate(texts)]
 
 
 def _who(answer: ApprovalAnswer) -> str:

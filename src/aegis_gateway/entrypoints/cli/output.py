@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 import msgspec
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, ConsoleRenderable, RenderHook
 from rich.text import Text
 
 from aegis_gateway.domain.amounts import exact_text
@@ -24,6 +24,11 @@ from aegis_gateway.domain.registry import Quantity
 from aegis_gateway.domain.rolling import length_of
 
 PIPED_WIDTH = 10_000
+
+_CONTROLS = (*(sign for sign in range(0x20) if sign not in b"\t\n"), *range(0x7F, 0xA0))
+_DIRECTIONS = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_STEERING = dict.fromkeys((*_CONTROLS, *_DIRECTIONS), "\N{REPLACEMENT CHARACTER}")
+"""Signs that steer a terminal, or turn the order in which the text around them is shown."""
 
 EFFECT_STYLES = {"allow": "green", "deny": "red", "throttle": "yellow", "require_approval": "cyan"}
 EFFECT_SIGNS = {"allow": "✓", "deny": "✗", "throttle": "≈", "require_approval": "?"}
@@ -53,12 +58,30 @@ _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 def out() -> Console:
     """Where the answer goes."""
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH
-    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=width)
+    return _tame(Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=width))
 
 
 def err() -> Console:
     """Where words about the answer go."""
-    return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    return _tame(Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True))
+
+
+class _Tamed(RenderHook):
+    """Shows signs that would steer the terminal or turn the order of what is read, instead of sending them: what is
+    told is in part in the words of agents.
+    """
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        """What is printed, tamed."""
+        for each in renderables:
+            if isinstance(each, Text):
+                each.plain = each.plain.translate(_STEERING)
+        return renderables
+
+
+def _tame(console: Console) -> Console:
+    console.push_render_hook(_Tamed())
+    return console
 
 
 def print_json(value: object) -> None:
