@@ -222,6 +222,12 @@ def test_the_canonical_form_does_not_depend_on_order_or_space() -> None:
     assert first.canonical == second.canonical
 
 
+def test_the_canonical_form_tells_numbers_from_texts() -> None:
+    """What somebody agreed to as a number isn't agreed to as a text that reads like it, nor the other way round."""
+    bodies = (b'{"amount":1.5}', b'{"amount":"1.5"}', b'{"amount":1}', b'{"amount":"1"}')
+    assert 4 == len({parse_operation(operation(), {}, "", body).canonical for body in bodies})
+
+
 @pytest.mark.parametrize(
     ("raw", "expected"),
     [

@@ -219,7 +219,9 @@ def strict_json(raw: bytes) -> object:
 def _canonical(sources: Mapping[str, object]) -> bytes:
     """Body, query and path in one form, whatever order they came in."""
     try:
-        text = json.dumps(sources, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+        text = json.dumps(
+            sources, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_told_apart
+        )
         return text.encode()
     except RecursionError as fault:
         raise CallError("the body is not valid JSON: it is nested too deeply") from fault
@@ -227,6 +229,11 @@ def _canonical(sources: Mapping[str, object]) -> bytes:
         raise CallError(
             "the body is not valid JSON: a text has half a character (a lone surrogate)"
         ) from fault
+
+
+def _told_apart(number: object) -> dict[str, str]:
+    """A number with decimals, in a form that no body can have: it isn't the same as a text that reads like it."""
+    return {"__extn": str(number)}
 
 
 def _no_constant(name: str) -> NoReturn:
