@@ -189,6 +189,24 @@ def test_an_expired_request(gateway: Gateway, people: dict[str, Visitor]) -> Non
     assert ("expired", []) == stored(gateway, asked)
 
 
+def test_who_asks_for_more(gateway: Gateway, people: dict[str, Visitor]) -> None:
+    """How much until when, in their own words; it is no cost, and takes nothing of what is left."""
+    facts = {"amount": "$250.00", "until_ns": "1795456800000000000", "why": "quarter end", "left": "$0.00"}
+    asked = ask_people(
+        gateway, kind="increase", requester="bo", about="day", maximum_nano_usd=250_000_000_000, facts=facts
+    )
+    page = " ".join(text_of(people["ben"].get(f"/approvals/{asked.id}")).split())
+    for words in (
+        "bo asks for $250.00 more on day, until 23 Nov 2026, 18:00:00 UTC",
+        "“quarter end”",
+        "<dt>asks for</dt>",
+        "The limit is raised at once",
+    ):
+        assert words in page, words
+    assert "this leaves" not in page
+    assert "1795456800000000000" not in page
+
+
 def test_what_is_alike_is_answered_together(gateway: Gateway, people: dict[str, Visitor]) -> None:
     """All that were shown, and none that came since, nor one of another kind that a form names."""
     alike = [

@@ -17,10 +17,12 @@ from aegis_gateway.application.asked_increases import AskedIncreases
 from aegis_gateway.application.asks import Asks, Wanted
 from aegis_gateway.application.ports import Changes, RegistryChange, StandingRow, Store
 from aegis_gateway.application.recording import RegistryRecording
+from aegis_gateway.application.versions import signed
 from aegis_gateway.domain.approval import Approval
 from aegis_gateway.domain.approval_route import Group
 from aegis_gateway.domain.approval_rules import ApprovalRules, AskRule, AskRules
 from aegis_gateway.domain.budget_change import with_change
+from aegis_gateway.domain.config_version import Canary
 from aegis_gateway.domain.errors import AegisError, ConfigurationError, VersionForged
 from aegis_gateway.domain.ledger import Standing
 from aegis_gateway.domain.registry import Agent, Budget
@@ -400,6 +402,25 @@ def test_a_version_that_changes_something_else(bank: Bank) -> None:
     bank.approvals("own").grant("acme", asked.id)
     (made,) = history_of(bank.store.rows, "acme", "month", 9)
     assert bank.version() == made.config_version
+
+
+def test_a_canary_beside_the_version_in_force(bank: Bank) -> None:
+    """The limit that is raised is that of the version which is in force for all others."""
+    asked = bank.ask("bo", 5)
+    config = bank.store.state().config
+    assert config is not None
+    tried = signed(
+        msgspec.structs.replace(
+            config, version=config.version + 1, canary=Canary(beside=config.version, share=100)
+        ),
+        bank.signatures,
+    )
+    bank.by_version[tried.version] = msgspec.structs.replace(bank.registry, budgets={})
+    with bank.store.change(["acme"]) as change:
+        change.save_config(tried)
+    bank.approvals("own").grant("acme", asked.id)
+    (made,) = history_of(bank.store.rows, "acme", "month", 9)
+    assert (config.version, 1_005) == (made.config_version, made.limit_after)
 
 
 def test_nothing_is_granted_under_a_forged_version(bank: Bank) -> None:
