@@ -56,6 +56,8 @@ def test_who_did_it_is_in_the_record(house: Installation) -> None:
         ["apply", "{conf}", "--yes"],
         ["rollback", "1", "--yes"],
         ["key", "issue", "loan-bot"],
+        ["key", "hold", "loan-bot", "--reason", "odd"],
+        ["key", "restore", "loan-bot"],
         ["agent", "add", "x", *("--team=lending", "--owner=a", "--cost-centre=c", "--purpose=p")],
         ["people", "add", "eve", "--role", "admin"],
         ["people", "token", "issue", "ana"],

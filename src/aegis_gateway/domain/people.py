@@ -55,7 +55,7 @@ PERMISSION_WORDS: dict[Permission, str] = {
     "roll_back": "go back to an earlier configuration",
     "budgets": "change budgets' limits",
     "agents": "register and change agents",
-    "keys": "issue, rotate, throttle and revoke agents' keys",
+    "keys": "issue, rotate, throttle, hold, restore and revoke agents' keys",
     "settle": "settle calls in doubt",
     "approve": "approve, refuse and review what others did",
     "notifications": "have notifications sent again, and channels tested",
