@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import email
 import email.policy
 import ipaddress
+import socket
 import ssl
+import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -388,6 +391,27 @@ def test_a_mail_server_without_tls() -> None:
     refused = NotSent(fault="the mail server takes no STARTTLS; nothing was sent", is_final=True)
     assert [Sent(), refused, refused] == [local, with_password, public]
     assert 1 == len(mailbox.mails)
+
+
+def test_a_mail_server_that_never_ends_its_answer() -> None:
+    """It is left after a while, though each byte of it comes in time."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        left = threading.Event()
+
+        def drip() -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                while not left.wait(0.02):
+                    connection.sendall(b"2")
+
+        server = threading.Thread(target=drip)
+        server.start()
+        address = f"smtp://127.0.0.1:{listener.getsockname()[1]}"
+        outcome = MailChannel(mail_channel(address), Known({}), total_s=0.2).send(DELIVERY, ())
+        left.set()
+        server.join()
+    assert isinstance(outcome, NotSent)
+    assert not outcome.is_final, "half an answer says nothing for good"
 
 
 def test_what_a_mail_server_refuses() -> None:

@@ -8,10 +8,12 @@ Rule 2: the mail's id is the delivery's, so a mail that came twice can be told.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import html
 import smtplib
 import socket
 import ssl
+import threading
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -24,17 +26,27 @@ from aegis_gateway.domain.delivery import Delivery, NotSent, Outcome, Sent
 from aegis_gateway.domain.errors import UpstreamFault
 
 TIMEOUT_S = 15.0
+"""How long one answer of the server may take."""
+TOTAL_S = 45.0
+"""How long all of it may take, however slowly the server goes on answering: less than a delivery is taken for."""
 
 _SECOND_NS = 1_000_000_000
 _PORTS = {"smtp": 587, "smtps": 465}
-_LATER = range(400, 500)
+_NEVER = range(500, 600)
 
 
 class MailChannel:
     """Mails by one server."""
 
-    def __init__(self, channel: Channel, secrets: Secrets, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        secrets: Secrets,
+        tls: ssl.SSLContext | None = None,
+        total_s: float = TOTAL_S,
+    ) -> None:
         """`tls` says which certificates count; the system's, if it is left out."""
+        self._total_s = total_s
         self._channel = channel
         self._secrets = secrets
         self._tls = tls
@@ -53,9 +65,9 @@ class MailChannel:
         tls = self._tls or ssl.create_default_context()
         try:
             found = asyncio.run(Addresses().of(host, port, self._channel.network))
-            with _Connection(
-                host, port, found[0] if found else host, tls, begins=parts.scheme == "smtps"
-            ) as server:
+            address = found[0] if found else host
+            begins = parts.scheme == "smtps"
+            with _Connection(host, port, address, tls, self._total_s, begins=begins) as server:
                 if parts.scheme == "smtp" and not self._encrypt(server, tls, has_password=bool(user)):
                     return NotSent(fault="the mail server takes no STARTTLS; nothing was sent", is_final=True)
                 if user:
@@ -85,23 +97,45 @@ class MailChannel:
 
 
 class _Connection(smtplib.SMTP):
-    """A connection to the address that was vetted, under the name whose certificate is asked for."""
+    """A connection to the address that was vetted, under the name whose certificate is asked for, for a while."""
 
-    def __init__(self, host: str, port: int, address: str, tls: ssl.SSLContext, *, begins: bool) -> None:
+    def __init__(
+        self, host: str, port: int, address: str, tls: ssl.SSLContext, total_s: float, *, begins: bool
+    ) -> None:
         self._address = address
         self._first = tls if begins else None
+        self._total_s = total_s
+        self._over: threading.Timer | None = None
+        self._watched: socket.socket | None = None
         super().__init__(host, port, timeout=TIMEOUT_S)
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         connection = socket.create_connection((self._address, port), timeout)
+        self._watched = connection.dup()
+        self._over = threading.Timer(self._total_s, _cut, (self._watched,))
+        self._over.daemon = True
+        self._over.start()
         if self._first is None:
             return connection
         return self._first.wrap_socket(connection, server_hostname=host)
 
+    def close(self) -> None:
+        """Close it in time."""
+        if self._over is not None and self._watched is not None:
+            self._over.cancel()
+            self._watched.close()
+        super().close()
+
+
+def _cut(connection: socket.socket) -> None:
+    """End a connection that others are at."""
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
 
 def _refused(code: int, words: bytes | str) -> NotSent:
     said = words.decode(errors="replace") if isinstance(words, bytes) else words
-    return NotSent(fault=f"the mail server answered {code}: {said}", is_final=code not in _LATER)
+    return NotSent(fault=f"the mail server answered {code}: {said}", is_final=code in _NEVER)
 
 
 def mail(delivery: Delivery, sender: str) -> EmailMessage:
