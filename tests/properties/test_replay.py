@@ -230,8 +230,11 @@ class Traffic:
 class Amended(Traffic):
     """Calls, and between them people and the steward who change limits."""
 
+    more: Mapping[str, str] = MappingProxyType(GIVING)
+    names: tuple[str, ...] = ("day", "tight", "tokens", "run", "give", "take", "guess")
+
     def __init__(self, database: Database, directory: Path, seed: int) -> None:
-        super().__init__(database, directory, seed, GIVING)
+        super().__init__(database, directory, seed, self.more)
         self.refusals: list[str] = []
 
     async def some(self, steps: int) -> None:
@@ -251,7 +254,7 @@ class Amended(Traffic):
         in_force = InForce(registry=registry, version=1, newest=1)
         changes = BudgetChanges(self.store, self.pepper, Caller(local_name="test"), in_force)
         ends_ns = chance.choice((None, now_ns + chance.choice((30, 900, 9_000, 90_000)) * SECOND_NS))
-        name = chance.choice(("day", "tight", "tokens", "run", "give", "take", "guess"))
+        name = chance.choice(self.names)
         limit = registry.budgets[name].limit
         match chance.choice(
             ("increase", "increase", "move", "adaptive", "adaptive", "roll_back", "roll_back")
@@ -271,6 +274,13 @@ class Amended(Traffic):
             case _:
                 last = len(changes_of(self.store.rows, "acme"))
                 changes.roll_back(1 + chance.randrange(max(1, last)), "r")
+
+
+class Carried(Amended):
+    """The same, of budgets that carry over."""
+
+    more = MappingProxyType({**GIVING, **CARRYING})
+    names = ("left", "left", "all")
 
 
 def check(database: Database, directory: Path, seed: int, kind: type[Traffic] = Traffic) -> None:
@@ -317,6 +327,19 @@ def test_what_is_carried_over_is_replayed(seed: int) -> None:
         assert report is not None
         assert ((), (), ()) == (report.in_force, report.changes, report.undecided)
         assert report == traffic.replay(0, forget_every=5)
+
+
+@settings(max_examples=4, deadline=None)
+@given(st.integers(0, 2**32))
+@example(1041)  # a window that nobody called in, but whose limit was changed
+def test_what_is_carried_over_of_changed_limits_is_replayed(seed: int) -> None:
+    """From the first call on: what each window left is told by the limits that it had."""
+    with tempfile.TemporaryDirectory() as name, sqlite_database(Path(name)) as database:
+        traffic = Carried(database, Path(name), seed)
+        asyncio.run(traffic.some(120))
+        report = traffic.replay(0)
+        assert report is not None
+        assert ((), (), ()) == (report.in_force, report.changes, report.undecided)
 
 
 @pytest.mark.xdist_group("postgres")

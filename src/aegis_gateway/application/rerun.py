@@ -14,7 +14,7 @@ from typing import cast
 import msgspec
 
 from aegis_gateway.application.books import Books, Windows
-from aegis_gateway.application.claims import claims_of
+from aegis_gateway.application.claims import claim_on, claims_of
 from aegis_gateway.application.directory import Combination
 from aegis_gateway.application.judgement import Described
 from aegis_gateway.application.limits_then import LimitsThen
@@ -38,7 +38,7 @@ from aegis_gateway.domain.budget_change import BudgetChange
 from aegis_gateway.domain.decision import Effect, Undecided
 from aegis_gateway.domain.errors import CallError
 from aegis_gateway.domain.ledger import Leg, settled_amounts
-from aegis_gateway.domain.limits import wants_notes
+from aegis_gateway.domain.limits import lasting_limit, taken_under, wants_notes
 from aegis_gateway.domain.measure import Measure, measures
 from aegis_gateway.domain.price import Kind, Usage, model_charges
 from aegis_gateway.domain.quote import USD, Quote
@@ -140,13 +140,26 @@ class Rerun:
 
     def come_to(self, sequence: int) -> None:
         """Take up what had been done to limits when a place of the record was written."""
-        budgets = self._limits.at(sequence)
-        if budgets is None:
-            return
-        registry = msgspec.structs.replace(self.view.registry, budgets=dict(budgets))
-        self.view = msgspec.structs.replace(self.view, registry=registry, claims={})
-        self._fixed_claims.clear()
-        self._windows_known.clear()
+        for act in self._limits.until(sequence):
+            for budget in act.touched:
+                if budget.carry_over is not None and not budget.per:
+                    self._note_what_is_carried_over(budget, act.at_ns)
+            registry = msgspec.structs.replace(self.view.registry, budgets=act.budgets)
+            self.view = msgspec.structs.replace(self.view, registry=registry, claims={})
+            self._fixed_claims.clear()
+            self._windows_known.clear()
+
+    def _note_what_is_carried_over(self, budget: Budget, at_ns: int) -> None:
+        """Note in a balance by which limit it goes on, as whoever changes it does (`amending.py`)."""
+        claim = claim_on(self.view, budget, "")
+        window = self._windows.at(claim, at_ns)
+        key = (claim.budget, claim.scope, window.label)
+        found = self._books.standings_for(self._tenant, (), (claim,), (window,), at_ns)
+        standing = found.balances.get(key) or found.opening[key]
+        limit = lasting_limit(claim, window, standing, at_ns)
+        self._books.standings[self._tenant, key] = taken_under(limit, standing)
+        self._books.touched.setdefault((self._tenant, key), (claim.quantity, window))
+        self._books.used.add((self._tenant, claim.budget, claim.scope))
 
     def begin(self, start_ns: int) -> int:
         """Get ready for calls from an instant on; returns from when on those before it have to be taken up."""
