@@ -12,6 +12,7 @@ from aegis_gateway.application.commands import Lose, Moved, Settle
 from aegis_gateway.application.ledger import Ledger
 from aegis_gateway.application.ports import Store
 from aegis_gateway.domain.decision import Reason, Verdict
+from aegis_gateway.domain.ledger import Standing
 from aegis_gateway.domain.registry import Budget
 from aegis_gateway.domain.window import Window
 from tests.ledgers import (
@@ -64,9 +65,20 @@ def test_standings_of_the_current_window(ledger: Ledger, reports: Reports, clock
     make(ledger, "b", "other")
     window = Window(label="2026-11-24", starts_ns=TODAY.starts_ns + DAY_NS, ends_ns=TODAY.ends_ns + DAY_NS)
     expected = [
-        BudgetStanding(budget=DAY, scope="", window=window, reserved=100, spent=35, limit=DAY.limit),
-        BudgetStanding(budget=EACH, scope="bot", window=window, reserved=0, spent=35, limit=EACH.limit),
-        BudgetStanding(budget=EACH, scope="other", window=window, reserved=100, spent=0, limit=EACH.limit),
+        BudgetStanding(
+            budget=each,
+            scope=scope,
+            window=window,
+            reserved=reserved,
+            spent=spent,
+            limit=each.limit,
+            balance=Standing(pending=reserved, posted=spent),
+        )
+        for each, scope, reserved, spent in (
+            (DAY, "", 100, 35),
+            (EACH, "bot", 0, 35),
+            (EACH, "other", 100, 0),
+        )
     ]
     assert expected == reports.standings("acme", [DAY, EACH], clock.now_ns())
     assert [865, 965, 900] == [standing.left for standing in expected]

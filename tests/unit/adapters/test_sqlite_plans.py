@@ -46,7 +46,8 @@ def connection(tmp_path: Path) -> Iterator[apsw.Connection]:
         ),
         (
             reports._SHADOW_EXAMPLES,
-            "shadow_finding USING COVERING INDEX sqlite_autoindex_shadow_finding_1 (tenant=? AND decided_ns>?)",
+            "shadow_finding USING COVERING INDEX sqlite_autoindex_shadow_finding_1"
+            " (tenant=? AND decided_ns>? AND decided_ns<?)",
         ),
         (
             budget_use._FIRST_HOUR,
