@@ -241,6 +241,19 @@ def test_what_was_done_is_taken_back(bank: Treasury) -> None:
     assert "no change `77`" in wrong(lambda: bank.changes().roll_back(77, "r"))
 
 
+def test_a_split_outlives_its_family(bank: Treasury) -> None:
+    """Of budgets that are within none any more, it is taken back by whoever may raise limits, and by nobody else."""
+    bank.configure(MONTH, *(like_month(name, limit=400, within="month", owner="x") for name in ("a", "b")))
+    (first, _) = bank.changes("own").split("month", {"a": 500, "b": 300}, ends_ns=None, reason="r")
+    bank.configure(MONTH, *(like_month(name, limit=400, owner="x") for name in ("a", "b")))
+    for who in ("vic", "own"):
+        assert "may not change budgets' limits" in refused(
+            lambda who=who: bank.changes(who).roll_back(first.number, "r")
+        )
+    bank.changes("fin").roll_back(first.number, "r")
+    assert {"month": 1_000, "a": 400, "b": 400} == bank.limits()
+
+
 def test_both_sides_of_a_move_come_back_unless_spent(bank: Treasury) -> None:
     """Whichever of them is named; what the taker has spent of it stays where it is."""
     out, into = bank.changes("own").move("month", "other", 400, reason="r")

@@ -159,7 +159,7 @@ class BudgetChanges:
             wishes = [_taken_back(each, amending) for each in undoing]
             budgets = [amending.budget(wish.budget) for wish in wishes]
             match _root(act.change, made).kind:
-                case "split":
+                case "split" if all(each.within for each in budgets):
                     self._require(act, [amending.budget(each.within) for each in budgets if each.within])
                     _refuse_spent(amending, wishes)
                 case "move_in" | "move_out":
