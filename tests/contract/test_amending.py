@@ -246,10 +246,12 @@ def test_a_split_outlives_its_family(bank: Treasury) -> None:
     bank.configure(MONTH, *(like_month(name, limit=400, within="month", owner="x") for name in ("a", "b")))
     (first, _) = bank.changes("own").split("month", {"a": 500, "b": 300}, ends_ns=None, reason="r")
     bank.configure(MONTH, *(like_month(name, limit=400, owner="x") for name in ("a", "b")))
-    for who in ("vic", "own"):
-        assert "may not change budgets' limits" in refused(
-            lambda who=who: bank.changes(who).roll_back(first.number, "r")
-        )
+    assert "may not change budgets' limits" in refused(
+        lambda: bank.changes("vic").roll_back(first.number, "r")
+    )
+    assert "may not change budgets' limits" in refused(
+        lambda: bank.changes("own").roll_back(first.number, "r")
+    )
     bank.changes("fin").roll_back(first.number, "r")
     assert {"month": 1_000, "a": 400, "b": 400} == bank.limits()
 

@@ -53,6 +53,12 @@ def test_an_agents_arguments_hold_up_and_hide_nothing(arguments: dict[str, objec
     assert (6 + len(some) + len(arguments) > FACTS_MAX) == ("not shown here" in facts)
 
 
+def test_an_agents_words_turn_nothing_around_them() -> None:
+    """Signs that turn the order of text, or steer a terminal, are shown as signs."""
+    facts = dict(told({"to": "x\u202eevil\x1b[2J", "a\u2066": "1"}).facts)
+    assert ("x\ufffdevil\ufffd[2J", "1") == (facts["arguments to"], facts["arguments a\ufffd"])
+
+
 def test_an_agents_words_are_no_units_of_ours() -> None:
     """What an argument is called makes no time and no amount of it."""
     facts = dict(told({"until_ns": 5, "fee_nano_usd": "1500000000"}).facts)

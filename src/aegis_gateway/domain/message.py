@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from aegis_gateway.domain.legible import legible
 from aegis_gateway.domain.moment import minute_text
 from aegis_gateway.domain.money import usd_text
 from aegis_gateway.domain.notice import Notice, NoticeKind
@@ -247,5 +248,5 @@ def _number(value: object) -> int | None:
 
 
 def _short(text: str) -> str:
-    clean = " ".join(text.split())
+    clean = legible(" ".join(text.split()))
     return clean if len(clean) <= FACT_CHARACTERS_MAX else f"{clean[: FACT_CHARACTERS_MAX - 1]}…"

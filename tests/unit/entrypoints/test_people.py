@@ -24,6 +24,7 @@ from aegis_gateway.entrypoints.people.bridge import Message, Receive, Send
 from aegis_gateway.entrypoints.people.cookies import cookies_of, csrf_of, is_csrf_of, set_cookie
 from aegis_gateway.entrypoints.people.door import is_for_people
 from aegis_gateway.entrypoints.people.pool import StorePool
+from aegis_gateway.entrypoints.people.rendering import Templates
 from aegis_gateway.entrypoints.people.visits import own_path
 from aegis_gateway.entrypoints.people.words import money, plural, relative, span
 
@@ -101,6 +102,21 @@ def test_numbers_beyond_all_measure_hide_no_request(value: str) -> None:
         after = asked(2, facts={"arguments": {"note": now}})
         brief = brief_of(after, Background(before=before), BEN, ("ben",), 0)
         assert [now] == [argument.value for argument in brief.arguments]
+
+
+def test_an_argument_turns_nothing_around_it() -> None:
+    """Signs that turn the order of text are shown on a page: a payee reads as what it is, and so does what follows."""
+    facts = {"arguments": {"to": "x\u202eevil\u2066", "a\x1bb": "<i>\u200f"}}
+    shown = Templates().render(
+        "approvals/inbox.html",
+        {
+            **{"person": BEN, "path": "/approvals", "csrf": "", "now_ns": 0, "is_part": False, "seen": ""},
+            **{"mine": [brief_of(asked(facts=facts), Background(), BEN, ("ben",), 0)], "others": []},
+            **{"tenants": ["acme"], "tenant": None, "total": lambda _: None},
+        },
+    )
+    assert not {"\u202e", "\u2066", "\u200f", "\x1b"} & set(shown)
+    assert all(each in shown for each in ("x\ufffdevil\ufffd", "a\ufffdb", "&lt;i&gt;\ufffd"))
 
 
 def test_titles() -> None:

@@ -19,16 +19,12 @@ from rich.console import Console, ConsoleRenderable, RenderHook
 from rich.text import Text
 
 from aegis_gateway.domain.amounts import exact_text
+from aegis_gateway.domain.legible import legible
 from aegis_gateway.domain.money import usd_text
 from aegis_gateway.domain.registry import Quantity
 from aegis_gateway.domain.rolling import length_of
 
 PIPED_WIDTH = 10_000
-
-_CONTROLS = (*(sign for sign in range(0x20) if sign not in b"\t\n"), *range(0x7F, 0xA0))
-_DIRECTIONS = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-_STEERING = dict.fromkeys((*_CONTROLS, *_DIRECTIONS), "\N{REPLACEMENT CHARACTER}")
-"""Signs that steer a terminal, or turn the order in which the text around them is shown."""
 
 EFFECT_STYLES = {"allow": "green", "deny": "red", "throttle": "yellow", "require_approval": "cyan"}
 EFFECT_SIGNS = {"allow": "✓", "deny": "✗", "throttle": "≈", "require_approval": "?"}
@@ -75,7 +71,7 @@ class _Tamed(RenderHook):
         """What is printed, tamed."""
         for each in renderables:
             if isinstance(each, Text):
-                each.plain = each.plain.translate(_STEERING)
+                each.plain = legible(each.plain)
         return renderables
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from aegis_gateway.domain.legible import legible
 from aegis_gateway.entrypoints.people import words
 
 _HERE = Path(__file__).parent
@@ -47,6 +48,10 @@ def static_files() -> dict[str, StaticFile]:
     }
 
 
+def _legible(value: object) -> object:
+    return legible(value) if isinstance(value, str) else value
+
+
 class Templates:
     """The templates, read once each."""
 
@@ -55,6 +60,7 @@ class Templates:
         self._environment = Environment(
             loader=FileSystemLoader(_HERE / "templates"),
             autoescape=True,
+            finalize=_legible,
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
