@@ -138,6 +138,19 @@ def test_used_twice_refused_and_another_ones(bank: Gateway) -> None:
     )
 
 
+def test_many_are_agreed_to_after_they_were_shown(bank: Gateway) -> None:
+    """The command shows those that are told together and asks; what came since is not agreed to with them."""
+    asked = [pay(bank, 6500 + number).json["error"]["approval"]["id"] for number in range(6)]
+    together = [each for each in asked if shown(bank, each)["group"]][-2:]
+    code, said = aegis(bank, "approvals", "grant", together[0], "--together")
+    assert (1, True, True) == (code, together[1] in said, "amount 6505" in said)
+    assert ["waiting"] * 2 == [shown(bank, each)["state"] for each in together]
+    assert 0 == aegis(bank, "approvals", "grant", together[0], "--together", "--yes")[0]
+    assert ["granted"] * 2 == [shown(bank, each)["state"] for each in together]
+    for each in asked:
+        aegis(bank, "approvals", "refuse", each, "--reason", "enough")
+
+
 def test_how_it_stands(bank: Gateway) -> None:
     """The agent that asked is told, at once or as soon as somebody has answered; others have no such request."""
     about = pay(bank, 7001).json["error"]["approval"]

@@ -198,13 +198,14 @@ def test_time_passes(desk: Desk, clock: TurnableClock) -> None:
 
 
 def test_many_of_a_kind_are_told_together(desk: Desk) -> None:
-    """From the fourth on under one notice, and one answer may be for all of those."""
-    asked = [desk.ask(fingerprint=f"f{number}", group_after=3) for number in range(6)]
+    """From the fourth on under one notice, and one answer may be for those of them that were seen, and no others."""
+    asked = [desk.ask(fingerprint=f"f{number}", group_after=3) for number in range(7)]
     leader = asked[3].id
-    assert ["", "", "", leader, leader, leader] == [each.group for each in asked]
+    assert ["", "", "", leader, leader, leader, leader] == [each.group for each in asked]
     assert ["approval_requested"] * 4 == desk.notices()
-    desk.approvals("ben").grant("acme", asked[4].id, with_group=True)
-    assert ["waiting"] * 3 + ["granted"] * 3 == [desk.now(each).state for each in asked]
+    seen = [each.id for each in asked[:6]]
+    desk.approvals("ben").grant("acme", asked[4].id, others=seen)
+    assert ["waiting"] * 3 + ["granted"] * 3 + ["waiting"] == [desk.now(each).state for each in asked]
 
 
 def test_what_a_grant_puts_in_force(desk: Desk) -> None:

@@ -8,7 +8,7 @@ Rule 3: what a grant puts in force that is no call is put in force in the same t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -76,20 +76,23 @@ class Approvals:
         self._caller = caller
         self._outcomes: Outcomes = outcomes or {}
 
-    def grant(self, tenant: str, approval: str, reason: str = "", *, with_group: bool = False) -> Approval:
+    def grant(
+        self, tenant: str, approval: str, reason: str = "", *, others: Collection[str] = ()
+    ) -> Approval:
         """Say yes; see `answer`."""
-        return self.answer(tenant, approval, "grant", reason, with_group=with_group)
+        return self.answer(tenant, approval, "grant", reason, others=others)
 
-    def refuse(self, tenant: str, approval: str, reason: str, *, with_group: bool = False) -> Approval:
+    def refuse(self, tenant: str, approval: str, reason: str, *, others: Collection[str] = ()) -> Approval:
         """Say no; see `answer`."""
-        return self.answer(tenant, approval, "refuse", reason, with_group=with_group)
+        return self.answer(tenant, approval, "refuse", reason, others=others)
 
     def answer(
-        self, tenant: str, approval: str, kind: AnswerKind, reason: str = "", *, with_group: bool = False
+        self, tenant: str, approval: str, kind: AnswerKind, reason: str = "", *, others: Collection[str] = ()
     ) -> Approval:
         """Answer a request; how it then stands. The same answer of the same person again changes nothing.
 
-        `with_group`: also all others that were told under the same notice, and that this person may answer.
+        `others` are answered as well, as far as they were told under the same notice and this person may: those that
+        they have seen, and none that came since.
 
         Raises:
             ConfigurationError: there is no such request.
@@ -97,7 +100,7 @@ class Approvals:
             LedgerUnavailable: it could not be made durable.
         """
         try:
-            return self._answer(tenant, approval, kind, reason, with_group=with_group)
+            return self._answer(tenant, approval, kind, reason, others=others)
         except NotActing as fault:
             if self._caller.person is not None:
                 record_untaken(
@@ -109,7 +112,7 @@ class Approvals:
             raise
 
     def _answer(
-        self, tenant: str, approval: str, kind: AnswerKind, reason: str, *, with_group: bool
+        self, tenant: str, approval: str, kind: AnswerKind, reason: str, *, others: Collection[str]
     ) -> Approval:
         with self._operators.act("approve", [tenant]) as act:
             asked = act.change.approval(tenant, approval) if tenant in act.change.heads else None
@@ -117,9 +120,10 @@ class Approvals:
                 raise ConfigurationError(f"there is no approval `{approval}`; `aegis approvals` lists them")
             answering = _Answering(act, self._caller.via, self._outcomes)
             decided, refusal = answering.answer(asked, kind, reason)
-            if with_group and asked.group and not refusal:
+            if others and asked.group and not refusal:
                 for other in act.change.grouped_approvals(tenant, asked.group):
-                    answering.answer(other, kind, reason)
+                    if other.id in others:
+                        answering.answer(other, kind, reason)
         if refusal:
             raise NotPermitted(refusal)
         return decided

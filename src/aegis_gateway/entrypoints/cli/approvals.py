@@ -45,7 +45,8 @@ IdArgument = Annotated[
     str, typer.Argument(metavar="ID", help="The approval's id, `apr_…`.", show_default=False)
 ]
 TogetherOption = Annotated[
-    bool, typer.Option("--together", help="Also all that were told under the same notice, as far as you may.")
+    bool,
+    typer.Option("--together", help="Also all that were told under the same notice; they are shown."),
 ]
 
 app = typer.Typer(
@@ -149,6 +150,7 @@ def grant(
         str, typer.Option(metavar="TEXT", help="Why; it is recorded.", callback=one_line, show_default=False)
     ] = "",
     together: TogetherOption = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask whether those together are meant.")] = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -158,8 +160,11 @@ def grant(
     """
     with opened(store, writable=True) as session:
         approval = _found(session, approval_id)
+        others = _others(session, approval) if together else ()
+        if others and not yes:
+            typer.confirm("Agree to these as well?", abort=True, err=True)
         done = session.approvals(approval.tenant, approval.id).grant(
-            approval.tenant, approval.id, reason, with_group=together
+            approval.tenant, approval.id, reason, others=others
         )
     _tell(done, as_json=as_json)
 
@@ -177,10 +182,24 @@ def refuse(
     """Say no. Whoever repeats the call until its time is over is told so, and why."""
     with opened(store, writable=True) as session:
         approval = _found(session, approval_id)
+        others = _others(session, approval) if together else ()
         done = session.approvals(approval.tenant, approval.id).refuse(
-            approval.tenant, approval.id, reason, with_group=together
+            approval.tenant, approval.id, reason, others=others
         )
     _tell(done, as_json=as_json)
+
+
+def _others(session: Session, approval: Approval) -> tuple[str, ...]:
+    """Those that are told together with one, which are shown: nobody agrees to what they haven't seen."""
+    found = [
+        each for each in ApprovalReports(session.store.rows).together_with(approval) if each.id != approval.id
+    ]
+    for each in found:
+        arguments = each.facts.get("arguments")
+        given = arguments.items() if isinstance(arguments, dict) else ()
+        shown = (" ".join(f"{name} {value}".split()) for name, value in given)
+        say(Text.assemble((each.id, STRONG), "  ", " · ".join(shown)))
+    return tuple(each.id for each in found)
 
 
 def _found(session: Session, approval_id: str) -> Approval:
