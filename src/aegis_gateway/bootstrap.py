@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import importlib.util
 import logging
 import os
 import secrets
@@ -48,6 +49,7 @@ from aegis_gateway.application.ports import Clock, Signatures, Store, StoredStat
 from aegis_gateway.application.rejudging import Rejudging
 from aegis_gateway.application.replay import Replay
 from aegis_gateway.application.rerun import Rerun
+from aegis_gateway.application.tracing import Observer
 from aegis_gateway.application.versions import verify
 from aegis_gateway.application.watching import Watching
 from aegis_gateway.configuration.load import MAIN_FILE, Configuration, PolicyFile, load
@@ -565,8 +567,46 @@ def _view(
     )
 
 
-def calls(settings: Settings, ledger: LedgerClient) -> Calls:
-    """The use cases of the hot path, for one gateway worker."""
+def observer(settings: Settings) -> Observer | None:
+    """What spans and metrics are made by, for one process; None where no telemetry is sent.
+
+    Raises:
+        ConfigurationError: what sends it isn't installed, or can't be set up as the variables say.
+    """
+    wanted = settings.telemetry
+    if not wanted:
+        return None
+    check_telemetry(settings)
+    from aegis_gateway.adapters.telemetry.otlp import otlp_observer
+
+    try:
+        return otlp_observer(wanted.traces, wanted.metrics)
+    except ValueError as fault:
+        raise ConfigurationError(f"telemetry can't be sent as the OTEL_… variables say: {fault}") from fault
+
+
+def check_telemetry(settings: Settings) -> None:
+    """Make sure that what sends telemetry is installed where it is wanted, without loading it.
+
+    Raises:
+        ConfigurationError: it isn't.
+    """
+    if settings.telemetry and not _is_installed("opentelemetry.sdk", "opentelemetry.exporter.otlp"):
+        raise ConfigurationError(
+            "telemetry is wanted (OTEL_…), and what sends it isn't installed; install `aegis-gateway[otel]`, or unset "
+            "those variables"
+        )
+
+
+def _is_installed(*modules: str) -> bool:
+    try:
+        return all(importlib.util.find_spec(module) is not None for module in modules)
+    except ModuleNotFoundError:
+        return False
+
+
+def calls(settings: Settings, ledger: LedgerClient, observer: Observer | None = None) -> Calls:
+    """The use cases of the hot path, for one gateway worker; `observer` is told of calls."""
     loader = DirectoryLoader(settings)
     fault = planted_fault(os.environ)
     asked = ledger if fault is None else FaultyLedger(ledger, fault)
@@ -575,7 +615,7 @@ def calls(settings: Settings, ledger: LedgerClient) -> Calls:
         ApprovalReports(lambda sql, values: [tuple(row.values()) for row in query(sql, values)])
     )
     directory = Directory(loader, loader.epochs)
-    return Calls(directory, asked, SystemClock(), os.urandom, pepper(settings), watch)
+    return Calls(directory, asked, SystemClock(), os.urandom, pepper(settings), watch, observer)
 
 
 class VerifiedRegistries:

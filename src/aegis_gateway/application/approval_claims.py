@@ -24,9 +24,10 @@ def claim_of(
     verdict: Verdict,
     quote: Quote | None,
     given: str | None,
+    traceparent: str = "",
 ) -> ApprovalClaim | None:
     """Whose word a call wants; None where no policy asks and it names none. `asker` asks for it, `given` is the
-    approval it names.
+    approval it names, `traceparent` its place in a trace.
     """
     if not verdict.asks and given is None:
         return None
@@ -38,6 +39,7 @@ def claim_of(
         open_max=rules.open_per_agent,
         group_after=rules.group_after,
         given=given,
+        traceparent=traceparent,
     )
 
 

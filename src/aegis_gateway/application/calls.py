@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import time
 from collections.abc import Callable
 from typing import Any, Generic, Protocol
 
@@ -62,6 +63,7 @@ from aegis_gateway.application.runs import (
     recorded_run,
     refuse_over,
 )
+from aegis_gateway.application.tracing import CallSpan, DecisionTold, Observer, SpanNote, Trace
 from aegis_gateway.application.visibility import reach_of
 from aegis_gateway.domain.admit import BudgetClaim
 from aegis_gateway.domain.decision import Effect, Reason, Shadow, Throttle, would_deny
@@ -124,7 +126,8 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     that a client's library made before this one, and `idempotency_key` names the call across attempts. `address` is
     the method, path and query that a named call was asked with. `patience_ns` is the longest that the call may wait for
     a rate's next turn, where its door can't wait for as long as rates are configured to delay. `subject` is the
-    agent whose call it is, where another asks for it. `approval` is the one that the caller means to use.
+    agent whose call it is, where another asks for it. `approval` is the one that the caller means to use. `trace` is
+    the caller's place in its trace, `mcp` what telemetry is told of the message of that protocol.
     """
 
     run: str | None = None
@@ -136,6 +139,8 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     patience_ns: int | None = None
     subject: str | None = None
     approval: str | None = None
+    trace: Trace | None = None
+    mcp: dict[str, str] = {}
 
 
 NO_CONTEXT = CallContext()
@@ -158,7 +163,8 @@ class Decided(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):
 
     `name` is what the upstream may know of the caller's name for the call. `own_credential`: the caller brought the
     upstream's credential itself. `answer` is what is to be redacted in the answer; once that was done, `redacted` is
-    what was, and `shadow` what redactions in shadow would have.
+    what was, and `shadow` what redactions in shadow would have. `span` is the call's, where there is telemetry; where
+    it was made elsewhere, `note` is what is known of it.
     """
 
     call: str
@@ -175,6 +181,13 @@ class Decided(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):
     redacted: Counts = {}
     shadow: tuple[Shadow, ...] = ()
     judged_ns: int = 0
+    span: CallSpan | None = None
+    note: SpanNote | None = None
+
+    @property
+    def trace(self) -> Trace | None:
+        """The call's place in its trace, for what it leads to."""
+        return self.span.trace if self.span is not None else None
 
     @property
     def allows(self) -> bool:
@@ -246,9 +259,10 @@ class Calls:
         random_bytes: Callable[[int], bytes],
         pepper: bytes,
         approvals: ApprovalWatch | None = None,
+        observer: Observer | None = None,
     ) -> None:
         """`pepper` is the installation's secret that keys and arguments are hashed under. `approvals` waits for
-        people's words, where anybody does.
+        people's words, where anybody does; `observer` is told of calls, where there is telemetry.
         """
         self._directory = directory
         self._ledger = ledger
@@ -256,6 +270,7 @@ class Calls:
         self._random_bytes = random_bytes
         self._pepper = pepper
         self.approvals = approvals
+        self._observer = observer
         self._seen_key = random_bytes(32)
         self._runs = Runs(pepper, random_bytes)
         self._ids = CallIds(pepper, random_bytes)
@@ -374,6 +389,7 @@ class Calls:
         """
         call, run = "", ""
         utilisation: int | None = None
+        span = self._observer.begin(context.trace) if self._observer is not None else None
         await self._directory.keep_current(self._clock.now_ns())
         for _ in range(_JUDGED_AGAIN_MAX):
             considered = await self._considered(key, describe, context, utilisation, run)
@@ -382,11 +398,16 @@ class Calls:
             view, judgement, run = considered.view, considered.judgement, considered.circumstances.run
             tenant, agent = view.registry.tenant, considered.agent
             call = call or self._ids.mint(tenant, considered.circumstances.depth, self._clock.now_ns())
-            command = self._admission(call, considered, context)
+            command = self._admission(call, considered, context, span)
             reply = await self._ledger.ask(command)
             if isinstance(reply, Admitted):
+                if span is not None:
+                    told = DecisionTold(
+                        command=command, admitted=reply, registry=view.registry, mcp=context.mcp
+                    )
+                    span.decided(told)
                 if reply.wait_ns:
-                    await self._wait(command, reply)
+                    await self._wait(command, reply, span)
                 return Decided(
                     call=call,
                     tenant=tenant,
@@ -404,6 +425,7 @@ class Calls:
                     ),
                     own_credential=considered.key.is_own_credential,
                     judged_ns=considered.circumstances.now_ns,
+                    span=span,
                 )
             if isinstance(reply, Known):
                 raise CallRepeated(reply.first, is_same=reply.is_same, described=judgement.described)
@@ -652,16 +674,36 @@ class Calls:
         Raises:
             LedgerUnavailable: it is not on disk yet; until it is, the call stays at its maximum.
         """
-        return await self.settle_call(decided.tenant, decided.call, evidence)
+        command = Settle(call=decided.call, tenant=decided.tenant, evidence=evidence)
+        span = decided.span if decided.span is not None else self._resumed(decided.call, decided.note)
+        return await self._settled(command, span)
 
-    async def settle_call(self, tenant: str, call: str, evidence: Evidence) -> Moved:
-        """The same, of a call that was decided earlier.
+    async def settle_call(
+        self, tenant: str, call: str, evidence: Evidence, note: SpanNote | None = None
+    ) -> Moved:
+        """The same, of a call that was decided earlier; `note` is what is known of its span.
 
         Raises:
             LedgerUnavailable: it is not on disk yet; until it is, the call stays at its maximum.
             IllegalTransition: it was settled at another cost before, or was never allowed.
         """
-        return await self._moved(Settle(call=call, tenant=tenant, evidence=evidence))
+        command = Settle(call=call, tenant=tenant, evidence=evidence)
+        return await self._settled(command, self._resumed(call, note))
+
+    def _resumed(self, call: str, note: SpanNote | None) -> CallSpan | None:
+        return None if note is None or self._observer is None else self._observer.resumed(call, note)
+
+    async def _settled(self, command: Settle, span: CallSpan | None) -> Moved:
+        if span is None:
+            return await self._moved(command)
+        began_ns = time.monotonic_ns()
+        try:
+            moved = await self._moved(command)
+        except LedgerUnavailable:
+            span.lost("what it cost is not written yet")
+            raise
+        span.settled(command.evidence, moved, time.monotonic_ns() - began_ns)
+        return moved
 
     async def lose(self, decided: Decided[Described], reason: str) -> Moved:
         """Put a call in doubt that was sent and whose cost nobody knows; it stays at its maximum.
@@ -669,6 +711,8 @@ class Calls:
         Raises:
             LedgerUnavailable: it is not on disk yet; the call stays at its maximum all the same.
         """
+        if decided.span is not None:
+            decided.span.lost("in doubt")
         return await self._moved(Lose(call=decided.call, tenant=decided.tenant, reason=reason))
 
     async def keep(self, tenant: str, call: str, answer: bytes | None, *, may_repeat: bool) -> None:
@@ -752,7 +796,20 @@ class Calls:
             found.append((agent, known.key))
         return tuple(found)
 
-    async def _wait(self, command: Admit, admitted: Admitted) -> None:
+    async def _wait(self, command: Admit, admitted: Admitted, span: CallSpan | None) -> None:
+        """Wait for a reserved call's turn, and win its dispatch; a span of one that doesn't get there ends.
+
+        Raises:
+            LedgerUnavailable: too many wait already, or its reservation ran out; it is not sent.
+        """
+        try:
+            await self._turn(command, admitted)
+        except LedgerUnavailable:
+            if span is not None:
+                span.lost("it waited for its turn and was not sent")
+            raise
+
+    async def _turn(self, command: Admit, admitted: Admitted) -> None:
         """Wait for a reserved call's turn, and win its dispatch.
 
         Raises:
@@ -794,7 +851,9 @@ class Calls:
             )
         return known.agent
 
-    def _admission(self, call: str, considered: Considered[Described], context: CallContext) -> Admit:
+    def _admission(
+        self, call: str, considered: Considered[Described], context: CallContext, span: CallSpan | None
+    ) -> Admit:
         view, agent, circumstances = considered.view, considered.agent, considered.circumstances
         judgement, registry = considered.judgement, considered.view.registry
         described = judgement.described
@@ -826,7 +885,14 @@ class Calls:
             quote=judgement.quote,
             redacted=described.redacted,
             approval=claim_of(
-                view, agent, considered.asker, described, judgement.verdict, judgement.quote, context.approval
+                view,
+                agent,
+                considered.asker,
+                described,
+                judgement.verdict,
+                judgement.quote,
+                context.approval,
+                span.trace.parent if span is not None else "",
             ),
             rates=_delayed_at_most(considered.rates, context.patience_ns),
             budgets=considered.budgets,

@@ -77,7 +77,7 @@ class ApprovalClaim(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     `fingerprint` is a keyed digest of agent, connector, tool and arguments; `behind` may not answer. An agent may have
     `open_max` requests that wait, and from the `group_after`th on those that are alike are told together. `given` is
-    the approval that the caller names, if it names one.
+    the approval that the caller names, if it names one. `traceparent` is the call's place in a trace, if it has one.
     """
 
     fingerprint: str
@@ -86,6 +86,7 @@ class ApprovalClaim(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     open_max: int = 20
     group_after: int = 3
     given: str | None = None
+    traceparent: str = ""
 
 
 class ApprovalNote(msgspec.Struct, frozen=True, kw_only=True, array_like=True):

@@ -166,6 +166,7 @@ def _asking(command: Admit, claim: ApprovalClaim) -> Asking:
         expected_nano_usd=quote.expected.get(USD) if quote is not None else None,
         maximum_nano_usd=quote.maximum.get(USD) if quote is not None else None,
         route=claim.route,
+        traceparent=claim.traceparent,
     )
 
 

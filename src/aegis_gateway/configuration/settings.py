@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from aegis_gateway.configuration.telemetry import NO_TELEMETRY, TelemetrySettings, read_telemetry
 from aegis_gateway.domain.errors import ConfigurationError
 
 DEFAULT_STORE = "sqlite:aegis-data/aegis.db"
@@ -28,7 +29,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     that listens on this machine alone answers to its names, and another one to all. `envoy_token` is
     the reference to what Envoys show that ask here, which is off without it; `grpc_port` is where they ask by gRPC.
     `url` is where people find the gateway's pages, for the links that they are sent; without it, the address that it
-    listens on.
+    listens on. `telemetry` is off unless a receiver is named.
     """
 
     store: str = DEFAULT_STORE
@@ -41,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     envoy_token: str | None = None
     grpc_port: int | None = None
     url: str | None = None
+    telemetry: TelemetrySettings = NO_TELEMETRY
 
     @property
     def pages_url(self) -> str:
@@ -65,13 +67,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from `AEGIS_STORE`, `AEGIS_PEPPER`, `AEGIS_SIGNING_KEY`, `AEGIS_HOST`, `AEGIS_PORT`, `AEGIS_WORKERS`,
-    `AEGIS_HOSTS` (names, with commas between them), `AEGIS_ENVOY_TOKEN`, `AEGIS_GRPC_PORT` and `AEGIS_URL`.
+    `AEGIS_HOSTS` (names, with commas between them), `AEGIS_ENVOY_TOKEN`, `AEGIS_GRPC_PORT` and `AEGIS_URL`;
+    telemetry from OpenTelemetry's own variables, by `read_telemetry`.
 
     Pepper and signing key are beside the store unless it is said where: keys are worth nothing without the pepper they
     were issued under, from whatever directory a command is run.
 
     Raises:
-        ConfigurationError: a number is none, or out of range.
+        ConfigurationError: a number is none, or out of range, or telemetry is to be sent as it can't be.
     """
     variables = os.environ if environment is None else environment
     store = variables.get("AEGIS_STORE") or DEFAULT_STORE
@@ -93,6 +96,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         envoy_token=variables.get("AEGIS_ENVOY_TOKEN") or None,
         url=_url(variables.get("AEGIS_URL")),
         grpc_port=_number(variables, "AEGIS_GRPC_PORT", 0, 65_535) if by_grpc else None,
+        telemetry=read_telemetry(variables),
     )
 
 

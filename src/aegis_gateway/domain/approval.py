@@ -82,7 +82,8 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
     `requester` is an agent or a person, `behind` everybody who may not answer besides. `about` is the tool, budget or
     whatever else it concerns. A call is found again by its `fingerprint`, and has the `policy_version` and `policies`
     that ask. `facts` are for people, `terms` what a grant puts in force, for the handler of its kind. Amounts are in
-    nano-USD; `maximum_nano_usd` is None where no maximum is known.
+    nano-USD; `maximum_nano_usd` is None where no maximum is known. `traceparent` is where in a trace the call stood
+    that first asked, if it was in one.
     """
 
     tenant: str
@@ -98,6 +99,7 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
     facts: dict[str, object] = {}
     terms: dict[str, object] = {}
     route: Route = Route()
+    traceparent: str = ""
 
 
 class Approval(Asking, frozen=True, kw_only=True):

@@ -36,10 +36,12 @@ class Supervisor:
 
         Raises:
             StoreError: the store cannot be opened, or another process keeps its ledger.
-            ConfigurationError: the pepper cannot be read, or Envoys can't be served as the settings want it.
+            ConfigurationError: the pepper cannot be read, or Envoys can't be served or telemetry sent as the settings
+                want it.
         """
         bootstrap.pepper(settings)
         envoy_access(settings, bootstrap.reference_secrets())
+        bootstrap.check_telemetry(settings)
         _allow_many_files()
         self._settings = settings
         self._folder = tempfile.TemporaryDirectory(prefix="aegis-")

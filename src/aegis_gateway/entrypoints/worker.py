@@ -48,6 +48,10 @@ BACKLOG = 2_048
 BACKPRESSURE = 8_192
 DRAIN_S = 20.0
 SEND_OFF_S = 1.0
+SEND_TELEMETRY_S = 2.0
+"""How long a worker that ends goes on sending its last spans and metrics. With the rest it is less than the ledger
+process waits for its workers.
+"""
 HEADER_TIMEOUT_MS = 10_000
 
 
@@ -56,7 +60,8 @@ async def serve(socket_path: Path) -> None:
     settings = read_settings()
     stopping = asyncio.Event()
     ledger = await LedgerClient.connect(socket_path, on_lost=lambda: _end(stopping))
-    calls = bootstrap.calls(settings, ledger)
+    observer = bootstrap.observer(settings)
+    calls = bootstrap.calls(settings, ledger, observer)
     idempotency = Idempotency(
         calls, bootstrap.named_calls(settings), bootstrap.sealer(settings), bootstrap.system_clock()
     )
@@ -118,6 +123,8 @@ async def serve(socket_path: Path) -> None:
     serving.cancel()
     watching.cancel()
     await mcp.close()
+    if observer is not None:
+        await asyncio.to_thread(observer.close, SEND_TELEMETRY_S)
     ledger.close()
 
 

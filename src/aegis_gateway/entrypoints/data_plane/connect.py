@@ -195,6 +195,7 @@ def operation_request(
         body=body,
         name=decided.name,
         own_credential=decided.own_credential,
+        trace=decided.trace,
     )
 
 

@@ -18,6 +18,7 @@ import msgspec
 from aegis_gateway.adapters.reports import CallReport
 from aegis_gateway.application.calls import CallContext, Calls, Decided
 from aegis_gateway.application.commands import Moved
+from aegis_gateway.application.tracing import Trace
 from aegis_gateway.domain.decision import Reason
 from aegis_gateway.domain.errors import AegisError, CallError
 from aegis_gateway.domain.money import usd_decimal_text
@@ -31,6 +32,7 @@ from aegis_gateway.entrypoints.data_plane.exchange import (
     nothing_at,
     read_body,
     settlement_headers,
+    trace_of,
 )
 from aegis_gateway.entrypoints.data_plane.refusals import Headers, approval_record
 from aegis_gateway.entrypoints.data_plane.tool_decisions import ToolDecision, ToolDecisions, ToolRequest
@@ -109,9 +111,9 @@ class DecisionsDoor:
     async def _answer(self, scope: Scope, key: str | None, raw: bytes) -> Written:
         method, path = scope.method, scope.path
         if (method, path) == ("POST", DECISIONS):
-            return _decision(await self._decide(key, body_as(DecisionRequest, raw)))
+            return _decision(await self._decide(key, body_as(DecisionRequest, raw), trace_of(scope)))
         if (method, path) == ("POST", f"{DECISIONS}/batch"):
-            return [], await self._batch(key, body_as(BatchRequest, raw))
+            return [], await self._batch(key, body_as(BatchRequest, raw), trace_of(scope))
         match = _PATH.fullmatch(path)
         if match is not None and (method, match[2]) == ("GET", None):
             return [], _shown(await self._decisions.find(key, match[1]))
@@ -129,7 +131,7 @@ class DecisionsDoor:
             return _settled(match[1], released)
         raise nothing_at(scope)
 
-    async def _decide(self, key: str | None, asked: DecisionRequest) -> ToolDecision:
+    async def _decide(self, key: str | None, asked: DecisionRequest, trace: Trace | None) -> ToolDecision:
         context = CallContext(
             run=asked.run,
             parent=asked.parent,
@@ -137,17 +139,18 @@ class DecisionsDoor:
             idempotency_key=asked.name,
             address=f"POST {DECISIONS}",
             approval=asked.approval,
+            trace=trace,
         )
         request = ToolRequest(tool=asked.tool, arguments=bytes(asked.arguments), context=context)
         return await self._decisions.decide(key, request)
 
-    async def _batch(self, key: str | None, asked: BatchRequest) -> dict[str, Any]:
+    async def _batch(self, key: str | None, asked: BatchRequest, trace: Trace | None) -> dict[str, Any]:
         if not 0 < len(asked.decisions) <= BATCH_MAX:
             raise CallError(f"a batch has 1 to {BATCH_MAX} decisions", field="decisions")
 
         async def one(each: DecisionRequest) -> dict[str, Any]:
             try:
-                return _decision(await self._decide(key, each))[1]
+                return _decision(await self._decide(key, each, trace))[1]
             except CallError as fault:
                 return {"error": {"message": str(fault), "param": fault.field, "status": fault.status}}
             except AegisError as fault:

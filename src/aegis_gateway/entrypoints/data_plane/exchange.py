@@ -12,6 +12,7 @@ from aegis_gateway.adapters.patience import Patience
 from aegis_gateway.application.calls import NO_CONTEXT, CallContext, Decided, remaining_nano_usd
 from aegis_gateway.application.commands import Moved
 from aegis_gateway.application.judgement import Described
+from aegis_gateway.application.tracing import Trace
 from aegis_gateway.domain.errors import CallError
 from aegis_gateway.domain.money import usd_decimal_text
 from aegis_gateway.entrypoints.data_plane.refusals import ErrorAnswer, Headers
@@ -204,9 +205,10 @@ def brought_credential(scope: Scope) -> tuple[str, str]:
     raise CallError("no credential was brought", status=401)
 
 
+TRACEPARENT, TRACESTATE = "traceparent", "tracestate"
 _CONTEXT_HEADERS = (
     "aegis-run-id", "aegis-parent-id", "aegis-customer", "idempotency-key", "x-stainless-retry-count",
-    "aegis-approval-id",
+    "aegis-approval-id", TRACEPARENT,
 )  # fmt: skip
 _RETRY_DIGITS_MAX = 4
 _OUR_HEADER = "x-aegis-key"
@@ -217,8 +219,9 @@ _KEY_HEADERS = ("x-api-key", "api-key", "x-goog-api-key")
 def call_context(scope: Scope, patience_ns: int | None = None) -> CallContext:
     """What the headers say of a call beside its request. A count of retries that is no number counts as none."""
     headers = scope.headers
-    run, parent, customer, idempotency_key, retries, approval = map(headers.get, _CONTEXT_HEADERS)
-    if not (run or parent or customer or idempotency_key or retries or approval or patience_ns is not None):
+    run, parent, customer, idempotency_key, retries, approval, traced = map(headers.get, _CONTEXT_HEADERS)
+    is_plain = not (run or parent or customer or idempotency_key or retries or approval or traced)
+    if is_plain and patience_ns is None:
         return NO_CONTEXT
     is_count = retries is not None and retries.isdecimal() and len(retries) <= _RETRY_DIGITS_MAX
     return CallContext(
@@ -230,16 +233,36 @@ def call_context(scope: Scope, patience_ns: int | None = None) -> CallContext:
         retry=int(retries) if is_count else 0,
         patience_ns=patience_ns,
         approval=approval or None,
+        trace=trace_of(scope) if traced else None,
     )
 
 
+def trace_of(scope: Scope) -> Trace | None:
+    """The caller's place in its trace, as its headers say."""
+    traced = scope.headers.get(TRACEPARENT)
+    return Trace(parent=traced, state=scope.headers.get(TRACESTATE) or "") if traced else None
+
+
+def trace_headers(trace: Trace | None) -> Headers:
+    """A place in a trace as headers say it."""
+    if trace is None:
+        return []
+    return [(TRACEPARENT, trace.parent), *([(TRACESTATE, trace.state)] if trace.state else [])]
+
+
 def forwarded_headers(
-    scope: Scope, credential: tuple[str, str] | None, content_type: str | None, name: str | None
+    scope: Scope,
+    credential: tuple[str, str] | None,
+    content_type: str | None,
+    name: str | None,
+    trace: Trace | None = None,
 ) -> Headers:
     """The request's headers as the upstream gets them: none of ours, none of the connection's, its credential.
 
-    `content_type` is what the body was read as, and nothing else it may be taken for; `name` names the call.
+    `content_type` is what the body was read as, and nothing else it may be taken for; `name` names the call. With
+    `trace`, the call's place in a trace stands in that of the caller's.
     """
+    replaced = () if trace is None else (TRACEPARENT, TRACESTATE)
     named = {name.strip().lower() for name in scope.headers.get("connection", "").split(",")}
     credential_name = credential[0] if credential else ""
     headers = [
@@ -248,6 +271,7 @@ def forwarded_headers(
         if name not in NEVER_FORWARDED
         and name not in named
         and name != credential_name
+        and name not in replaced
         and not name.startswith(("aegis-", "x-forwarded-"))
     ]
     if content_type is not None:
@@ -256,6 +280,7 @@ def forwarded_headers(
         headers.append(("idempotency-key", name))
     if credential is not None:
         headers.append(credential)
+    headers += trace_headers(trace)
     return headers
 
 

@@ -13,6 +13,7 @@ from aegis_gateway.application.calls import Calls, Decided
 from aegis_gateway.application.commands import Moved
 from aegis_gateway.application.judgement import Described
 from aegis_gateway.application.ports import Secrets, UpstreamRequest
+from aegis_gateway.application.tracing import Trace
 from aegis_gateway.domain.errors import ConfigurationError, LedgerError, UpstreamFault
 from aegis_gateway.domain.ledger import Evidence
 from aegis_gateway.domain.money import NANO_USD_MAX, UnitPrice
@@ -45,11 +46,12 @@ def upstream_request(
     body: bytes,
     name: str | None,
     own_credential: bool = False,
+    trace: Trace | None = None,
 ) -> UpstreamRequest:
     """A caller's request as its upstream gets it, with the connector's credential, deadlines and network.
 
     `name` is what the upstream may know of the caller's name for the call; `own_credential`: the caller brought the
-    credential itself, in a header that is passed on as it is.
+    credential itself, in a header that is passed on as it is. `trace` is the call's place in a trace.
 
     Raises:
         UpstreamFault: the credential cannot be resolved, so nothing can be sent.
@@ -64,7 +66,7 @@ def upstream_request(
     return UpstreamRequest(
         method=method,
         url=url,
-        headers=forwarded_headers(scope, credential, content_type, name),
+        headers=forwarded_headers(scope, credential, content_type, name, trace),
         body=body,
         deadlines=connector.deadlines,
         network=connector.network,

@@ -20,6 +20,7 @@ from aegis_gateway.application.calls import NO_CONTEXT, CallContext, Calls, Deci
 from aegis_gateway.application.commands import Moved
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.application.ports import Sealer
+from aegis_gateway.application.tracing import SpanNote
 from aegis_gateway.domain.decision import Reason
 from aegis_gateway.domain.errors import (
     CallError,
@@ -100,6 +101,7 @@ class _Facts(msgspec.Struct, frozen=True, array_like=True):
     numbers: dict[str, str]
     quote: Quote
     maximum: dict[str, int]
+    span: SpanNote | None = None
 
 
 class ToolDecisions:
@@ -136,11 +138,18 @@ class ToolDecisions:
                     field="name",
                 ) from fault
             return await self._before(key, fault)
-        token = None
+        token, span = None, decided.span
         if decided.allows:
+            if span is not None:
+                span.handed_over()
             _, agent = await self._caller(key)
             token = self._token(
-                decided.tenant, agent, decided.call, decided.described, decided.admitted.maximum
+                decided.tenant,
+                agent,
+                decided.call,
+                decided.described,
+                decided.admitted.maximum,
+                span.note if span is not None else None,
             )
         redacted = _redacted(decided.described) if decided.allows else None
         return ToolDecision(decided=decided, token=token, redacted=redacted)
@@ -196,7 +205,7 @@ class ToolDecisions:
             evidence = msgspec.structs.replace(
                 evidence, note=f"{evidence.note}; {note}" if evidence.note else note
             )
-        return await self._moved(tenant, call, evidence)
+        return await self._moved(tenant, call, evidence, facts.span)
 
     async def settle_known(self, decision: ToolDecision) -> None:
         """Settle what was allowed now and `is_known`: nothing that comes out of it can change its cost.
@@ -233,7 +242,7 @@ class ToolDecisions:
             actual={CALLS: 0, TOKENS: 0, **counts},
             note="the caller says that it was not run",
         )
-        return await self._moved(tenant, call, nothing)
+        return await self._moved(tenant, call, nothing, facts.span)
 
     async def find(self, key: str | None, call: str) -> CallReport:
         """How a call stands: one of the caller's, or of an agent that it may ask for.
@@ -293,7 +302,13 @@ class ToolDecisions:
         return ToolDecision(before=found, token=token, redacted=redacted)
 
     def _token(
-        self, tenant: str, agent: str, call: str, described: OperationCall, maximum: dict[str, int]
+        self,
+        tenant: str,
+        agent: str,
+        call: str,
+        described: OperationCall,
+        maximum: dict[str, int],
+        span: SpanNote | None = None,
     ) -> str:
         request, quote = described.request, described.quote
         assert request is not None, "an allowed call has an operation"
@@ -305,6 +320,7 @@ class ToolDecisions:
             numbers=request_numbers(request.operation, request.read),
             quote=quote,
             maximum=maximum,
+            span=span,
         )
         sealed = self._sealer.seal(tenant, msgspec.msgpack.encode(facts), _about(call))
         return base64.urlsafe_b64encode(sealed).decode()
@@ -327,9 +343,9 @@ class ToolDecisions:
             raise _no_token(call)
         return tenant, facts
 
-    async def _moved(self, tenant: str, call: str, evidence: Evidence) -> Moved:
+    async def _moved(self, tenant: str, call: str, evidence: Evidence, span: SpanNote | None) -> Moved:
         try:
-            return await self._calls.settle_call(tenant, call, evidence)
+            return await self._calls.settle_call(tenant, call, evidence, span)
         except (IllegalTransition, UnknownCall) as fault:
             raise CallError(f"call `{call}` can't be settled so: {fault}", status=422) from fault
 

@@ -17,6 +17,7 @@ import msgspec
 
 from aegis_gateway.application.calls import CallContext, Calls, Decided
 from aegis_gateway.application.directory import KnownKey
+from aegis_gateway.application.tracing import Trace
 from aegis_gateway.domain.errors import AegisError, CallError
 from aegis_gateway.domain.registry import UNREGISTERED
 from aegis_gateway.entrypoints.data_plane.aegislib.words import (
@@ -40,6 +41,7 @@ from aegis_gateway.entrypoints.data_plane.exchange import (
     nothing_at,
     read_body,
     settlement_headers,
+    trace_of,
 )
 from aegis_gateway.entrypoints.data_plane.refusals import Headers
 from aegis_gateway.entrypoints.data_plane.tool_decisions import ToolDecision, ToolDecisions, ToolRequest
@@ -83,10 +85,10 @@ class DecidingDoor:
         made_now: list[_Made] = []
         answer: DecisionResponse | StatusResponse | dict[str, list[DecisionResponse]]
         if (scope.method, scope.path) == ("POST", DECISION):
-            made_now = [await self._decide(key, known, body_as(DecisionRequest, raw))]
+            made_now = [await self._decide(key, known, body_as(DecisionRequest, raw), trace_of(scope))]
             answer = made_now[0].response
         elif (scope.method, scope.path) == ("POST", BATCH):
-            made_now = await self._batch(key, known, body_as(BatchRequest, raw))
+            made_now = await self._batch(key, known, body_as(BatchRequest, raw), trace_of(scope))
             answer = {"decisions": [each.response for each in made_now]}
         elif scope.method == "GET" and scope.path.endswith(_STATUS):
             decision_id = scope.path.removeprefix(f"{DECISION}/").removesuffix(_STATUS)
@@ -99,12 +101,17 @@ class DecidingDoor:
         known_now = [each.settles for each in made_now if each.settles is not None]
         await asyncio.gather(*map(self._decisions.settle_known, known_now))
 
-    async def _decide(self, key: str | None, known: KnownKey, asked: DecisionRequest) -> _Made:
+    async def _decide(
+        self, key: str | None, known: KnownKey, asked: DecisionRequest, trace: Trace | None
+    ) -> _Made:
         began_ns = time.monotonic_ns()
         try:
             await self._check_agent(key, known, asked.agent_id)
             request = ToolRequest(
-                tool=asked.tool.name, arguments=arguments_of(asked), context=_context(asked), short_name=True
+                tool=asked.tool.name,
+                arguments=arguments_of(asked),
+                context=_context(asked, trace),
+                short_name=True,
             )
             decision = await self._decisions.decide(key, request)
         except CallError as fault:
@@ -117,13 +124,15 @@ class DecidingDoor:
         response = made(asked, decided, decision.redacted, decision_id, _ms_since(began_ns))
         return _Made(response, _headers(decided), decision if decision.is_known else None)
 
-    async def _batch(self, key: str | None, known: KnownKey, asked: BatchRequest) -> list[_Made]:
+    async def _batch(
+        self, key: str | None, known: KnownKey, asked: BatchRequest, trace: Trace | None
+    ) -> list[_Made]:
         if len(asked.requests) > BATCH_MAX:
             raise CallError(f"a batch has at most {BATCH_MAX} requests", field="requests")
 
         async def one(each: DecisionRequest) -> _Made | AegisError:
             try:
-                return await self._decide(key, known, each)
+                return await self._decide(key, known, each, trace)
             except AegisError as fault:
                 return fault
 
@@ -173,7 +182,7 @@ def _is_agents(known: KnownKey, said: str) -> bool:
     return agent is not None and (agent.team == UNREGISTERED or said == agent.external_id)
 
 
-def _context(asked: DecisionRequest) -> CallContext:
+def _context(asked: DecisionRequest, trace: Trace | None) -> CallContext:
     """What a session says of a call.
 
     Raises:
@@ -184,7 +193,7 @@ def _context(asked: DecisionRequest) -> CallContext:
         if value is not None and not isinstance(value, str):
             raise CallError(f"`{name}` in the session must be a text", field=name)
     run, parent, customer = said
-    return CallContext(run=run, parent=parent, customer=customer)
+    return CallContext(run=run, parent=parent, customer=customer, trace=trace)
 
 
 def _headers(decided: Decided[OperationCall]) -> Headers:

@@ -42,7 +42,13 @@ from aegis_gateway.entrypoints.data_plane.authzen.requests import (
 )
 from aegis_gateway.entrypoints.data_plane.authzen.searching import Searching
 from aegis_gateway.entrypoints.data_plane.error_forms import More
-from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol, Scope, api_key, read_body
+from aegis_gateway.entrypoints.data_plane.exchange import (
+    HttpProtocol,
+    Scope,
+    api_key,
+    read_body,
+    trace_of,
+)
 from aegis_gateway.entrypoints.data_plane.refusals import Headers, misunderstood, unavailable
 from aegis_gateway.entrypoints.data_plane.tool_decisions import ToolDecisions
 
@@ -130,8 +136,10 @@ class AuthzenDoor:
         if scope.path in (_EVALUATION, _EVALUATIONS):
             batch = read_batch(raw) if scope.path == _EVALUATIONS else None
             if batch is None:
-                return await self._evaluating.evaluate(key, read(Evaluation, raw), _base_url(scope))
-            return await self._evaluating.evaluate_all(key, batch, _base_url(scope))
+                return await self._evaluating.evaluate(
+                    key, read(Evaluation, raw), _base_url(scope), trace_of(scope)
+                )
+            return await self._evaluating.evaluate_all(key, batch, _base_url(scope), trace_of(scope))
         if scope.path == _SUBJECTS:
             return await self._searching.subjects(key, read(SubjectSearch, raw))
         if scope.path == _RESOURCES:

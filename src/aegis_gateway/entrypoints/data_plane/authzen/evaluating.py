@@ -14,6 +14,7 @@ from aegis_gateway.application.calls import CallContext, Calls
 from aegis_gateway.application.directory import KnownKey
 from aegis_gateway.application.estimates import Estimates
 from aegis_gateway.application.judgement import Describe, Described
+from aegis_gateway.application.tracing import Trace
 from aegis_gateway.domain.errors import AegisError, CallError
 from aegis_gateway.domain.registry import Agent
 from aegis_gateway.entrypoints.data_plane.authzen.access_requests import AccessRequests
@@ -60,8 +61,10 @@ class Evaluating:
         self._decisions = decisions
         self._estimates = estimates
 
-    async def evaluate(self, key: str | None, asked: Evaluation, base_url: str) -> Answer:
-        """Answer one; `base_url` is where the asker reaches this gateway.
+    async def evaluate(
+        self, key: str | None, asked: Evaluation, base_url: str, trace: Trace | None = None
+    ) -> Answer:
+        """Answer one; `base_url` is where the asker reaches this gateway, `trace` its place in a trace.
 
         Raises:
             NotIdentified: the asker is unknown.
@@ -84,6 +87,7 @@ class Evaluating:
             address=_ADDRESS,
             subject=agent.id,
             approval=_approval(known, asked),
+            trace=trace,
         )
         decision = None
         if target.model is not None:
@@ -124,7 +128,9 @@ class Evaluating:
             agent = subject_of(known, subject.type, subject.id)
         return known, agent
 
-    async def evaluate_all(self, key: str | None, batch: Batch, base_url: str) -> Answer:
+    async def evaluate_all(
+        self, key: str | None, batch: Batch, base_url: str, trace: Trace | None = None
+    ) -> Answer:
         """Answer many, each by itself; in order, and until the first no or yes, where only that is wanted.
 
         Raises:
@@ -134,7 +140,7 @@ class Evaluating:
 
         async def one(raw: bytes) -> Answer:
             try:
-                return await self.evaluate(key, read(Evaluation, raw), base_url)
+                return await self.evaluate(key, read(Evaluation, raw), base_url, trace)
             except AegisError as fault:
                 return fault_answer(fault)
 

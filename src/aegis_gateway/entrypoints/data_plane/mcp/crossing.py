@@ -32,7 +32,12 @@ from aegis_gateway.entrypoints.data_plane.mcp.versions import (
     SESSION_HEADER,
     VERSION_HEADER,
 )
-from aegis_gateway.entrypoints.data_plane.mcp.ways import Outgoing, before_sending, name_headers
+from aegis_gateway.entrypoints.data_plane.mcp.ways import (
+    Outgoing,
+    asking_for,
+    before_sending,
+    name_headers,
+)
 from aegis_gateway.entrypoints.data_plane.refusals import Headers
 
 SESSIONS_MAX = 4_096
@@ -131,7 +136,7 @@ class LegacyWay:
         """Send a message in the agent's session; in a new one if the server doesn't know that any more."""
         assert not listens, "a legacy server is not listened to"
         place = place_of(request, self.connector)
-        asking = msgspec.structs.replace(request.who.asking, name=outgoing.name)
+        asking = asking_for(request, outgoing)
         for is_last in (False, True):
             with before_sending():  # a session that was forgotten has done nothing either
                 session = await self._sessions.of(place, asking, self.connector)
@@ -193,9 +198,9 @@ class ModernWay:
         self, request: Request, outgoing: Outgoing, *, listens: bool = False
     ) -> AsyncIterator[Exchange]:
         """Send a message that stands for itself."""
-        message, who = outgoing.message, request.who
+        message = outgoing.message
         assert message.id is not None, "it is a request"
-        asking = msgspec.structs.replace(who.asking, name=outgoing.name)
+        asking = asking_for(request, outgoing)
         body = said_in("modern", message, outgoing.changed, message.id)
         headers = modern_headers(message.method)
         if message.method in NAMED:

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from aegis_gateway.application.ports import Secrets, Upstream, UpstreamRequest, UpstreamStream
+from aegis_gateway.application.tracing import Trace
 from aegis_gateway.domain.errors import UpstreamFault
 from aegis_gateway.domain.registry import Connector, Deadlines
 from aegis_gateway.entrypoints.data_plane.events import EventReader, split
@@ -35,11 +36,13 @@ _ODD = re.compile(rb"[^\x20-\x7e]")
 
 
 class Asking(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks a server: the request of which headers pass, and whether its caller's credential is the server's."""
+    """Who asks a server: the request of which headers pass, and whether its caller's credential is the server's; what
+    the server may know of the caller's name for the call; and where in a trace it is asked."""
 
     scope: Scope
     own_credential: bool = False
     name: str | None = None
+    trace: Trace | None = None
 
 
 class HttpExchange:
@@ -149,6 +152,7 @@ class HttpServers:
             body=body,
             name=asking.name,
             own_credential=asking.own_credential,
+            trace=asking.trace,
         )
         replaced = {name for name, _ in more}
         kept = [

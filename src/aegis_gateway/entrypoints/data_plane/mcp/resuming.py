@@ -19,6 +19,7 @@ import msgspec
 from aegis_gateway.application.calls import AnswerRedaction, Decided
 from aegis_gateway.application.commands import Admitted
 from aegis_gateway.application.ports import Sealer
+from aegis_gateway.application.tracing import SpanNote
 from aegis_gateway.domain.decision import Shadow
 from aegis_gateway.domain.quote import Quote
 from aegis_gateway.domain.redaction import Redaction
@@ -49,6 +50,7 @@ class OpenCall(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     numbers: dict[str, str] = {}
     redaction: Redaction = Redaction()
     watched: tuple[Shadow, ...] = ()
+    note: SpanNote | None = None
 
     def decided(self, who: Who) -> Decided[OperationCall]:
         """The call's decision, as far as it takes that to settle it and to show its answer."""
@@ -85,6 +87,7 @@ class OpenCall(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
             answer=AnswerRedaction(
                 redaction=self.redaction, watched=self.watched, key=who.view.redaction_key
             ),
+            note=self.note,
         )
 
 
@@ -115,6 +118,7 @@ def open_call(request: Id, decided: Decided[OperationCall]) -> OpenCall:
         numbers=request_numbers(asked.operation, asked.read) if asked is not None else {},
         redaction=decided.answer.redaction,
         watched=decided.answer.watched,
+        note=decided.span.note if decided.span is not None else decided.note,
     )
 
 

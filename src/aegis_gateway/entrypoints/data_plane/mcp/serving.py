@@ -64,6 +64,7 @@ from aegis_gateway.entrypoints.data_plane.mcp.refusals import error_result, refu
 from aegis_gateway.entrypoints.data_plane.mcp.requests import Request
 from aegis_gateway.entrypoints.data_plane.mcp.resuming import Places, open_call
 from aegis_gateway.entrypoints.data_plane.mcp.states import States
+from aegis_gateway.entrypoints.data_plane.mcp.traces import traced_by, with_trace
 from aegis_gateway.entrypoints.data_plane.mcp.versions import NAMED, Era
 from aegis_gateway.entrypoints.data_plane.mcp.visible import visible_tools
 from aegis_gateway.entrypoints.data_plane.mcp.waiting import Streams, while_there
@@ -343,7 +344,14 @@ def _context(request: Request, approval: str | None) -> CallContext:
 
     `approval` is the one that its client was sent off for.
     """
-    context, params = call_context(request.who.scope), request.message.params
+    params = request.message.params
+    context = msgspec.structs.replace(
+        call_context(request.who.scope),
+        mcp={"mcp.method.name": request.message.method},
+    )
+    told = traced_by(request.message)
+    if told is not None:
+        context = msgspec.structs.replace(context, trace=told)
     if approval is not None:
         context = msgspec.structs.replace(context, approval=approval)
     round_ = {name: params[name] for name in ("inputResponses", _STATE) if name in params}
@@ -360,13 +368,16 @@ def _leads_to(found: Connector, judged: Connector | None) -> bool:
 
 def _outgoing(request: Request, names: Names, decided: Decided[OperationCall], changed: Changed) -> Outgoing:
     """A call as its server gets it: with the server's own state, and without what is redacted in the arguments."""
-    message, sent = request.message, decided.described.sent
+    message, sent, trace = request.message, decided.described.sent, decided.trace
     own_name = names.own(message.param("name"))
+    if trace is not None:
+        changed = {**changed, **with_trace(message, trace)}
     if sent is None:
-        return Outgoing(message=message, changed=changed, name=decided.name, own_name=own_name)
+        return Outgoing(message=message, changed=changed, name=decided.name, own_name=own_name, trace=trace)
     return Outgoing(
         message=message,
         own_name=own_name,
+        trace=trace,
         changed={**changed, "arguments": msgspec.Raw(sent.body)},
         headers=redacted_headers(request.who.scope.headers, message.param("arguments"), sent.body),
         name=decided.name,

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import msgspec
 
+from aegis_gateway.application.tracing import Trace
 from aegis_gateway.domain.errors import UpstreamFault
 from aegis_gateway.domain.registry import Connector
 from aegis_gateway.entrypoints.data_plane.mcp.answering import Exchange
@@ -23,7 +24,7 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     """A caller's message as its server gets it: `changed` are parameters that are others there, or none (None).
 
     `headers` stand in place of the caller's; `name` is what the server may know of the caller's name for the call;
-    `own_name` is the tool's at the server.
+    `own_name` is the tool's at the server, `trace` where in a trace it is called.
     """
 
     message: CallerMessage
@@ -31,6 +32,7 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     headers: Headers = []
     name: str | None = None
     own_name: str | None = None
+    trace: Trace | None = None
 
     @property
     def raw(self) -> bytes:
@@ -118,8 +120,7 @@ class RelayedWay:
         self, request: Request, outgoing: Outgoing, *, listens: bool = False
     ) -> AsyncIterator[Exchange]:
         """Send a message as it is."""
-        who = request.who
-        asking = Asking(scope=who.scope, own_credential=who.known.key.is_own_credential, name=outgoing.name)
+        asking = asking_for(request, outgoing)
         headers = [*outgoing.headers, *session_headers(request)]
         async with self._servers.exchange(
             asking, self.connector, outgoing.raw, headers, listens=listens
@@ -133,6 +134,11 @@ class RelayedWay:
         more = [("accept", ACCEPT), *session_headers(request)]
         async with self._servers.exchange(request.who.asking, self.connector, answer, more):
             return
+
+
+def asking_for(request: Request, outgoing: Outgoing) -> Asking:
+    """Who asks a server, for one message."""
+    return msgspec.structs.replace(request.who.asking, name=outgoing.name, trace=outgoing.trace)
 
 
 def session_headers(request: Request) -> Headers:

@@ -104,6 +104,7 @@ class ModelDoor:
             body=self._dialect.body(connector, model, request, decided.admitted.output_tokens),
             name=decided.name,
             own_credential=decided.own_credential,
+            trace=decided.trace,
         )
 
     async def _answer(

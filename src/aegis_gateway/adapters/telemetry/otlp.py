@@ -1,0 +1,90 @@
+"""What sends spans and metrics, as the standard variables say (`OTEL_*`), which the official exporters read themselves.
+
+Rule 1: a receiver that is down, slow or hangs keeps nobody: what ends is queued within a bound
+        (`OTEL_BSP_MAX_QUEUE_SIZE`), sent by threads of its own, and dropped and counted where it is too much.
+Rule 2: nothing of it is imported where there is no telemetry.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import threading
+import uuid
+from collections.abc import Callable
+from typing import Literal
+
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+
+from aegis_gateway.adapters.telemetry.meters import Meters
+from aegis_gateway.adapters.telemetry.spans import SCOPE, OtelObserver
+
+OtlpProtocol = Literal["http/protobuf", "grpc"]
+
+_COUNT_WHAT_IS_DROPPED = "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED"
+
+
+def otlp_observer(traces: OtlpProtocol | None, metrics: OtlpProtocol | None) -> OtelObserver:
+    """An observer that sends spans and metrics by these protocols; what is None isn't sent."""
+    os.environ.setdefault(_COUNT_WHAT_IS_DROPPED, "true")
+    resource = _resource()
+    readers = [] if metrics is None else [PeriodicExportingMetricReader(_metric_exporter(metrics))]
+    meters = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
+    tracers = TracerProvider(resource=resource, shutdown_on_exit=False, meter_provider=meters)
+    if traces is not None:
+        exporter = _span_exporter(traces, meters)
+        tracers.add_span_processor(BatchSpanProcessor(exporter, meter_provider=meters))
+    return OtelObserver(
+        tracers, Meters(meters, SCOPE), lambda: _all_at_once(tracers.shutdown, meters.shutdown)
+    )
+
+
+def _all_at_once(*acts: Callable[[], object]) -> None:
+    """Do all, none of them waiting for another."""
+    threads = [threading.Thread(target=act, daemon=True) for act in acts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _resource() -> Resource:
+    """This process, as its telemetry is told from that of others: each worker counts by itself."""
+    named = {} if os.environ.get("OTEL_SERVICE_NAME") else _named_in(os.environ)
+    return Resource.create(
+        {
+            **named,
+            "service.version": importlib.metadata.version("aegis-gateway"),
+            "service.instance.id": str(uuid.uuid4()),
+        }
+    )
+
+
+def _named_in(environment: os._Environ[str]) -> dict[str, str]:
+    is_named = "service.name=" in environment.get("OTEL_RESOURCE_ATTRIBUTES", "")
+    return {} if is_named else {"service.name": SCOPE}
+
+
+def _span_exporter(protocol: OtlpProtocol, meters: MeterProvider) -> SpanExporter:
+    # Each protocol's exporter brings a client of its own, which the other one doesn't need.
+    if protocol == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as ByGrpc
+
+        return ByGrpc(meter_provider=meters)
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as ByHttp
+
+    return ByHttp(meter_provider=meters)
+
+
+def _metric_exporter(protocol: OtlpProtocol) -> MetricExporter:
+    if protocol == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as ByGrpc
+
+        return ByGrpc()
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as ByHttp
+
+    return ByHttp()

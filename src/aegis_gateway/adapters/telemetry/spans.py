@@ -1,0 +1,236 @@
+"""Calls and approvals as spans, by the official SDK. What isn't sampled is measured all the same.
+
+Rule: nothing here waits. The SDK's processors queue what ends, within a bound, and drop what is too much.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    get_current_span,
+    set_span_in_context,
+)
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from aegis_gateway.adapters.telemetry.attributes import (
+    OPERATION,
+    Named,
+    approval_attributes,
+    decision_attributes,
+    named,
+    settlement_attributes,
+)
+from aegis_gateway.adapters.telemetry.meters import Meters
+from aegis_gateway.application.commands import Moved
+from aegis_gateway.application.tracing import CallSpan, DecisionTold, SpanNote, Trace
+from aegis_gateway.domain.approval import Approval
+from aegis_gateway.domain.ledger import Evidence
+
+SCOPE = "aegis-gateway"
+
+_W3C = TraceContextTextMapPropagator()
+_SETTLES = {
+    name: name
+    for name in ("aegis.call.id", "aegis.owner", "aegis.purpose", "aegis.run.id", "agent_id", "tool_name")
+}
+
+
+class OtelObserver:
+    """Makes spans and metrics. Within one process there is one."""
+
+    def __init__(self, traces: TracerProvider, meters: Meters, close: Callable[[], None]) -> None:
+        """`close` ends what sends them, and may take long."""
+        self._tracer = traces.get_tracer(SCOPE)
+        self._meters = meters
+        self._close = close
+
+    def begin(self, trace: Trace | None) -> CallSpan:
+        """A call has come."""
+        now_ns = time.time_ns()
+        span = self._tracer.start_span(
+            "call", context=_context(trace), kind=SpanKind.CLIENT, start_time=now_ns
+        )
+        return OtelCallSpan(self, span, self._meters, now_ns)
+
+    def resumed(self, call: str, note: SpanNote) -> CallSpan:
+        """A call is about to be settled by itself."""
+        name = note.measured_by.get("gen_ai.tool.name") or note.measured_by.get("gen_ai.request.model", "")
+        span = self._tracer.start_span(
+            f"settle {name}",
+            context=_context(note.trace),
+            attributes={**_without_operation(note.measured_by), **note.attributes, "aegis.call.id": call},
+        )
+        return SettlementSpan(span, note, self._meters)
+
+    def approval_ended(self, approval: Approval, ended_ns: int) -> None:
+        """A request for a person's word is over: a span from then until now, linked to the call that asked."""
+        asked = _context(Trace(parent=approval.traceparent)) if approval.traceparent else None
+        link = get_current_span(asked).get_span_context() if asked is not None else None
+        span = self._tracer.start_span(
+            f"approval {approval.about}" if approval.kind != "call" else "approval",
+            context=asked or Context(),
+            attributes=approval_attributes(approval),
+            links=[Link(link)] if link is not None and link.is_valid else [],
+            start_time=approval.created_ns,
+        )
+        if approval.state in ("refused", "expired"):
+            span.set_status(Status(StatusCode.ERROR, approval.state))
+        span.end(end_time=max(ended_ns, approval.created_ns))
+        self._meters.approval(approval, ended_ns)
+
+    def close(self, within_s: float) -> None:
+        """Send what is left, for so long at most; what isn't sent by then is lost."""
+        closing = threading.Thread(target=self._close, name="telemetry", daemon=True)
+        closing.start()
+        closing.join(within_s)
+
+
+class OtelCallSpan:
+    """A call's span. It ends once; what comes after is a span of its own, or nothing new."""
+
+    def __init__(self, observer: OtelObserver, span: Span, meters: Meters, began_ns: int) -> None:
+        """The span of a call that has just come."""
+        self._observer = observer
+        self._span = span
+        self._meters = meters
+        self._began_ns = began_ns
+        self._trace = _trace(span.get_span_context())
+        self._named: Named | None = None
+        self._note: SpanNote | None = None
+        self._is_handed_over = False
+        self._is_over = False
+
+    @property
+    def trace(self) -> Trace:
+        """The span's own place in its trace."""
+        return self._trace
+
+    @property
+    def note(self) -> SpanNote:
+        """What a settlement elsewhere has to know of it."""
+        assert self._note is not None, "it is asked for after the decision"
+        return self._note
+
+    def decided(self, told: DecisionTold) -> None:
+        """The call is decided."""
+        self._named = named(told)
+        attributes = decision_attributes(told, self._named)
+        self._span.update_name(self._named.name)
+        self._span.set_attributes(attributes)
+        self._note = SpanNote(
+            trace=self._trace,
+            measured_by=self._named.measured_by,
+            attributes={name: str(attributes[name]) for name in _SETTLES if name in attributes},
+            began_ns=self._began_ns,
+        )
+        self._meters.decided(self._named, told, time.time_ns() - self._began_ns)
+        if told.admitted.effect != "allow":
+            self._span.set_status(Status(StatusCode.ERROR, told.admitted.effect))
+            self._span.set_attribute("error.type", attributes_code(told))
+            self._end()
+
+    def handed_over(self) -> None:
+        """Whoever asked does by themselves what was allowed."""
+        self._is_handed_over = True
+        self._span.set_attribute("aegis.settlement", "by the caller")
+        self._end()
+
+    def settled(self, evidence: Evidence, moved: Moved, took_ns: int) -> None:
+        """What the call cost is on disk."""
+        if self._is_handed_over:
+            self._observer.resumed(moved.call, self.note).settled(evidence, moved, took_ns)
+        elif not self._is_over and self._named is not None:
+            _put(self._span, evidence, moved)
+            self._meters.settled(self._named.measured_by, evidence, moved, took_ns)
+            self._meters.operation(self._named, time.time_ns() - self._began_ns)
+            self._end()
+
+    def lost(self, why: str) -> None:
+        """What became of the call isn't known, or isn't written."""
+        if self._is_over or self._named is None:
+            return
+        self._span.set_attribute("aegis.settlement", why)
+        self._span.set_status(Status(StatusCode.ERROR, why))
+        self._span.set_attribute("error.type", "in_doubt")
+        self._meters.operation(self._named, time.time_ns() - self._began_ns, error="in_doubt")
+        self._end()
+
+    def _end(self) -> None:
+        self._is_over = True
+        self._span.end()
+
+
+class SettlementSpan:
+    """The settlement of a call whose span has ended: at another worker, or by who did the call."""
+
+    def __init__(self, span: Span, note: SpanNote, meters: Meters) -> None:
+        """The span of a settlement that begins now."""
+        self._span = span
+        self._meters = meters
+        self.note = note
+
+    @property
+    def trace(self) -> Trace:
+        """The span's own place in its trace."""
+        return _trace(self._span.get_span_context())
+
+    def decided(self, told: DecisionTold) -> None:
+        """It was, before."""
+
+    def handed_over(self) -> None:
+        """It was, before."""
+
+    def settled(self, evidence: Evidence, moved: Moved, took_ns: int) -> None:
+        """What the call cost is on disk."""
+        _put(self._span, evidence, moved)
+        self._meters.settled(self.note.measured_by, evidence, moved, took_ns)
+        self._span.end()
+
+    def lost(self, why: str) -> None:
+        """What it cost isn't written yet."""
+        self._span.set_attribute("aegis.settlement", why)
+        self._span.set_status(Status(StatusCode.ERROR, why))
+        self._span.end()
+
+
+def attributes_code(told: DecisionTold) -> str:
+    """The code of the first reason that a call isn't allowed for."""
+    return next((reason.code for reason in told.admitted.reasons), told.admitted.effect)
+
+
+def _put(span: Span, evidence: Evidence, moved: Moved) -> None:
+    attributes = settlement_attributes(evidence, moved.cost_nano_usd, overrun=moved.overrun)
+    span.set_attributes({**attributes, "aegis.settlement": moved.state})
+    if evidence.source == "not_sent":
+        span.set_status(Status(StatusCode.ERROR, "nothing was sent"))
+        span.set_attribute("error.type", "not_sent")
+
+
+def _without_operation(measured_by: dict[str, str]) -> dict[str, str]:
+    """What a call is measured by, without what would count its settlement as an operation of its own."""
+    return {name: value for name, value in measured_by.items() if name != OPERATION}
+
+
+def _context(trace: Trace | None) -> Context:
+    """A place in a trace; a new one where there is none, or where it can't be read."""
+    if trace is None:
+        return Context()
+    return _W3C.extract({"traceparent": trace.parent, "tracestate": trace.state}, context=Context())
+
+
+def _trace(context: SpanContext) -> Trace:
+    carrier: dict[str, str] = {}
+    _W3C.inject(carrier, context=set_span_in_context(NonRecordingSpan(context), Context()))
+    return Trace(parent=carrier.get("traceparent", ""), state=carrier.get("tracestate", ""))

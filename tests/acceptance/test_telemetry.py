@@ -1,0 +1,277 @@
+"""Telemetry: calls through a real gateway as a real OTLP receiver gets them, whatever becomes of the receiver."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from aegis_gateway.demo.upstream.process import UpstreamProcess
+from tests.gateways import (
+    HOST,
+    PEPPER,
+    PERMIT_ALL,
+    Gateway,
+    ScriptedUpstream,
+    answer_with,
+    ask,
+    assert_books_balance,
+    chat,
+    chat_body,
+    configuration,
+    until,
+)
+from tests.otlp import OtlpReceiver
+
+pytestmark = pytest.mark.xdist_group("telemetry")
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+PARENT = "00f067aa0ba902b7"
+CANARY = "canary-5ecre7-7f3a"
+POLICIES = (
+    PERMIT_ALL
+    + """
+@id("ceiling") @reason("not that much")
+forbid(principal, action == Action::"api.pay", resource) when { context.args.amount.greaterThan(decimal("5000.0")) };
+@id("watched") @mode("shadow") @reason("no chats on trial")
+forbid(principal, action == Action::"chat", resource);
+"""
+)
+PAY = "/connect/api/v1/payments"
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[OtlpReceiver]:
+    """The receiver."""
+    with OtlpReceiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[UpstreamProcess]:
+    """The provider and the payments API."""
+    with UpstreamProcess() as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="module")
+def gateway(receiver: OtlpReceiver, upstream: UpstreamProcess) -> Iterator[Gateway]:
+    """A gateway that sends by HTTP."""
+    files = configuration(upstream.base_url, policies=POLICIES)
+    secret = {"OTEL_EXPORTER_OTLP_HEADERS": f"x-token={CANARY}-header"}
+    with Gateway(files, environment=receiver.environment(**secret)) as gateway:
+        yield gateway
+
+
+def test_a_model_call_is_a_span_with_what_it_was_and_cost(gateway: Gateway, receiver: OtlpReceiver) -> None:
+    """A chat is one span, by the conventions' names, whose cost is the ledger's to the nano-dollar."""
+    answer = chat(gateway, "hello", key=gateway.key("bot"))
+    assert 200 == answer.status
+    call = answer.headers["aegis-decision-id"]
+    span = receiver.span("chat gpt-4o-mini", aegis__call__id=call)
+    usage, found = answer.json["usage"], span.attributes
+    expected = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "gpt-4o-mini",
+        "gen_ai.agent.id": "bot",
+        "gen_ai.usage.input_tokens": usage["prompt_tokens"],
+        "gen_ai.usage.output_tokens": usage["completion_tokens"],
+        "llm.token_count.total": usage["total_tokens"],
+        "gen_ai.usage.cost.currency": "USD",
+        "gen_ai.usage.cost.source": "local",
+        "aegis.cost.usd": answer.headers["aegis-cost-usd"],
+        "aegis.cost.nano_usd": gateway.call(call)["cost_nano_usd"],
+        "aegis.decision": "allow",
+        "aegis.settlement": "settled",
+        "aegis.tenant": "acme",
+        "aegis.team": "desk",
+        "aegis.cost_centre": "CC-1",
+        "aegis.owner": "ana@acme.example",
+        "aegis.purpose": "test",
+        "aegis.run.id": answer.headers["aegis-run-id"],
+        "aegis.policy.version": answer.headers["aegis-policy-version"],
+        "aegis.shadow": ["watched: deny"],
+        "decision": "allow",
+        "agent_id": "bot",
+        "policy_version": answer.headers["aegis-policy-version"],
+    }
+    assert expected == {name: found.get(name) for name in expected}
+    dollars = float(answer.headers["aegis-cost-usd"])
+    for name in ("gen_ai.usage.cost", "gen_ai.usage.cost.amount", "llm.cost.total", "cost_per_call"):
+        assert pytest.approx(dollars) == found[name]
+    assert "aegis-gateway" == span.resource["service.name"]
+
+
+def test_a_stream_is_a_span_that_ends_with_the_settlement(gateway: Gateway, receiver: OtlpReceiver) -> None:
+    """A streamed answer's usage and cost are in its span as well."""
+    answer = chat(gateway, "tell me", key=gateway.key("bot"), stream=True)
+    call = answer.headers["aegis-decision-id"]
+    span = receiver.span("chat gpt-4o-mini", aegis__call__id=call)
+    assert gateway.call(call)["cost_nano_usd"] == span.attributes["aegis.cost.nano_usd"]
+    assert 0 < span.attributes["gen_ai.usage.output_tokens"]
+
+
+def test_a_refused_call_is_a_span_with_its_reasons(gateway: Gateway, receiver: OtlpReceiver) -> None:
+    """A refusal says by which policy, is an error, and has no cost."""
+    body = {"amount": 9000, "currency": "USD"}
+    answer = ask(gateway, "POST", PAY, body, key=gateway.key("bot"))
+    assert 403 == answer.status
+    span = receiver.span("execute_tool api.pay", aegis__call__id=answer.headers["aegis-decision-id"])
+    found = span.attributes
+    assert (True, "deny", "not that much", ["denied_by_policy"]) == (
+        span.is_error,
+        found["decision"],
+        found["decision_reason"],
+        found["aegis.reason.codes"],
+    )
+    assert "aegis.cost.nano_usd" not in found
+
+
+def test_a_call_is_of_its_callers_trace_and_its_upstreams_is_of_its_own(receiver: OtlpReceiver) -> None:
+    """The gateway's span is the child of the caller's, and the parent that the upstream is told."""
+    with ScriptedUpstream(answer_with(b'{"id": "p1"}')) as upstream:
+        files = configuration(upstream.base_url, policies=POLICIES)
+        with Gateway(files, environment=receiver.environment()) as gateway:
+            headers = {"traceparent": f"00-{TRACE}-{PARENT}-01", "tracestate": "vendor=abc"}
+            body = {"amount": 1, "currency": "USD"}
+            answer = ask(gateway, "POST", PAY, body, key=gateway.key("bot"), headers=headers)
+            assert 200 == answer.status
+            span = receiver.span("execute_tool api.pay", aegis__call__id=answer.headers["aegis-decision-id"])
+    assert (TRACE, PARENT, "vendor=abc") == (span.trace, span.parent, span.state)
+    sent = upstream.requests[0].lower()
+    assert f"\r\ntraceparent: 00-{TRACE}-{span.id}-01\r\n".encode() in sent
+    assert b"\r\ntracestate: vendor=abc\r\n" in sent
+    assert 1 == sent.count(b"traceparent:")
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_spans_and_metrics_come_by_each_protocol(upstream: UpstreamProcess, protocol: str) -> None:
+    """Two workers send by HTTP and by gRPC; deltas if preferred; what is left is sent at the end."""
+    with OtlpReceiver() as receiver:
+        later = {
+            "OTEL_BSP_SCHEDULE_DELAY": "60000",
+            "OTEL_METRIC_EXPORT_INTERVAL": "60000",
+            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta",
+        }
+        environment = receiver.environment(protocol, **later)
+        with Gateway(configuration(upstream.base_url), workers=2, environment=environment) as gateway:
+            key = gateway.key("bot")
+            answers = [chat(gateway, f"hello {number}", key=key) for number in range(8)]
+            assert 0 == gateway.stop()
+        calls = {answer.headers["aegis-decision-id"] for answer in answers}
+        assert calls == {span.attributes["aegis.call.id"] for span in receiver.spans}
+        assert 1 <= len({span.resource["service.instance.id"] for span in receiver.spans}) <= 2
+        cost = [point for point in receiver.points if point.metric == "aegis.cost.nano_usd"]
+        expected = sum(span.attributes["aegis.cost.nano_usd"] for span in receiver.spans)
+        assert (expected, {True}) == (sum(point.value for point in cost), {point.is_delta for point in cost})
+        decided = [point.value for point in receiver.points if point.metric == "aegis.decisions"]
+        assert 8 == sum(decided)
+        took = [point for point in receiver.points if point.metric == "gen_ai.client.operation.duration"]
+        assert 8 == sum(point.count for point in took)
+        named = {name for point in receiver.points for name in point.attributes}
+        assert not {name for name in named if "call" in name or "run" in name or "customer" in name}
+
+
+def test_nothing_of_prompts_arguments_and_secrets_is_sent(gateway: Gateway, receiver: OtlpReceiver) -> None:
+    """Prompts, arguments, keys, made-up names and the receiver's own token are in no byte of it, nor in the log."""
+    key = gateway.key("bot")
+    last = chat(gateway, f"{CANARY}-prompt", key=key)
+    ask(gateway, "POST", "/v1/chat/completions", chat_body("x", model=f"{CANARY}-model"), key=key)
+    ask(gateway, "GET", f"/connect/api/v1/{CANARY}/nowhere", None, key=key)
+    ask(gateway, "GET", f"/connect/{CANARY}/nowhere", None, key=key)
+    body = {"amount": 9001, "currency": "USD", "reference": f"{CANARY}-argument"}
+    refused = ask(gateway, "POST", PAY, body, key=key)
+    for answer, name in ((last, "chat gpt-4o-mini"), (refused, "execute_tool api.pay")):
+        receiver.span(name, aegis__call__id=answer.headers["aegis-decision-id"])
+    receiver.span("chat unknown")
+    receiver.span("execute_tool unknown")
+    receiver.point("aegis.decisions", gen_ai__request__model="unknown")
+    sent = b"".join(receiver.bytes_)
+    assert b"gpt-4o-mini" in sent
+    for secret in (CANARY, key, PEPPER, "sk-upstream"):
+        assert secret.encode() not in sent
+    assert f"{CANARY}-header" == receiver.headers[-1]["x-token"]
+    assert f"{CANARY}-header" not in gateway.log()
+
+
+def hanging() -> socket.socket:
+    """A receiver that takes connections and never says anything."""
+    return socket.create_server((HOST, 0), backlog=64)
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+@pytest.mark.parametrize("state", ["down", "hanging", "failing"])
+def test_calls_go_on_whatever_becomes_of_the_receiver(
+    upstream: UpstreamProcess, protocol: str, state: str
+) -> None:
+    """With a receiver that isn't there, hangs or fails, calls are made and settled, more than any queue holds, and the
+    gateway stops in time.
+    """
+    release = threading.Event()
+
+    def fail() -> None:
+        if state == "failing":
+            raise RuntimeError("the receiver fails")
+        release.wait()
+
+    with OtlpReceiver(before=fail) as receiver, hanging() as mute:
+        few = {"OTEL_BSP_MAX_QUEUE_SIZE": "4", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "2"}
+        environment = receiver.environment(protocol, **few)
+        if state == "down":
+            environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://{HOST}:9"
+        if state == "hanging":
+            environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://{HOST}:{mute.getsockname()[1]}"
+        with Gateway(configuration(upstream.base_url), environment=environment) as gateway:
+            key = gateway.key("bot")
+            answers = [chat(gateway, f"hello {number}", key=key) for number in range(32)]
+            assert {200} == {answer.status for answer in answers}
+            until(lambda: 32 == gateway.states()["settled"], "not all calls are settled")
+            assert_books_balance(gateway)
+            assert 0 == gateway.stop()
+        release.set()
+
+
+def test_a_slow_receiver_gets_what_its_queue_holds_and_is_told_of_the_rest(upstream: UpstreamProcess) -> None:
+    """While one batch is under way, calls go on; what the queue doesn't hold is dropped, and counted."""
+    release = threading.Event()
+    with OtlpReceiver(before=release.wait) as receiver:
+        few = {"OTEL_BSP_MAX_QUEUE_SIZE": "4", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "2"}
+        with Gateway(configuration(upstream.base_url), environment=receiver.environment(**few)) as gateway:
+            key = gateway.key("bot")
+            answers = [chat(gateway, f"hello {number}", key=key) for number in range(32)]
+            assert {200} == {answer.status for answer in answers}
+            release.set()
+            dropped = receiver.point("otel.sdk.processor.span.processed", error__type="queue_full")
+            assert 32 - 4 - 2 - 2 <= dropped.value <= 32 - 4
+            assert 0 == gateway.stop()
+
+
+def test_without_a_receiver_nothing_of_it_is_loaded() -> None:
+    """Where no receiver is named, no process has any of OpenTelemetry loaded, and traces pass as they are."""
+    script = (
+        "import sys\n"
+        "import aegis_gateway.entrypoints.steward, aegis_gateway.entrypoints.supervisor\n"
+        "from aegis_gateway.entrypoints import worker\n"
+        "assert worker.bootstrap.observer(worker.read_settings()) is None\n"
+        "print(*(name for name in sys.modules if name.startswith('opentelemetry')))\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    ran = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+    assert "" == ran.stdout.strip()
+    trace = f"00-{TRACE}-{PARENT}-01"
+    with (
+        ScriptedUpstream(answer_with(b'{"id": "p1"}')) as upstream,
+        Gateway(configuration(upstream.base_url)) as gateway,
+    ):
+        body = {"amount": 1, "currency": "USD"}
+        answer = ask(gateway, "POST", PAY, body, key=gateway.key("bot"), headers={"traceparent": trace})
+    assert 200 == answer.status
+    assert f"traceparent: {trace}".encode() in upstream.requests[0].lower()
