@@ -7,11 +7,13 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from aegis_gateway.demo.upstream.process import UpstreamProcess
+from aegis_gateway.entrypoints.supervisor import DRAIN_S
 from tests.gateways import (
     HOST,
     PEPPER,
@@ -233,7 +235,9 @@ def test_calls_go_on_whatever_becomes_of_the_receiver(
             assert {200} == {answer.status for answer in answers}
             until(lambda: 32 == gateway.states()["settled"], "not all calls are settled")
             assert_books_balance(gateway)
+            began_s = time.monotonic()
             assert 0 == gateway.stop()
+            assert time.monotonic() - began_s < DRAIN_S, "its workers had to be killed"
         release.set()
 
 
@@ -250,6 +254,38 @@ def test_a_slow_receiver_gets_what_its_queue_holds_and_is_told_of_the_rest(upstr
             dropped = receiver.point("otel.sdk.processor.span.processed", error__type="queue_full")
             assert 32 - 4 - 2 - 2 <= dropped.value <= 32 - 4
             assert 0 == gateway.stop()
+
+
+def test_with_metrics_alone_traces_pass_as_they_are() -> None:
+    """Where no spans are sent, the upstream isn't told of one that nobody will see; calls are measured."""
+    trace = f"00-{TRACE}-{PARENT}-01"
+    body = {"amount": 1, "currency": "USD"}
+    with OtlpReceiver() as receiver, ScriptedUpstream(answer_with(b'{"id": "p1"}')) as upstream:
+        environment = receiver.environment(OTEL_TRACES_EXPORTER="none")
+        with Gateway(configuration(upstream.base_url), environment=environment) as gateway:
+            for headers in ({"traceparent": trace}, {}):
+                answer = ask(gateway, "POST", PAY, body, key=gateway.key("bot"), headers=headers)
+                assert 200 == answer.status
+            assert 0 == gateway.stop()
+        assert 500_000_000 == receiver.point("aegis.cost.nano_usd", gen_ai__tool__name="api.pay").value
+        assert [] == receiver.spans
+    first, second = (request.lower() for request in upstream.requests)
+    assert (True, False) == (f"\r\ntraceparent: {trace}\r\n".encode() in first, b"traceparent" in second)
+
+
+def test_what_a_caller_doesnt_sample_is_not_sent_but_measured(
+    gateway: Gateway, receiver: OtlpReceiver
+) -> None:
+    """A caller's word not to sample holds for the gateway's span; what can't be read as a place in a trace is none."""
+    key, body = gateway.key("bot"), {"amount": 2, "currency": "USD"}
+    not_sampled = ask(gateway, "POST", PAY, body, key=key, headers={"traceparent": f"00-{TRACE}-{PARENT}-00"})
+    odd = ask(gateway, "POST", PAY, body, key=key, headers={"traceparent": "00-nonsense"})
+    span = receiver.span("execute_tool api.pay", aegis__call__id=odd.headers["aegis-decision-id"])
+    assert ("", False) == (span.parent, TRACE == span.trace)
+    calls = {each.attributes.get("aegis.call.id") for each in receiver.spans}
+    assert not_sampled.headers["aegis-decision-id"] not in calls
+    allowed = {"gen_ai__tool__name": "api.pay", "aegis__decision": "allow"}
+    until(lambda: 2 <= receiver.point("aegis.decisions", **allowed).value, "not all calls are measured")
 
 
 def test_without_a_receiver_nothing_of_it_is_loaded() -> None:

@@ -530,6 +530,7 @@ class Batch:
             cost_nano_usd=row.cost_nano_usd,
             overrun=row.overrun,
             balances=self._balances(row.tenant, row.legs),
+            again=sequence is None,
         )
 
     def _balances(self, tenant: str, legs: tuple[Leg, ...]) -> tuple[Standing, ...]:

@@ -892,7 +892,7 @@ class Calls:
                 judgement.verdict,
                 judgement.quote,
                 context.approval,
-                span.trace.parent if span is not None else "",
+                span.trace.parent if span is not None and span.trace is not None else "",
             ),
             rates=_delayed_at_most(considered.rates, context.patience_ns),
             budgets=considered.budgets,

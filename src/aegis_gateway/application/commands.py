@@ -294,7 +294,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True
 
 
 class Moved(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
-    """A call's transition that is on disk. `balances` are those of its legs, in their order."""
+    """A call's transition that is on disk. `balances` are those of its legs, in their order. `again`: it was so."""
 
     call: str
     state: State
@@ -302,6 +302,7 @@ class Moved(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True
     cost_nano_usd: int | None = None
     overrun: bool = False
     balances: tuple[Standing, ...] = ()
+    again: bool = False
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):

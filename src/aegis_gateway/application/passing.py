@@ -14,6 +14,8 @@ from msgspec.structs import replace
 
 from aegis_gateway.application.approvals import UNATTENDED
 from aegis_gateway.application.ports import RegistryChange, Store
+from aegis_gateway.application.tracing import Observer
+from aegis_gateway.domain.approval import Approval
 from aegis_gateway.domain.channel import Subject, Target, targets
 from aegis_gateway.domain.delivery import delivery_of
 from aegis_gateway.domain.deputies import attendance_of, is_unattended, missing
@@ -34,8 +36,15 @@ _ASKS: tuple[NoticeKind, ...] = ("approval_requested", "approval_escalated")
 class Passing:
     """Makes deliveries of notices."""
 
-    def __init__(self, store: Store, registries: Registries, pages_url: str) -> None:
-        """`pages_url` is where links in messages lead."""
+    def __init__(
+        self,
+        store: Store,
+        registries: Registries,
+        pages_url: str,
+        observer: Observer | None = None,
+    ) -> None:
+        """`pages_url` is where links in messages lead; `observer` is told which requests are over."""
+        self._observer = observer
         self._store = store
         self._registries = registries
         self._pages_url = pages_url
@@ -49,6 +58,7 @@ class Passing:
         if not self._store.rows(_WAITING):
             return False
         registries = self._registries()
+        ended: list[tuple[Approval, int]] = []
         with self._store.change([]) as change:
             notices = change.notices_to_pass(NOTICES_MAX)
             for notice in notices:
@@ -56,6 +66,11 @@ class Passing:
                 if registry is not None:
                     self._deliver(change, notice, registry)
                 change.pass_notice(notice, change.now_ns)
+            if self._observer is not None:
+                ended = [*_ended(change, notices)]
+        if self._observer is not None:
+            for approval, at_ns in ended:
+                self._observer.approval_ended(approval, at_ns)
         return len(notices) == NOTICES_MAX
 
     def _deliver(self, change: RegistryChange, notice: Notice, registry: Registry) -> None:
@@ -72,6 +87,17 @@ class Passing:
                     made_ns=change.now_ns,
                 )
             )
+
+
+def _ended(change: RegistryChange, notices: list[Notice]) -> Iterator[tuple[Approval, int]]:
+    """The requests that are over by these notices, and since when. One that was granted was over before it lapsed."""
+    for notice in notices:
+        name, state = notice.body.get("approval"), notice.body.get("state")
+        if notice.kind not in ENDS or not isinstance(name, str) or state == "lapsed":
+            continue
+        approval = change.approval(notice.tenant, name)
+        if approval is not None:
+            yield replace(approval, state=state), notice.at_ns
 
 
 def _with_who_is_asked(change: RegistryChange, notice: Notice) -> Notice:

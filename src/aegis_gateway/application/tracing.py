@@ -15,6 +15,11 @@ from aegis_gateway.domain.approval import Approval
 from aegis_gateway.domain.ledger import Evidence
 from aegis_gateway.domain.registry import Registry
 
+SEND_LAST_S = 2.0
+"""How long a process that ends goes on sending its last spans and metrics. With what else it does then it is less than
+the ledger process waits for it.
+"""
+
 
 class Trace(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A place in a trace, as it stands in headers: W3C `traceparent` and `tracestate`, which may be empty."""
@@ -28,7 +33,7 @@ class SpanNote(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     the call is measured by, and when it began, in nanoseconds since 1970. It goes through callers, sealed.
     """
 
-    trace: Trace
+    trace: Trace | None
     measured_by: dict[str, str]
     attributes: dict[str, str]
     began_ns: int
@@ -50,8 +55,10 @@ class CallSpan(Protocol):
     """One call's span, from when it came until what became of it is known."""
 
     @property
-    def trace(self) -> Trace:
-        """The span's own place in its trace: the parent of what the call leads to."""
+    def trace(self) -> Trace | None:
+        """The span's own place in its trace: the parent of what the call leads to. Where no spans are sent it is the
+        caller's, if it said one.
+        """
 
     @property
     def note(self) -> SpanNote:

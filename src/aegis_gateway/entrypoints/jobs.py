@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from aegis_gateway.application.jobs import Job, Work
 from aegis_gateway.application.ports import Store
+from aegis_gateway.application.tracing import Observer
 from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.domain.registry import Budget
 from aegis_gateway.entrypoints.delivery_jobs import delivery_jobs
@@ -26,15 +27,15 @@ _NAMES = (
 """Whether any budget of the newest configuration can have what a word in it means."""
 
 
-def jobs(settings: Settings) -> tuple[Job, ...]:
-    """All jobs, for one steward."""
+def jobs(settings: Settings, observer: Observer | None = None) -> tuple[Job, ...]:
+    """All jobs, for one steward; `observer` makes telemetry of what they see."""
     in_force = InForce(settings)
     return (
         Job(name="approvals", period_s=1.0, begin=lambda store: _approvals(settings, store)),
         Job(name="holding", period_s=0.25, begin=lambda store: _holding(in_force, store)),
         Job(name="thresholds of forecasts", period_s=60.0, begin=lambda store: _forecasts(in_force, store)),
         Job(name="adaptive limits", period_s=60.0, begin=lambda store: _adapting(in_force, store)),
-        *delivery_jobs(settings, in_force),
+        *delivery_jobs(settings, in_force, observer),
         *digest_jobs(settings, in_force),
     )
 

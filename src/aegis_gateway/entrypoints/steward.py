@@ -23,7 +23,8 @@ from pathlib import Path
 from aegis_gateway.adapters.stores import open_store
 from aegis_gateway.application.jobs import Finishing, Job, pause_after
 from aegis_gateway.application.ports import Store
-from aegis_gateway.configuration.settings import read_settings
+from aegis_gateway.application.tracing import SEND_LAST_S, Observer
+from aegis_gateway.configuration.settings import Settings, read_settings
 from aegis_gateway.domain.errors import AegisError, DiskFailed
 from aegis_gateway.entrypoints.jobs import jobs
 
@@ -110,13 +111,27 @@ def serve(socket_path: Path) -> None:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, _take_note)
             threading.Thread(target=_end_with, args=(ledger,), daemon=True).start()
-            steward = Steward(jobs(settings), lambda: open_store(settings.store), lambda: os._exit(70))
+            observer = _observer(settings)
+            steward = Steward(
+                jobs(settings, observer), lambda: open_store(settings.store), lambda: os._exit(70)
+            )
             steward.start()
             _wait_for(asked)
             signal.set_wakeup_fd(-1)
             is_done = steward.stop(DRAIN_S)
+            if observer is not None:
+                observer.close(SEND_LAST_S)
             # Threads that did not end are in the middle of a job, which may end anywhere.
             os._exit(0 if is_done else 1)
+
+
+def _observer(settings: Settings) -> Observer | None:
+    """What makes telemetry, where there is any; nothing is loaded for it else."""
+    if not settings.telemetry:
+        return None
+    from aegis_gateway.bootstrap import observer
+
+    return observer(settings)
 
 
 def _wait_for(asked: socket.socket) -> None:

@@ -28,6 +28,7 @@ from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.commands import Running
 from aegis_gateway.application.directory import DirectoryCopy
 from aegis_gateway.application.estimates import Estimates
+from aegis_gateway.application.tracing import SEND_LAST_S
 from aegis_gateway.configuration.settings import Settings, read_settings
 from aegis_gateway.domain.errors import AegisError
 from aegis_gateway.entrypoints.collector import calm_collector
@@ -48,10 +49,6 @@ BACKLOG = 2_048
 BACKPRESSURE = 8_192
 DRAIN_S = 20.0
 SEND_OFF_S = 1.0
-SEND_TELEMETRY_S = 2.0
-"""How long a worker that ends goes on sending its last spans and metrics. With the rest it is less than the ledger
-process waits for its workers.
-"""
 HEADER_TIMEOUT_MS = 10_000
 
 
@@ -124,7 +121,7 @@ async def serve(socket_path: Path) -> None:
     watching.cancel()
     await mcp.close()
     if observer is not None:
-        await asyncio.to_thread(observer.close, SEND_TELEMETRY_S)
+        await asyncio.to_thread(observer.close, SEND_LAST_S)
     ledger.close()
 
 

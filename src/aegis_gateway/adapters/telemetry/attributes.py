@@ -139,6 +139,19 @@ def decision_attributes(told: DecisionTold, named_: Named) -> Attributes:
     return {name: value for name, value in found.items() if value is not None}
 
 
+def whose(told: DecisionTold, named_: Named) -> dict[str, str]:
+    """What a settlement that has a span of its own says of its call, so that its cost can be put down to somebody."""
+    who = told.command.attribution
+    found = {
+        "aegis.owner": who.owner,
+        "aegis.purpose": who.purpose,
+        "aegis.run.id": who.run,
+        "agent_id": who.agent,
+        "tool_name": named_.measured_by.get("gen_ai.tool.name", who.tool),
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def _estimated(command: Admit, admitted: Admitted) -> Attributes:
     found: Attributes = {}
     quote = command.quote

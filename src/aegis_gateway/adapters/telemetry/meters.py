@@ -45,9 +45,6 @@ class Meters:
         self._cost = meter.create_counter(
             "aegis.cost.nano_usd", unit="n{USD}", description="what settled calls cost, exactly"
         )
-        self._cost_usd = meter.create_counter(
-            "aegis.cost.usd", unit="{USD}", description="the same in dollars, as a double"
-        )
         self._shadow = meter.create_counter(
             "aegis.shadow.findings", unit="{finding}", description="what rules in shadow would have done"
         )
@@ -101,7 +98,6 @@ class Meters:
         if moved.cost_nano_usd is not None:
             dollars = moved.cost_nano_usd / NANO_PER_USD
             self._cost.add(moved.cost_nano_usd, measured_by)
-            self._cost_usd.add(dollars, measured_by)
             self._call_cost.record(dollars, measured_by)
         tokens = tokens_of(evidence)
         if tokens is not None:

@@ -19,6 +19,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMe
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.trace import NoOpTracerProvider
 
 from aegis_gateway.adapters.telemetry.meters import Meters
 from aegis_gateway.adapters.telemetry.spans import SCOPE, OtelObserver
@@ -34,10 +35,11 @@ def otlp_observer(traces: OtlpProtocol | None, metrics: OtlpProtocol | None) -> 
     resource = _resource()
     readers = [] if metrics is None else [PeriodicExportingMetricReader(_metric_exporter(metrics))]
     meters = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
+    if traces is None:
+        return OtelObserver(NoOpTracerProvider(), Meters(meters, SCOPE), meters.shutdown)
     tracers = TracerProvider(resource=resource, shutdown_on_exit=False, meter_provider=meters)
-    if traces is not None:
-        exporter = _span_exporter(traces, meters)
-        tracers.add_span_processor(BatchSpanProcessor(exporter, meter_provider=meters))
+    exporter = _span_exporter(traces, meters)
+    tracers.add_span_processor(BatchSpanProcessor(exporter, meter_provider=meters))
     return OtelObserver(
         tracers, Meters(meters, SCOPE), lambda: _all_at_once(tracers.shutdown, meters.shutdown)
     )

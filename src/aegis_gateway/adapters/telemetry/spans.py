@@ -1,16 +1,19 @@
 """Calls and approvals as spans, by the official SDK. What isn't sampled is measured all the same.
 
-Rule: nothing here waits. The SDK's processors queue what ends, within a bound, and drop what is too much.
+Rule 1: nothing here waits. The SDK's processors queue what ends, within a bound, and drop what is too much.
+Rule 2: nothing here fails a call: a mistake in what is told costs the span, and is in the log.
 """
 
 from __future__ import annotations
 
+import functools
+import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import ParamSpec
 
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import (
     Link,
     NonRecordingSpan,
@@ -19,6 +22,7 @@ from opentelemetry.trace import (
     SpanKind,
     Status,
     StatusCode,
+    TracerProvider,
     get_current_span,
     set_span_in_context,
 )
@@ -31,6 +35,7 @@ from aegis_gateway.adapters.telemetry.attributes import (
     decision_attributes,
     named,
     settlement_attributes,
+    whose,
 )
 from aegis_gateway.adapters.telemetry.meters import Meters
 from aegis_gateway.application.commands import Moved
@@ -40,11 +45,24 @@ from aegis_gateway.domain.ledger import Evidence
 
 SCOPE = "aegis-gateway"
 
+_log = logging.getLogger("aegis.telemetry")
 _W3C = TraceContextTextMapPropagator()
-_SETTLES = {
-    name: name
-    for name in ("aegis.call.id", "aegis.owner", "aegis.purpose", "aegis.run.id", "agent_id", "tool_name")
-}
+
+
+P = ParamSpec("P")
+
+
+def fails_nobody(tell: Callable[P, None]) -> Callable[P, None]:
+    """What tells of a call and may have a mistake in it, which is no reason to fail the call."""
+
+    @functools.wraps(tell)
+    def told(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            tell(*args, **kwargs)
+        except Exception:  # whatever it is, the call goes on without it
+            _log.exception("a call's span or metrics could not be made")
+
+    return told
 
 
 class OtelObserver:
@@ -74,12 +92,13 @@ class OtelObserver:
         )
         return SettlementSpan(span, note, self._meters)
 
+    @fails_nobody
     def approval_ended(self, approval: Approval, ended_ns: int) -> None:
         """A request for a person's word is over: a span from then until now, linked to the call that asked."""
         asked = _context(Trace(parent=approval.traceparent)) if approval.traceparent else None
         link = get_current_span(asked).get_span_context() if asked is not None else None
         span = self._tracer.start_span(
-            f"approval {approval.about}" if approval.kind != "call" else "approval",
+            "approval",
             context=asked or Context(),
             attributes=approval_attributes(approval),
             links=[Link(link)] if link is not None and link.is_valid else [],
@@ -113,7 +132,7 @@ class OtelCallSpan:
         self._is_over = False
 
     @property
-    def trace(self) -> Trace:
+    def trace(self) -> Trace | None:
         """The span's own place in its trace."""
         return self._trace
 
@@ -123,32 +142,37 @@ class OtelCallSpan:
         assert self._note is not None, "it is asked for after the decision"
         return self._note
 
+    @fails_nobody
     def decided(self, told: DecisionTold) -> None:
         """The call is decided."""
         self._named = named(told)
-        attributes = decision_attributes(told, self._named)
-        self._span.update_name(self._named.name)
-        self._span.set_attributes(attributes)
+        if self._span.is_recording():
+            self._span.update_name(self._named.name)
+            self._span.set_attributes(decision_attributes(told, self._named))
         self._note = SpanNote(
             trace=self._trace,
             measured_by=self._named.measured_by,
-            attributes={name: str(attributes[name]) for name in _SETTLES if name in attributes},
+            attributes=whose(told, self._named),
             began_ns=self._began_ns,
         )
         self._meters.decided(self._named, told, time.time_ns() - self._began_ns)
         if told.admitted.effect != "allow":
             self._span.set_status(Status(StatusCode.ERROR, told.admitted.effect))
-            self._span.set_attribute("error.type", attributes_code(told))
+            self._span.set_attribute("error.type", _first_code(told))
             self._end()
 
+    @fails_nobody
     def handed_over(self) -> None:
         """Whoever asked does by themselves what was allowed."""
         self._is_handed_over = True
         self._span.set_attribute("aegis.settlement", "by the caller")
         self._end()
 
+    @fails_nobody
     def settled(self, evidence: Evidence, moved: Moved, took_ns: int) -> None:
         """What the call cost is on disk."""
+        if moved.again:
+            return
         if self._is_handed_over:
             self._observer.resumed(moved.call, self.note).settled(evidence, moved, took_ns)
         elif not self._is_over and self._named is not None:
@@ -157,6 +181,7 @@ class OtelCallSpan:
             self._meters.operation(self._named, time.time_ns() - self._began_ns)
             self._end()
 
+    @fails_nobody
     def lost(self, why: str) -> None:
         """What became of the call isn't known, or isn't written."""
         if self._is_over or self._named is None:
@@ -182,22 +207,28 @@ class SettlementSpan:
         self.note = note
 
     @property
-    def trace(self) -> Trace:
+    def trace(self) -> Trace | None:
         """The span's own place in its trace."""
         return _trace(self._span.get_span_context())
 
+    @fails_nobody
     def decided(self, told: DecisionTold) -> None:
         """It was, before."""
 
+    @fails_nobody
     def handed_over(self) -> None:
         """It was, before."""
 
+    @fails_nobody
     def settled(self, evidence: Evidence, moved: Moved, took_ns: int) -> None:
-        """What the call cost is on disk."""
+        """What the call cost is on disk; a settlement that changed nothing is none."""
+        if moved.again:
+            return
         _put(self._span, evidence, moved)
         self._meters.settled(self.note.measured_by, evidence, moved, took_ns)
         self._span.end()
 
+    @fails_nobody
     def lost(self, why: str) -> None:
         """What it cost isn't written yet."""
         self._span.set_attribute("aegis.settlement", why)
@@ -205,12 +236,14 @@ class SettlementSpan:
         self._span.end()
 
 
-def attributes_code(told: DecisionTold) -> str:
+def _first_code(told: DecisionTold) -> str:
     """The code of the first reason that a call isn't allowed for."""
     return next((reason.code for reason in told.admitted.reasons), told.admitted.effect)
 
 
 def _put(span: Span, evidence: Evidence, moved: Moved) -> None:
+    if not span.is_recording():
+        return
     attributes = settlement_attributes(evidence, moved.cost_nano_usd, overrun=moved.overrun)
     span.set_attributes({**attributes, "aegis.settlement": moved.state})
     if evidence.source == "not_sent":
@@ -230,7 +263,9 @@ def _context(trace: Trace | None) -> Context:
     return _W3C.extract({"traceparent": trace.parent, "tracestate": trace.state}, context=Context())
 
 
-def _trace(context: SpanContext) -> Trace:
+def _trace(context: SpanContext) -> Trace | None:
+    if not context.is_valid:
+        return None
     carrier: dict[str, str] = {}
     _W3C.inject(carrier, context=set_span_in_context(NonRecordingSpan(context), Context()))
     return Trace(parent=carrier.get("traceparent", ""), state=carrier.get("tracestate", ""))
