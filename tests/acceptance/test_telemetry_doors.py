@@ -206,7 +206,10 @@ def test_a_stream_that_is_taken_up_again_is_settled_below_its_call(
     )
 
 
-@pytest.mark.parametrize(("example", "listener"), [("envoy.yaml", "agents"), ("ext_authz.yaml", "by-grpc")])
+@pytest.mark.parametrize(
+    ("example", "listener"),
+    [("envoy.yaml", "agents"), ("ext_authz.yaml", "by-grpc"), ("ext_authz.yaml", "by-http")],
+)
 def test_envoy(
     gateway: EnvoyedGateway, receiver: OtlpReceiver, api: ScriptedApi, example: str, listener: str
 ) -> None:

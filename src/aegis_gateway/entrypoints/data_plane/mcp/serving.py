@@ -65,7 +65,7 @@ from aegis_gateway.entrypoints.data_plane.mcp.requests import Request
 from aegis_gateway.entrypoints.data_plane.mcp.resuming import Places, open_call
 from aegis_gateway.entrypoints.data_plane.mcp.states import States
 from aegis_gateway.entrypoints.data_plane.mcp.traces import traced_by, with_trace
-from aegis_gateway.entrypoints.data_plane.mcp.versions import NAMED, Era
+from aegis_gateway.entrypoints.data_plane.mcp.versions import MODERN, NAMED, Era
 from aegis_gateway.entrypoints.data_plane.mcp.visible import visible_tools
 from aegis_gateway.entrypoints.data_plane.mcp.waiting import Streams, while_there
 from aegis_gateway.entrypoints.data_plane.mcp.ways import Outgoing, Way
@@ -344,10 +344,13 @@ def _context(request: Request, approval: str | None) -> CallContext:
 
     `approval` is the one that its client was sent off for.
     """
-    params = request.message.params
+    params, session = request.message.params, request.session
     context = msgspec.structs.replace(
         call_context(request.who.scope),
-        mcp={"mcp.method.name": request.message.method},
+        mcp={
+            "mcp.method.name": request.message.method,
+            "mcp.protocol.version": session.version if session is not None else MODERN,
+        },
     )
     told = traced_by(request.message)
     if told is not None:
