@@ -13,7 +13,7 @@ from aegis_gateway.adapters.reports import Query
 from aegis_gateway.adapters.usage_reports import UsageOf, UsageReports
 from aegis_gateway.domain.hourly import HOUR_NS
 from aegis_gateway.domain.registry import UNREGISTERED
-from aegis_gateway.domain.usage import UsageSum
+from aegis_gateway.domain.usage import UsageSum, together
 
 _EVER_NS = 2**62
 """After every hour that anything is decided in."""
@@ -60,7 +60,7 @@ class MetricsReports:
             team, agent, *rest = each.values
             values = (team, UNREGISTERED if team == UNREGISTERED else agent, *rest)
             known = found.get(values)
-            found[values] = each.sums if known is None else _together(known, each.sums)
+            found[values] = each.sums if known is None else together(known, each.sums)
         return [UsageOf(values=values, sums=sums) for values, sums in found.items()]
 
     def violations(self, tenant: str) -> list[tuple[str, str, str, int]]:
@@ -106,8 +106,3 @@ class MetricsReports:
         """What was spent of a budget that isn't split, in the whole hour before the one of an instant."""
         hour = at_ns // HOUR_NS - 1
         return int(self._query(_LAST_HOUR, (tenant, budget, hour))[0]["amount"] or 0)
-
-
-def _together(one: UsageSum, other: UsageSum) -> UsageSum:
-    pairs = zip(msgspec.structs.astuple(one), msgspec.structs.astuple(other), strict=True)
-    return UsageSum(*(mine + others for mine, others in pairs))

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
-import msgspec
-
 from aegis_gateway.application.commands import Admit, OpenRun
 from aegis_gateway.application.ports import CallRow, ShadowSumRow, UsageRow
 from aegis_gateway.domain.decision import Reason, Shadow
@@ -18,10 +16,9 @@ from aegis_gateway.domain.money import NANO_USD_MAX
 from aegis_gateway.domain.price import OUTPUT_KINDS
 from aegis_gateway.domain.quote import TOKENS, USD
 from aegis_gateway.domain.rule_name import rule_of
-from aegis_gateway.domain.usage import SPANS, ShadowKey, ShadowSum, Span, UsageKey, UsageSum
+from aegis_gateway.domain.usage import SPANS, S, ShadowKey, ShadowSum, Span, UsageKey, UsageSum, together
 
 K = TypeVar("K", UsageKey, ShadowKey)
-S = TypeVar("S", UsageSum, ShadowSum)
 
 
 class UsageSums:
@@ -113,14 +110,8 @@ def _by_span(hours: Mapping[tuple[str, int, K], S]) -> dict[tuple[str, Span, int
     for (tenant, hour_ns, key), sums in hours.items():
         for span, length_ns in SPANS.items():
             place = (tenant, span, hour_ns - hour_ns % length_ns, key)
-            found[place] = _together(found[place], sums) if place in found else sums
+            found[place] = together(found[place], sums) if place in found else sums
     return found
-
-
-def _together(one: S, other: S) -> S:
-    """Two sums as one, within 64 bits."""
-    pairs = zip(msgspec.structs.astuple(one), msgspec.structs.astuple(other), strict=True)
-    return type(one)(*(min(mine + others, NANO_USD_MAX) for mine, others in pairs))
 
 
 def _hour_ns(at_ns: int) -> int:

@@ -18,7 +18,8 @@ from aegis_gateway.demo.feed import what_of
 from aegis_gateway.demo.names import FX, GUEST, LOAN_ADVISOR
 from aegis_gateway.demo.stage import Stage
 from aegis_gateway.demo.story import Outcome, Scene
-from aegis_gateway.entrypoints.cli.output import DIM, STRONG, effect_text, usd
+from aegis_gateway.domain.money import usd_short
+from aegis_gateway.entrypoints.cli.output import DIM, STRONG, effect_text
 
 _LOOK_INTERVAL_S = 0.25
 
@@ -98,7 +99,7 @@ def leave_running(stage: Stage, console: Console) -> None:
                 line = Text.assemble((f"{moment:%H:%M:%S}  ", DIM), effect_text(call.effect), "  ")
                 line.append(f"{call.agent}  {what_of(call)}")
                 if call.cost_nano_usd:
-                    line.append(f"  {usd(call.cost_nano_usd)}", style=STRONG)
+                    line.append(f"  {usd_short(call.cost_nano_usd)}", style=STRONG)
                 console.print(line, soft_wrap=True)
             read_to = until
     except KeyboardInterrupt:

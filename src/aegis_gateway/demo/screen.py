@@ -16,7 +16,8 @@ from rich.text import Text
 from aegis_gateway.demo.accounts import Accounts
 from aegis_gateway.demo.feed import Bar, Bill, Event, Look
 from aegis_gateway.demo.story import dollars
-from aegis_gateway.entrypoints.cli.output import DIM, EFFECT_SIGNS, EFFECT_STYLES, STRONG, bar, usd
+from aegis_gateway.domain.money import usd_short
+from aegis_gateway.entrypoints.cli.output import DIM, EFFECT_SIGNS, EFFECT_STYLES, STRONG, bar
 
 WIDTH_MIN, HEIGHT_MIN = 78, 24
 
@@ -188,7 +189,7 @@ def _event(event: Event, room: int) -> Text:
         line.append(f"{event.who:<{_WHO}} ")
     else:
         line = Text.assemble((f"{sign} {times}{' ' if times else ''}", style), f"{event.who} ")
-    amount = usd(event.nano_usd) if event.nano_usd else ""
+    amount = usd_short(event.nano_usd) if event.nano_usd else ""
     line.append(event.what, style=DIM if event.effect else "")
     line.truncate(room - len(amount) - 1 if amount else room, overflow="ellipsis")
     line.append(amount.rjust(room - line.cell_len))
@@ -212,7 +213,7 @@ def _total(bill: Bill, room: int) -> Group:
     total = Text.assemble((dollars(bill.nano_usd), STRONG), f"  for {requests}")
     if bill.paid_out_nano_usd:
         total.append(f"  ·  paid out {dollars(bill.paid_out_nano_usd)}")
-    agents = Text("  ".join(f"{line.agent} {usd(line.nano_usd)}" for line in bill.lines), style=DIM)
+    agents = Text("  ".join(f"{line.agent} {usd_short(line.nano_usd)}" for line in bill.lines), style=DIM)
     agents.truncate(room * 2, overflow="ellipsis")
     return Group(total, agents)
 

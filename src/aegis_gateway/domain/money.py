@@ -61,6 +61,15 @@ def usd_text(amount_nano_usd: int, *, at_least: int = 2) -> str:
     return f"{sign}${dollars:,}.{decimals}"
 
 
+def usd_short(amount_nano_usd: int) -> str:
+    """Write nano-USD as dollars at the precision that matters there: cents from a dollar up, three digits below."""
+    size = abs(amount_nano_usd)
+    decimals = 2 if size >= NANO_PER_USD or not size else min(9, max(2, 12 - len(str(size))))
+    step = 10 ** (9 - decimals)
+    rounded = (size + step // 2) // step * step
+    return usd_text(-rounded if amount_nano_usd < 0 else rounded)
+
+
 def usd_decimal_text(amount_nano_usd: int) -> str:
     """Write nano-USD as a plain decimal number of dollars for a header or a file: `0.000128`."""
     sign = "-" if amount_nano_usd < 0 else ""

@@ -7,11 +7,12 @@ Rule 2: what stands here is a sum of what stands in the ledger, written with it.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
 from aegis_gateway.domain.hourly import HOUR_NS
+from aegis_gateway.domain.money import NANO_USD_MAX
 
 DAY_NS = 24 * HOUR_NS
 
@@ -75,3 +76,12 @@ class UsageSum(msgspec.Struct, array_like=True):
     saved: int = 0
     tokens: int = 0
     output_tokens: int = 0
+
+
+S = TypeVar("S", UsageSum, ShadowSum)
+
+
+def together(one: S, other: S) -> S:
+    """Two sums as one, within 64 bits."""
+    pairs = zip(msgspec.structs.astuple(one), msgspec.structs.astuple(other), strict=True)
+    return type(one)(*(min(mine + others, NANO_USD_MAX) for mine, others in pairs))

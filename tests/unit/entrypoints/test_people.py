@@ -14,6 +14,7 @@ from aegis_gateway.application.ports import Store
 from aegis_gateway.domain.approval import Approval, Asking, waiting
 from aegis_gateway.domain.approval_route import Group, Route, Want
 from aegis_gateway.domain.errors import AegisError, CallError, LedgerUnavailable, NotPermitted
+from aegis_gateway.domain.money import usd_short
 from aegis_gateway.domain.people import Grant, Person
 from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol
 from aegis_gateway.entrypoints.people import bridge
@@ -26,7 +27,7 @@ from aegis_gateway.entrypoints.people.door import is_for_people
 from aegis_gateway.entrypoints.people.pool import StorePool
 from aegis_gateway.entrypoints.people.rendering import Templates
 from aegis_gateway.entrypoints.people.visits import own_path
-from aegis_gateway.entrypoints.people.words import money, plural, relative, span
+from aegis_gateway.entrypoints.people.words import plural, relative, span
 
 SECOND_NS = 1_000_000_000
 HOUR_NS = 3_600 * SECOND_NS
@@ -52,7 +53,7 @@ def asked(sequence: int = 1, **more: object) -> Approval:
 )
 def test_money(amount_nano_usd: int, text: str) -> None:
     """At the precision that matters there."""
-    assert text == money(amount_nano_usd)
+    assert text == usd_short(amount_nano_usd)
 
 
 def test_spans_and_instants() -> None:

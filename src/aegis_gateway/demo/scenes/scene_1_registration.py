@@ -13,7 +13,7 @@ from aegis_gateway.demo.names import LENDING
 from aegis_gateway.demo.stage import Stage
 from aegis_gateway.demo.story import Check, Day, Outcome, Scene, Teller
 from aegis_gateway.domain.keys import key_from_random
-from aegis_gateway.entrypoints.cli.output import usd
+from aegis_gateway.domain.money import usd_short
 
 AGENT = "affordability-checker"
 MODEL = "gpt-4o-mini"
@@ -45,7 +45,8 @@ def _play(stage: Stage, tell: Teller, _day: Day) -> Outcome:
     reply = agents.ask_streaming(stage.door(AGENT), MODEL, "What can a customer on $3,200 a month afford?")
     spent = stage.books().standing(LENDING).spent
     tell.say(
-        f"Its first answer streams in, for {usd(spent)}, on Ana's budget: it named none, so it lives on its team's."
+        f"Its first answer streams in, for {usd_short(spent)}, on Ana's budget: it named none, so it "
+        "lives on its team's."
     )
     stranger = Door(
         agent="nobody", base_url=stage.url, api_key=key_from_random(secrets.randbits(178) % 62**30)
@@ -61,7 +62,7 @@ def _play(stage: Stage, tell: Teller, _day: Day) -> Outcome:
                 holds=refused.exit_code == _REFUSED and "`purpose` is missing" in refused.said,
             ),
             Check(
-                words=f"mended, it works: {reply.completion_tokens} tokens streamed for {usd(spent)}",
+                words=f"mended, it works: {reply.completion_tokens} tokens streamed for {usd_short(spent)}",
                 holds=registered.exit_code == 0 and reply.is_answer and bool(reply.answer) and spent > 0,
             ),
             Check(

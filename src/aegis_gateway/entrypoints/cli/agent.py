@@ -22,6 +22,7 @@ from aegis_gateway.application.agents import (
     read_agents_csv,
 )
 from aegis_gateway.domain.errors import ConfigurationError
+from aegis_gateway.domain.money import usd_short
 from aegis_gateway.domain.registry import CREDENTIAL, Agent
 from aegis_gateway.entrypoints.cli import options, output
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption
@@ -170,7 +171,7 @@ def discovered_agents(
             cells=(
                 Text(each.agent, style=STRONG),
                 f"{each.calls:,}",
-                output.usd(each.nano_usd),
+                usd_short(each.nano_usd),
                 Text(f"{each.unpriced:,}", style=WARNING if each.unpriced else ""),
                 output.utc(each.first_ns),
                 output.utc(each.last_ns),

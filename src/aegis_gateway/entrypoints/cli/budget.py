@@ -14,6 +14,7 @@ from rich.text import Text
 from aegis_gateway.adapters.holds import WordsAsked
 from aegis_gateway.adapters.reports import BudgetStanding, BudgetWindow, Sum
 from aegis_gateway.domain.currency import units_text
+from aegis_gateway.domain.money import usd_short
 from aegis_gateway.domain.registry import ON_THE_FLY, Budget, Quantity, Registry
 from aegis_gateway.entrypoints.cli.budget_terms import currency_record, currency_words, window_terms
 from aegis_gateway.entrypoints.cli.budget_thresholds import (
@@ -38,7 +39,6 @@ from aegis_gateway.entrypoints.cli.output import (
     quantity_text,
     say,
     table,
-    usd,
     utc,
     window_text,
 )
@@ -255,7 +255,7 @@ def _windows_table(windows: Sequence[BudgetWindow], quantity: Quantity, console:
 
 
 def _agents_table(agents: Sequence[Sum], console: Console) -> Text:
-    costs = at_decimal_point([usd(each.nano_usd) for each in agents])
+    costs = at_decimal_point([usd_short(each.nano_usd) for each in agents])
     rows = [
         Row(cells=(each.name or "", costs[place], f"{each.calls:,}")) for place, each in enumerate(agents)
     ]
@@ -335,5 +335,5 @@ def _sum_record(each: Sum) -> dict[str, object]:
         "agent": each.name,
         "calls": each.calls,
         "cost_nano_usd": each.nano_usd,
-        "cost": usd(each.nano_usd),
+        "cost": usd_short(each.nano_usd),
     }

@@ -11,12 +11,13 @@ from rich.text import Text
 from aegis_gateway.application.watching import CALLS_LOOKED_AT_MAX
 from aegis_gateway.domain.config_version import Canary, ConfigVersion
 from aegis_gateway.domain.errors import ConfigurationError
+from aegis_gateway.domain.money import usd_short
 from aegis_gateway.domain.proposal import Proposal
 from aegis_gateway.domain.share import share, share_text
 from aegis_gateway.domain.watch import Side
 from aegis_gateway.entrypoints.cli.configuration import NoteOption, Plan, put_in_force, tell_proposed
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption
-from aegis_gateway.entrypoints.cli.output import STRONG, Column, Row, out, print_json, say, table, usd, utc
+from aegis_gateway.entrypoints.cli.output import STRONG, Column, Row, out, print_json, say, table, utc
 from aegis_gateway.entrypoints.cli.session import Session, opened
 
 app = typer.Typer(
@@ -81,8 +82,8 @@ def canary(context: typer.Context, store: StoreOption = None, as_json: JsonOptio
                     share_text(side.refused_share),
                     f"{side.errors:,}",
                     share_text(side.errors_share),
-                    usd(side.cost_nano_usd),
-                    usd(each),
+                    usd_short(side.cost_nano_usd),
+                    usd_short(each),
                 )
             )
         )

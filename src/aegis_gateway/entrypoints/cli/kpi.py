@@ -16,7 +16,7 @@ from aegis_gateway.adapters.reports import BudgetStanding
 from aegis_gateway.adapters.usage_reports import ShadowUsage, UsageOf, UsageReports
 from aegis_gateway.domain.hourly import HOUR_NS
 from aegis_gateway.domain.kpi import Figure, calls_for, deviation, figures
-from aegis_gateway.domain.money import usd_text
+from aegis_gateway.domain.money import usd_short, usd_text
 from aegis_gateway.entrypoints.cli import options
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption
 from aegis_gateway.entrypoints.cli.output import (
@@ -29,7 +29,6 @@ from aegis_gateway.entrypoints.cli.output import (
     print_json,
     say,
     table,
-    usd,
     utc,
 )
 from aegis_gateway.entrypoints.cli.session import Session, opened
@@ -161,16 +160,16 @@ def _value_text(figure: Figure) -> str:
         return f"{int(value):,}"
     if figure.unit == "share":
         return percent(figure.numerator, figure.denominator or 0)
-    return usd(round(value))
+    return usd_short(round(value))
 
 
 def _parts_text(figure: Figure) -> str:
     if figure.denominator is None:
         return ""
     if figure.id == "cost_per_1k_tokens":
-        return f"{usd(figure.numerator // 1_000)} / {figure.denominator:,} tokens"
-    below = usd(figure.denominator) if figure.unit == "share" else f"{figure.denominator:,}"
-    return f"{usd(figure.numerator)} / {below}"
+        return f"{usd_short(figure.numerator // 1_000)} / {figure.denominator:,} tokens"
+    below = usd_short(figure.denominator) if figure.unit == "share" else f"{figure.denominator:,}"
+    return f"{usd_short(figure.numerator)} / {below}"
 
 
 def _parts_table(by: By, parts: Iterable[UsageOf]) -> Text:
@@ -186,11 +185,11 @@ def _parts_table(by: By, parts: Iterable[UsageOf]) -> Text:
         Row(
             cells=(
                 each.values[0] or "–",
-                usd(each.sums.cost),
+                usd_short(each.sums.cost),
                 f"{each.sums.calls:,}",
                 f"{each.sums.transactions:,}",
                 f"{each.sums.tokens:,}",
-                usd(each.sums.saved),
+                usd_short(each.sums.saved),
             )
         )
         for each in parts
@@ -213,9 +212,9 @@ def _budgets_table(budgets: Sequence[_Budget]) -> Text:
             cells=(
                 each.standing.budget.id,
                 percent(each.standing.spent, each.standing.limit),
-                usd(each.standing.spent),
-                usd(each.standing.limit),
-                "–" if each.expected is None else usd(each.expected),
+                usd_short(each.standing.spent),
+                usd_short(each.standing.limit),
+                "–" if each.expected is None else usd_short(each.expected),
                 _share_text(each.deviation),
                 calls_for(each.deviation),
             )
@@ -245,7 +244,7 @@ def _violations_table(violations: Sequence[UsageOf]) -> Text:
                 effect_text(effect),
                 code.replace("_", " "),
                 f"{each.sums.calls:,}",
-                usd(each.sums.expected),
+                usd_short(each.sums.expected),
             )
         )
         for each in most[:_RULES_SHOWN]

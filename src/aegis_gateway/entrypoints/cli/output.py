@@ -20,7 +20,7 @@ from rich.text import Text
 
 from aegis_gateway.domain.amounts import exact_text
 from aegis_gateway.domain.legible import legible
-from aegis_gateway.domain.money import usd_text
+from aegis_gateway.domain.money import usd_short
 from aegis_gateway.domain.registry import Quantity
 from aegis_gateway.domain.rolling import length_of
 
@@ -99,18 +99,9 @@ def say(*words: str | Text) -> None:
 # -- money and other quantities ----------------------------------------------------------------------------
 
 
-def usd(amount_nano_usd: int) -> str:
-    """Dollars at the precision that matters there: cents from a dollar up, three digits below."""
-    size = abs(amount_nano_usd)
-    decimals = 2 if size >= _NANOS or not size else min(9, max(2, 12 - len(str(size))))
-    step = 10 ** (9 - decimals)
-    rounded = (size + step // 2) // step * step
-    return usd_text(-rounded if amount_nano_usd < 0 else rounded)
-
-
 def quantity_text(amount: int, quantity: Quantity, *, exact: bool = False) -> str:
     """An amount in a quantity's smallest unit, as people write it: `$20.00`, `1,500 tokens`."""
-    return usd(amount) if quantity.is_money and not exact else exact_text(amount, quantity)
+    return usd_short(amount) if quantity.is_money and not exact else exact_text(amount, quantity)
 
 
 def at_decimal_point(amounts: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from aegis_gateway.application.replay import DENIALS, Change, Kind, Report
 from aegis_gateway.domain.errors import ConfigurationError
-from aegis_gateway.domain.money import usd_text
+from aegis_gateway.domain.money import usd_short, usd_text
 from aegis_gateway.entrypoints.cli import options
 from aegis_gateway.entrypoints.cli.configuration import Plan, checked
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption
@@ -28,7 +28,6 @@ from aegis_gateway.entrypoints.cli.output import (
     print_json,
     say,
     table,
-    usd,
     utc,
 )
 from aegis_gateway.entrypoints.cli.session import Session, opened
@@ -243,7 +242,7 @@ def _table(changes: Sequence[Change], console: Console) -> Text:
         Column(name="USD", right=True),
         Column(name="was", flexible=True, optional=1),
     ]
-    money = at_decimal_point([usd(change.nano_usd) for change in changes])
+    money = at_decimal_point([usd_short(change.nano_usd) for change in changes])
     rows = [
         Row(
             cells=(
@@ -266,7 +265,7 @@ def _sum_of(kind: Kind, changes: Sequence[Change]) -> str:
     agents = len({change.agent for change in changes})
     nano_usd = sum(change.nano_usd for change in changes)
     whose = "1 agent" if agents == 1 else f"{agents:,} agents"
-    money = "" if kind == "reason" else f", {_MONEY.get(kind, '')}{usd(nano_usd)},"
+    money = "" if kind == "reason" else f", {_MONEY.get(kind, '')}{usd_short(nano_usd)},"
     return f"{_calls(calls)} of {whose}{money} {_WOULD[kind]}"
 
 

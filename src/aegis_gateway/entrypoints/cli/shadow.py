@@ -10,11 +10,11 @@ from rich.console import Group
 from rich.text import Text
 
 from aegis_gateway.adapters.reports import ShadowReport
-from aegis_gateway.domain.money import usd_text
+from aegis_gateway.domain.money import usd_short, usd_text
 from aegis_gateway.domain.shadow_rules import in_shadow, told
 from aegis_gateway.entrypoints.cli import options
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption
-from aegis_gateway.entrypoints.cli.output import DIM, STRONG, out, print_json, usd
+from aegis_gateway.entrypoints.cli.output import DIM, STRONG, out, print_json
 from aegis_gateway.entrypoints.cli.session import opened
 
 _NOTHING = 'no rule is in shadow; write @mode("shadow") before a policy, or mode: shadow in a budget or rate'
@@ -69,7 +69,7 @@ def _lines(rules: Mapping[str, str], found: Sequence[ShadowReport], since: str) 
 
 def _told(report: ShadowReport) -> str:
     agents = [(agent.name or "", agent.calls) for agent in report.agents]
-    return told(report.would, report.calls, report.nano_usd, agents, usd)
+    return told(report.would, report.calls, report.nano_usd, agents, usd_short)
 
 
 def _record(tenant: str, rules: Mapping[str, str], found: Sequence[ShadowReport]) -> dict[str, object]:

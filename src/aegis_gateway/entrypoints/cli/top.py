@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from aegis_gateway.adapters.reports import BudgetStanding, CallFilter, CallReport, Spent
-from aegis_gateway.domain.money import usd_text
+from aegis_gateway.domain.money import usd_short, usd_text
 from aegis_gateway.domain.registry import Registry
 from aegis_gateway.domain.window import window_at
 from aegis_gateway.entrypoints.cli.budget import budgets_table, standing_record
@@ -26,7 +26,6 @@ from aegis_gateway.entrypoints.cli.output import (
     STRONG,
     out,
     print_json,
-    usd,
     utc,
 )
 from aegis_gateway.entrypoints.cli.session import Session, opened
@@ -158,7 +157,7 @@ def _spending(frame: Frame) -> Text:
     under_way, in_doubt = frame.open_calls.get("dispatched", 0), frame.open_calls.get("in_doubt", 0)
     return Text.assemble(
         "spent today ",
-        (usd(frame.spent.nano_usd), STRONG),
+        (usd_short(frame.spent.nano_usd), STRONG),
         (f" ({frame.registry.zone})", DIM),
         (f"   under way {under_way}", "" if under_way else DIM),
         (f"   in doubt {in_doubt}", "bold magenta" if in_doubt else DIM),

@@ -14,6 +14,7 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from aegis_gateway.domain.legible import legible
+from aegis_gateway.domain.money import usd_short
 from aegis_gateway.entrypoints.people import words
 
 _HERE = Path(__file__).parent
@@ -69,7 +70,7 @@ class Templates:
         self._environment.filters |= {
             "amount": words.amount,
             "iso": words.iso,
-            "money": words.money,
+            "money": usd_short,
             "plural": words.plural,
             "relative": words.relative,
             "span": words.span,

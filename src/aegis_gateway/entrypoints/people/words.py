@@ -4,26 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from aegis_gateway.domain.money import usd_text
+from aegis_gateway.domain.money import usd_short
 from aegis_gateway.domain.registry import Quantity
 
 _NANOS = 1_000_000_000
 _STEPS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
-def money(amount_nano_usd: int) -> str:
-    """Dollars at the precision that matters: cents from a dollar up, three digits below."""
-    size = abs(amount_nano_usd)
-    decimals = 2 if size >= _NANOS or not size else min(9, max(2, 12 - len(str(size))))
-    step = 10 ** (9 - decimals)
-    rounded = (size + step // 2) // step * step
-    return usd_text(-rounded if amount_nano_usd < 0 else rounded)
-
-
 def amount(number: int, quantity: Quantity) -> str:
     """An amount in a quantity's smallest unit: `$20.00`, `1,500 tokens`."""
     if quantity.is_money:
-        return money(number)
+        return usd_short(number)
     whole, rest = divmod(abs(number), quantity.scale)
     decimals = f".{rest:0{len(str(quantity.scale)) - 1}d}".rstrip("0") if rest else ""
     return f"{'-' if number < 0 else ''}{whole:,}{decimals} {quantity.id.replace('_', ' ')}"

@@ -17,9 +17,10 @@ from aegis_gateway.adapters.reports import BudgetStanding, CallReport
 from aegis_gateway.application.approvals import UNATTENDED
 from aegis_gateway.domain.approval import Approval, ApprovalState, refusal_to_answer
 from aegis_gateway.domain.deputies import Attendance, Missing, is_unattended, missing, word_of
+from aegis_gateway.domain.money import usd_short
 from aegis_gateway.domain.people import Person
 from aegis_gateway.domain.registry import Agent, Quantity
-from aegis_gateway.entrypoints.people.words import money, plural, span, utc
+from aegis_gateway.entrypoints.people.words import plural, span, utc
 
 ARGUMENTS, POLICIES, RISK = "arguments", "policies", "risk"
 _TOLD_ELSEWHERE = frozenset(
@@ -361,8 +362,8 @@ def _against_calls(approval: Approval, background: Background) -> Iterable[str]:
     maximum = approval.maximum_nano_usd
     if costs and maximum is not None and maximum > max(costs) > 0:
         yield (
-            f"At most {money(maximum)} is more than any of its {plural(len(costs), 'call')} of it "
-            f"in {days} ({money(max(costs))} at most)."
+            f"At most {usd_short(maximum)} is more than any of its {plural(len(costs), 'call')} of it "
+            f"in {days} ({usd_short(max(costs))} at most)."
         )
     refused = sum(call.effect == "deny" for call in background.calls)
     if refused:
@@ -387,7 +388,9 @@ def _if_yes(approval: Approval) -> str:
     match approval.kind:
         case "call":
             bound = (
-                f", at no more than {money(approval.maximum_nano_usd)}" if approval.maximum_nano_usd else ""
+                f", at no more than {usd_short(approval.maximum_nano_usd)}"
+                if approval.maximum_nano_usd
+                else ""
             )
             return (
                 f"{approval.requester} may make exactly this call, once, within {valid}{bound}. "
