@@ -144,6 +144,15 @@ def test_what_people_are_shown(till: Till) -> None:
     )
 
 
+def test_who_agreed_and_owns_the_agent_by_now(till: Till) -> None:
+    """Their word is no good for its calls any more: others are asked anew."""
+    till.answer(till.call())
+    owned = msgspec.structs.replace(CLAIM, behind=("local",))  # as whoever answers here is called
+    assert "require_approval" == till.call(owned).effect
+    assert ["lapsed", "waiting"] == till.states()
+    assert "who agreed stands behind it by now" in [entry.get("reason") for entry in till.entries()]
+
+
 def test_a_named_approval_means_no_other(till: Till) -> None:
     """Also where nobody asks any more: what was named is used up by its call, and a repetition of that is refused."""
     permitted = msgspec.structs.replace(ASKS, asks=())

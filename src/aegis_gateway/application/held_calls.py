@@ -245,6 +245,8 @@ def _another(known: Approval, asking: Asking) -> str:
         return "the policies are others by now"
     if not set(asking.policies) <= set(known.policies):
         return "other policies ask by now"
+    if known.is_own_word(asking):
+        return "who agreed stands behind it by now"
     return "it may cost more by now"
 
 

@@ -146,12 +146,21 @@ class Approval(Asking, frozen=True, kw_only=True):
         return "expire" if now_ns >= self.deadline_ns else "escalate"
 
     def covers(self, asking: Asking) -> bool:
-        """Whether what was shown is what is asked now: the same policies, all that ask, and at no higher cost."""
+        """Whether what was shown is what is asked now: the same policies, all that ask, at no higher cost, and
+        agreed to by nobody who stands behind it by now.
+        """
         return (
             self.fingerprint == asking.fingerprint
             and self.policy_version == asking.policy_version
             and set(asking.policies) <= set(self.policies)
             and not _costs_more(asking.maximum_nano_usd, self.maximum_nano_usd)
+            and not self.is_own_word(asking)
+        )
+
+    def is_own_word(self, asking: Asking) -> bool:
+        """Whether somebody has agreed who stands behind what is asked by now, as the agent's new owner does."""
+        return any(
+            answer.kind == "grant" and set(answer.behind) & set(asking.behind) for answer in self.answers
         )
 
     def is_like(self, asking: Asking) -> bool:
