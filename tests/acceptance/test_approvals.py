@@ -33,7 +33,7 @@ def files() -> Iterator[Files]:
     with UpstreamProcess() as upstream:
         made = pack("fintech", upstream.base_url)
         text = made["aegis.yaml"].replace("limit: 25000.00", "limit: 250000.00")
-        held = "    name: Fintech\n    approvals: {hold: 20s}\n"
+        held = "    name: Fintech\n    customers: {c1: {name: One}, c2: {name: Two}}\n    approvals: {hold: 20s}\n"
         yield {**made, "aegis.yaml": text.replace("    name: Fintech\n", held)}
 
 
@@ -136,6 +136,21 @@ def test_used_twice_refused_and_another_ones(bank: Gateway) -> None:
     assert ["approval_not_valid", "approval_refused"] == sorted(
         {*codes} & {"approval_not_valid", "approval_refused"}
     )
+
+
+def test_a_payment_for_another_customer(bank: Gateway) -> None:
+    """What was agreed to for one customer isn't agreed to for another, or for none."""
+    first, second = ({"aegis-customer": each} for each in ("c1", "c2"))
+    asked = pay(bank, 6400, **first).headers["aegis-approval-id"]
+    assert ("c1", 0) == (
+        shown(bank, asked)["facts"]["customer"],
+        aegis(bank, "approvals", "grant", asked)[0],
+    )
+    others = [pay(bank, 6400, **second), pay(bank, 6400)]
+    assert [403, 403] == [each.status for each in others]
+    assert 201 == pay(bank, 6400, **first).status
+    for each in others:
+        aegis(bank, "approvals", "refuse", each.headers["aegis-approval-id"], "--reason", "not asked for")
 
 
 def test_many_are_agreed_to_after_they_were_shown(bank: Gateway) -> None:

@@ -23,17 +23,18 @@ def claim_of(
     described: Described,
     verdict: Verdict,
     quote: Quote | None,
+    customer: str | None,
     given: str | None,
     traceparent: str = "",
 ) -> ApprovalClaim | None:
-    """Whose word a call wants; None where no policy asks and it names none. `asker` asks for it, `given` is the
-    approval it names, `traceparent` its place in a trace.
+    """Whose word a call wants; None where no policy asks and it names none. `asker` asks for it, it serves the
+    `customer`, `given` is the approval it names, `traceparent` its place in a trace.
     """
     if not verdict.asks and given is None:
         return None
     rules = view.registry.approvals
     return ApprovalClaim(
-        fingerprint=_fingerprint(view, agent, described),
+        fingerprint=_fingerprint(view, agent, described, customer),
         route=_route(view, agent, described, verdict, quote),
         behind=() if rules.owner_may_answer else _owners(agent, asker),
         open_max=rules.open_per_agent,
@@ -43,10 +44,10 @@ def claim_of(
     )
 
 
-def _fingerprint(view: TenantView, agent: Agent, described: Described) -> str:
-    """What a call is found again by: agent, connector, tool and arguments, as a digest keyed by the tenant."""
-    place = f"approval\n{agent.id}\n{described.connector}\n{described.tool}\n".encode()
-    return hmac.digest(view.arguments_key, place + described.canonical, "sha256").hex()
+def _fingerprint(view: TenantView, agent: Agent, described: Described, customer: str | None) -> str:
+    """What a call is found again by: agent, connector, tool, customer and arguments, as a digest keyed by tenant."""
+    place = f"approval\n{agent.id}\n{described.connector}\n{described.tool}\n{customer or ''}\n"
+    return hmac.digest(view.arguments_key, place.encode() + described.canonical, "sha256").hex()
 
 
 def _route(

@@ -891,6 +891,7 @@ class Calls:
                 described,
                 judgement.verdict,
                 judgement.quote,
+                context.customer,
                 context.approval,
                 span.trace.parent if span is not None and span.trace is not None else "",
             ),

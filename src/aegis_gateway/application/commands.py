@@ -75,9 +75,10 @@ class CallName(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 class ApprovalClaim(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Whose word a call wants that policies ask about, and how it is found again.
 
-    `fingerprint` is a keyed digest of agent, connector, tool and arguments; `behind` may not answer. An agent may have
-    `open_max` requests that wait, and from the `group_after`th on those that are alike are told together. `given` is
-    the approval that the caller names, if it names one. `traceparent` is the call's place in a trace, if it has one.
+    `fingerprint` is a keyed digest of agent, connector, tool, customer and arguments; `behind` may not answer. An agent
+    may have `open_max` requests that wait, and from the `group_after`th on those that are alike are told together.
+    `given` is the approval that the caller names, if it names one; `traceparent` the call's place in a trace, if it has
+    one.
     """
 
     fingerprint: str
