@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+
+import msgspec
 import pytest
 
 from aegis_gateway.adapters.sessions import StoredSessions
@@ -11,7 +14,7 @@ from aegis_gateway.application.sessions import Begun, Sessions, secret_digest
 from aegis_gateway.domain.keys import key_hash, token_digest
 from aegis_gateway.domain.session import KEPT_NS, LINK_NS, SESSION_NS
 from tests.houses import ADMIN, PEPPER, House, grant, refused
-from tests.ledgers import TurnableClock
+from tests.ledgers import Database, TurnableClock
 
 
 @pytest.fixture
@@ -106,6 +109,24 @@ def test_a_link_works_once_and_not_for_long(house: House, sessions: Sessions, cl
     told = [(entry["actor"], entry["person"]) for entry in house.entries() if entry["act"] == "issue_link"]
     assert [("ben", "ben"), ("ana", "ben"), ("ana", "ben")] == told
     assert link not in str(house.entries())
+
+
+def test_of_two_with_one_link_at_once_one_is_signed_in(
+    house: House, database: Database, clock: TurnableClock
+) -> None:
+    """Whoever comes while another is being signed in waits for that, and is told that the link was used."""
+    secret = house.people("ben").issue_link("ben").secret
+    other = Sessions(database.open(clock, keep=False), PEPPER, house.random)
+    said: list[str] = []
+    second = threading.Thread(target=lambda: said.append(refused(lambda: other.begin_by_link(secret))))
+    with house.store.change([]) as change:
+        found = change.sign_in_link(secret_digest("link", secret, PEPPER))
+        assert found is not None
+        second.start()
+        second.join(0.2)  # it can't come to an end, and has time to if it could
+        change.save_sign_in_link(msgspec.structs.replace(found, used_ns=change.now_ns))
+    second.join()
+    assert "was used already" in said[0]
 
 
 def test_what_is_long_over_is_forgotten(house: House, sessions: Sessions, clock: TurnableClock) -> None:

@@ -83,8 +83,10 @@ class SessionRows(Statements):
         self._do(_WRITE_SESSION, (*values, session.begun_ns, session.expires_ns, session.ended_ns))
 
     def sign_in_link(self, digest: bytes) -> SignInLink | None:
-        """A link by what is kept of its secret."""
-        for found, person, seen_by, issued_ns, expires_ns, used_ns in self._rows(_LINK, (digest,)):
+        """A link by what is kept of its secret, which nobody else uses until the end."""
+        for found, person, seen_by, issued_ns, expires_ns, used_ns in self._rows(
+            _LINK + self._locked, (digest,)
+        ):
             return SignInLink(
                 hash=bytes(found),
                 person=person,
