@@ -59,10 +59,14 @@ def registry(*rules: NotifyRule, channels: tuple[Channel, ...] = (OPS, HOOK, MAI
 
 
 def notify(
-    store: Store, sequence: int, kind: NoticeKind = "budget_exhausted", subject: str = "budget:day"
+    store: Store,
+    sequence: int,
+    kind: NoticeKind = "budget_exhausted",
+    subject: str = "budget:day",
+    **more: object,
 ) -> None:
     """Write a notice."""
-    body: dict[str, object] = {"limit_nano_usd": "20000000000"}
+    body: dict[str, object] = {"limit_nano_usd": "20000000000", **more}
     if subject.startswith("approval:"):
         body = {"approval": subject.partition(":")[2], "about": "pay", "state": "granted"}
     notice = Notice(
@@ -130,6 +134,18 @@ def test_a_notice_goes_where_the_rules_say(store: Store) -> None:
         ("mail", "fin@acme.example", "waiting", 0),
         ("ops", "", "waiting", 0),
     ] == states(store)
+    assert [] == store.rows("select 1 from notice where passed_ns is null")
+
+
+def test_a_notice_that_cannot_be_put_in_words_holds_up_no_other(store: Store) -> None:
+    """People are told that there is one, and of those after it; here a time is none."""
+    notify(store, 1, until_ns="9" * 30)
+    notify(store, 2)
+    passing(store, NotifyRule(to=("hook",)))()
+    told = [
+        json.loads(message) for (message,) in store.rows("select message from delivery order by sequence")
+    ]
+    assert ["budget exhausted: budget:day", "Budget day is exhausted"] == [each["title"] for each in told]
     assert [] == store.rows("select 1 from notice where passed_ns is null")
 
 

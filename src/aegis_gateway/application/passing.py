@@ -3,10 +3,12 @@
 Rule 1: a notice is taken as passed on in the transaction that makes its deliveries, so each is made once, whoever does
         it.
 Rule 2: where nobody wants to be told, a notice is passed on all the same: it isn't told later of what was long ago.
+Rule 3: a notice that can't be put in words holds up no other: people are told that there is one.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 
 from msgspec import to_builtins
@@ -19,7 +21,7 @@ from aegis_gateway.domain.approval import Approval
 from aegis_gateway.domain.channel import Subject, Target, targets
 from aegis_gateway.domain.delivery import delivery_of
 from aegis_gateway.domain.deputies import attendance_of, is_unattended, missing
-from aegis_gateway.domain.message import message_of
+from aegis_gateway.domain.message import Message, bare_message, message_of
 from aegis_gateway.domain.notice import ENDS, Notice, NoticeKind
 from aegis_gateway.domain.registry import Registry
 
@@ -29,6 +31,8 @@ Registries = Callable[[], Mapping[str, Registry]]
 """All tenants' registries as they are in force now. May block."""
 
 _WAITING = "select 1 from notice where passed_ns is null limit 1"
+
+_log = logging.getLogger("aegis.notifications")
 
 _ASKS: tuple[NoticeKind, ...] = ("approval_requested", "approval_escalated")
 
@@ -74,7 +78,7 @@ class Passing:
         return len(notices) == NOTICES_MAX
 
     def _deliver(self, change: RegistryChange, notice: Notice, registry: Registry) -> None:
-        message = message_of(_with_who_is_asked(change, notice), registry.name, self._pages_url)
+        message = self._message(_with_who_is_asked(change, notice), registry)
         for target in dict.fromkeys(_targets(change, notice, registry)):
             change.save_delivery(
                 delivery_of(
@@ -87,6 +91,13 @@ class Passing:
                     made_ns=change.now_ns,
                 )
             )
+
+    def _message(self, notice: Notice, registry: Registry) -> Message:
+        try:
+            return message_of(notice, registry.name, self._pages_url)
+        except Exception:  # whatever it is, it is this notice's, and the next ones are told of
+            _log.exception("notice %d of `%s` can't be put in words", notice.sequence, notice.tenant)
+            return bare_message(notice, registry.name, self._pages_url)
 
 
 def _ended(change: RegistryChange, notices: list[Notice]) -> Iterator[tuple[Approval, int]]:

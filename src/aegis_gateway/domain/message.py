@@ -114,6 +114,20 @@ def message_of(notice: Notice, tenant_name: str, pages_url: str) -> Message:
     )
 
 
+def bare_message(notice: Notice, tenant_name: str, pages_url: str) -> Message:
+    """What can be told of any notice: that there is one, of what, and where to look."""
+    return Message(
+        title=_short(f"{notice.kind.replace('_', ' ')}: {notice.subject}"),
+        text="What it says can't be shown here; the record has it.",
+        facts=(("tenant", tenant_name), ("record", str(notice.sequence))),
+        links=tuple(_links(notice, pages_url)),
+        ask=_ask(notice),
+        tenant=notice.tenant,
+        at_ns=notice.at_ns,
+        data={"subject": notice.subject, "sequence": notice.sequence},
+    )
+
+
 def _words(notice: Notice) -> tuple[str, Tone]:
     """The title of a notice, with what stands in braces yet to be named."""
     words, tone = _TITLES[notice.kind]
