@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import msgspec
 import pytest
 
-from aegis_gateway.adapters.usage_reports import UsageReports, pieces_of
+from aegis_gateway.adapters.usage_reports import UsageReports, Where, pieces_of
 from aegis_gateway.application.commands import Settle
 from aegis_gateway.application.ledger import Ledger
 from aegis_gateway.application.ports import Store
@@ -91,6 +92,44 @@ def test_periods_are_what_their_calls_add_up_to(
     (quiet,) = usage.shadow("acme", DAY, DAY + 10 * DAY_NS)
     findings = store.query("select count(*) as calls from shadow_finding")
     assert ("dear", "deny", int(findings[0]["calls"])) == (quiet.rule, quiet.would, quiet.calls)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_stretches_of_time_are_what_their_calls_add_up_to(
+    ledger: Ledger, store: Store, clock: TurnableClock, seed: int
+) -> None:
+    """Hours, days of a zone, odd stretches; by some agents and the rest of them; of a team alone; none twice."""
+    some_days(ledger, clock, seed)
+    usage = UsageReports(store.query)
+    zone = [(DAY + n * DAY_NS - 5 * HOUR_NS, DAY + (n + 1) * DAY_NS - 5 * HOUR_NS) for n in range(6)]
+    hours = [(NOON_NS + n * HOUR_NS, NOON_NS + (n + 1) * HOUR_NS) for n in range(12)]
+    odd = [
+        (DAY, DAY + 30 * HOUR_NS),
+        (DAY + 30 * HOUR_NS, DAY + 30 * HOUR_NS),
+        (DAY + 2 * DAY_NS, DAY + 9 * DAY_NS),
+    ]
+    wheres: tuple[Where, ...] = ({}, {"team": "lending", "model": ""})
+    for stretches, where in itertools.product((zone, hours, odd), wheres):
+        of_each = [
+            {each.values[0]: each.sums.cost for each in usage.by("acme", *stretch, ("agent",), where=where)}
+            for stretch in stretches
+        ]
+        for names in ((), ("bot", "stray", "nobody's")):
+            found = usage.over_time("acme", stretches, "agent", names, where)
+            assert {*names, None} == set(found)
+            for name in names:
+                assert [costs.get(name, 0) for costs in of_each] == found[name]
+            rest = [sum(cost for name, cost in costs.items() if name not in names) for costs in of_each]
+            assert rest == found[None]
+    every = usage.over_time("acme", zone, "team", ())
+    rows = store.query("select sum(coalesce(cost_nano_usd, 0)) as cost from call")
+    assert int(rows[0]["cost"]) == sum(every[None])
+    lending = usage.totals("acme", DAY, DAY + 10 * DAY_NS, {"team": "lending"})
+    rows = store.query(
+        "select count(*) as n, sum(coalesce(cost_nano_usd, 0)) as cost from call where team = 'lending'"
+    )
+    assert (int(rows[0]["n"]), int(rows[0]["cost"])) == (lending.sums.calls, lending.sums.cost)
+    assert {None: []} == usage.over_time("acme", (), "agent", ())
 
 
 def test_other_tenants_are_not_counted(ledger: Ledger, store: Store) -> None:

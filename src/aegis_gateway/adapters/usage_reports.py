@@ -7,7 +7,7 @@ Rule 2: reading only, in SQL that both stores understand as it is, by ranges of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -32,6 +32,11 @@ Dimension = Literal[
     "rule",
 ]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
+
+Where = Mapping[Dimension, str]
+"""Which calls are meant: those that are so in all of these."""
+
+EVERYWHERE: Where = {}
 
 _MEASURES = UsageSum.__struct_fields__
 
@@ -61,7 +66,13 @@ class UsageReports:
         self._query = query
 
     def by(
-        self, tenant: str, since_ns: int, until_ns: int, dimensions: Sequence[Dimension], limit: int = 10_000
+        self,
+        tenant: str,
+        since_ns: int,
+        until_ns: int,
+        dimensions: Sequence[Dimension],
+        limit: int = 10_000,
+        where: Where = EVERYWHERE,
     ) -> list[UsageOf]:
         """What was called and spent, by some dimensions, the dearest first."""
         columns = ", ".join(dimensions)
@@ -73,8 +84,45 @@ class UsageReports:
             tenant,
             since_ns,
             until_ns,
+            where=where,
         )
         return [UsageOf(values=tuple(row[each] for each in dimensions), sums=_sums(row)) for row in rows]
+
+    def over_time(
+        self,
+        tenant: str,
+        stretches: Sequence[tuple[int, int]],
+        dimension: Dimension,
+        names: Sequence[str],
+        where: Where = EVERYWHERE,
+    ) -> dict[str | None, list[int]]:
+        """What was spent in each of some stretches of time, by some values of a dimension.
+
+        All other values together are None. Stretches are somebody's days, or hours. They begin and end with whole
+        hours: one within which a stretch ended and another began would be counted in both.
+        """
+        found: dict[str | None, list[int]] = {name: [0] * len(stretches) for name in (*names, None)}
+        pieces = [
+            (place, *piece)
+            for place, stretch in enumerate(stretches)
+            for piece in pieces_of(*stretch)
+            if piece[1] < piece[2]
+        ]
+        if not pieces:
+            return found
+        listed = ", ".join(f"({place}, '{span}', {since}, {until})" for place, span, since, until in pieces)
+        named = f"case when {dimension} in ({', '.join('?' * len(names))}) then {dimension} end"
+        rows = self._query(
+            f"with piece(place, span, since_ns, until_ns) as (values {listed})"  # noqa: S608  # numbers, and closed lists
+            f" select place, {named if names else 'null'} as name, sum(cost) as cost"
+            " from piece cross join usage_sum"
+            " where tenant = ? and usage_sum.span = piece.span"
+            f" and start_ns >= since_ns and start_ns < until_ns{_also(where)} group by 1, 2",
+            (*names, tenant, *where.values()),
+        )
+        for row in rows:
+            found[row["name"]][row["place"]] += int(row["cost"] or 0)
+        return found
 
     def by_time(self, tenant: str, since_ns: int, until_ns: int, span: Span) -> dict[int, int]:
         """What was spent in each hour, or day (UTC), of a period, by when it begins."""
@@ -85,7 +133,7 @@ class UsageReports:
         )
         return {row["start_ns"]: int(row["cost"]) for row in rows}
 
-    def totals(self, tenant: str, since_ns: int, until_ns: int) -> Totals:
+    def totals(self, tenant: str, since_ns: int, until_ns: int, where: Where = EVERYWHERE) -> Totals:
         """All that figures are made of."""
         rows = self._rows(
             f"select {_SUMMED}, count(distinct case when settled_calls > 0 then agent end) as active_agents,"  # noqa: S608  # a closed list
@@ -100,6 +148,7 @@ class UsageReports:
             since_ns,
             until_ns,
             UNREGISTERED,
+            where=where,
         )
         (row,) = rows
         return Totals(
@@ -134,13 +183,22 @@ class UsageReports:
         ]
 
     def _rows(
-        self, sql: str, columns: str, table: str, tenant: str, since_ns: int, until_ns: int, *values: object
+        self,
+        sql: str,
+        columns: str,
+        table: str,
+        tenant: str,
+        since_ns: int,
+        until_ns: int,
+        *values: object,
+        where: Where = EVERYWHERE,
     ) -> list[dict[str, Any]]:
         """The rows of a question about the pieces of a period. `values` come before those of the pieces."""
         pieces = pieces_of(since_ns, until_ns)
         one = f"select {columns} from {table}"  # noqa: S608  # ours
         one += " where tenant = ? and span = ? and start_ns >= ? and start_ns < ?"
-        placed = [value for piece in pieces for value in (tenant, *piece)]
+        one += _also(where)
+        placed = [value for piece in pieces for value in (tenant, *piece, *where.values())]
         return self._query(sql.format(pieces=" union all ".join([one] * len(pieces))), (*values, *placed))
 
 
@@ -160,6 +218,10 @@ def pieces_of(since_ns: int, until_ns: int) -> list[tuple[Span, int, int]]:
         ("hour", last_day, until_ns),
     ]
     return [piece for piece in found if piece[1] < piece[2]]
+
+
+def _also(where: Where) -> str:
+    return "".join(f" and {dimension} = ?" for dimension in where)
 
 
 _SUMMED = ", ".join(f"sum({name}) as {name}" for name in _MEASURES)
