@@ -146,13 +146,14 @@ def _figures_table(found: Sequence[Figure]) -> Text:
         Column(name="is", flexible=True, optional=2),
     ]
     rows = [
-        Row(cells=(each.name, _value_text(each), _parts_text(each), Text(each.formula, style=DIM)))
+        Row(cells=(each.name, figure_value(each), figure_parts(each), Text(each.formula, style=DIM)))
         for each in found
     ]
     return table(columns, rows, out())
 
 
-def _value_text(figure: Figure) -> str:
+def figure_value(figure: Figure) -> str:
+    """What a key figure comes to, rounded for people."""
     value = figure.value
     if value is None:
         return "–"
@@ -163,7 +164,8 @@ def _value_text(figure: Figure) -> str:
     return usd_short(round(value))
 
 
-def _parts_text(figure: Figure) -> str:
+def figure_parts(figure: Figure) -> str:
+    """What it is divided by what; empty where it is a sum."""
     if figure.denominator is None:
         return ""
     if figure.id == "cost_per_1k_tokens":

@@ -22,16 +22,18 @@ from aegis_gateway.entrypoints.people.api.operations import router
 from aegis_gateway.entrypoints.people.api.problems import tell_problems
 from aegis_gateway.entrypoints.people.approvals import pages as approvals
 from aegis_gateway.entrypoints.people.bridge import AsgiApp
+from aegis_gateway.entrypoints.people.budgets import pages as budgets
 from aegis_gateway.entrypoints.people.door import THREADS
 from aegis_gateway.entrypoints.people.metrics.door import MetricsDoor
 from aegis_gateway.entrypoints.people.notifications import pages as notifications
 from aegis_gateway.entrypoints.people.office import Office
+from aegis_gateway.entrypoints.people.overview import pages as overview
 from aegis_gateway.entrypoints.people.pool import StorePool
 from aegis_gateway.entrypoints.people.rendering import static_files
 from aegis_gateway.entrypoints.people.security import Secured
 from aegis_gateway.entrypoints.people.shadow.pages import ShadowPages
 from aegis_gateway.entrypoints.people.slack.door import SlackDoor
-from aegis_gateway.entrypoints.people.visits import Handler, Visit, page, redirect
+from aegis_gateway.entrypoints.people.visits import Handler, Visit, page
 
 _SIGNED_BY_ITSELF = ("/slack/",)
 _A_YEAR = "public, max-age=31536000, immutable"
@@ -86,7 +88,12 @@ def _pages(office: Office, settings: Settings) -> list[Route]:
         return Route(path, page(office, handler, is_open=is_open), methods=["POST"])
 
     return [
-        get("/", lambda _visit: redirect("/approvals")),
+        get("/", overview.show_overview),
+        get("/overview/series", overview.show_series),
+        get("/overview/table.csv", overview.export_table),
+        get("/budgets", budgets.show_all),
+        get("/budgets/{tenant}/{budget}", budgets.show_one),
+        get("/budgets/{tenant}/{budget}/course", budgets.show_course),
         get("/sign-in", signing_in.show_sign_in, is_open=True),
         post("/sign-in", signing_in.sign_in, is_open=True),
         post("/sign-out", signing_in.sign_out),

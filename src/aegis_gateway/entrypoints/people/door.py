@@ -30,6 +30,8 @@ an inbox of 200 requests without a pause make an answer of that loop wait 6 ms (
 with four threads; measured on two cores, clients included."""
 
 _PREFIXES = (
+    "/overview",
+    "/budgets",
     "/approvals",
     "/notifications",
     "/shadow",

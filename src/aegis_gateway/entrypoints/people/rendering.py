@@ -15,6 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from aegis_gateway.domain.legible import legible
 from aegis_gateway.domain.money import usd_short
+from aegis_gateway.entrypoints.cli.kpi import figure_parts, figure_value
+from aegis_gateway.entrypoints.cli.output import percent
 from aegis_gateway.entrypoints.people import words
 
 _HERE = Path(__file__).parent
@@ -69,8 +71,14 @@ class Templates:
         )
         self._environment.filters |= {
             "amount": words.amount,
+            "exact": words.exact,
+            "figure_parts": figure_parts,
+            "figure_value": figure_value,
             "iso": words.iso,
+            "local": words.local,
             "money": usd_short,
+            "more_than": words.more_than,
+            "percent": percent,
             "plural": words.plural,
             "relative": words.relative,
             "span": words.span,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from fractions import Fraction
+from zoneinfo import ZoneInfo
 
-from aegis_gateway.domain.money import usd_short
+from aegis_gateway.domain.money import usd_short, usd_text
 from aegis_gateway.domain.registry import Quantity
 
 _NANOS = 1_000_000_000
@@ -18,6 +20,21 @@ def amount(number: int, quantity: Quantity) -> str:
     whole, rest = divmod(abs(number), quantity.scale)
     decimals = f".{rest:0{len(str(quantity.scale)) - 1}d}".rstrip("0") if rest else ""
     return f"{'-' if number < 0 else ''}{whole:,}{decimals} {quantity.id.replace('_', ' ')}"
+
+
+def exact(amount_nano_usd: int) -> str:
+    """Dollars to the last digit that there is: `$0.000128`."""
+    return usd_text(amount_nano_usd)
+
+
+def more_than(now: int, before: int) -> str:
+    """How much more or less than before: `12 % more`; empty where there is nothing to compare with."""
+    if before <= 0:
+        return ""
+    change = round(Fraction(now - before, before) * 100)
+    if not change:
+        return "as much"
+    return f"{change:,} % more" if change > 0 else f"{-change} % less"
 
 
 def plural(number: int, thing: str) -> str:
@@ -52,6 +69,11 @@ def relative(at_ns: int, now_ns: int) -> str:
 def utc(at_ns: int) -> str:
     """An instant as people read it: `29 Nov 2026, 14:05:09 UTC`."""
     return datetime.fromtimestamp(at_ns // _NANOS, UTC).strftime("%-d %b %Y, %H:%M:%S UTC")
+
+
+def local(at_ns: int, zone: str) -> str:
+    """An instant by the clock on the wall of a time zone: `29 Nov 2026, 14:05`."""
+    return f"{datetime.fromtimestamp(at_ns // _NANOS, UTC).astimezone(ZoneInfo(zone)):%-d %b %Y, %H:%M}"
 
 
 def iso(at_ns: int) -> str:

@@ -4,9 +4,14 @@
 (() => {
   const EVERY_MS = 4000;
   let timer = 0;
+  let last = Date.now();
 
-  const refresh = () => {
+  const refresh = (now) => {
     for (const part of document.querySelectorAll("[data-live]")) {
+      // What costs more to read says how many seconds it may be old.
+      const every = Number(part.dataset.every || 0) * 1000;
+      if (now !== true && Date.now() - last < every) continue;
+      last = Date.now();
       // Nobody's reading, writing or pressing is disturbed: not while a field in it has the focus.
       const active = document.activeElement;
       const writes = active && part.contains(active) && active.matches("input, textarea, select");
@@ -18,7 +23,7 @@
     clearInterval(timer);
     timer = 0;
     if (document.hidden) return;
-    refresh();
+    refresh(true);
     timer = setInterval(refresh, EVERY_MS);
   };
 

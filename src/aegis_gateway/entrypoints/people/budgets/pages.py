@@ -1,0 +1,223 @@
+"""The pages of budgets: how full all are, and of one how its window goes and what was done to its limit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from starlette.responses import Response
+
+from aegis_gateway.adapters.budget_change_rows import history_of
+from aegis_gateway.adapters.budget_use import BudgetUse, burn_down_of
+from aegis_gateway.adapters.holds import WordsAsked
+from aegis_gateway.adapters.reports import BudgetStanding, Reports, Sum
+from aegis_gateway.application.ports import Store
+from aegis_gateway.configuration.describe_thresholds import acts_text, place_text
+from aegis_gateway.domain.amounts import limit_text
+from aegis_gateway.domain.burn_down import BurnPoint
+from aegis_gateway.domain.forecast import BAND_PERCENT
+from aegis_gateway.domain.registry import Budget, Registry
+from aegis_gateway.domain.threshold_state import ThresholdStanding
+from aegis_gateway.entrypoints.cli.budget_terms import window_terms
+from aegis_gateway.entrypoints.people.budgets.balances import (
+    Balance,
+    balance_of,
+    balances_of,
+    fullness,
+)
+from aegis_gateway.entrypoints.people.budgets.course import Course, course_of
+from aegis_gateway.entrypoints.people.living import living
+from aegis_gateway.entrypoints.people.visits import Visit
+
+_HISTORY_MAX = 50
+_SCOPES_LISTED = 100
+
+
+class ThresholdLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A threshold in words. `approval` is what it waits for."""
+
+    place: str
+    does: str
+    at: ThresholdStanding
+    approval: str | None
+
+
+class ChangeLine(msgspec.Struct, frozen=True, kw_only=True):
+    """What was done to a limit, in words."""
+
+    kind: str
+    at_ns: int
+    before: str
+    after: str
+    ends_ns: int | None
+    asked_by: str
+    approver: str
+    reason: str
+    version: int
+
+
+def show_all(visit: Visit) -> Response:
+    """All budgets of a tenant, or of all that the reader may see, the fullest first."""
+    readable = visit.office.readable(visit.person)
+    tenant = visit.query.get("tenant") or None
+    if tenant is not None and tenant not in readable:
+        return _none(visit)
+    views = visit.office.tenants()
+    with visit.office.store() as store:
+        now_ns = store.clock_ns()
+        found: list[Balance] = []
+        unused: list[tuple[str, str]] = []
+        for each in readable:
+            if tenant in (None, each):
+                registry = views[each].registry
+                of_tenant = balances_of(store.query, registry, registry.budgets.values(), now_ns)
+                known = {balance.budget.id for balance in of_tenant}
+                unused += [(each, name) for name in sorted(registry.budgets) if name not in known]
+                found += of_tenant
+    return living(
+        visit,
+        "budgets/all.html",
+        balances=sorted(found, key=fullness),
+        unused=unused,
+        tenants=readable,
+        tenant=tenant,
+    )
+
+
+def show_one(visit: Visit) -> Response:
+    """One budget, and one of its balances."""
+    found = _budget(visit)
+    if found is None:
+        return _none(visit)
+    registry, budget = found
+    with visit.office.store() as store:
+        now_ns = store.clock_ns()
+        standings = _standings(store, registry, budget, now_ns)
+        standing = _chosen(standings, visit.query.get("scope"))
+        balance, points = _course(store, registry, standing, now_ns)
+        reports = Reports(store.query)
+        return living(
+            visit,
+            "budgets/one.html",
+            registry=registry,
+            tenant=registry.tenant,
+            budget=budget,
+            balance=balance,
+            others=[each for each in standings if each is not standing][:_SCOPES_LISTED],
+            others_count=max(0, len(standings) - 1),
+            course=None if balance is None or not points else course_of(balance, points, now_ns),
+            points=points,
+            band_percent=BAND_PERCENT,
+            limit=limit_text(budget.limit, budget.unit, registry),
+            terms=list(window_terms(standings[:1], registry.quantities[budget.quantity], now_ns)),
+            thresholds=_thresholds(store, registry, balance),
+            changes=_changes(store, registry, budget),
+            agents=_agents(reports, registry, budget, now_ns),
+            windows=reports.windows(registry.tenant, budget.id, now_ns),
+            quantity=registry.quantities[budget.quantity],
+        )
+
+
+def show_course(visit: Visit) -> Response:
+    """What the chart of one balance is drawn from, as JSON."""
+    found = _budget(visit)
+    if found is None:
+        return _none(visit)
+    registry, budget = found
+    with visit.office.store() as store:
+        now_ns = store.clock_ns()
+        standing = _chosen(_standings(store, registry, budget, now_ns), visit.query.get("scope"))
+        balance, points = _course(store, registry, standing, now_ns)
+    if balance is None or not points:
+        return _none(visit)
+    drawn: Course = course_of(balance, points, now_ns)
+    return Response(msgspec.json.encode(drawn), media_type="application/json")
+
+
+def _budget(visit: Visit) -> tuple[Registry, Budget] | None:
+    """The budget of an address; None where the reader may not see it, or there is none."""
+    tenant = visit.at["tenant"]
+    if tenant not in visit.office.readable(visit.person):
+        return None
+    registry = visit.office.tenants()[tenant].registry
+    budget = registry.budgets.get(visit.at["budget"])
+    return None if budget is None else (registry, budget)
+
+
+def _standings(store: Store, registry: Registry, budget: Budget, now_ns: int) -> list[BudgetStanding]:
+    found = Reports(store.query).standings(registry.tenant, [budget], now_ns)
+    return sorted(found, key=lambda each: (each.left, each.scope))
+
+
+def _chosen(standings: Sequence[BudgetStanding], scope: str | None) -> BudgetStanding | None:
+    """The balance that is asked for, or the fullest; None where there is none yet."""
+    asked = next((each for each in standings if each.scope == scope), None)
+    return asked or next(iter(standings), None)
+
+
+def _course(
+    store: Store, registry: Registry, standing: BudgetStanding | None, now_ns: int
+) -> tuple[Balance | None, tuple[BurnPoint, ...]]:
+    if standing is None:
+        return None, ()
+    use = BudgetUse(store.query).hourly(registry.tenant, standing.budget, standing.scope, now_ns)
+    return balance_of(store.query, registry, standing, now_ns), burn_down_of(use, standing, now_ns)
+
+
+def _thresholds(store: Store, registry: Registry, balance: Balance | None) -> list[ThresholdLine]:
+    if balance is None:
+        return []
+    word_on = WordsAsked(store.query, registry.tenant)
+    standing, budget = balance.standing, balance.budget
+    notes = standing.balance.notes
+    watched = notes.watched if notes is not None else None
+    key = (budget.id, standing.scope, standing.window.label)
+
+    def writes(amount: int) -> str:
+        return limit_text(amount, budget.unit, registry)
+
+    lines = []
+    for each in balance.thresholds:
+        at = watched.find(each.threshold.id) if watched is not None else None
+        waits = each.state == "waiting" and at is not None
+        lines.append(
+            ThresholdLine(
+                place=place_text(each.threshold, writes),
+                does=acts_text(each.threshold, writes),
+                at=each,
+                approval=word_on(key, at) if waits and at is not None else None,
+            )
+        )
+    return lines
+
+
+def _changes(store: Store, registry: Registry, budget: Budget) -> list[ChangeLine]:
+    return [
+        ChangeLine(
+            kind=each.kind.replace("_", " "),
+            at_ns=each.at_ns,
+            before=limit_text(each.limit_before, each.unit, registry),
+            after=limit_text(each.limit_after, each.unit, registry),
+            ends_ns=each.ends_ns,
+            asked_by=each.asked_by,
+            approver=each.approver,
+            reason=each.reason,
+            version=each.config_version,
+        )
+        for each in history_of(store.rows, registry.tenant, budget.id, _HISTORY_MAX)
+    ]
+
+
+def _agents(reports: Reports, registry: Registry, budget: Budget, now_ns: int) -> list[Sum]:
+    window = budget.window(now_ns)
+    if budget.period == "rolling":  # what counts of it are its last hours, not all there ever was
+        window = msgspec.structs.replace(window, starts_ns=now_ns - budget.length_ns)
+    return reports.agents_of_budget(registry.tenant, budget.id, window)
+
+
+def _none(visit: Visit) -> Response:
+    return visit.failure(
+        404,
+        "There is no such budget",
+        "The address may have been cut when it was copied, or it is a budget of a tenant that you may not see.",
+    )

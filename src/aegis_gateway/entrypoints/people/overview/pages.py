@@ -1,0 +1,125 @@
+"""The first page, what its chart is drawn from, and its table as a file. The address says what is looked at."""
+
+from __future__ import annotations
+
+import msgspec
+from starlette.responses import Response
+
+from aegis_gateway.entrypoints.people.living import living
+from aegis_gateway.entrypoints.people.overview.desk import (
+    BUDGETS_SHOWN,
+    SERIES_MOST,
+    OverviewDesk,
+    Spending,
+    name_of,
+)
+from aegis_gateway.entrypoints.people.overview.export import usage_csv
+from aegis_gateway.entrypoints.people.overview.periods import RANGE_WORDS, RANGES
+from aegis_gateway.entrypoints.people.overview.view import GROUPING_WORDS, GROUPINGS, View, view_of
+from aegis_gateway.entrypoints.people.reader import reader_of
+from aegis_gateway.entrypoints.people.visits import Visit
+
+_FIGURES = (
+    "cost_per_transaction",
+    "cost_per_call",
+    "cost_per_1k_tokens",
+    "cost_per_agent",
+    "allocation_coverage",
+    "violations",
+    "saved_by_downgrades",
+    "not_spent",
+)
+
+
+def show_overview(visit: Visit) -> Response:
+    """What is spent, what wants somebody, how budgets stand, and what spending is made of."""
+    view = _view(visit)
+    if view is None:
+        return visit.page("overview/none.html") if not _readable(visit) else _none(visit)
+    registry = visit.office.tenants()[view.tenant].registry
+    with visit.office.store() as store:
+        desk = OverviewDesk(visit.office, store, reader_of(visit), registry)
+        balances = desk.budgets()
+        spending = desk.spending(view)
+        return living(
+            visit,
+            "overview/page.html",
+            registry=registry,
+            tenants=_readable(visit),
+            view=view,
+            today=desk.today(),
+            month=desk.today(month=True),
+            needs=desk.needs(balances),
+            balances=balances[:BUDGETS_SHOWN],
+            balances_count=len(balances),
+            spending=spending,
+            figures=[each for each in spending.figures if each.id in _FIGURES],
+            ranges=[(each, RANGE_WORDS[each]) for each in RANGES],
+            groupings=[(each, GROUPING_WORDS[each]) for each in GROUPINGS],
+            words_of=GROUPING_WORDS,
+            name_of=name_of,
+        )
+
+
+def show_series(visit: Visit) -> Response:
+    """What the chart is drawn from, as JSON. Amounts are in nano-USD."""
+    view = _view(visit)
+    if view is None:
+        return _none(visit)
+    registry = visit.office.tenants()[view.tenant].registry
+    with visit.office.store() as store:
+        desk = OverviewDesk(visit.office, store, reader_of(visit), registry)
+        spending = desk.spending(view)
+        found = desk.series(spending)
+    return Response(msgspec.json.encode(_drawn(spending, found)), media_type="application/json")
+
+
+def export_table(visit: Visit) -> Response:
+    """The table behind the chart, whole."""
+    view = _view(visit)
+    if view is None:
+        return _none(visit)
+    registry = visit.office.tenants()[view.tenant].registry
+    with visit.office.store() as store:
+        rows = OverviewDesk(visit.office, store, reader_of(visit), registry).rows(view)
+    name = f"{view.tenant}-{view.range}-by-{view.by}.csv"
+    return Response(
+        usage_csv(view.by, rows),
+        media_type="text/csv; charset=utf-8",
+        headers={"content-disposition": f'attachment; filename="{name}"'},
+    )
+
+
+def _drawn(spending: Spending, found: dict[str | None, list[int]]) -> dict[str, object]:
+    period = spending.period
+    series = [
+        {"name": each.name, "color": each.series + 1, "nano_usd": found[each.value]}
+        for each in spending.named
+    ]
+    if any(found[None]):
+        series.append({"name": "all others", "color": SERIES_MOST + 1, "nano_usd": found[None]})
+    return {
+        "labels": [each.label for each in period.stretches],
+        "words": [each.words for each in period.stretches],
+        "each": period.each,
+        "series": series,
+    }
+
+
+def _view(visit: Visit) -> View | None:
+    """What is asked for; None where it is of no tenant that the reader may see."""
+    readable = _readable(visit)
+    tenant = visit.query.get("tenant") or next(iter(readable), "")
+    return view_of(visit.query, tenant) if tenant in readable else None
+
+
+def _readable(visit: Visit) -> list[str]:
+    return visit.office.readable(visit.person)
+
+
+def _none(visit: Visit) -> Response:
+    return visit.failure(
+        404,
+        "There is no such tenant",
+        "The address may have been cut when it was copied, or it is a tenant that you may not see.",
+    )

@@ -1,0 +1,284 @@
+"""Overview and budgets as people meet them: their numbers are the ledger's; on a phone, at a desk, light, dark, blind.
+
+`AEGIS_SCREENSHOTS` names a directory in which the pages are kept as pictures.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, ViewportSize
+
+from aegis_gateway.demo.upstream.process import UpstreamProcess
+from aegis_gateway.domain.people import Grant
+from tests.browsers import Staff
+from tests.chromium import AXE, chromium
+from tests.gateways import TENANT, Gateway, chat, configuration, until
+from tests.spent import spend_for_weeks
+from tests.watched import DESK, PHONE, Watched, overflow
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+BUDGETS = {
+    "day": "limit: 20.00, period: daily, kind: soft, thresholds: [{at: 80%, do: [notify]}]",
+    "tiny": "limit: 0.0001, period: daily, match: {agent: bot}",
+    "runs": "limit: 1.00, period: daily, per: [run]",
+    "recent": "limit: 3.00, period: rolling, length: 6h",
+}
+PAGES = (
+    "/",
+    "/?range=30d&by=agent&team=lending",
+    "/?range=90d&by=model",
+    "/?range=24h&by=tool",
+    "/?team=nobody",
+    "/budgets",
+    "/budgets/acme/day",
+    "/budgets/acme/tiny",
+    "/budgets/acme/runs",
+    "/budgets/acme/recent",
+)
+FIRST_VIEW_MS = 1_000
+"""Ten times what it takes on a machine with nothing else to do; tests share theirs."""
+BYTES_MAX = 300_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser."""
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def gateway(browser: Browser) -> Iterator[Gateway]:
+    """A gateway with weeks of spending, and some calls just now, one of them refused."""
+    del browser  # without one there is nothing to test
+    with UpstreamProcess() as upstream, Gateway(None, start=False) as gateway:
+        spend_for_weeks(gateway, 40)
+        files = configuration(upstream.base_url, budgets=BUDGETS, agents=("bot", "clerk"))
+        other = files["aegis.yaml"].partition("  acme:\n")[2]
+        gateway.apply({**files, "aegis.yaml": f"{files['aegis.yaml']}  zeta:\n{other}"})
+        gateway.start()
+        gateway.key("clerk")
+        statuses = [
+            chat(gateway, f"Hello {n} [[tokens={9 * n}]]", key=gateway.key()).status for n in range(12)
+        ]
+        assert {200, 402} == set(statuses)
+        until(lambda: not gateway.query("select 1 as x from call where state = 'dispatched'"))
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def staff(gateway: Gateway) -> Staff:
+    """Fin, who may change budgets, and zoe, who is of another tenant."""
+    staff = Staff(gateway)
+    staff.add("fin", Grant(role="finops", tenant=TENANT))
+    staff.add("zoe", Grant(role="viewer", tenant="zeta"))
+    return staff
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Where pictures are kept."""
+    directory = Path(os.environ.get("AEGIS_SCREENSHOTS") or tmp_path)
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+@pytest.fixture
+def desk(browser: Browser, gateway: Gateway, staff: Staff) -> Iterator[Watched]:
+    """Fin's page at a desk."""
+    with browser.new_context(viewport=DESK) as context:
+        watched = Watched(context, gateway)
+        watched.go("/")
+        watched.sign_in(staff.tokens["fin"])
+        yield watched
+
+
+def amount(page: Page, selector: str) -> int:
+    """The exact amount that stands somewhere, in nano-USD."""
+    return int(page.locator(selector).first.get_attribute("value") or "none")
+
+
+def spent(gateway: Gateway, condition: str = "1 = 1", *values: object) -> int:
+    """What calls have cost, added up from the calls themselves."""
+    sql = f"select coalesce(sum(cost_nano_usd), 0) as nano_usd from call where {condition}"
+    return int(gateway.query(sql, *values)[0]["nano_usd"])
+
+
+def chart_of(page: Page) -> Any:
+    """What the page's chart is drawn from, as its script got it."""
+    page.wait_for_selector(".canvas[data-drawn] canvas")
+    source = page.locator("[data-chart]").get_attribute("data-src")
+    return page.evaluate("async source => (await fetch(source)).json()", source)
+
+
+def test_numbers_are_the_ledgers(desk: Watched, gateway: Gateway) -> None:
+    """To the nano-dollar: totals, rows, the chart's sums, and a file's; further in, those of its calls alone."""
+    page = desk.go("/?range=90d&by=team")
+    assert spent(gateway) == gateway.charged() == amount(page, "#total data")
+    rows = {
+        row.locator("th").inner_text().strip(): int(row.locator("data").get_attribute("value") or "")
+        for row in page.locator("#spending tbody tr").all()
+    }
+    teams = gateway.query("select distinct team from call where cost_nano_usd > 0")
+    assert {each["team"]: spent(gateway, "team = ?", each["team"]) for each in teams} == rows
+    drawn = chart_of(page)
+    assert rows == {each["name"]: sum(each["nano_usd"]) for each in drawn["series"]}
+    page.get_by_role("link", name="lending").click()
+    page.wait_for_url("**by=agent&team=lending")
+    assert spent(gateway, "team = 'lending'") == amount(page, "#total data")
+    page.get_by_role("link", name="loan-advisor").click()
+    page.wait_for_url("**by=model&team=lending&agent=loan-advisor")
+    assert spent(gateway, "agent = 'loan-advisor'") == amount(page, "#total data")
+    page.get_by_role("link", name="All of agent").click()
+    page.wait_for_url("**by=agent&team=lending")
+    with page.expect_download() as downloading:
+        page.get_by_role("link", name="CSV").first.click()
+    text = Path(downloading.value.path()).read_text()
+    assert text.startswith("agent,spent_usd,")
+    assert 2 == text.count("\n") - 1
+    page.goto(f"{gateway.url}/")
+    today = page.locator("#today data")
+    today_ns = gateway.query("select max(decided_ns) as at from call")[0]["at"] // 86_400_000_000_000
+    assert spent(gateway, "decided_ns >= ?", today_ns * 86_400_000_000_000) == int(
+        today.get_attribute("value") or ""
+    )
+    assert [] == desk.wrong
+
+
+def test_a_budgets_numbers_are_its_balances(desk: Watched, gateway: Gateway) -> None:
+    """Spent, reserved and left; the chart ends in what is left; its dearest agents; the list says the same."""
+    page = desk.go("/budgets/acme/day")
+    (row,) = gateway.query(
+        "select posted, pending from standing where budget = 'day' order by starts_ns desc limit 1"
+    )
+    limit = 20_000_000_000
+    assert [row["posted"], row["pending"], limit - row["posted"] - row["pending"], limit] == [
+        amount(page, f"#{name}") for name in ("spent", "reserved", "left", "limit")
+    ]
+    drawn = chart_of(page)
+    assert (
+        limit - row["posted"]
+        == [each["actual"] for each in drawn["points"] if each["actual"] is not None][-1]
+    )
+    assert drawn["band"], "40 days tell how wrong forecasts were"
+    page.get_by_text("The table behind it").click()
+    assert len(drawn["points"]) == page.locator(".fields tbody tr").count()
+    page.get_by_role("link", name="Budgets").first.click()
+    assert 0 < page.locator("tbody tr").count()
+    assert f"{row['posted']}" in [each.get_attribute("value") for each in page.locator("tbody data").all()]
+    assert [] == desk.wrong
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+def test_nothing_keeps_anybody_out(
+    browser: Browser, gateway: Gateway, staff: Staff, pictures: Path, scheme: str, size: ViewportSize
+) -> None:
+    """Axe finds nothing on any page, with all there is to unfold unfolded; nothing is wider than the page."""
+    with browser.new_context(
+        viewport=size,
+        color_scheme="dark" if scheme == "dark" else "light",
+        bypass_csp=True,  # for axe alone, which the page itself may not load
+    ) as context:
+        context.add_init_script(path=AXE)
+        watched = Watched(context, gateway)
+        watched.go("/")
+        watched.sign_in(staff.tokens["fin"])
+        for number, path in enumerate(PAGES):
+            page = watched.go(path)
+            if page.locator("[data-chart]").count():
+                page.wait_for_selector(".canvas[data-drawn] canvas")
+            width = "phone" if size is PHONE else "desk"
+            page.screenshot(path=pictures / f"{number}-{scheme}-{width}.png", full_page=True)
+            page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+            assert [] == watched.complaints(), path
+            assert 0 == overflow(page), path
+        assert [] == watched.wrong
+
+
+def test_without_scripts(browser: Browser, gateway: Gateway, staff: Staff) -> None:
+    """All numbers are there, and nothing that doesn't work is shown."""
+    with browser.new_context(viewport=PHONE, java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto(f"{gateway.url}{staff.link('fin')}")
+        page.get_by_role("button", name="Sign in").click()
+        assert f"{gateway.url}/" == page.url
+        assert page.locator("#today").is_visible()
+        assert page.locator("#spending tbody tr").first.is_visible()
+        assert not page.locator(".chart").is_visible()
+        assert not page.get_by_role("button", name="PNG").is_visible()
+        page.goto(f"{gateway.url}/budgets/acme/day")
+        page.get_by_text("The table behind it").click()
+        assert page.locator(".fields tbody tr").first.is_visible()
+
+
+def test_it_is_quick_and_light(desk: Watched) -> None:
+    """The page and all it loads but the library of charts; a page left open asks for little."""
+    sizes: dict[str, int] = {}
+    desk.page.on("response", lambda got: sizes.update({got.url: len(got.body())}))
+    page = desk.go("/")
+    page.wait_for_selector(".canvas[data-drawn] canvas")
+    assert sum(size for url, size in sizes.items() if "echarts" not in url) < BYTES_MAX
+    timing = "performance.getEntriesByType('navigation')[0].responseEnd"
+    assert page.evaluate(timing) < FIRST_VIEW_MS
+
+
+def test_it_stays_right(desk: Watched, gateway: Gateway) -> None:
+    """What is spent meanwhile is there by itself, in numbers and chart; the chart survives it."""
+    page = desk.go("/?range=today&by=agent")
+    before = chart_of(page)
+    assert 200 == chat(gateway, "More", key=gateway.key("clerk")).status
+    assert "settled" == gateway.settled()["state"]
+    tag = page.locator(".canvas").get_attribute("data-drawn")
+    page.evaluate("document.querySelector('[data-live]').dispatchEvent(new Event('refresh'))")
+    page.wait_for_function("tag => document.querySelector('.canvas').dataset.drawn !== tag", arg=tag)
+    assert spent(gateway, "agent = 'clerk'") == sum(
+        sum(each["nano_usd"]) for each in chart_of(page)["series"] if each["name"] == "clerk"
+    )
+    assert len(before["labels"]) <= len(chart_of(page)["labels"])
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_selector(".canvas[data-drawn] canvas")
+    assert [] == desk.wrong
+
+
+def test_by_keyboard_alone(desk: Watched) -> None:
+    """The first tab skips to the content; periods, rows and tables are reached, and say that they are."""
+    page = desk.go("/")
+    page.keyboard.press("Tab")
+    assert "Skip to the content" == page.evaluate("document.activeElement.textContent")
+    page.keyboard.press("Enter")
+    reached = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.textContent.trim()"))
+    for words in ("30 days", "model", "lending", "CSV"):
+        assert words in reached
+    assert [] == desk.wrong
+
+
+def test_who_may_see_nothing(browser: Browser, gateway: Gateway, staff: Staff) -> None:
+    """Who isn't signed in is sent to; who is of another tenant sees no trace of this one, by any address."""
+    with browser.new_context(viewport=DESK) as context:
+        watched = Watched(context, gateway)
+        for path in ("/overview/series", "/overview/table.csv", "/budgets", "/budgets/acme/day", "/"):
+            assert "/sign-in?next=" in watched.go(path).url
+        watched.sign_in(staff.tokens["zoe"])
+        for path, status in (
+            ("/", 200),
+            ("/budgets", 200),
+            ("/?tenant=acme", 404),
+            ("/budgets?tenant=acme", 404),
+            ("/budgets/acme/day", 404),
+            ("/budgets/acme/day/course", 404),
+            ("/overview/series?tenant=acme", 404),
+            ("/overview/table.csv?tenant=acme", 404),
+        ):
+            answer = context.request.get(gateway.url + path)
+            assert status == answer.status, path
+            assert not any(words in answer.text() for words in ("loan-advisor", "lending"))
