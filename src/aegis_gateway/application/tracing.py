@@ -61,7 +61,7 @@ class CallSpan(Protocol):
         """
 
     @property
-    def note(self) -> SpanNote:
+    def note(self) -> SpanNote | None:
         """What a settlement elsewhere has to know of it, once it is decided."""
 
     def decided(self, told: DecisionTold) -> None:

@@ -8,8 +8,10 @@ Rule 2: nothing of it is imported where there is no telemetry.
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import os
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from typing import Literal
@@ -26,12 +28,20 @@ from aegis_gateway.adapters.telemetry.spans import SCOPE, OtelObserver
 
 OtlpProtocol = Literal["http/protobuf", "grpc"]
 
+_EXPORTERS = (
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    "opentelemetry.exporter.otlp.proto.http.metric_exporter",
+    "opentelemetry.exporter.otlp.proto.grpc.exporter",
+)
+_SAID_AGAIN_S = 60.0
 _COUNT_WHAT_IS_DROPPED = "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED"
 
 
 def otlp_observer(traces: OtlpProtocol | None, metrics: OtlpProtocol | None) -> OtelObserver:
     """An observer that sends spans and metrics by these protocols; what is None isn't sent."""
     os.environ.setdefault(_COUNT_WHAT_IS_DROPPED, "true")
+    for name in _EXPORTERS:
+        logging.getLogger(name).addFilter(Seldom(time.monotonic))
     resource = _resource()
     readers = [] if metrics is None else [PeriodicExportingMetricReader(_metric_exporter(metrics))]
     meters = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
@@ -43,6 +53,24 @@ def otlp_observer(traces: OtlpProtocol | None, metrics: OtlpProtocol | None) -> 
     return OtelObserver(
         tracers, Meters(meters, SCOPE), lambda: _all_at_once(tracers.shutdown, meters.shutdown)
     )
+
+
+class Seldom(logging.Filter):
+    """Lets one line a minute into the log: the exporters say of each try that a receiver is down."""
+
+    def __init__(self, clock_s: Callable[[], float]) -> None:
+        """Nothing was said yet."""
+        super().__init__()
+        self._clock_s = clock_s
+        self._said_s: float | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 - the signature is the logging module's
+        """Whether it is said."""
+        now_s = self._clock_s()
+        if self._said_s is not None and now_s - self._said_s < _SAID_AGAIN_S:
+            return False
+        self._said_s = now_s
+        return True
 
 
 def _all_at_once(*acts: Callable[[], object]) -> None:

@@ -137,9 +137,8 @@ class OtelCallSpan:
         return self._trace
 
     @property
-    def note(self) -> SpanNote:
+    def note(self) -> SpanNote | None:
         """What a settlement elsewhere has to know of it."""
-        assert self._note is not None, "it is asked for after the decision"
         return self._note
 
     @fails_nobody
@@ -174,7 +173,8 @@ class OtelCallSpan:
         if moved.again:
             return
         if self._is_handed_over:
-            self._observer.resumed(moved.call, self.note).settled(evidence, moved, took_ns)
+            if self._note is not None:
+                self._observer.resumed(moved.call, self._note).settled(evidence, moved, took_ns)
         elif not self._is_over and self._named is not None:
             _put(self._span, evidence, moved)
             self._meters.settled(self._named.measured_by, evidence, moved, took_ns)

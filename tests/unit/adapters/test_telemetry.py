@@ -1,0 +1,93 @@
+"""What telemetry says of calls; how often the exporters complain; and that nothing of it fails a call."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.trace import TracerProvider
+
+from aegis_gateway.adapters.telemetry.attributes import reason_text, settlement_attributes
+from aegis_gateway.adapters.telemetry.meters import Meters
+from aegis_gateway.adapters.telemetry.otlp import Seldom
+from aegis_gateway.adapters.telemetry.spans import OtelObserver
+from aegis_gateway.application.tracing import DecisionTold
+from aegis_gateway.domain.decision import Reason
+from aegis_gateway.domain.ledger import Evidence
+from aegis_gateway.domain.money import UnitPrice
+from aegis_gateway.domain.price import ChargeLine, charge_line
+
+
+def line(kind: str, quantity: int) -> ChargeLine:
+    """A line at two nano-dollars a token."""
+    return charge_line(kind, quantity, "token", UnitPrice(nano_usd=2), "v1")
+
+
+def test_tokens_of_every_kind_are_counted_where_the_conventions_want_them() -> None:
+    """Input has the cached ones in it, output the thought ones; each kind is told apart besides; the sums are exact."""
+    lines = tuple(
+        line(kind, quantity)
+        for kind, quantity in (
+            *(("input", 100), ("cache_read", 30), ("cache_write", 7), ("cache_write_1h", 3)),
+            *(("output", 50), ("reasoning", 20), ("web_search", 2)),
+        )
+    )
+    found = settlement_attributes(Evidence(source="usage", lines=lines), 424, overrun=False)
+    expected = {
+        "gen_ai.usage.input_tokens": 140,
+        "gen_ai.usage.output_tokens": 70,
+        "gen_ai.usage.cache_read.input_tokens": 30,
+        "gen_ai.usage.cache_creation.input_tokens": 10,
+        "gen_ai.usage.reasoning.output_tokens": 20,
+        "llm.token_count.total": 210,
+        "aegis.cost.nano_usd": 424,
+        "aegis.cost.usd": "0.000000424",
+        "gen_ai.usage.cost": 4.24e-07,
+        "llm.cost.prompt": 2.8e-07,
+        "llm.cost.completion": 1.4e-07,
+    }
+    assert expected == {name: found.get(name) for name in expected}
+
+
+def test_what_nobody_reported_is_absent() -> None:
+    """An estimate has a cost and no tokens; what isn't settled has neither."""
+    evidence = Evidence(source="estimate", lines=(line("maximum", 1),))
+    found = settlement_attributes(evidence, 2, overrun=True)
+    assert (2, True) == (found["aegis.cost.nano_usd"], found["aegis.overrun"])
+    assert not [name for name in found if "token" in name]
+    assert not [name for name in settlement_attributes(evidence, None, overrun=False) if "cost" in name]
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [("denied_by_policy", "said"), ("approved", "approved"), ("unknown_tool", "unknown_tool")],
+)
+def test_words_that_may_be_somebody_elses_are_not_told(code: str, expected: str) -> None:
+    """What policies and budgets say is told; what quotes a request or a person is told by its code."""
+    assert expected == reason_text(Reason(code=code, message="said"))  # type: ignore[arg-type]  # one of the codes
+
+
+def test_a_mistake_in_what_is_told_fails_no_call(caplog: pytest.LogCaptureFixture) -> None:
+    """It is in the log, and whoever tells goes on."""
+    meters = Meters(MeterProvider(shutdown_on_exit=False), "test")
+    observer = OtelObserver(TracerProvider(shutdown_on_exit=False), meters, lambda: None)
+    span = observer.begin(None)
+    with caplog.at_level(logging.ERROR, logger="aegis.telemetry"):
+        span.decided(DecisionTold(command=None, admitted=None, registry=None, mcp={}))  # type: ignore[arg-type]  # the mistake
+        span.handed_over()
+        span.lost("in doubt")
+    assert span.note is None
+    assert ["a call's span or metrics could not be made"] == [record.message for record in caplog.records]
+
+
+def test_a_receiver_that_is_down_is_complained_of_once_a_minute() -> None:
+    """Whatever the words: each try has other ones."""
+    now_s = [100.0]
+    seldom = Seldom(lambda: now_s[0])
+    record = logging.makeLogRecord({"msg": "down"})
+    said = []
+    for at_s in (100.0, 101.0, 159.9, 160.0, 161.0):
+        now_s[0] = at_s
+        said.append(seldom.filter(record))
+    assert [True, False, False, True, False] == said
