@@ -107,7 +107,7 @@ def test_numbers_beyond_all_measure_hide_no_request(value: str) -> None:
 
 def test_an_argument_turns_nothing_around_it() -> None:
     """Signs that turn the order of text are shown on a page: a payee reads as what it is, and so does what follows."""
-    facts = {"arguments": {"to": "x\u202eevil\u2066", "a\x1bb": "<i>\u200f"}}
+    facts = {"arguments": {"to": "x\u202eevil\u2066", "a\x1bb": "<i>\u200f", "lines": "one\r\ntwo"}}
     shown = Templates().render(
         "approvals/inbox.html",
         {
@@ -117,7 +117,7 @@ def test_an_argument_turns_nothing_around_it() -> None:
         },
     )
     assert not {"\u202e", "\u2066", "\u200f", "\x1b"} & set(shown)
-    assert all(each in shown for each in ("x\ufffdevil\ufffd", "a\ufffdb", "&lt;i&gt;\ufffd"))
+    assert all(each in shown for each in ("x\ufffdevil\ufffd", "a\ufffdb", "&lt;i&gt;\ufffd", "one\ntwo"))
 
 
 def test_titles() -> None:

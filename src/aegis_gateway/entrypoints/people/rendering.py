@@ -52,7 +52,8 @@ def static_files() -> dict[str, StaticFile]:
 
 
 def _legible(value: object) -> object:
-    return legible(value) if isinstance(value, str) else value
+    # Browsers end the lines of what is written in a form with both signs.
+    return legible(value.replace("\r\n", "\n")) if isinstance(value, str) else value
 
 
 class Templates:
