@@ -290,6 +290,24 @@ def test_a_key_that_somebody_restored_is_not_held_again_by_the_same_passing(
     assert ["key_bot", "key_twin"] == sorted(held(store))
 
 
+def test_a_passing_that_nobody_looked_at_between_is_another(
+    store: Store, ledger: Ledger, clock: TurnableClock
+) -> None:
+    """Undone by a raised limit and passed again before the steward looks: it holds what was restored before."""
+    view = loaded("do: [revoke_keys]")
+    prepared(store, ledger, "revoke_keys")
+    look(store, view, clock.now_ns())
+    by_hand(store).restore("acme", "key_bot")
+    clock.turn(1)
+    raised = budget("month", 2_000, thresholds=(on_exhaustion("revoke_keys"),))
+    ledger.process([admission("c2", budgets=(raised,), quoted=quote(1_000), epoch=store.epochs()["acme"])])
+    ledger.process([Settle(call="c2", tenant="acme", evidence=cost(1_000))])
+    for _ in range(2):
+        look(store, view, clock.now_ns())
+        assert ["key_bot", "key_twin"] == sorted(held(store))
+        assert not key_of(store, "key_bot").is_valid(clock.now_ns())
+
+
 def test_what_never_restores_by_itself_is_restored_by_a_person(
     store: Store, ledger: Ledger, clock: TurnableClock
 ) -> None:

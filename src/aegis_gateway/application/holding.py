@@ -103,16 +103,20 @@ def _reconcile(
         now_ns = max(change.now_ns, head.last_ns)
         standings = change.standings({(tenant, key) for key in balances}) if balances else {}
         wanted = [
-            (key, hold)
+            (key, hold, passed_ns)
             for (_, key), standing in standings.items()
             if now_ns < ends_ns.get(key, 0)
-            for hold in _holds(view, key, standing, ends_ns[key], now_ns)
+            for hold, passed_ns in _holds(view, key, standing, ends_ns[key], now_ns)
         ]
         recording, is_changed = RegistryRecording(change, ACTOR), False
         in_shadow: dict[Hold, list[Key]] = {}
         for each in change.keys(tenant).values():
             is_over = each.is_over(now_ns)
-            wants = [hold for key, hold in wanted if is_of_balance(view.registry, each, key[0], key[1])]
+            wants = [
+                (hold, passed_ns)
+                for key, hold, passed_ns in wanted
+                if is_of_balance(view.registry, each, key[0], key[1])
+            ]
             holds = _held(each, () if is_over else wants, now_ns)
             if is_over:  # it needs nothing to hold it; what holds its agent is told by it to keys to come
                 holds = tuple(hold for hold in holds if hold.by)
@@ -134,15 +138,17 @@ def _reconcile(
 
 def _holds(
     view: TenantView, key: StandingKey, standing: Standing, ends_ns: int, now_ns: int
-) -> Iterator[Hold]:
-    """What of a balance holds keys now, or would if it weren't in shadow."""
+) -> Iterator[tuple[Hold, int]]:
+    """What of a balance holds keys now, or would if it weren't in shadow; and when that was passed."""
+    watched = standing.notes.watched if standing.notes is not None else None
     budget = view.registry.budgets[key[0]]
     mode: Mode = budget.mode if view.registry.proxy is None else "shadow"
     for threshold in acting(budget.thresholds, standing, now_ns):
         if threshold.is_of_keys:
             is_endless = bool(budget.length_ns) or not threshold.restores
             hold = _hold(threshold, key, budget.owner, now_ns, None if is_endless else ends_ns)
-            yield msgspec.structs.replace(hold, mode=mode)
+            at = watched.find(threshold.id) if watched is not None else None
+            yield msgspec.structs.replace(hold, mode=mode), now_ns if at is None else at.since_ns
 
 
 def _hold(threshold: Threshold, key: StandingKey, owner: str, now_ns: int, until_ns: int | None) -> Hold:
@@ -161,22 +167,22 @@ def _hold(threshold: Threshold, key: StandingKey, owner: str, now_ns: int, until
     )
 
 
-def _held(key: Key, wanted: Iterable[Hold], now_ns: int) -> tuple[Hold, ...]:
+def _held(key: Key, wanted: Iterable[tuple[Hold, int]], now_ns: int) -> tuple[Hold, ...]:
     """What a key is held by once it is held as thresholds want it, and restored from what holds no more."""
     before = {(hold.rule, hold.scope): hold for hold in key.holds if not hold.by}
     after: list[Hold] = []
-    for hold in wanted:
+    for hold, passed_ns in wanted:
         known = before.pop((hold.rule, hold.scope), None)
-        after.append(known if known is not None and _is_same(known, hold) else hold)
+        after.append(known if known is not None and _is_same(known, hold, passed_ns) else hold)
     after += [hold for hold in before.values() if hold.acts and not hold.restores]
     after += [hold for hold in key.holds if hold.by and not hold.is_over(now_ns)]
     return tuple(after)
 
 
-def _is_same(known: Hold, hold: Hold) -> bool:
-    """Whether a key is held already as is wanted, or somebody has lifted just that."""
+def _is_same(known: Hold, hold: Hold, passed_ns: int) -> bool:
+    """Whether a key is held already as is wanted, or somebody has lifted just that, and it wasn't passed anew since."""
     if known.lifted_ns is not None:
-        return known.window == hold.window
+        return known.window == hold.window and passed_ns <= known.lifted_ns
     return (known.window, known.limit, known.period_ns, known.until_ns, known.mode) == (
         *(hold.window, hold.limit, hold.period_ns),
         *(hold.until_ns, hold.mode),
