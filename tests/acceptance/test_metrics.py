@@ -190,3 +190,23 @@ def test_every_query_of_the_dashboard_is_answered(tmp_path: Path, gateway: Gatew
             "Budgets, used",
         ):
             assert found[title], title
+
+
+def test_the_api_says_the_same(gateway: Gateway, staff: Staff) -> None:
+    """As the metrics do, and the ledger; of a tenant that the person may read."""
+    (row,) = gateway.query("select sum(cost_nano_usd) as cost from call")
+    told = ask(gateway, "GET", "/api/v1/kpi?by=agent", key=staff.tokens["prom"]).json
+    figures = {each["id"]: each for each in told["figures"]}
+    assert (row["cost"], 1) == (figures["spent"]["value"], figures["cost_per_agent"]["denominator"])
+    assert [("bot", row["cost"]), ("other", 0)] == [
+        (each["name"], each["spent_nano_usd"]) for each in told["parts"]
+    ]
+    assert 404 == ask(gateway, "GET", "/api/v1/kpi?tenant=acme", key=staff.tokens["zoe"]).status
+    assert 401 == ask(gateway, "GET", "/api/v1/kpi", key=gateway.key()).status
+    wrong = ask(
+        gateway,
+        "GET",
+        "/api/v1/kpi?since=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z",
+        key=staff.tokens["prom"],
+    )
+    assert (422, "since") == (wrong.status, wrong.json["field"])

@@ -11,12 +11,9 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from aegis_gateway.adapters.budget_use import BudgetUse, forecast_of
-from aegis_gateway.adapters.reports import BudgetStanding
-from aegis_gateway.adapters.usage_reports import ShadowUsage, UsageOf, UsageReports
-from aegis_gateway.domain.hourly import HOUR_NS
-from aegis_gateway.domain.kpi import Figure, calls_for, deviation, figures
-from aegis_gateway.domain.money import usd_short, usd_text
+from aegis_gateway.adapters.usage_reports import ShadowUsage, UsageOf
+from aegis_gateway.domain.kpi import Figure, calls_for
+from aegis_gateway.domain.money import usd_short
 from aegis_gateway.entrypoints.cli import options
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption
 from aegis_gateway.entrypoints.cli.output import (
@@ -31,7 +28,8 @@ from aegis_gateway.entrypoints.cli.output import (
     table,
     utc,
 )
-from aegis_gateway.entrypoints.cli.session import Session, opened
+from aegis_gateway.entrypoints.cli.session import opened
+from aegis_gateway.entrypoints.figures import BudgetFigures, Part, figures_record, key_figures
 
 _RULES_SHOWN = 12
 
@@ -47,16 +45,6 @@ class By(StrEnum):
     CONNECTOR = "connector"
     TOOL = "tool"
     MODEL = "model"
-
-
-class _Budget:
-    """One budget's figures."""
-
-    def __init__(self, session: Session, tenant: str, standing: BudgetStanding, now_ns: int) -> None:
-        use = BudgetUse(session.store.query).hourly(tenant, standing.budget, standing.scope, now_ns)
-        self.standing = standing
-        self.expected = forecast_of(use, standing, now_ns).expected
-        self.deviation = None if self.expected is None else deviation(self.expected, standing.limit)
 
 
 def kpi(
@@ -87,54 +75,26 @@ def kpi(
         until_ns = now_ns if until is None else options.since_ns(until, now_ns)
         if until_ns <= since_ns:
             raise typer.BadParameter(f"`{until or since}` leaves no time between; write an earlier --since")
-        since_ns, until_ns = since_ns - since_ns % HOUR_NS, until_ns + -until_ns % HOUR_NS
-        usage = UsageReports(session.store.query)
-        found = figures(usage.totals(name, since_ns, until_ns))
-        violations = [
-            each
-            for each in usage.by(name, since_ns, until_ns, ("effect", "code", "rule"))
-            if each.values[0] != "allow"
-        ]
-        shadow = usage.shadow(name, since_ns, until_ns)
-        parts: list[UsageOf] = []
-        if by is not None:
-            parts = usage.by(name, since_ns, until_ns, (by.value.replace("-", "_"),))  # type: ignore[arg-type]  # one of those
-        registry = session.registry(name)
-        standings = session.reports.standings(name, registry.budgets.values(), now_ns)
-        budgets = [
-            _Budget(session, name, each, now_ns)
-            for each in standings
-            if registry.quantities[each.budget.quantity].is_money and not each.scope
-        ]
+        part: Part | None = None if by is None else by.value.replace("-", "_")  # type: ignore[assignment]  # one of those
+        found = key_figures(session.store.query, session.registry(name), since_ns, until_ns, now_ns, part)
     if as_json:
-        print_json(
-            {
-                "tenant": name,
-                "since": utc(since_ns),
-                "until": utc(until_ns),
-                "figures": [_figure_record(each) for each in found],
-                "budgets": [_budget_record(each) for each in budgets],
-                "violations": [_violation_record(each) for each in violations],
-                "shadow": [_shadow_record(each) for each in shadow],
-                **({"by": by.value, "parts": [_part_record(each) for each in parts]} if by else {}),
-            }
-        )
+        print_json(figures_record(found, utc))
         return
     console = out()
-    console.print(Text(f"{name}, {utc(since_ns)} to {utc(min(until_ns, now_ns))}", style=DIM))
-    console.print(_figures_table(found))
+    console.print(Text(f"{name}, {utc(found.since_ns)} to {utc(min(found.until_ns, now_ns))}", style=DIM))
+    console.print(_figures_table(found.figures))
     tables: list[tuple[str, Text]] = []
-    if parts and by is not None:
-        tables.append((f"by {by.value.replace('-', ' ')}", _parts_table(by, parts)))
-    if budgets:
-        tables.append(("budgets of money, in their current windows", _budgets_table(budgets)))
-    if violations:
-        tables.append(("violations", _violations_table(violations)))
-    if shadow:
-        tables.append(("rules in shadow would have", _shadow_table(shadow)))
+    if found.parts and by is not None:
+        tables.append((f"by {by.value.replace('-', ' ')}", _parts_table(by, found.parts)))
+    if found.budgets:
+        tables.append(("budgets of money, in their current windows", _budgets_table(found.budgets)))
+    if found.violations:
+        tables.append(("violations", _violations_table(found.violations)))
+    if found.shadow:
+        tables.append(("rules in shadow would have", _shadow_table(found.shadow)))
     for title, told in tables:
         console.print(Group(Text(f"\n{title}", style=DIM), told))
-    if not any(figure.numerator for figure in found):
+    if not any(figure.numerator for figure in found.figures):
         say(f"nothing was called since {since}; `aegis calls` shows calls as they come")
 
 
@@ -199,7 +159,7 @@ def _parts_table(by: By, parts: Iterable[UsageOf]) -> Text:
     return table(columns, rows, out())
 
 
-def _budgets_table(budgets: Sequence[_Budget]) -> Text:
+def _budgets_table(budgets: Sequence[BudgetFigures]) -> Text:
     columns = [
         Column(name="budget", flexible=True),
         Column(name="used", right=True),
@@ -267,69 +227,3 @@ def _shadow_table(shadow: Sequence[ShadowUsage]) -> Text:
         for each in shadow[:_RULES_SHOWN]
     ]
     return table(columns, rows, out())
-
-
-def _figure_record(figure: Figure) -> dict[str, object]:
-    value = figure.value
-    return {
-        "id": figure.id,
-        "name": figure.name,
-        "unit": "nano_usd" if figure.unit == "usd" else figure.unit,
-        "value": None if value is None else (float(value) if figure.unit == "share" else round(value)),
-        "numerator": figure.numerator,
-        "denominator": figure.denominator,
-        "formula": figure.formula,
-        "source": figure.source,
-        **({"usd": usd_text(round(value))} if figure.unit == "usd" and value is not None else {}),
-    }
-
-
-def _budget_record(each: _Budget) -> dict[str, object]:
-    standing = each.standing
-    utilisation = None if standing.limit <= 0 else standing.spent / standing.limit
-    return {
-        "budget": standing.budget.id,
-        "window": standing.window.label,
-        "spent_nano_usd": standing.spent,
-        "limit_nano_usd": standing.limit,
-        "expected_nano_usd": each.expected,
-        "utilisation": utilisation,
-        "deviation": None if each.deviation is None else float(each.deviation),
-        "calls_for": calls_for(each.deviation),
-    }
-
-
-def _violation_record(each: UsageOf) -> dict[str, object]:
-    effect, code, rule = each.values
-    return {
-        "rule": rule,
-        "effect": effect,
-        "code": code,
-        "calls": each.sums.calls,
-        "not_spent_nano_usd": each.sums.expected,
-    }
-
-
-def _shadow_record(each: ShadowUsage) -> dict[str, object]:
-    return {
-        "rule": each.rule,
-        "would": each.would,
-        "calls": each.calls,
-        "agents": each.agents,
-        "at_most_nano_usd": each.maximum,
-    }
-
-
-def _part_record(each: UsageOf) -> dict[str, object]:
-    sums = each.sums
-    return {
-        "name": each.values[0],
-        "spent_nano_usd": sums.cost,
-        "spent": usd_text(sums.cost),
-        "calls": sums.calls,
-        "settled_calls": sums.settled_calls,
-        "transactions": sums.transactions,
-        "tokens": sums.tokens,
-        "output_tokens": sums.output_tokens,
-        "saved_nano_usd": sums.saved,
-    }

@@ -16,6 +16,7 @@ from aegis_gateway.application.directory import TenantView
 from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.entrypoints.data_plane.mcp.origins import Origins
 from aegis_gateway.entrypoints.people import signing_in
+from aegis_gateway.entrypoints.people.api import kpi as kpi_api
 from aegis_gateway.entrypoints.people.api import notifications as notifications_api
 from aegis_gateway.entrypoints.people.api.manual import operations
 from aegis_gateway.entrypoints.people.api.operations import router
@@ -67,6 +68,7 @@ def build(settings: Settings, tenants: Callable[[], Mapping[str, TenantView]]) -
     app.state.office = office
     app.include_router(router)
     app.include_router(notifications_api.router)
+    app.include_router(kpi_api.router)
     tell_problems(app, office)
 
     def show_manual(visit: Visit) -> Response:
