@@ -70,9 +70,25 @@ def test_what_envoys_need(upstream: UpstreamProcess) -> None:
     assert "at port 8701" in said[3][1]
 
 
+def test_where_telemetry_goes(upstream: UpstreamProcess) -> None:
+    """Nowhere, or by which protocol each signal is sent."""
+    endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+    by_grpc = {"OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "grpc"}
+    with Gateway(configuration(upstream.base_url), start=False) as gateway:
+        said = [said_of("telemetry", examined(gateway, 0, more)) for more in ({}, {**endpoint, **by_grpc})]
+    assert ["ok", "ok"] == [state for state, _ in said]
+    assert "no telemetry is sent" in said[0][1]
+    assert "spans by http/protobuf and metrics by grpc" in said[1][1]
+
+
 def envoys_of(found: dict[str, Any]) -> tuple[str, str]:
     """What is said of Envoys."""
-    (check,) = (each for each in found["checks"] if each["name"] == "envoys")
+    return said_of("envoys", found)
+
+
+def said_of(name: str, found: dict[str, Any]) -> tuple[str, str]:
+    """What one check says."""
+    (check,) = (each for each in found["checks"] if each["name"] == name)
     return check["state"], check["message"]
 
 

@@ -192,6 +192,25 @@ def _envoys(session: Session) -> Found:
         )
 
 
+def _telemetry(session: Session) -> Found:
+    """Whether spans and metrics would be sent under this command's variables; the gateway's may be others."""
+    from aegis_gateway.bootstrap import check_telemetry
+
+    wanted = session.settings.telemetry
+    check_telemetry(session.settings)
+    sent = [
+        f"{signal} by {protocol}"
+        for signal, protocol in (("spans", wanted.traces), ("metrics", wanted.metrics))
+        if protocol is not None
+    ]
+    yield (
+        "ok",
+        f"OpenTelemetry gets {' and '.join(sent)}"
+        if sent
+        else "no telemetry is sent; OTEL_EXPORTER_OTLP_ENDPOINT says where to",
+    )
+
+
 def _programs(session: Session) -> Found:
     """The MCP servers that are programs: whether they are installed here, where the gateways may run too."""
     if session.state.config is None:
@@ -268,6 +287,7 @@ _LOOKS: tuple[tuple[str, Callable[[Session], Found]], ...] = (
     ("pepper", _pepper),
     ("signing key", _signing_key),
     ("envoys", _envoys),
+    ("telemetry", _telemetry),
     ("programs", _programs),
     ("notices", _notices),
     ("prices", _prices),
