@@ -138,6 +138,15 @@ def test_a_gateway_that_others_reach_wants_a_token() -> None:
         assert 200 == scrape(other, Staff(other).tokens["ana"]).status
 
 
+@pytest.mark.parametrize("name", [{"AEGIS_URL": "https://aegis.example"}, {"AEGIS_HOSTS": "aegis.example"}])
+def test_a_gateway_behind_a_proxy_wants_a_token(name: dict[str, str]) -> None:
+    """It listens on this machine alone, and is reached from everywhere all the same."""
+    with Gateway(configuration("http://127.0.0.1:9"), environment=name) as proxied:
+        assert 401 == scrape(proxied).status
+        assert 401 == ask(proxied, "GET", "/metrics", key=None, headers={"host": "aegis.example"}).status
+        assert 200 == scrape(proxied, Staff(proxied).tokens["ana"]).status
+
+
 def test_a_real_prometheus_has_what_the_ledger_has(gateway: Gateway, staff: Staff, tmp_path: Path) -> None:
     """It scrapes with a person's token, and adds up to the same."""
     (row,) = gateway.query("select sum(cost_nano_usd) as cost from call")

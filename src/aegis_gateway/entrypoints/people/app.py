@@ -62,7 +62,11 @@ def build(settings: Settings, tenants: Callable[[], Mapping[str, TenantView]]) -
         routes=[
             *_pages(office, settings),
             *_slack(office, url),
-            Route("/metrics", MetricsDoor(office, settings.host).endpoint, methods=["GET"]),
+            Route(
+                "/metrics",
+                MetricsDoor(office, (settings.host, *settings.page_hosts)).endpoint,
+                methods=["GET"],
+            ),
         ],
     )
     app.state.office = office

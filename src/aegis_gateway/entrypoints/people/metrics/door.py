@@ -24,12 +24,12 @@ _WHO = (
 
 
 class MetricsDoor:
-    """Tells Prometheus. `host` is what the gateway listens on."""
+    """Tells Prometheus. `names` are what the gateway listens on, and by which it is reached besides."""
 
-    def __init__(self, office: Office, host: str) -> None:
-        """Tell everybody where only this machine reaches the gateway."""
+    def __init__(self, office: Office, names: tuple[str, ...]) -> None:
+        """Tell everybody where only this machine reaches the gateway: it has no other name, as behind a proxy."""
         self._office = office
-        self._is_open = _is_loopback(host)
+        self._is_open = all(map(_is_loopback, names))
 
     async def endpoint(self, request: Request) -> Response:
         """Answer one scrape."""
