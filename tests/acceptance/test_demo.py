@@ -10,6 +10,9 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ import pytest
 from aegis_gateway.demo.aftermath import what_to_try
 from aegis_gateway.demo.doors import call_http
 from aegis_gateway.demo.stage import Stage
+from aegis_gateway.demo.visitor import let_in
 
 AEGIS = Path(sys.executable).parent / "aegis"
 
@@ -166,10 +170,10 @@ def test_nothing_is_left_behind_however_it_ends(
 def test_the_commands_to_try_work_as_they_are_printed() -> None:
     """Every command that is left to try runs in a shell as it stands: store, key and port are in it."""
     with Stage(seed=1, port=0) as stage:
-        blocks = re.split(r"^# .*\n", what_to_try(stage).plain, flags=re.MULTILINE)[1:]
+        blocks = re.split(r"^# .*\n", what_to_try(stage, let_in(stage)).plain, flags=re.MULTILINE)[1:]
         commands = [block.partition("\n\n")[0] for block in blocks]
         said = [shell(command.replace("aegis top", "aegis top --once")) for command in commands]
-    assert ["aegis", "aegis", "curl", "curl", "openai", "aegis"] == [
+    assert ["aegis", "aegis", "curl", "curl", "openai", "aegis", "aegis"] == [
         next(word for word in ("openai", "curl", "aegis") if word in command) for command in commands
     ]
     assert "North Bank" in said[0]
@@ -177,6 +181,22 @@ def test_the_commands_to_try_work_as_they_are_printed() -> None:
     assert "aegis-budget-remaining-usd" in said[3]
     assert said[4].strip()
     assert "nothing to do" in said[5]
+    assert f"{stage.url}/sign-in?link=" in said[6]
+
+
+def test_the_link_leads_to_the_overview() -> None:
+    """It is printed where the story ends, and signs in once: whoever opens it stands before what the bank has spent."""
+    with Stage(seed=1, port=0) as stage:
+        (link,) = re.findall(
+            r"^http\S+/sign-in\?link=\S+$", what_to_try(stage, let_in(stage)).plain, re.MULTILINE
+        )
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        form = opener.open(link).read().decode()
+        fields = dict(re.findall(r'name="(csrf|next|link)" value="([^"]*)"', form))
+        page = opener.open(f"{stage.url}/sign-in", urllib.parse.urlencode(fields).encode())
+        assert (f"{stage.url}/", True) == (page.url, "Spent today" in page.read().decode())
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            opener.open(f"{stage.url}/sign-in", urllib.parse.urlencode(fields).encode())
 
 
 def test_another_port_is_taken_where_the_usual_one_is_not_free() -> None:

@@ -18,6 +18,7 @@ from aegis_gateway.demo.feed import what_of
 from aegis_gateway.demo.names import FX, GUEST, LOAN_ADVISOR
 from aegis_gateway.demo.stage import Stage
 from aegis_gateway.demo.story import Outcome, Scene
+from aegis_gateway.demo.visitor import ID, Visitor
 from aegis_gateway.domain.money import usd_short
 from aegis_gateway.entrypoints.cli.output import DIM, STRONG, effect_text
 
@@ -38,10 +39,11 @@ def closing_lines(
         yield f"  {name:<16}{text:>{width}}"
 
 
-def what_to_try(stage: Stage) -> Text:
-    """Commands that can be pasted as they stand."""
+def what_to_try(stage: Stage, visitor: Visitor) -> Text:
+    """A link to the pages, and commands that can be pasted as they stand."""
     aegis, python = _command("aegis"), _path(Path(sys.executable))
     store = f"AEGIS_STORE={stage.settings.store}"
+    as_you = f"{store} AEGIS_TOKEN=file:{visitor.token_file}"
     guest, advisor = stage.keys[GUEST].secret, stage.keys[LOAN_ADVISOR].secret
     parts: tuple[tuple[str, tuple[str, ...]], ...] = (
         ("budgets, calls and money, live", (f"{store} {aegis} top",)),
@@ -71,11 +73,17 @@ def what_to_try(stage: Stage) -> Text:
         ),
         (
             "the rules: change a limit, see what that would do, put it in force",
-            (f"{store} {aegis} plan {stage.bank}", f"{store} {aegis} apply {stage.bank}"),
+            (f"{store} {aegis} plan {stage.bank}", f"{as_you} {aegis} apply {stage.bank}"),
         ),
+        ("another link to the pages", (f"{as_you} AEGIS_URL={stage.url} {aegis} people link {ID}",)),
     )
     text = Text("\n")
-    text.append("Everything is still running. Try, in another terminal:\n", style=STRONG)
+    text.append(
+        "Everything is still running. What was spent, by whom, against what, is here:\n", style=STRONG
+    )
+    text.append(f"\n{visitor.link}\n")
+    text.append("\nIt signs you in once, within ten minutes.\n", style=DIM)
+    text.append("\nOr try, in another terminal:\n", style=STRONG)
     for words, lines in parts:
         text.append(f"\n# {words}\n", style=DIM)
         text.append("\n".join(lines) + "\n")

@@ -16,6 +16,7 @@ from aegis_gateway.demo.screen import fits
 from aegis_gateway.demo.stage import PORT, Stage
 from aegis_gateway.demo.story import Day, Outcome, Scene, Teller
 from aegis_gateway.demo.telling import Pace, PlainTeller, SilentTeller
+from aegis_gateway.demo.visitor import let_in
 from aegis_gateway.entrypoints.cli.output import out
 
 SEED = 7
@@ -61,7 +62,7 @@ def play_for_people(*, fast: bool) -> bool:
         for line in closing_lines(played, day.accounts, time.monotonic() - began_at):
             print(line, flush=True)
         if not fast:
-            console.print(what_to_try(stage), soft_wrap=True)
+            console.print(what_to_try(stage, let_in(stage)), soft_wrap=True)
             leave_running(stage, console)
     return right
 
