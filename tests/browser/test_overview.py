@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page, ViewportSize
 
 from aegis_gateway.demo.upstream.process import UpstreamProcess
 from aegis_gateway.domain.people import Grant
+from tests.asked import ask_people
 from tests.browsers import Staff
 from tests.chromium import AXE, chromium
 from tests.gateways import TENANT, Gateway, chat, configuration, until
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.xdist_group("browser")
 
 BUDGETS = {
     "day": "limit: 20.00, period: daily, kind: soft, thresholds: [{at: 80%, do: [notify]}]",
-    "tiny": "limit: 0.0001, period: daily, match: {agent: bot}",
+    "tiny": "limit: 0.0001, period: daily, match: {agent: bot}, thresholds: [{at: 50%, do: [incident]}]",
     "runs": "limit: 1.00, period: daily, per: [run]",
     "recent": "limit: 3.00, period: rolling, length: 6h",
 }
@@ -172,6 +173,19 @@ def test_a_budgets_numbers_are_its_balances(desk: Watched, gateway: Gateway) -> 
     page.get_by_role("link", name="Budgets").first.click()
     assert 0 < page.locator("tbody tr").count()
     assert f"{row['posted']}" in [each.get_attribute("value") for each in page.locator("tbody data").all()]
+    assert [] == desk.wrong
+
+
+def test_what_wants_somebody(desk: Watched, gateway: Gateway) -> None:
+    """Approvals that wait lead to the inbox; incidents say the command; what is dealt with is gone."""
+    asked = ask_people(gateway)
+    page = desk.go("/")
+    needs = page.locator(".needs")
+    assert "1 open incident aegis incidents --tenant acme" in " ".join(needs.inner_text().split())
+    needs.get_by_role("link", name="1 approval waits").click()
+    page.wait_for_url("**/approvals?tenant=acme")
+    page.get_by_role("link", name="api.pay").first.click()
+    page.wait_for_url(f"**/approvals/{asked.id}")
     assert [] == desk.wrong
 
 

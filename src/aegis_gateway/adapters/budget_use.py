@@ -85,9 +85,15 @@ class BudgetUse:
         for window, used in self._windows(tenant, budget, now_ns - (days + 1) * _DAY_NS, now_ns):
             if rate is not None:
                 used = -(-used * PICO_PER_USD // rate.pico_usd)
-            cut_short = used > 0 and self._is_cut_short(tenant, budget, window)
+            cut_short = used > 0 and self.was_cut_short(tenant, budget, window)
             found.append(UsedWindow(window=window, used=used, cut_short=cut_short))
         return found
+
+    def was_cut_short(self, tenant: str, budget: Budget, window: Window) -> bool:
+        """Whether a call didn't fit into what was left of a budget in a window."""
+        name = budget.id.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+        values = (tenant, window.starts_ns, window.ends_ns, f"budget `{name}`%")
+        return bool(self._query(_CUT_SHORT, values))
 
     def use(self, tenant: str, budget: Budget, now_ns: int) -> Use:
         """What was used in windows that are over, and what of the present one is, in the unit of its limit."""
@@ -110,11 +116,6 @@ class BudgetUse:
             window = Window(label=row["label"], starts_ns=row["starts_ns"], ends_ns=row["ends_ns"])
             if window == budget.window(window.starts_ns):
                 yield window, int(row["used"])
-
-    def _is_cut_short(self, tenant: str, budget: Budget, window: Window) -> bool:
-        name = budget.id.replace("!", "!!").replace("%", "!%").replace("_", "!_")
-        values = (tenant, window.starts_ns, window.ends_ns, f"budget `{name}`%")
-        return bool(self._query(_CUT_SHORT, values))
 
 
 def past_windows(use: HourlyUse, budget: Budget, now_ns: int, most: int = WINDOWS_FORECAST) -> list[Window]:

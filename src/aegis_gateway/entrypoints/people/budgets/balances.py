@@ -15,9 +15,13 @@ from aegis_gateway.domain.registry import Budget, Quantity, Registry
 from aegis_gateway.domain.threshold_state import ThresholdStanding, threshold_standings
 from aegis_gateway.entrypoints.people.words import span
 
-SCOPES_SHOWN = 8
+SCOPES_SHOWN = 3
 """So many balances of one budget are shown beside others: those that are fullest."""
 FORECAST_MOST = 60
+"""So many balances are forecast on one page."""
+_SOON_NS = 60 * 1_000_000_000
+_NEARLY_ALL = 100
+"""Less than one part of so many is as good as nothing, once a call has not fitted into it."""
 
 BalanceState = Literal["exhausted", "runs out", "passed", "within"]
 
@@ -25,7 +29,9 @@ _BAR = 1_000
 
 
 class Balance(msgspec.Struct, frozen=True, kw_only=True):
-    """One balance of a budget. `bar` is what is spent and what is reserved, in thousandths of the limit."""
+    """One balance of a budget, which has `of_many`. `bar` is what is spent and what is reserved, in thousandths of the
+    limit.
+    """
 
     tenant: str
     standing: BudgetStanding
@@ -34,6 +40,7 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
     words: str
     forecast: Forecast | None = None
     thresholds: tuple[ThresholdStanding, ...] = ()
+    of_many: int = 1
 
     @property
     def budget(self) -> Budget:
@@ -62,25 +69,30 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
 
 def balances_of(query: Query, registry: Registry, budgets: Iterable[Budget], now_ns: int) -> list[Balance]:
     """The balances of some budgets; of one that is split those that are fullest."""
-    standings = Reports(query).standings(registry.tenant, budgets, now_ns)
-    shown = [each for _, found in groupby(standings, _budget) for each in _fullest(found)]
-    return [
-        balance_of(query, registry, each, now_ns, with_forecast=place < FORECAST_MOST)
-        for place, each in enumerate(shown)
-    ]
+    shown: list[Balance] = []
+    for _, found in groupby(Reports(query).standings(registry.tenant, budgets, now_ns), _budget):
+        standings = sorted(found, key=lambda each: (each.left, each.scope))
+        for each in standings[:SCOPES_SHOWN]:
+            balance = balance_of(query, registry, each, now_ns, with_forecast=len(shown) < FORECAST_MOST)
+            shown.append(msgspec.structs.replace(balance, of_many=len(standings)))
+    return shown
 
 
 def balance_of(
     query: Query, registry: Registry, standing: BudgetStanding, now_ns: int, *, with_forecast: bool = True
 ) -> Balance:
     """One balance, with its forecast."""
-    budget = standing.budget
+    budget, uses = standing.budget, BudgetUse(query)
     forecast = None
     if with_forecast:
-        use = BudgetUse(query).hourly(registry.tenant, budget, standing.scope, now_ns)
+        use = uses.hourly(registry.tenant, budget, standing.scope, now_ns)
         forecast = forecast_of(use, standing, now_ns)
+    is_exhausted = standing.left <= 0 or (
+        standing.left * _NEARLY_ALL < standing.limit
+        and uses.was_cut_short(registry.tenant, budget, standing.window)
+    )
     thresholds = threshold_standings(budget.thresholds, budget, standing.limit, standing.balance, now_ns)
-    state, words = _state(standing, forecast, thresholds, now_ns)
+    state, words = _state(standing, forecast, thresholds, now_ns, is_exhausted=is_exhausted)
     return Balance(
         tenant=registry.tenant,
         standing=standing,
@@ -103,21 +115,20 @@ def _budget(standing: BudgetStanding) -> str:
     return standing.budget.id
 
 
-def _fullest(found: Iterable[BudgetStanding]) -> list[BudgetStanding]:
-    return sorted(found, key=lambda each: (each.left, each.scope))[:SCOPES_SHOWN]
-
-
 def _state(
     standing: BudgetStanding,
     forecast: Forecast | None,
     thresholds: tuple[ThresholdStanding, ...],
     now_ns: int,
+    *,
+    is_exhausted: bool,
 ) -> tuple[BalanceState, str]:
-    if standing.left <= 0:
+    if is_exhausted:
         return "exhausted", "exhausted"
     ends_ns = None if forecast is None else forecast.exhausted_ns
     if ends_ns is not None and ends_ns < standing.window.ends_ns:
-        return "runs out", f"runs out in {span(ends_ns - now_ns)}"
+        soon = ends_ns - now_ns < _SOON_NS
+        return "runs out", "is about to run out" if soon else f"runs out in {span(ends_ns - now_ns)}"
     passed = [each for each in thresholds if each.state != "not_passed"]
     if passed:
         words = "a threshold is passed" if len(passed) == 1 else f"{len(passed)} thresholds are passed"

@@ -38,11 +38,14 @@ class BandPoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Course(msgspec.Struct, frozen=True, kw_only=True):
-    """What the chart is drawn from. `exhausted_ms` is when nothing will be left, if that is in the window."""
+    """What the chart is drawn from. `exhausted_ms` is when nothing will be left, if that is in the window; what is
+    `bounded` never falls below 0, since calls are refused before.
+    """
 
     unit: str
     scale: int
     is_money: bool
+    bounded: bool
     limit: int
     now_ms: int
     exhausted_ms: int | None
@@ -60,6 +63,7 @@ def course_of(balance: Balance, points: tuple[BurnPoint, ...], now_ns: int) -> C
         unit=balance.quantity.id.replace("_", " "),
         scale=balance.quantity.scale,
         is_money=balance.quantity.is_money,
+        bounded=balance.budget.hard and balance.budget.mode == "enforce" and balance.standing.left >= 0,
         limit=balance.standing.limit,
         now_ms=_wall_ms(now_ns, zone),
         exhausted_ms=None if exhausted_ns is None else _wall_ms(exhausted_ns, zone),

@@ -6,6 +6,7 @@ Rule: what is spent comes from the sums that `aegis kpi` reads (`adapters/usage_
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -32,6 +33,7 @@ from aegis_gateway.entrypoints.people.words import plural
 SERIES_MOST = 7
 """So many values have a colour of their own; the rest is one series."""
 BUDGETS_SHOWN = 5
+EXHAUSTED_NAMED = 3
 ROWS_SHOWN = 200
 
 _LOOKED_BACK_NS = 70 * DAY_NS
@@ -155,10 +157,13 @@ class OverviewDesk:
         if waiting:
             words = f"{plural(waiting, 'approval')} {'waits' if waiting == 1 else 'wait'}"
             yield Need(kind="ask", words=words, address=f"/approvals?tenant={tenant}")
-        for each in balances:
-            if each.state == "exhausted" and each.budget.mode == "enforce":
-                words = f"Budget {each.name} is exhausted"
-                yield Need(kind="deny", words=words, address=f"/budgets/{tenant}/{each.budget.id}")
+        empty = [each for each in balances if each.state == "exhausted" and each.budget.mode == "enforce"]
+        for each in empty[:EXHAUSTED_NAMED]:
+            words = f"Budget {each.name} is exhausted"
+            yield Need(kind="deny", words=words, address=f"/budgets/{tenant}/{each.budget.id}")
+        if len(empty) > EXHAUSTED_NAMED:
+            words = f"{plural(len(empty) - EXHAUSTED_NAMED, 'more budget')} exhausted"
+            yield Need(kind="deny", words=words, address=f"/budgets?tenant={tenant}")
         incidents = reports.open_incidents(tenant)
         if incidents:
             words = plural(sum(incidents.values()), "open incident")
@@ -175,19 +180,24 @@ class OverviewDesk:
     def _cost(self, since_ns: int, until_ns: int) -> int:
         return self._usage.totals(self._tenant, since_ns, until_ns).sums.cost
 
+    @cached_property
+    def _use(self) -> HourlyUse:
+        """What the tenant has spent in each hour lately."""
+        now_ns = self.now_ns
+        since_ns = now_ns - _LOOKED_BACK_NS
+        costs = self._usage.by_time(self._tenant, since_ns - since_ns % HOUR_NS, now_ns + HOUR_NS, "hour")
+        hours = {start_ns // HOUR_NS: cost for start_ns, cost in costs.items()}
+        return HourlyUse(hours, min(hours, default=now_ns // HOUR_NS), ZoneInfo(self._registry.zone))
+
     def _forecast(self, period: WindowPeriod, spent: int) -> Forecast:
         """What the tenant's whole spending of a day or month will come to, as a budget of all of it would be told."""
         zone, now_ns = self._registry.zone, self.now_ns
         everything = Budget(id="", owner="", deputy=None, quantity="usd", limit=0, period=period, zone=zone)
-        since_ns = now_ns - _LOOKED_BACK_NS
-        costs = self._usage.by_time(self._tenant, since_ns - since_ns % HOUR_NS, now_ns + HOUR_NS, "hour")
-        hours = {start_ns // HOUR_NS: cost for start_ns, cost in costs.items()}
-        use = HourlyUse(hours, min(hours, default=now_ns // HOUR_NS), ZoneInfo(zone))
         window = everything.window(now_ns)
         standing = BudgetStanding(
             budget=everything, scope="", window=window, reserved=0, spent=spent, limit=spent
         )
-        return forecast_of(use, standing, now_ns)
+        return forecast_of(self._use, standing, now_ns)
 
 
 def name_of(dimension: str, value: str) -> str:

@@ -50,7 +50,7 @@
         name: each.name,
         type: isArea ? "line" : "bar",
         stack: "spent",
-        data: each.nano_usd.map((nanos) => nanos / NANO),
+        data: each.nano_usd.map((nanos) => (nanos || isArea ? nanos / NANO : null)),
         color: color(`s${each.color}`),
         symbol: "none",
         lineStyle: { width: 0 },
@@ -83,7 +83,9 @@
       const line = (name, key, style, more = {}) => ({
         name, type: "line", data: points(key), symbol: "none", lineStyle: style, color: style.color, z: 4, ...more,
       });
-      const marks = [{ xAxis: data.now_ms, label: { formatter: "now" } }];
+      const length = data.points.at(-1).wall_ms - data.points[0].wall_ms;
+      const isNow = data.exhausted_ms !== null && Math.abs(data.exhausted_ms - data.now_ms) < length / (narrow ? 4 : 10);
+      const marks = [{ xAxis: data.now_ms, label: { formatter: isNow ? "" : "now" } }];
       if (data.exhausted_ms !== null) {
         const style = { color: color("deny"), type: "solid", width: 1.5 };
         marks.push({ xAxis: data.exhausted_ms, lineStyle: style, label: { formatter: "nothing left", color: color("deny") } });
@@ -107,6 +109,7 @@
         xAxis: { ...axis(), type: "time", min: data.points[0].wall_ms, max: data.points.at(-1).wall_ms, splitNumber: narrow ? 3 : 6, splitLine: { show: false } },
         yAxis: {
           ...axis(), type: "value", name: data.is_money ? "US dollars left" : `${data.unit} left`, splitNumber: narrow ? 3 : 4,
+          ...(data.bounded ? { min: 0 } : {}),
           axisLabel: { ...axis().axisLabel, ...(data.is_money ? { formatter: short } : {}) },
         },
         series: [
