@@ -401,6 +401,7 @@ def test_a_store_that_is_busy(gateway: Gateway, workspace: Workspace) -> None:
     bodies = [workspace.pressed(asked.id, "aegis_approve", BEN), workspace.submitted(form, "no", "U0VI")]
     for body in bodies:
         with contextlib.closing(apsw.Connection(gateway.settings.store.removeprefix("sqlite:"))) as writer:
+            writer.set_busy_timeout(10_000)  # the steward writes, too
             writer.execute("begin immediate")
             began = time.monotonic()
             answered = workspace.send(body)
