@@ -23,6 +23,10 @@ def told(arguments: dict[str, object]) -> Message:
         "arguments": arguments,
         "changed": {name: {"was": None, "is": value} for name, value in arguments.items()},
         "policies": [{"id": "big", "words": "above $5,000 needs a person"}],
+        "budgets": [
+            {"budget": "day", "quantity": "usd", "left": "20000000000", "limit": "41100000000"},
+            {"budget": "rows", "quantity": "rows", "left": "5", "limit": "9"},
+        ],
         "risk": ["nothing like it was asked before"],
         "maximum_nano_usd": "250000000",
     }
@@ -42,7 +46,7 @@ def test_an_agents_arguments_hold_up_and_hide_nothing(arguments: dict[str, objec
     """There is a message whatever they are, with the policies, the risks and the cost; what is left out is counted."""
     message = told(arguments)
     facts = dict(message.facts)
-    assert ("id big, words above $5,000 needs a person", "nothing like it was asked before", "$0.25") == (
+    assert ("above $5,000 needs a person", "nothing like it was asked before", "$0.25") == (
         facts["policies"],
         facts["risk"],
         facts["maximum"],
@@ -50,7 +54,12 @@ def test_an_agents_arguments_hold_up_and_hide_nothing(arguments: dict[str, objec
     assert len(message.facts) <= FACTS_MAX
     assert all(len(text) <= FACT_CHARACTERS_MAX for fact in message.facts for text in fact)
     some = [value for value in arguments.values() if value not in (None, "")]
-    assert (6 + len(some) + len(arguments) > FACTS_MAX) == ("not shown here" in facts)
+    assert (7 + len(some) + len(arguments) > FACTS_MAX) == ("not shown here" in facts)
+
+
+def test_what_budgets_have_left_is_told_in_dollars() -> None:
+    """In those of money; others are named."""
+    assert "day $20.00 of $41.10 left, rows" == dict(told({}).facts)["budgets"]
 
 
 def test_an_agents_words_turn_nothing_around_them() -> None:

@@ -6,7 +6,7 @@ Rule: a message is made of a notice alone (and of what things are called), once,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 import msgspec
@@ -209,9 +209,28 @@ def _facts(body: Mapping[str, object]) -> Iterator[tuple[str, str]]:
         told |= more
     # The agent's own words come last: however many there are, they leave out nothing of ours.
     for name in [name for name in told if name not in _AS_GIVEN]:
-        yield from _fact(name, told[name])
+        value = told[name]
+        if name in _IN_WORDS and isinstance(value, list | tuple):
+            value = [_IN_WORDS[name](each) if isinstance(each, Mapping) else each for each in value]
+        yield from _fact(name, value)
     for name in [name for name in told if name in _AS_GIVEN]:
         yield from _given(name, told[name])
+
+
+def _budget(budget: Mapping[str, object]) -> str:
+    """What is left of a budget, where that is money: its amounts have no unit in their names."""
+    left, limit = _number(budget.get("left")), _number(budget.get("limit"))
+    if budget.get("quantity") != "usd" or left is None or limit is None:
+        return str(budget.get("budget"))
+    return f"{budget.get('budget')} {usd_text(left)} of {usd_text(limit)} left"
+
+
+def _policy(policy: Mapping[str, object]) -> str:
+    return str(policy.get("words") or policy.get("id"))
+
+
+_IN_WORDS: dict[str, Callable[[Mapping[str, object]], str]] = {"budgets": _budget, "policies": _policy}
+"""Facts that are lists of things, each of which has words of its own."""
 
 
 def _fact(name: str, value: object) -> Iterator[tuple[str, str]]:
