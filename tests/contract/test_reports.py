@@ -131,6 +131,22 @@ def test_calls_by_filter(ledger: Ledger, reports: Reports, clock: TurnableClock)
     assert [] == [each.call for each in reports.calls("zeta", CallFilter(), 10)]
 
 
+def test_calls_go_on_behind_one(ledger: Ledger, reports: Reports, clock: TurnableClock) -> None:
+    """Page by page each call is seen once, in both orders, also where several were decided in one instant."""
+    for place in range(5):
+        make(ledger, f"c{place}", lost=True)
+        if place == 2:
+            clock.turn(HOUR_NS)
+    for wanted in (CallFilter(), CallFilter(state="in_doubt")):
+        whole = [each.call for each in reports.calls("acme", wanted, 10)]
+        seen, behind = [], None
+        while page := reports.calls("acme", wanted, 2, behind=behind):
+            seen += [each.call for each in page]
+            behind = page[-1].decided_ns, page[-1].sequence
+        assert whole == seen
+        assert 5 == len(set(seen))
+
+
 def test_one_call(ledger: Ledger, reports: Reports) -> None:
     """A call counts at its maximum while it is open, then at its cost; another tenant's is none."""
     make(ledger, "a", settled=(30, 5))

@@ -79,6 +79,10 @@ _OLDEST_FIRST = " order by decided_ns + 0, sequence limit ?"
 """Reads the index on open calls, whose own condition `_STILL_OPEN` is. `+ 0` keeps SQLite from walking the
 index on time instead, in which all the calls are that were ever settled."""
 
+_OLDER = " and decided_ns <= ? and (decided_ns < ? or sequence < ?)"
+_NEWER = " and decided_ns + 0 >= ? and (decided_ns > ? or sequence > ?)"
+"""Those behind a call in these orders; the index is walked on from where that one stands in it."""
+
 _LAST_SEQUENCE = "select next_sequence - 1 as sequence from tenant_head where tenant = ?"
 """Where a tenant's record ends."""
 
@@ -145,6 +149,9 @@ select distinct coalesce(model, tool) as name from call
  limit ?
 """
 """What an agent calls. A range of the index on time."""
+
+_KEY_HINT = "select hint from api_key where tenant = ? and key = ?"
+"""How a key is shown to people. By the primary key."""
 
 _RUN = "select {fields} from run where tenant = ? and number = ?"
 """One run. By the primary key."""
@@ -313,7 +320,12 @@ class CallReport(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def counted_nano_usd(self) -> int | None:
         """What the call counts as now: its cost, or while it is open the most that it can come to."""
-        return self.maximum_nano_usd if self.state in OPEN_STATES else self.cost_nano_usd
+        return self.maximum_nano_usd if self.is_open else self.cost_nano_usd
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still come to something."""
+        return self.state in OPEN_STATES
 
 
 class CallFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -460,8 +472,13 @@ class Reports:
         values = (tenant, window.starts_ns, window.ends_ns, f'%["{name}",%', limit)
         return [_sum(row) for row in self._query(_AGENTS_OF_BUDGET, values)]
 
-    def calls(self, tenant: str, wanted: CallFilter, limit: int) -> list[CallReport]:
-        """Calls, the newest first; those in a state that is still open, the oldest first."""
+    def calls(
+        self, tenant: str, wanted: CallFilter, limit: int, *, behind: tuple[int, int] | None = None
+    ) -> list[CallReport]:
+        """Calls, the newest first; those in a state that is still open, the oldest first.
+
+        `behind` is the `decided_ns` and `sequence` of the call that the list goes on behind.
+        """
         sql, values = _CALLS + _OF_TENANT, list[object]([tenant])
         for condition, value in (
             (" and decided_ns >= ?", wanted.since_ns),
@@ -474,13 +491,22 @@ class Reports:
             if value is not None:
                 sql += condition
                 values.append(value)
-        sql += _STILL_OPEN + _OLDEST_FIRST if wanted.state in OPEN_STATES else _NEWEST_FIRST
+        is_open = wanted.state in OPEN_STATES
+        if behind is not None:
+            sql += _NEWER if is_open else _OLDER
+            values += (behind[0], *behind)
+        sql += _STILL_OPEN + _OLDEST_FIRST if is_open else _NEWEST_FIRST
         return [_call(row) for row in self._query(sql, (*values, limit))]
 
     def call(self, tenant: str, call: str) -> CallReport | None:
         """One call by id."""
         rows = self._query(_CALLS + _OF_TENANT + _ONE, (tenant, call))
         return _call(rows[0]) if rows else None
+
+    def key_hint(self, tenant: str, key: str) -> str:
+        """How a key is shown to people; empty where none of that id was issued here."""
+        rows = self._query(_KEY_HINT, (tenant, key))
+        return str(rows[0]["hint"]) if rows else ""
 
     def run(self, tenant: str, number: str) -> Run | None:
         """One run that is kept, by its number."""

@@ -20,6 +20,7 @@ from aegis_gateway.domain.ledger import Evidence
 from aegis_gateway.domain.money import UnitPrice, nano_usd, scaled_integer, usd_text
 from aegis_gateway.domain.price import charge_line
 from aegis_gateway.domain.registry import Registry
+from aegis_gateway.entrypoints.call_account import cost_text
 from aegis_gateway.entrypoints.cli import options
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption
 from aegis_gateway.entrypoints.cli.output import (
@@ -191,7 +192,7 @@ def calls_table(found: Sequence[CallReport], console: Console, now_ns: int, *, s
     ]
     if not steady:
         columns = [msgspec.structs.replace(column, least=0) for column in columns]
-    costs = at_decimal_point([_cost_text(each) for each in found])
+    costs = at_decimal_point([cost_text(each) for each in found])
     rows = [
         Row(
             cells=(
@@ -270,7 +271,7 @@ def _in_doubt_table(found: Sequence[CallReport], console: Console, now_ns: int) 
         Column(name="what", flexible=True, optional=1),
         Column(name="counts at", right=True),
     ]
-    counted = at_decimal_point([_cost_text(each) for each in found])
+    counted = at_decimal_point([cost_text(each) for each in found])
     rows = [
         Row(
             cells=(
@@ -285,16 +286,6 @@ def _in_doubt_table(found: Sequence[CallReport], console: Console, now_ns: int) 
         for place, each in enumerate(found)
     ]
     return table(columns, rows, console)
-
-
-def _cost_text(each: CallReport) -> str:
-    """What a call counts as; while that is only its maximum, it says so."""
-    if each.effect != "allow":
-        return ""
-    counted = each.counted_nano_usd
-    if counted is None:
-        return "not bounded" if each.state in OPEN_STATES else ""
-    return f"≤ {usd_text(counted)}" if each.state in OPEN_STATES else usd_text(counted)
 
 
 def _follow(

@@ -24,6 +24,7 @@ from aegis_gateway.entrypoints.people.api.problems import tell_problems
 from aegis_gateway.entrypoints.people.approvals import pages as approvals
 from aegis_gateway.entrypoints.people.bridge import AsgiApp
 from aegis_gateway.entrypoints.people.budgets import pages as budgets
+from aegis_gateway.entrypoints.people.calls import pages as calls
 from aegis_gateway.entrypoints.people.door import THREADS
 from aegis_gateway.entrypoints.people.metrics.door import MetricsDoor
 from aegis_gateway.entrypoints.people.notifications import pages as notifications
@@ -100,6 +101,9 @@ def _pages(office: Office, settings: Settings) -> list[Route]:
         get("/budgets", budgets.show_all),
         get("/budgets/{tenant}/{budget}", budgets.show_one),
         get("/budgets/{tenant}/{budget}/course", budgets.show_course),
+        get("/calls", calls.show_all),
+        get("/calls/table.csv", calls.export_table),
+        get("/calls/{tenant}/{call}", calls.show_one),
         get("/sign-in", signing_in.show_sign_in, is_open=True),
         post("/sign-in", signing_in.sign_in, is_open=True),
         post("/sign-out", signing_in.sign_out),

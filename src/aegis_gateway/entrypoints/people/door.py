@@ -32,6 +32,7 @@ with four threads; measured on two cores, clients included."""
 _PREFIXES = (
     "/overview",
     "/budgets",
+    "/calls",
     "/approvals",
     "/notifications",
     "/shadow",

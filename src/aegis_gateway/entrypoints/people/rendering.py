@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from aegis_gateway.domain.legible import legible
 from aegis_gateway.domain.money import usd_short
 from aegis_gateway.entrypoints.cli.kpi import figure_parts, figure_value
-from aegis_gateway.entrypoints.cli.output import percent
+from aegis_gateway.entrypoints.cli.output import percent, window_text
 from aegis_gateway.entrypoints.people import words
 
 _HERE = Path(__file__).parent
@@ -82,8 +82,10 @@ class Templates:
             "percent": percent,
             "plural": words.plural,
             "relative": words.relative,
+            "seconds": words.seconds,
             "span": words.span,
             "utc": words.utc,
+            "window": window_text,
         }
         self._environment.globals["static"] = static_url
 

@@ -56,6 +56,11 @@ def span(length_ns: int) -> str:
     return "0 s"
 
 
+def seconds(length_ns: int) -> str:
+    """A short length of time, to the millisecond: `1.250 s`."""
+    return f"{length_ns // _NANOS:,}.{length_ns % _NANOS // 1_000_000:03d} s"
+
+
 def relative(at_ns: int, now_ns: int) -> str:
     """How far from now: `in 4 min`, `2 h ago`."""
     if (

@@ -1,0 +1,141 @@
+"""The pages of calls: those of a tenant as they come, the same as a file, and one of them in full.
+
+Rule: a page is as many calls as it shows, read along an index from where the one before ended, however many there are.
+"""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from aegis_gateway.adapters.reports import Reports
+from aegis_gateway.entrypoints.call_account import (
+    charges,
+    cost_text,
+    facts,
+    held,
+    read_account,
+    reasons,
+    steps,
+    sums,
+)
+from aegis_gateway.entrypoints.people.calls.export import calls_csv
+from aegis_gateway.entrypoints.people.calls.view import (
+    EFFECT_WORDS,
+    EVER,
+    SINCE_WORDS,
+    STATE_WORDS,
+    CallsView,
+    view_of,
+)
+from aegis_gateway.entrypoints.people.living import living
+from aegis_gateway.entrypoints.people.visits import Visit
+
+LISTED_MAX = 50
+EXPORTED_MAX = 10_000
+
+_MINUTE_NS = 60 * 1_000_000_000
+
+
+def show_all(visit: Visit) -> Response:
+    """A tenant's calls, the newest first, and how many were decided how just now."""
+    view = _view(visit)
+    if view is None:
+        return _no_tenant(visit)
+    with visit.office.store() as store:
+        reports, now_ns = Reports(store.query), store.clock_ns()
+        found = reports.calls(view.tenant, view.wanted(now_ns), LISTED_MAX + 1, behind=view.behind)
+        effects = reports.effects(view.tenant, now_ns - _MINUTE_NS)
+        under_way = reports.open_calls(view.tenant)
+    listed = found[:LISTED_MAX]
+    return living(
+        visit,
+        "calls/all.html",
+        view=view,
+        tenants=_readable(visit),
+        agents=sorted(visit.office.tenants()[view.tenant].registry.agents),
+        calls=listed,
+        following=view.after(listed[-1]) if len(found) > LISTED_MAX else None,
+        effects=effects,
+        open_calls=under_way,
+        effect_words=EFFECT_WORDS,
+        state_words=STATE_WORDS,
+        since_words={
+            **SINCE_WORDS,
+            **({} if view.since in (*SINCE_WORDS, EVER) else {view.since: view.since}),
+        },
+        cost_text=cost_text,
+        exported_max=EXPORTED_MAX,
+    )
+
+
+def export_table(visit: Visit) -> Response:
+    """The same calls as a file, from the newest on."""
+    view = _view(visit)
+    if view is None:
+        return _no_tenant(visit)
+    with visit.office.store() as store:
+        found = Reports(store.query).calls(view.tenant, view.wanted(store.clock_ns()), EXPORTED_MAX)
+    return Response(
+        calls_csv(found),
+        media_type="text/csv; charset=utf-8",
+        headers={"content-disposition": f'attachment; filename="{view.tenant}-calls-{view.since}.csv"'},
+    )
+
+
+def show_one(visit: Visit) -> Response:
+    """One call in full."""
+    tenant, name = visit.at["tenant"], visit.at["call"]
+    if tenant not in _readable(visit):
+        return _no_call(visit)
+    with visit.office.store() as store:
+        reports = Reports(store.query)
+        account = read_account(reports, tenant, name)
+        if account is None:
+            return _no_call(visit)
+        hint = reports.key_hint(tenant, account.call.api_key)
+    return living(
+        visit,
+        "calls/one.html",
+        tenant=tenant,
+        call=account.call,
+        account=account,
+        reasons=reasons(account),
+        facts=facts(account),
+        hint=hint,
+        approval=account.decision.get("approval"),
+        sums=list(sums(account)),
+        charges=charges(account),
+        held=held(account),
+        steps=list(steps(account)),
+        effect_words=EFFECT_WORDS,
+        state_words=STATE_WORDS,
+    )
+
+
+def _view(visit: Visit) -> CallsView | None:
+    """What is asked for; None where it is of no tenant that the reader may see."""
+    readable = _readable(visit)
+    tenant = visit.query.get("tenant") or next(iter(readable), "")
+    return view_of(visit.query, tenant) if tenant in readable else None
+
+
+def _readable(visit: Visit) -> list[str]:
+    return visit.office.readable(visit.person)
+
+
+def _no_tenant(visit: Visit) -> Response:
+    if not _readable(visit):
+        return visit.page("overview/none.html")
+    return visit.failure(
+        404,
+        "There is no such tenant",
+        "The address may have been cut when it was copied, or it is a tenant that you may not see.",
+    )
+
+
+def _no_call(visit: Visit) -> Response:
+    return visit.failure(
+        404,
+        "There is no such call",
+        "The address may have been cut when it was copied, or it is a call of a tenant that you may not see.",
+    )

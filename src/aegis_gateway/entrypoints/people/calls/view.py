@@ -1,0 +1,111 @@
+"""Which calls somebody wants to see, as the address says it: whose, how decided, how they stand, since when."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+import msgspec
+
+from aegis_gateway.adapters.reports import CallFilter, CallReport
+from aegis_gateway.domain.duration import duration_ns
+
+EFFECT_WORDS = {
+    "allow": "allowed",
+    "deny": "refused",
+    "throttle": "throttled",
+    "require_approval": "asks a person",
+}
+STATE_WORDS = {
+    "refused": "refused",
+    "reserved": "reserved",
+    "dispatched": "under way",
+    "in_doubt": "in doubt",
+    "settled": "settled",
+    "released": "given back",
+    "expired": "ran out",
+}
+SINCE_WORDS = {
+    "15m": "15 minutes",
+    "1h": "hour",
+    "24h": "24 hours",
+    "7d": "7 days",
+    "30d": "30 days",
+}
+EVER = "ever"
+
+_FIRST = "24h"
+_AGENT_CHARACTERS_MAX = 255
+_PLACE = re.compile(r"([0-9]{1,19})-([0-9]{1,18})")
+_INSTANT_MAX_NS = 2**63 - 1
+
+
+class CallsView(msgspec.Struct, frozen=True, kw_only=True):
+    """What is looked at. `behind` is the place of the call that this page begins behind; None is the first page."""
+
+    tenant: str
+    agent: str = ""
+    effect: str = ""
+    state: str = ""
+    since: str = _FIRST
+    behind: tuple[int, int] | None = None
+
+    def wanted(self, now_ns: int) -> CallFilter:
+        """Which calls these are, at an instant."""
+        length_ns = duration_ns(self.since)
+        return CallFilter(
+            agent=self.agent or None,
+            effect=self.effect or None,
+            state=self.state or None,
+            since_ns=None if length_ns is None else now_ns - length_ns,
+        )
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether some calls of the period are left out."""
+        return bool(self.agent or self.effect or self.state)
+
+    @property
+    def period(self) -> str:
+        """The period in words."""
+        return "ever" if self.since == EVER else f"the last {SINCE_WORDS.get(self.since, self.since)}"
+
+    def address(self, path: str = "/calls", **other: object) -> str:
+        """The address of this view, or of one that differs in something; it begins at the newest unless told."""
+        view = msgspec.structs.replace(self, **{"behind": None, **other})
+        pairs = [("tenant", view.tenant)]
+        pairs += [(each, getattr(view, each)) for each in ("agent", "effect", "state") if getattr(view, each)]
+        pairs.append(("since", view.since))
+        if view.behind is not None:
+            pairs.append(("behind", f"{view.behind[0]}-{view.behind[1]}"))
+        return f"{path}?{urlencode(pairs)}"
+
+    def here(self) -> str:
+        """The address of this very page."""
+        return self.address(behind=self.behind)
+
+    def after(self, last: CallReport) -> str:
+        """The address of the page that goes on behind a call."""
+        return self.address(behind=(last.decided_ns, last.sequence))
+
+
+def view_of(query: Mapping[str, str], tenant: str) -> CallsView:
+    """What an address asks for. What it doesn't say, or says wrongly, is as it is at first."""
+    since = query.get("since", "")
+    effect, state = query.get("effect", ""), query.get("state", "")
+    return CallsView(
+        tenant=tenant,
+        agent=query.get("agent", "").strip()[:_AGENT_CHARACTERS_MAX],
+        effect=effect if effect in EFFECT_WORDS else "",
+        state=state if state in STATE_WORDS else "",
+        since=since if since == EVER or duration_ns(since) is not None else _FIRST,
+        behind=_place(query.get("behind", "")),
+    )
+
+
+def _place(text: str) -> tuple[int, int] | None:
+    found = _PLACE.fullmatch(text)
+    if found is None or not found[0].isascii() or int(found[1]) > _INSTANT_MAX_NS:
+        return None
+    return int(found[1]), int(found[2])

@@ -1,0 +1,117 @@
+"""The pages of calls as people meet them: nothing keeps anybody out, and filters work by keyboard."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, ViewportSize
+
+from aegis_gateway.demo.upstream.process import UpstreamProcess
+from aegis_gateway.domain.people import Grant
+from tests.browsers import Staff
+from tests.chromium import AXE, chromium
+from tests.gateways import TENANT, Gateway, ask, chat_body, configuration
+from tests.watched import DESK, PHONE, Watched, overflow
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+CHAT = "/v1/chat/completions"
+POLICIES = (
+    '@id("all-may") permit(principal, action, resource);\n'
+    '@id("never") @reason("this one never may call a model; ask whoever owns it")\n'
+    'forbid(principal == Agent::"an-agent-with-quite-a-long-name", action, resource);\n'
+)
+SHOTS = os.environ.get("AEGIS_TEST_SCREENSHOTS", "")
+"""A directory to leave pictures of the pages in, for whoever wants to look at them."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser."""
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def gateway(browser: Browser) -> Iterator[Gateway]:
+    """A gateway with more calls than a page has, some of them refused."""
+    del browser  # without one there is nothing to test
+    with UpstreamProcess(apps="provider") as upstream:
+        agents = ("bot", "an-agent-with-quite-a-long-name")
+        files = configuration(
+            upstream.base_url,
+            agents=agents,
+            policies=POLICIES,
+            budgets={"day": "limit: 5.00, period: daily"},
+        )
+        with Gateway(files) as gateway:
+            for place in range(51):
+                key = gateway.key(agents[place % 5 == 4])
+                ask(gateway, "POST", CHAT, chat_body(f"hi {place} [[tokens=20]]", max_tokens=90), key=key)
+            yield gateway
+
+
+@pytest.fixture(scope="module")
+def token(gateway: Gateway) -> str:
+    """Of vi, who looks on."""
+    staff = Staff(gateway)
+    staff.add("vi", Grant(role="viewer", tenant=TENANT))
+    return staff.tokens["vi"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+def test_nothing_keeps_anybody_out(
+    browser: Browser, gateway: Gateway, token: str, scheme: str, size: ViewportSize
+) -> None:
+    """Axe finds nothing, full or empty, light or dark, wide or narrow; nothing is wider than the page."""
+    calls = {
+        row["effect"]: row["call"] for row in gateway.query("select call, effect from call order by sequence")
+    }
+    with browser.new_context(
+        viewport=size,
+        color_scheme="dark" if scheme == "dark" else "light",
+        bypass_csp=True,  # for axe alone, which the page itself may not load
+    ) as context:
+        context.add_init_script(path=AXE)
+        watched = Watched(context, gateway)
+        watched.go("/calls")
+        watched.sign_in(token)
+        paths = {
+            "calls": "/calls",
+            "empty": "/calls?agent=nobody",
+            "call": f"/calls/{TENANT}/{calls['allow']}",
+            "refused": f"/calls/{TENANT}/{calls['deny']}",
+        }
+        for name, path in paths.items():
+            watched.go(path)
+            if SHOTS:
+                watched.page.screenshot(path=f"{SHOTS}/{name}-{size['width']}-{scheme}.png", full_page=True)
+            assert [] == watched.complaints(), path
+            assert 0 == overflow(watched.page), path
+        assert [] == watched.wrong
+
+
+def test_by_keyboard_to_the_end_and_to_what_was_refused(
+    browser: Browser, gateway: Gateway, token: str
+) -> None:
+    """A filter is chosen and sent by keys; the list goes on to its last call; a call leads to its budget."""
+    with contextlib.closing(browser.new_context(viewport=DESK)) as context:
+        desk = Watched(context, gateway)
+        page = desk.go("/calls")
+        desk.sign_in(token)
+        assert 50 == page.locator("tbody tr").count()
+        page.get_by_role("link", name="Go on").press("Enter")
+        page.get_by_role("link", name="The first page").wait_for()
+        assert 1 == page.locator("tbody tr").count()
+        page.get_by_label("Decision").select_option("deny")
+        page.get_by_role("button", name="Show").press("Enter")
+        page.wait_for_url("**effect=deny**")
+        assert 10 == page.locator("tbody tr").count()
+        page.locator("tbody th a").first.press("Enter")
+        page.get_by_role("heading", name="Why", exact=True).wait_for()
+        assert page.get_by_text("this one never may call a model").first.is_visible()
+        assert [] == desk.wrong
