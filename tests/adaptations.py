@@ -108,7 +108,7 @@ class Follower(Treasury):
         rows = self.store.rows("select approval from approval order by sequence")
         return [found for (name,) in rows if (found := reports.approval("acme", name)) is not None]
 
-    def open_incident(self, name: str, closed_ns: int | None = None) -> None:
+    def open_incident(self, name: str, closed_ns: int | None = None, **facts: object) -> None:
         """Have an incident of a budget opened."""
         incident = Incident(
             tenant="acme",
@@ -118,6 +118,7 @@ class Follower(Treasury):
             severity="high",
             opened_ns=self.store.clock_ns(),
             closed_ns=closed_ns,
+            facts=facts,
         )
         with self.store.change(["acme"]) as change:
             change.write(Changes(incidents=[incident]))

@@ -143,6 +143,15 @@ def test_what_waits_for_a_word(bank: Follower, clock: TurnableClock) -> None:
     assert 1_000 == bank.limits()["day"]
 
 
+def test_an_owner_closes_incidents_of_their_budget(bank: Follower, clock: TurnableClock) -> None:
+    """Named by their address as well; nobody else who may not change limits does."""
+    bank.open_incident("day", owner="Own@acme.example")
+    close = Incidents(bank.store, PEPPER, bank.caller("vic")).close
+    assert "finops" in refused(lambda: close("acme", "incident_day", "r"))
+    closed = Incidents(bank.store, PEPPER, bank.caller("own")).close("acme", "incident_day", "a batch")
+    assert clock.now_ns() == closed.closed_ns
+
+
 def test_a_word_on_what_was_changed_since_puts_nothing_in_force(bank: Follower, clock: TurnableClock) -> None:
     """An incident: once it is closed, the answer counts. Another limit: the request is over. Both say why."""
     bank.configure(adapting(applies="approval"))

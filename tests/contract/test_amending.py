@@ -14,7 +14,7 @@ from aegis_gateway.domain.ledger import Standing
 from aegis_gateway.domain.limits import CarryOver, carried, opened
 from aegis_gateway.domain.notice import Notice
 from tests.amendments import MONTH, Treasury, like_month
-from tests.houses import refused
+from tests.houses import grant, refused
 from tests.ledgers import DAY_NS, HOUR_NS, Database, TurnableClock
 
 OTHER = like_month("other")
@@ -106,6 +106,17 @@ def test_an_owner_moves_money(bank: Treasury, who: str, clock: TurnableClock) ->
     ends_ns = MONTH.window(clock.now_ns()).ends_ns
     assert [ends_ns, ends_ns, out.sequence] == [out.ends_ns, into.ends_ns, into.sequence]
     assert {"month": 1_000, "other": 1_000} == bank.limits(ends_ns)
+
+
+def test_an_owner_is_named_by_their_address(bank: Treasury) -> None:
+    """An owner's address is that of the person who is registered under it, however it is written."""
+    bank.configure(*(like_month(name, owner="Own@acme.example", deputy="Dep") for name in ("month", "other")))
+    bank.changes("own").move("month", "other", 100, reason="r")
+    bank.changes("dep").move("other", "month", 50, reason="r")
+    bank.add_apart("own@acme.example", grant("viewer"))
+    assert "finops" in refused(lambda: bank.changes("own").move("month", "other", 1, reason="r"))
+    bank.changes("own@acme.example").move("month", "other", 50, reason="r")
+    assert {"month": 900, "other": 1_100} == bank.limits()
 
 
 def test_what_is_spent_is_not_moved(bank: Treasury) -> None:

@@ -21,6 +21,7 @@ from aegis_gateway.domain.budget_change import BudgetChange
 from aegis_gateway.domain.budget_family import are_counted_alike
 from aegis_gateway.domain.errors import ConfigurationError, NotPermitted
 from aegis_gateway.domain.limit_change import changed
+from aegis_gateway.domain.people import person_of
 from aegis_gateway.domain.registry import Budget
 
 REASON_CHARACTERS_MAX = 1_000
@@ -184,8 +185,10 @@ class BudgetChanges:
 
     def _require(self, act: Act, budgets: Iterable[Budget]) -> None:
         """Go on only with who owns all of some budgets, or stands in for who does, or may change any limit."""
-        person = act.operator.person
-        if person is not None and all(person.id in (each.owner, each.deputy) for each in budgets):
+        person, people = act.operator.person, act.change.people()
+        if person is not None and all(
+            person.id in (person_of(each.owner, people), person_of(each.deputy, people)) for each in budgets
+        ):
             return
         act.require([self._tenant])
 
@@ -223,7 +226,7 @@ def _refuse_other_family(giver: Budget, taker: Budget) -> None:
         raise ConfigurationError(f"`{giver.id}` can't give to itself; name another budget")
     for budget in (giver, taker):
         _refuse_split_balances(budget)
-    if giver.owner != taker.owner:
+    if giver.owner.casefold() != taker.owner.casefold():
         raise ConfigurationError(
             f"`{giver.id}` is {giver.owner}'s and `{taker.id}` is {taker.owner}'s; money is moved between budgets of "
             f"one owner; to have more, ask for it: `aegis budget ask {taker.id} AMOUNT`"

@@ -23,7 +23,7 @@ from aegis_gateway.domain.admit import StandingKey
 from aegis_gateway.domain.approval import Approval, Asking
 from aegis_gateway.domain.approval_route import Route
 from aegis_gateway.domain.passing import with_word
-from aegis_gateway.domain.people import ids_of_address, may
+from aegis_gateway.domain.people import may, person_of
 from aegis_gateway.domain.threshold import rule_of_threshold
 from aegis_gateway.domain.watched import WatchedThreshold
 from aegis_gateway.domain.window import Window
@@ -125,13 +125,10 @@ def word_given(change: RegistryChange, recording: RegistryRecording, approval: A
 def _route(change: RegistryChange, view: TenantView, budget_id: str) -> Route:
     """Whose word is wanted: who answers for the budget and has a role in the tenant, or whom the tenant names."""
     budget = view.registry.budgets.get(budget_id)
-    named = (budget.owner, budget.deputy or "") if budget is not None else ()
     people = change.people()
+    named = (person_of(each, people) for each in (budget.owner, budget.deputy)) if budget is not None else ()
     answers_for_it = dict.fromkeys(
-        name
-        for address in named
-        for name in ids_of_address(address)
-        if name in people and may(people[name], "read", view.registry.tenant)
+        name for name in named if name is not None and may(people[name], "read", view.registry.tenant)
     )
     return view.registry.approvals.route_of_budget(budget_id, tuple(answers_for_it))
 

@@ -17,8 +17,8 @@ from aegis_gateway.domain.approval_route import APPROVERS, Escalation, Group, Ro
 OWNERS_OF = "owners of "
 """What stands before a budget's id where whoever answers for it is asked."""
 
-OWNERS_FIRST = 4
-"""A budget's owner and deputy are asked alone for one in so many parts of the time that there is."""
+_OWNERS_ALONE = 4
+"""About thresholds, a budget's owner and deputy are asked alone for one in so many parts of the time."""
 
 _HOUR_NS = 3_600 * 1_000_000_000
 
@@ -133,18 +133,26 @@ class ApprovalRules(msgspec.Struct, frozen=True, kw_only=True):
         rule = next((rule for rule in self.routes if rule.budgets and rule.fits(asked)), None)
         if rule is not None:
             return rule.route(self.group, self.within_ns, self.valid_for_ns)
-        if not answers_for_it:
-            return Route(within_ns=self.within_ns, valid_for_ns=self.valid_for_ns)
         owners = Group(name=f"{OWNERS_OF}{budget}", people=answers_for_it)
-        return Route(
-            wants=(Want(groups=(owners,)),),
-            within_ns=self.within_ns,
-            valid_for_ns=self.valid_for_ns,
-            escalation=Escalation(after_ns=self.within_ns // OWNERS_FIRST, groups=(APPROVERS,)),
-        )
+        approvers = Route(within_ns=self.within_ns, valid_for_ns=self.valid_for_ns)
+        return by_owners_first(owners, approvers, _OWNERS_ALONE)
 
 
 NO_RULES = ApprovalRules()
+
+
+def by_owners_first(owners: Group, others: Route, parts: int) -> Route:
+    """The word of a budget's owner and deputy; after one in so many parts of the time, of those of another route too.
+
+    These are asked at once where nobody answers for the budget.
+    """
+    if not owners.people:
+        return others
+    return msgspec.structs.replace(
+        others,
+        wants=(Want(groups=(owners,)),),
+        escalation=Escalation(after_ns=others.within_ns // parts, groups=others.asked(0)),
+    )
 
 
 class AskRule(WordRule, frozen=True, kw_only=True):

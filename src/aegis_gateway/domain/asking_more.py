@@ -4,8 +4,6 @@ Rule 1: the first route that bears the amount and that enough others could answe
         and who is away with nobody in their stead, so an owner's own wish climbs to the next.
 Rule 2: without routes the budget's owner is asked if they may change limits, and otherwise whoever may. Where nobody of
         a route could answer, it is whoever may change limits too; where nobody could do that, nobody is asked.
-Rule 3: an owner is a text (an address), a person has an id: the same in small letters, or without the domain where
-        nobody is registered with it.
 """
 
 from __future__ import annotations
@@ -15,20 +13,17 @@ from collections.abc import Collection, Mapping
 import msgspec
 
 from aegis_gateway.domain.absence import stead_of
-from aegis_gateway.domain.approval_route import BUDGET_OWNER, LIMIT_CHANGERS, Escalation, Group, Route, Want
-from aegis_gateway.domain.approval_rules import ApprovalRules, AskRules
+from aegis_gateway.domain.approval_route import BUDGET_OWNER, LIMIT_CHANGERS, Group, Route, Want
+from aegis_gateway.domain.approval_rules import ApprovalRules, AskRules, by_owners_first
 from aegis_gateway.domain.deputies import Attendance
-from aegis_gateway.domain.people import Person, may
+from aegis_gateway.domain.people import Person, may, person_of
 from aegis_gateway.domain.registry import ON_THE_FLY, TAG, Agent, Budget
 
 _OF_CALLS = frozenset((*ON_THE_FLY, "connector", "tool", "model", "key"))
 """Dimensions that an agent's calls may have any value in."""
 
-
-def person_of(owner: str | None, people: Collection[str]) -> str | None:
-    """The registered person that somebody written as an owner is, if they are one."""
-    written = (owner or "").casefold()
-    return next((name for name in (written, written.partition("@")[0]) if name and name in people), None)
+_OWNERS_ALONE = 2
+"""Where nothing else is said, a budget's owner and deputy are asked alone for one in so many parts of the time."""
 
 
 def counts_on(agent: Agent, budget: Budget, tenant: str) -> bool:
@@ -94,7 +89,8 @@ def route_for(asks: AskRules, approvals: ApprovalRules, climb: Climb) -> Route |
         wants=(Want(groups=(LIMIT_CHANGERS,)),), within_ns=asks.within_ns, valid_for_ns=approvals.valid_for_ns
     )
     if not asks.routes:
-        routes.append(_by_owner_first(anybody, owners))
+        may_change_limits = msgspec.structs.replace(owners, role=LIMIT_CHANGERS.role)
+        routes.append(by_owners_first(may_change_limits, anybody, _OWNERS_ALONE))
     return next((route for route in (*routes, anybody) if _could_answer(route, climb)), None)
 
 
@@ -102,17 +98,6 @@ def _owners(climb: Climb) -> Group:
     """The budget's owner and deputy, as the group that they are; of those who are not registered there is nobody."""
     found = (person_of(name, climb.people) for name in (climb.budget.owner, climb.budget.deputy))
     return Group(name=BUDGET_OWNER, people=tuple(dict.fromkeys(name for name in found if name is not None)))
-
-
-def _by_owner_first(anybody: Route, owners: Group) -> Route:
-    """The owner, as far as they may change limits; after half of the time also the others who may."""
-    if not owners.people:
-        return anybody
-    return msgspec.structs.replace(
-        anybody,
-        wants=(Want(groups=(msgspec.structs.replace(owners, role=LIMIT_CHANGERS.role),)),),
-        escalation=Escalation(after_ns=anybody.within_ns // 2, groups=(LIMIT_CHANGERS,)),
-    )
 
 
 def _could_answer(route: Route, climb: Climb) -> bool:

@@ -10,6 +10,7 @@ Rule 3: a token gives its person's word, and that of everybody who can have seen
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Literal, get_args
 
 import msgspec
@@ -114,9 +115,17 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def ids_of_address(address: str) -> tuple[str, ...]:
-    """How the id of a person may be written whom an address names: in small letters, with and without its domain."""
+    """How the id of a person may be written whom an address names: in small letters, with its domain, then without.
+
+    Whoever may *not* do something because they own it is looked for under both; who may is `person_of`.
+    """
     name = address.casefold()
-    return tuple(sorted({name, name.partition("@")[0]}))
+    return tuple(dict.fromkeys(each for each in (name, name.partition("@")[0]) if each))
+
+
+def person_of(address: str | None, people: Collection[str]) -> str | None:
+    """The registered person whom an address names: under the whole of it, or else without its domain."""
+    return next((name for name in ids_of_address(address or "") if name in people), None)
 
 
 def may(person: Person, permission: Permission, tenant: str) -> bool:

@@ -86,6 +86,13 @@ def _within(old: str | None, new: str | None) -> Judged:
     return ("narrowing", "is new") if old is None else unclear(old, new)
 
 
+def _answers_for(_old: str | None, new: str | None) -> Judged:
+    """Who may move a budget's money, and agree to more of it where `asks` names its owner."""
+    if not new:
+        return "narrowing", "is nobody any more"
+    return "widening", "is another, who answers for it"
+
+
 def _adapts(old: Adapts | None, new: Adapts | None) -> Judged:
     """A limit that follows use: what it may come to without anybody's word."""
     if new is None:
@@ -188,8 +195,8 @@ _SECTIONS = {
         added=("narrowing", _NEW),
         removed=("widening", _GONE),
         settings={
-            "owner": neutral,
-            "deputy": neutral,
+            "owner": _answers_for,
+            "deputy": _answers_for,
             "limit": more_widens,
             "hard": turned_off_widens,
             "instances_max": more_widens,

@@ -1,4 +1,9 @@
-"""What a change of a budget's thresholds widens: whatever holds calls or keys later, less, or no more."""
+"""What a change of a budget's thresholds widens: whatever holds calls or keys later, less, or no more; and where
+nobody is told any more.
+
+Rule: a threshold that is there tells of itself, whatever it does (`application/thresholds.py`); one that is gone tells
+      of nothing, which disarms, as a `notify` that tells of less does (`risk_of_notices.py`).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,8 @@ from aegis_gateway.domain.risk import Judged
 from aegis_gateway.domain.threshold import ACTS_ON_CALLS, ACTS_ON_KEYS, Threshold, ThresholdAct
 
 _ACTING = frozenset((*ACTS_ON_CALLS, *ACTS_ON_KEYS))
+_MISSED = frozenset((*_ACTING, "incident"))
+"""What isn't done any more where it is taken out; a threshold without `notify` is told of all the same."""
 
 
 def thresholds_risk(old: tuple[Threshold, ...], new: tuple[Threshold, ...]) -> Judged:
@@ -34,7 +41,7 @@ def _wider(old: Threshold, new: Threshold | None) -> str:
     """What is wider about what is left of a threshold; nothing where nothing is."""
     acts = {act.kind: act for act in (new.acts if new is not None else ())}
     for act in old.acts:
-        if act.kind not in _ACTING:
+        if act.kind not in _MISSED:
             continue
         other = acts.get(act.kind)
         if other is None:
@@ -43,7 +50,9 @@ def _wider(old: Threshold, new: Threshold | None) -> str:
             return f"{act.kind} lets more through"
         if other.model != act.model:
             return f"{act.kind} is to another model; how far can't be told"
-    if new is None or not (old.is_of_calls or old.is_of_keys):
+    if new is None:
+        return "nobody is told any more"
+    if not (old.is_of_calls or old.is_of_keys):
         return ""
     if new.waits_for_word and not old.waits_for_word:
         return "somebody's word is waited for"

@@ -21,6 +21,7 @@ from aegis_gateway.domain.people import (
     are_two,
     is_person_id,
     may,
+    person_of,
 )
 
 ANA = Person(id="ana", name="Ana", added_ns=1)
@@ -102,3 +103,20 @@ def test_a_token_ends() -> None:
         until.is_valid(5),
         revoked.is_valid(2),
     )
+
+
+@pytest.mark.parametrize(
+    ("address", "people", "found"),
+    [
+        ("Ana@acme.example", {"ana"}, "ana"),
+        ("Ana@acme.example", {"ana", "ana@acme.example"}, "ana@acme.example"),
+        ("ana", {"ana@acme.example"}, None),
+        ("ben@acme.example", {"ana"}, None),
+        ("@acme.example", {""}, None),
+        ("", {"", "ana"}, None),
+        (None, {"ana"}, None),
+    ],
+)
+def test_whom_an_address_names(address: str | None, people: set[str], found: str | None) -> None:
+    """Whoever is registered under the whole address, or else under what stands before its domain."""
+    assert found == person_of(address, people)
