@@ -11,15 +11,9 @@ from aegis_gateway.domain.digest import Digest
 from aegis_gateway.domain.message import Message
 from aegis_gateway.domain.registry import Registry
 from aegis_gateway.domain.window import Window
-from aegis_gateway.entrypoints.in_force import InForce
+from aegis_gateway.entrypoints.in_force import InForce, has_word
 
 PERIOD_S = 20.0
-
-_NAMES_DIGESTS = (
-    "select 1 as named from config_version"
-    " where version = (select max(version) from config_version) and bundle like '%digests%'"
-)
-"""Whether any tenant of the newest configuration can have digests."""
 
 
 def digest_jobs(settings: Settings, in_force: InForce) -> tuple[Job, ...]:
@@ -35,7 +29,7 @@ def _digests(settings: Settings, in_force: InForce, store: Store) -> Work:
         return message_of_digest(store, registry, policies, digest, window, settings.pages_url, missing)
 
     def work() -> bool:
-        if store.query(_NAMES_DIGESTS):
+        if has_word(store, "digests"):
             from aegis_gateway.adapters.delivery_reports import DeliveryReports
             from aegis_gateway.application.digesting import Digesting
 

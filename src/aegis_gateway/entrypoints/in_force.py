@@ -7,10 +7,26 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from aegis_gateway.application.directory import TenantView
+from aegis_gateway.application.ports import Store
 from aegis_gateway.configuration.settings import Settings
 
 if TYPE_CHECKING:
     from aegis_gateway.bootstrap import DirectoryLoader
+
+_HAS_WORD = (
+    "select 1 as found from config_version"
+    " where (version = (select max(version) from config_version)"
+    " or version = (select beside from config_version order by version desc limit 1))"
+    " and bundle like ? limit 1"
+)
+
+
+def has_word(store: Store, word: str) -> bool:
+    """Whether what is in force, or the canary beside it, can have what a word of the configuration means.
+
+    A quick look, so that a job about what nobody has configured need not read and verify the whole.
+    """
+    return bool(store.query(_HAS_WORD, (f"%{word}%",)))
 
 
 class InForce:

@@ -12,19 +12,13 @@ from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.domain.registry import Budget
 from aegis_gateway.entrypoints.delivery_jobs import delivery_jobs
 from aegis_gateway.entrypoints.digest_jobs import digest_jobs
-from aegis_gateway.entrypoints.in_force import InForce
+from aegis_gateway.entrypoints.in_force import InForce, has_word
 
 if TYPE_CHECKING:
     from aegis_gateway.application.foreseeing import Foreseen
 
 APPROVALS_AT_ONCE = 100
 WAITING_MAX = 1_000
-
-_NAMES = (
-    "select 1 as named from config_version"
-    " where version = (select max(version) from config_version) and bundle like ?"
-)
-"""Whether any budget of the newest configuration can have what a word in it means."""
 
 
 def jobs(settings: Settings, observer: Observer | None = None) -> tuple[Job, ...]:
@@ -120,7 +114,7 @@ def _forecasts(in_force: InForce, store: Store) -> Work:
                 )
 
     def work() -> bool:
-        if store.query(_NAMES, ("%forecast%",)):
+        if has_word(store, "forecast"):
             from aegis_gateway.application.foreseeing import pass_forecasts
 
             pass_forecasts(store, in_force(), foreseen, store.clock_ns())
@@ -133,7 +127,7 @@ def _adapting(in_force: InForce, store: Store) -> Work:
     """Change limits that follow use, once in a turn, or ask for a word on them."""
 
     def work() -> bool:
-        if store.query(_NAMES, ("%adapts%",)):
+        if has_word(store, "adapts"):
             from aegis_gateway.adapters.budget_use import BudgetUse
             from aegis_gateway.application.adapting import adapt_limits
 
