@@ -19,6 +19,7 @@ from tests.asked import ask_people
 from tests.browsers import Staff
 from tests.chromium import AXE, chromium
 from tests.gateways import TENANT, Gateway, chat, configuration, until
+from tests.spending import aegis
 from tests.spent import spend_for_weeks
 from tests.watched import DESK, PHONE, Watched, overflow
 
@@ -28,6 +29,7 @@ BUDGETS = {
     "day": "limit: 20.00, period: daily, kind: soft, thresholds: [{at: 80%, do: [notify]}]",
     "tiny": "limit: 0.0001, period: daily, match: {agent: bot}, thresholds: [{at: 50%, do: [incident]}]",
     "runs": "limit: 1.00, period: daily, per: [run]",
+    "extra": "limit: 5.00, period: weekly",
     "recent": "limit: 3.00, period: rolling, length: 6h",
 }
 PAGES = (
@@ -176,6 +178,21 @@ def test_a_budgets_numbers_are_its_balances(desk: Watched, gateway: Gateway) -> 
     assert [] == desk.wrong
 
 
+def test_what_was_done_to_a_limit(desk: Watched, gateway: Gateway, staff: Staff) -> None:
+    """Old and new, who, until when and why, as text, whatever was written."""
+    reason = "quarter <b>end</b>"
+    increase = ("budget", "increase", "extra", "2.50", "--until", "4h", "--reason", reason)
+    aegis(gateway, *increase, "--tenant", TENANT, token=staff.tokens["fin"])
+    until(lambda: "$7.50" in desk.go("/budgets/acme/extra").locator("#limit").inner_text())
+    history = desk.page.locator(
+        "section", has=desk.page.get_by_role("heading", name="What was done to its limit")
+    )
+    words = " ".join(history.inner_text().split())
+    for told in ("$5.00 → $7.50", "Increase", "asked by fin", ", until ", reason):
+        assert told in words
+    assert [] == desk.wrong
+
+
 def test_what_wants_somebody(desk: Watched, gateway: Gateway) -> None:
     """Approvals that wait lead to the inbox; incidents say the command; what is dealt with is gone."""
     asked = ask_people(gateway)
@@ -244,9 +261,10 @@ def test_it_is_quick_and_light(desk: Watched) -> None:
 
 
 def test_it_stays_right(desk: Watched, gateway: Gateway) -> None:
-    """What is spent meanwhile is there by itself, in numbers and chart; the chart survives it."""
+    """What is spent meanwhile is there by itself, in numbers and chart; what was unfolded stays so."""
     page = desk.go("/?range=today&by=agent")
     before = chart_of(page)
+    page.get_by_text("cost per call").click()
     assert 200 == chat(gateway, "More", key=gateway.key("clerk")).status
     assert "settled" == gateway.settled()["state"]
     tag = page.locator(".canvas").get_attribute("data-drawn")
@@ -256,6 +274,7 @@ def test_it_stays_right(desk: Watched, gateway: Gateway) -> None:
         sum(each["nano_usd"]) for each in chart_of(page)["series"] if each["name"] == "clerk"
     )
     assert len(before["labels"]) <= len(chart_of(page)["labels"])
+    assert page.get_by_text("spent / settled calls").is_visible()
     page.emulate_media(color_scheme="dark")
     page.wait_for_selector(".canvas[data-drawn] canvas")
     assert [] == desk.wrong

@@ -83,6 +83,7 @@ def test_an_address_says_it_all() -> None:
     assert "/?tenant=acme&range=30d&by=team" == view.without("team")
     everything: tuple[tuple[Grouping, str], ...] = (("team", "t"), ("agent", "a"), ("model", "m"))
     assert View(tenant="acme", by="tool", of=everything).into("chat") is None
+    assert (("agent", "ab"),) == view_of({"agent": "a\0b"}, "acme").of
     assert 256 == len(view_of({"agent": "x" * 10_000}, "acme").of[0][1])
 
 

@@ -61,7 +61,8 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
 def view_of(query: Mapping[str, str], tenant: str) -> View:
     """What an address asks for. What it doesn't say, or says wrongly, is as it is at first."""
-    of = tuple((each, query[each][:_VALUE_MAX]) for each in GROUPINGS if each in query)
+    # No store has a NUL in a text, and PostgreSQL refuses to be asked for one.
+    of = tuple((each, query[each][:_VALUE_MAX].replace("\0", "")) for each in GROUPINGS if each in query)
     asked = next((each for each in GROUPINGS if each == query.get("by")), None)
     free = [each for each in _DRILLED if each not in dict(of)]
     return View(

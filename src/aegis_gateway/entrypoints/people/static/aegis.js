@@ -31,6 +31,14 @@
   document.addEventListener("DOMContentLoaded", () => {
     if (!document.hidden) timer = setInterval(refresh, EVERY_MS);
   });
+  // What somebody has unfolded stays so.
+  let unfolded = [];
+  document.addEventListener("htmx:before:swap", () => {
+    unfolded = Array.from(document.querySelectorAll("details[id][open]"), (each) => each.id);
+  });
+  document.addEventListener("htmx:after:swap", () => {
+    for (const id of unfolded) document.getElementById(id)?.setAttribute("open", "");
+  });
   // A form is sent once, however often its button is pressed.
   document.addEventListener("submit", (event) => {
     const form = event.target;

@@ -16,7 +16,8 @@
     const sign = value < 0 ? "-" : "";
     if (size >= 1e6) return `${sign}$${+(size / 1e6).toFixed(2)}M`;
     if (size >= 1e4) return `${sign}$${+(size / 1e3).toFixed(1)}k`;
-    return `${sign}$${+size.toPrecision(3)}`;
+    const isCents = size >= 0.01 && !Number.isInteger(size);
+    return `${sign}$${isCents ? size.toFixed(2) : +size.toPrecision(3)}`;
   };
 
   const frame = (width) => ({
@@ -138,6 +139,7 @@
     figure.hidden = false;
     let entry = drawn.get(canvas.id);
     if (!entry || entry.tag !== tag || entry.src !== src) {
+      if (entry && !canvas.firstChild) draw(canvas, entry); // what was there, until what is comes
       const answer = await fetch(src, { headers: { accept: "application/json" } });
       if (!answer.ok) {
         figure.hidden = !entry;
