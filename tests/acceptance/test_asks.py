@@ -152,5 +152,7 @@ def test_by_the_api(gateway: Gateway, staff: Staff) -> None:
     assert set(wrong) == {each.json["field"] for each in wrong.values()}
     past = post(gateway, fin, "shops", amount="1", until="2020-01-01T00:00:00Z", reason="r")
     assert (409, True) == (past.status, "is over" in past.json["detail"])
+    far = post(gateway, fin, "shops", amount="1", until="9999-12-31T00:00:00Z", reason="r")
+    assert (422, "until") == (far.status, far.json["field"])
     assert 404 == post(gateway, fin, "nothing", amount="1", lasting=True, reason="r").status
     assert 404 == post(gateway, staff.tokens["eve"], "shops", amount="1", lasting=True, reason="r").status

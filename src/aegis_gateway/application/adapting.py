@@ -22,7 +22,7 @@ from aegis_gateway.application.approval_requests import became, request
 from aegis_gateway.application.approvals import Hindrance, Outcome
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.application.ports import RegistryChange, Store
-from aegis_gateway.application.recording import Recording, RegistryRecording
+from aegis_gateway.application.recording import REASON_CHARACTERS_MAX, Recording, RegistryRecording
 from aegis_gateway.application.version_in_force import Registries, in_force_now
 from aegis_gateway.domain.adaptation import LimitWords, ProposedLimit
 from aegis_gateway.domain.adaptation_turn import Lately, Use, adapts_of, proposal, turn_now
@@ -37,8 +37,6 @@ from aegis_gateway.domain.window import Window
 
 ACTOR = "aegis"
 """Who adapts limits by itself, as entries name it."""
-
-REASON_CHARACTERS_MAX = 1_000
 
 _CANARY = "a version is tried beside the one in force, and limits stay as they are meanwhile"
 _INCIDENT = (

@@ -23,7 +23,7 @@ from aegis_gateway.application.approval_requests import (
 )
 from aegis_gateway.application.operators import Act, Caller, Operator, Operators
 from aegis_gateway.application.ports import Changes, RegistryChange, Store
-from aegis_gateway.application.recording import RegistryRecording
+from aegis_gateway.application.recording import REASON_CHARACTERS_MAX, RegistryRecording
 from aegis_gateway.application.untaken import Untaken, record_untaken, untaken_record
 from aegis_gateway.domain.approval import (
     AnswerKind,
@@ -36,8 +36,6 @@ from aegis_gateway.domain.approval import (
 )
 from aegis_gateway.domain.deputies import Word, attendance_of, is_unattended, word_of
 from aegis_gateway.domain.errors import ConfigurationError, NotActing, NotPermitted
-
-REASON_CHARACTERS_MAX = 1_000
 
 SWEEPER = "aegis"
 """Who lets time pass, as entries name it."""

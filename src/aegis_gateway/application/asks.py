@@ -16,7 +16,7 @@ from aegis_gateway.application.amending import Amending, Wish
 from aegis_gateway.application.approval_requests import became, passed, request
 from aegis_gateway.application.operators import Act, Caller, Operators
 from aegis_gateway.application.ports import RegistryStore
-from aegis_gateway.application.recording import RegistryRecording
+from aegis_gateway.application.recording import REASON_CHARACTERS_MAX, RegistryRecording
 from aegis_gateway.application.version_in_force import Registries, in_force_now
 from aegis_gateway.domain.amounts import exact_text, limit_text
 from aegis_gateway.domain.approval import Approval, Asking
@@ -27,8 +27,6 @@ from aegis_gateway.domain.errors import ConfigurationError, NotPermitted
 from aegis_gateway.domain.limit_change import changed
 from aegis_gateway.domain.people import Person
 from aegis_gateway.domain.registry import Budget, Registry
-
-REASON_CHARACTERS_MAX = 1_000
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from aegis_gateway.application.adapting import proposal_under, put_in_force, rea
 from aegis_gateway.application.amending import Amending, InForce, Wish, Word
 from aegis_gateway.application.operators import Act, Caller, Operators
 from aegis_gateway.application.ports import RegistryChange, RegistryStore
-from aegis_gateway.application.recording import RegistryRecording
+from aegis_gateway.application.recording import REASON_CHARACTERS_MAX, RegistryRecording
 from aegis_gateway.domain.adaptation_turn import Use
 from aegis_gateway.domain.budget_change import BudgetChange
 from aegis_gateway.domain.budget_family import are_counted_alike
@@ -23,8 +23,6 @@ from aegis_gateway.domain.errors import ConfigurationError, NotPermitted
 from aegis_gateway.domain.limit_change import changed
 from aegis_gateway.domain.people import person_of
 from aegis_gateway.domain.registry import Budget
-
-REASON_CHARACTERS_MAX = 1_000
 
 
 class BudgetChanges:

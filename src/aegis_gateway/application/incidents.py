@@ -9,15 +9,13 @@ import msgspec
 
 from aegis_gateway.application.operators import Caller, Operators
 from aegis_gateway.application.ports import RegistryStore
-from aegis_gateway.application.recording import RegistryRecording
+from aegis_gateway.application.recording import REASON_CHARACTERS_MAX, RegistryRecording
 from aegis_gateway.domain.errors import ConfigurationError
 from aegis_gateway.domain.incident import Incident
 from aegis_gateway.domain.people import person_of
 
 ENTRY = "incident"
 """The type of the entries about incidents; that one was opened stands in the entry that it is named by."""
-
-REASON_CHARACTERS_MAX = 1_000
 
 
 class Incidents:

@@ -10,6 +10,9 @@ from typing import Protocol
 from aegis_gateway.application.ports import Changes, EntryRow, Head, RegistryChange
 from aegis_gateway.domain.entry import ENTRY_VERSION, canonical, time_text
 
+REASON_CHARACTERS_MAX = 1_000
+"""So much of what somebody gives as a reason is kept."""
+
 
 class Recording(Protocol):
     """A transaction that holds some tenants, and writes into their records."""

@@ -1,12 +1,13 @@
-"""Amounts as people write them, exactly, whatever they count."""
+"""Amounts as people write and read them, exactly, whatever they count."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 
 from aegis_gateway.domain.currency import units_text
-from aegis_gateway.domain.money import usd_text
-from aegis_gateway.domain.registry import BUILT_IN_QUANTITIES, Quantity, Registry
+from aegis_gateway.domain.errors import ConfigurationError, MoneyError
+from aegis_gateway.domain.money import scaled_integer, usd_text
+from aegis_gateway.domain.registry import BUILT_IN_QUANTITIES, Budget, Quantity, Registry
 
 
 def exact_text(amount: int, quantity: Quantity) -> str:
@@ -28,3 +29,15 @@ def limit_text(amount: int, unit: str, registry: Registry) -> str:
     if unit in registry.currencies:
         return f"{units_text(Decimal(amount) / BUILT_IN_QUANTITIES['usd'].scale)} {unit}"
     return exact_text(amount, Quantity(id=unit, scale=1))
+
+
+def amount_of(text: str, budget: Budget, registry: Registry) -> int:
+    """An amount in the unit of a budget's limit, from what somebody wrote.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    try:
+        return scaled_integer(text.strip().removeprefix("$"), registry.quantities[budget.quantity].scale)
+    except MoneyError as fault:
+        raise ConfigurationError(str(fault)) from None

@@ -8,12 +8,15 @@ Rule 2: nothing is guessed: a forecast has its band, and where something was nev
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 
 import msgspec
 
+from aegis_gateway.domain.amounts import exact_text
 from aegis_gateway.domain.digest import Digest, name_of
 from aegis_gateway.domain.message import Link, Message, Tone
-from aegis_gateway.domain.money import NANO_PER_USD, usd_text
+from aegis_gateway.domain.money import usd_text
+from aegis_gateway.domain.registry import Quantity
 from aegis_gateway.domain.window import Window
 
 DRIVERS_SHOWN = 5
@@ -178,8 +181,8 @@ def _facts(figures: Figures) -> Iterator[tuple[str, str]]:
 def _percent(figures: Figures) -> str:
     if figures.before_nano_usd <= 0:
         return ""
-    change = _FULL_PERCENT * (figures.nano_usd - figures.before_nano_usd) // figures.before_nano_usd
-    return f" ({change:+d} %)"
+    change = Fraction(figures.nano_usd - figures.before_nano_usd, figures.before_nano_usd)
+    return f" ({round(_FULL_PERCENT * change):+d} %)"
 
 
 def _calls(count: int) -> str:
@@ -187,11 +190,8 @@ def _calls(count: int) -> str:
 
 
 def _amount(budget: BudgetFigures, amount: int) -> str:
-    if budget.is_money:
-        return usd_text(amount * NANO_PER_USD // budget.scale)
-    whole, rest = divmod(amount, budget.scale)
-    decimals = f"{rest:0{len(str(budget.scale)) - 1}d}".rstrip("0") if budget.scale > 1 else ""
-    return f"{whole:,}{'.' if decimals else ''}{decimals} {budget.quantity}"
+    quantity = Quantity(id=budget.quantity, scale=budget.scale, is_money=budget.is_money)
+    return exact_text(amount, quantity)
 
 
 def _budget(budget: BudgetFigures) -> str:

@@ -4,7 +4,7 @@ as people are told it.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -12,6 +12,9 @@ import msgspec
 
 _QUARTER_S = 15 * 60
 """Zones differ from UTC by whole quarters of an hour, so within one no hour or weekday changes anywhere."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_INSTANT_NS_MAX = 2**63 - 1
 
 
 class BusinessHours(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +49,12 @@ def _moment(zone: str, quarter: int, business_hours: BusinessHours) -> dict[str,
         "business_hours": there.isoweekday() in business_hours.weekdays
         and business_hours.from_hour <= there.hour < business_hours.to_hour,
     }
+
+
+def ns_of(told: datetime) -> int | None:
+    """A time that has a zone, in nanoseconds since 1970, exactly; None where 64 bits don't reach."""
+    found_ns = (told - _EPOCH) // timedelta(microseconds=1) * 1_000
+    return found_ns if 0 <= found_ns <= _INSTANT_NS_MAX else None
 
 
 def minute_text(instant_ns: int) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import msgspec
+import pytest
+
 from aegis_gateway.adapters.channels.mail import mail
 from aegis_gateway.adapters.channels.slack_blocks import blocks_of
 from aegis_gateway.adapters.channels.teams import card
@@ -101,6 +104,16 @@ def test_what_people_read() -> None:
     assert "3 asked, 2 answered, 1 waiting now; answered within 3 min in the middle" == facts["approvals"]
     assert facts["saved"].startswith("$0.00000004 less")
     assert "+$0.500000001" in facts["changed most"]
+
+
+@pytest.mark.parametrize(
+    ("spent", "told"), [(996, "+0 %"), (994, "-1 %"), (1_006, "+1 %"), (1_000, "+0 %"), (0, "-100 %")]
+)
+def test_a_change_is_rounded_to_the_nearest(spent: int, told: str) -> None:
+    """Down as well as up."""
+    figures = msgspec.structs.replace(FIGURES, nano_usd=spent, before_nano_usd=1_000)
+    facts = dict(digest_message(DIGEST, figures, "https://aegis.example").facts)
+    assert facts["spent"].endswith(f"({told})")
 
 
 def test_it_is_text_everywhere() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aegis_gateway.domain.moment import BusinessHours, moment
+from aegis_gateway.domain.moment import BusinessHours, moment, ns_of
 
 
 def at(text: str) -> int:
@@ -71,3 +71,19 @@ def test_it_is_the_clock_s(instant_ns: int, zone: str) -> None:
         "utc_weekday": utc.isoweekday(),
         "business_hours": there.isoweekday() < 6 and 9 <= there.hour < 17,
     } == moment(zone, instant_ns)
+
+
+@pytest.mark.parametrize(
+    ("told", "found_ns"),
+    [
+        ("1970-01-01T01:00:00.000001+01:00", 1_000),
+        ("2026-12-31T18:00:00.000001Z", 1_798_740_000_000_001_000),
+        ("2261-12-31T23:59:59.999999Z", 9_214_646_399_999_999_000),
+        ("1969-12-31T23:59:59Z", None),
+        ("2263-01-01T00:00:00Z", None),
+        ("9999-12-31T23:59:59Z", None),
+    ],
+)
+def test_an_instant_to_the_microsecond(told: str, found_ns: int | None) -> None:
+    """As it was written, where the ledger can count so far."""
+    assert found_ns == ns_of(datetime.fromisoformat(told))

@@ -14,7 +14,7 @@ from slack_sdk.models.blocks import (
 from slack_sdk.models.views import View
 
 from aegis_gateway.adapters.channels.slack_blocks import Pressed, escaped
-from aegis_gateway.application.approvals import REASON_CHARACTERS_MAX
+from aegis_gateway.application.recording import REASON_CHARACTERS_MAX
 
 REASON_VIEW = "aegis_reason"
 REASON_BLOCK, REASON_INPUT = "reason", "text"

@@ -15,8 +15,8 @@ from aegis_gateway.entrypoints.cli.budget_changes import (
     LastingOption,
     ReasonOption,
     UntilOption,
-    amount_of,
     end_of,
+    units_of,
 )
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption
 from aegis_gateway.entrypoints.cli.output import DIM, STRONG, ago, out, print_json, say, utc_short
@@ -44,7 +44,7 @@ def ask(
         if ends_ns is None and not lasting:
             raise typer.BadParameter("say until when, as in --until 2h, or --lasting")
         registry = session.registry(name)
-        units = amount_of(amount, registry, budget_id)
+        units = units_of(amount, registry, budget_id)
         now_ns = session.clock.now_ns()
         expected = expected_of(session.store.query, name, registry.budgets[budget_id], now_ns)
         wanted = Wanted(budget=budget_id, amount=units, ends_ns=ends_ns, reason=reason, expected=expected)

@@ -10,10 +10,8 @@ import typer
 from rich.text import Text
 
 from aegis_gateway.adapters.budget_change_rows import history_of
-from aegis_gateway.domain.amounts import limit_text
+from aegis_gateway.domain.amounts import amount_of, limit_text
 from aegis_gateway.domain.budget_change import BudgetChange
-from aegis_gateway.domain.errors import ConfigurationError, MoneyError
-from aegis_gateway.domain.money import scaled_integer
 from aegis_gateway.domain.registry import Registry
 from aegis_gateway.entrypoints.cli.options import (
     JsonOption,
@@ -82,7 +80,7 @@ def increase(
         ends_ns = end_of(session, until, lasting=lasting)
         if ends_ns is None and not lasting:
             raise typer.BadParameter("say until when, as in --until 2h, or --lasting")
-        units = amount_of(amount, session.configured(name), budget_id)
+        units = units_of(amount, session.configured(name), budget_id)
         made = session.budget_changes(name).increase(budget_id, units, ends_ns=ends_ns, reason=reason)
         tell(session, name, [made], as_json=as_json)
 
@@ -105,7 +103,7 @@ def move(
     with opened(store, writable=True) as session:
         name = session.tenant(tenant)
         ends_ns = end_of(session, until, lasting=lasting)
-        units = amount_of(amount, session.configured(name), giver)
+        units = units_of(amount, session.configured(name), giver)
         changes = session.budget_changes(name)
         made = changes.move(giver, taker, units, reason=reason, ends_ns=ends_ns, lasts=lasting)
         tell(session, name, made, as_json=as_json)
@@ -133,7 +131,7 @@ def split(
             child, equals, amount = share.partition("=")
             if not equals or child in limits:
                 raise typer.BadParameter(f"`{share}` is no share; write each child once, as in child=60.00")
-            limits[child] = amount_of(amount, registry, child)
+            limits[child] = units_of(amount, registry, child)
         ends_ns = end_of(session, until, lasting=until is None)
         made = session.budget_changes(name).split(parent, limits, ends_ns=ends_ns, reason=reason)
         tell(session, name, made, as_json=as_json)
@@ -212,18 +210,14 @@ def history(
     console.print(table(columns, rows, console))
 
 
-def amount_of(text: str, registry: Registry, budget_id: str) -> int:
-    """An amount in the unit of a budget's limit, from what somebody wrote.
+def units_of(text: str, registry: Registry, budget_id: str) -> int:
+    """An amount in the unit of a limit, from what somebody wrote.
 
     Raises:
         ConfigurationError: it is none, or there is no such budget.
     """
     refuse_unknown_budget(budget_id, registry)
-    budget = registry.budgets[budget_id]
-    try:
-        return scaled_integer(text.strip().removeprefix("$"), registry.quantities[budget.quantity].scale)
-    except MoneyError as fault:
-        raise ConfigurationError(str(fault)) from None
+    return amount_of(text, registry.budgets[budget_id], registry)
 
 
 def change_record(change: BudgetChange, registry: Registry) -> dict[str, object]:

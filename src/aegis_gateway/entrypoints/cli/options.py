@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from aegis_gateway.domain.duration import DURATION_MAX_NS, UNITS_NS, duration_text
+from aegis_gateway.domain.moment import ns_of
 from aegis_gateway.domain.registry import Throttle
 
 StoreOption = Annotated[
@@ -36,9 +37,7 @@ JsonOption = Annotated[
 
 _SPAN = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
 _RATE = re.compile(r"([1-9][0-9]{0,8})/([1-9][0-9]{0,8})?(ms|s|m|h|d)")
-_NANOS = 1_000_000_000
 _LINE_CHARACTERS_MAX = 500
-_INSTANT_MAX_NS = 2**63 - 1
 
 
 def one_line(text: str) -> str:
@@ -85,8 +84,8 @@ def _instant_ns(text: str) -> int:
     except ValueError:
         message = f"`{text}` is not a time; write it as in 1h, 2026-11-23 or 2026-11-23T08:00Z"
         raise typer.BadParameter(message) from None
-    found_ns = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()) * _NANOS
-    if not 0 <= found_ns <= _INSTANT_MAX_NS:
+    found_ns = ns_of(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    if found_ns is None:
         raise typer.BadParameter(f"`{text}` is too far away; write a time from 1970 to 2261")
     return found_ns
 

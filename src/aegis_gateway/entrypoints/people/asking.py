@@ -8,9 +8,9 @@ from __future__ import annotations
 from aegis_gateway.adapters.budget_use import expected_of
 from aegis_gateway.application.asks import Asks, Wanted
 from aegis_gateway.application.ports import Store
+from aegis_gateway.domain.amounts import amount_of
 from aegis_gateway.domain.approval import Approval
 from aegis_gateway.domain.errors import CallError, ConfigurationError, NotPermitted
-from aegis_gateway.entrypoints.cli.budget_changes import amount_of
 from aegis_gateway.entrypoints.people.office import Office
 from aegis_gateway.entrypoints.people.reader import Reader
 
@@ -36,7 +36,7 @@ def more_asked_for(
     if budget not in registry.budgets:
         raise unseen
     try:
-        units = amount_of(amount, registry, budget)
+        units = amount_of(amount, registry.budgets[budget], registry)
     except ConfigurationError as fault:
         raise CallError(f"{fault}", field="amount", status=422) from None
     if not reason.strip():

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from aegis_gateway.application.approvals import REASON_CHARACTERS_MAX
+from aegis_gateway.application.recording import REASON_CHARACTERS_MAX
 from aegis_gateway.domain.approval import AnswerKind, Approval, ApprovalKind, ApprovalState
 from aegis_gateway.domain.delivery import DeliveryState
 from aegis_gateway.entrypoints.people.approvals.brief import Brief

@@ -20,6 +20,7 @@ from aegis_gateway.application.amending import InForce
 from aegis_gateway.application.operators import Caller
 from aegis_gateway.domain.adaptation_turn import turn_now
 from aegis_gateway.domain.errors import CallError, NotPermitted
+from aegis_gateway.domain.moment import ns_of
 from aegis_gateway.entrypoints.cli.adaptation import adaptation_record
 from aegis_gateway.entrypoints.cli.budget import standing_record
 from aegis_gateway.entrypoints.people.api import forms
@@ -258,7 +259,9 @@ def ask_for_more(
     name = asks.tenant_of_owner(tenant)
     if (wish.until is None) != wish.lasting:
         raise CallError("say either `until` when, or that it is `lasting`", field="until", status=422)
-    ends_ns = None if wish.until is None else int(wish.until.timestamp() * 1_000_000) * 1_000
+    ends_ns = None if wish.until is None else ns_of(wish.until)
+    if wish.until is not None and ends_ns is None:
+        raise CallError("`until` is too far away; write a time before 2262", field="until", status=422)
     with asks.office.store() as store:
         asked = more_asked_for(
             asks.office, store, asks.reader, name, budget, wish.amount, ends_ns, wish.reason
