@@ -48,9 +48,17 @@ def gateway(browser: Browser) -> Iterator[Gateway]:
             budgets={"day": "limit: 5.00, period: daily"},
         )
         with Gateway(files) as gateway:
+            parent: dict[str, str] = {}
             for place in range(51):
                 key = gateway.key(agents[place % 5 == 4])
-                ask(gateway, "POST", CHAT, chat_body(f"hi {place} [[tokens=20]]", max_tokens=90), key=key)
+                body = chat_body(f"hi {place} [[tokens=20]]", max_tokens=90)
+                again = {"x-stainless-retry-count": "1"} if place == 2 else {}
+                answer = ask(gateway, "POST", CHAT, body, key=key, headers={**parent, **again})
+                if place < 3:  # the first ones are one run, each below the one before
+                    names = {"aegis-run-id": "aegis-run-id", "aegis-parent-id": "aegis-decision-id"}
+                    parent = {name: answer.headers[of] for name, of in names.items()}
+                else:
+                    parent = {}
             yield gateway
 
 
@@ -71,6 +79,7 @@ def test_nothing_keeps_anybody_out(
     calls = {
         row["effect"]: row["call"] for row in gateway.query("select call, effect from call order by sequence")
     }
+    run = gateway.query("select run from call where effect = 'allow' order by sequence")[0]["run"]
     with browser.new_context(
         viewport=size,
         color_scheme="dark" if scheme == "dark" else "light",
@@ -84,6 +93,7 @@ def test_nothing_keeps_anybody_out(
             "calls": "/calls",
             "empty": "/calls?agent=nobody",
             "call": f"/calls/{TENANT}/{calls['allow']}",
+            "run": f"/runs/{TENANT}/{run[4:24]}",
             "refused": f"/calls/{TENANT}/{calls['deny']}",
         }
         for name, path in paths.items():

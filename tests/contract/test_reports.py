@@ -228,3 +228,16 @@ def test_entries_page_by_page(ledger: Ledger, reports: Reports) -> None:
 def test_tenants(reports: Reports) -> None:
     """All of them, by id."""
     assert ["acme", "zeta"] == reports.tenants()
+
+
+def test_calls_of_a_run(ledger: Ledger, reports: Reports) -> None:
+    """By the number with which its id begins, in order; how often a client tried again stands in the record."""
+    number = "0123456789abcdef0123"
+    for place, (run, retry) in enumerate([(number, 0), ("f" * 20, 0), (number, 2)]):
+        who = msgspec.structs.replace(ATTRIBUTION, run=f"run_{run}aabbccddeeff0011", retry=retry)
+        ledger.process([admission(f"r{place}", tenant="acme", attribution=who)])
+    assert ["r0", "r2"] == [each.call for each in reports.calls_of_run("acme", number, 10)]
+    assert ["r0"] == [each.call for each in reports.calls_of_run("acme", number, 1)]
+    assert {"r2": 2} == reports.attempts_of_run("acme", number)
+    assert [] == reports.calls_of_run("zeta", number, 10)
+    assert [] == reports.runs_of_tree("acme", number, 10)

@@ -65,6 +65,17 @@ _OF_TENANT = " where tenant = ?"
 _ONE = " and call = ?"
 """By the primary key."""
 
+_OF_RUN = " and run is not null and substr(run, 1, 24) = ? order by decided_ns + 0, sequence limit ?"
+_ATTEMPTS_OF_RUN = """
+select entry.call, entry.body
+  from call join entry on entry.call = call.call
+ where call.tenant = ? and call.run is not null and substr(call.run, 1, 24) = ? and entry.type = 'decision'
+"""
+"""A run's calls, and what was decided about them. By the index on the number that a run's id begins with."""
+
+_RUNS_OF_TREE = "select {fields} from run where tenant = ? and root = ? order by opened_ns limit ?"
+"""What was delegated in a tree of runs. By the index on its root."""
+
 _OF_ENTRIES = """
  where call in (select call from entry where tenant = ? and sequence > ? and sequence <= ?)
  order by sequence
@@ -512,6 +523,23 @@ class Reports:
         """One run that is kept, by its number."""
         rows = self._query(_RUN.format(fields=", ".join(RUN_FIELDS)), (tenant, number))
         return run_row(tuple(rows[0].values())) if rows else None
+
+    def calls_of_run(self, tenant: str, number: str, limit: int) -> list[CallReport]:
+        """The calls of one run, by its number, in the order in which they were decided."""
+        return [
+            _call(row) for row in self._query(_CALLS + _OF_TENANT + _OF_RUN, (tenant, f"run_{number}", limit))
+        ]
+
+    def attempts_of_run(self, tenant: str, number: str) -> dict[str, int]:
+        """Which further attempt at a request calls of a run were, by call; only those that a client made by itself."""
+        rows = self._query(_ATTEMPTS_OF_RUN, (tenant, f"run_{number}"))
+        found = {row["call"]: msgspec.json.decode(bytes(row["body"])).get("retry", 0) for row in rows}
+        return {call: retry for call, retry in found.items() if retry}
+
+    def runs_of_tree(self, tenant: str, root: str, limit: int) -> list[Run]:
+        """The runs that are kept of those delegated in a tree, by the number of its first, the oldest first."""
+        sql = _RUNS_OF_TREE.format(fields=", ".join(RUN_FIELDS))
+        return [run_row(tuple(row.values())) for row in self._query(sql, (tenant, root, limit))]
 
     def open_runs(self, tenant: str, owner: str | None, now_ns: int, limit: int) -> list[Run]:
         """Runs that count, for one owner or for all, those that were called in last first."""

@@ -32,6 +32,7 @@ from aegis_gateway.entrypoints.people.office import Office
 from aegis_gateway.entrypoints.people.overview import pages as overview
 from aegis_gateway.entrypoints.people.pool import StorePool
 from aegis_gateway.entrypoints.people.rendering import static_files
+from aegis_gateway.entrypoints.people.runs import pages as runs
 from aegis_gateway.entrypoints.people.security import Secured
 from aegis_gateway.entrypoints.people.shadow.pages import ShadowPages
 from aegis_gateway.entrypoints.people.slack.door import SlackDoor
@@ -104,6 +105,7 @@ def _pages(office: Office, settings: Settings) -> list[Route]:
         get("/calls", calls.show_all),
         get("/calls/table.csv", calls.export_table),
         get("/calls/{tenant}/{call}", calls.show_one),
+        get("/runs/{tenant}/{run}", runs.show_one),
         get("/sign-in", signing_in.show_sign_in, is_open=True),
         post("/sign-in", signing_in.sign_in, is_open=True),
         post("/sign-out", signing_in.sign_out),

@@ -33,6 +33,7 @@ _PREFIXES = (
     "/overview",
     "/budgets",
     "/calls",
+    "/runs",
     "/approvals",
     "/notifications",
     "/shadow",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from aegis_gateway.adapters.reports import Reports
+from aegis_gateway.application.runs import recorded_run
 from aegis_gateway.entrypoints.call_account import (
     charges,
     cost_text,
@@ -102,6 +103,7 @@ def show_one(visit: Visit) -> Response:
         reasons=reasons(account),
         facts=facts(account),
         hint=hint,
+        run_number=recorded_run(account.call.run or "").number,
         approval=account.decision.get("approval"),
         sums=list(sums(account)),
         charges=charges(account),
