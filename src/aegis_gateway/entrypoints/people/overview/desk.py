@@ -5,7 +5,7 @@ Rule: what is spent comes from the sums that `aegis kpi` reads (`adapters/usage_
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
@@ -97,17 +97,13 @@ class OverviewDesk:
         self._usage = UsageReports(store.query)
         self.now_ns = store.clock_ns()
 
-    def today(self, month: bool = False) -> Spent:
-        """What was spent today, or this month."""
-        zone = self._registry.zone
-        since_ns, until_ns = month_of(zone, self.now_ns) if month else day_of(zone, self.now_ns)
-        before_ns, _ = month_of(zone, since_ns - 1) if month else day_of(zone, since_ns - 1)
-        spent = self._cost(since_ns, until_ns)
-        return Spent(
-            nano_usd=spent,
-            before_nano_usd=self._cost(before_ns, since_ns),
-            forecast=self._forecast("monthly" if month else "daily", spent),
-        )
+    def today(self) -> Spent:
+        """What was spent today."""
+        return self._spent("daily", day_of)
+
+    def month(self) -> Spent:
+        """What was spent this month."""
+        return self._spent("monthly", month_of)
 
     def spending(self, view: View) -> Spending:
         """What was spent in a period, by something."""
@@ -176,6 +172,16 @@ class OverviewDesk:
         if dead:
             words = f"{plural(dead, 'message')} {'was' if dead == 1 else 'were'} given up"
             yield Need(kind="throttle", words=words, address=f"/notifications?state=dead&tenant={tenant}")
+
+    def _spent(self, period: WindowPeriod, bounds: Callable[[str, int], tuple[int, int]]) -> Spent:
+        since_ns, until_ns = bounds(self._registry.zone, self.now_ns)
+        before_ns, _ = bounds(self._registry.zone, since_ns - 1)
+        spent = self._cost(since_ns, until_ns)
+        return Spent(
+            nano_usd=spent,
+            before_nano_usd=self._cost(before_ns, since_ns),
+            forecast=self._forecast(period, spent),
+        )
 
     def _cost(self, since_ns: int, until_ns: int) -> int:
         return self._usage.totals(self._tenant, since_ns, until_ns).sums.cost

@@ -48,7 +48,7 @@ def show_overview(visit: Visit) -> Response:
             tenants=_readable(visit),
             view=view,
             today=desk.today(),
-            month=desk.today(month=True),
+            month=desk.month(),
             needs=desk.needs(balances),
             balances=balances[:BUDGETS_SHOWN],
             balances_count=len(balances),
