@@ -89,6 +89,8 @@ def test_a_payment_above_the_ceiling(bank: Gateway) -> None:
         str(found["facts"]["arguments"]["amount"]),
         [each["words"] for each in found["facts"]["policies"]],
     )
+    assert "$5,000.01 paid out" == found["facts"]["moves"]
+    assert "$5,000.01 paid out" in aegis(bank, "approvals")[1]
     assert 0 == aegis(bank, "approvals", "grant", about["id"], "--reason", "known vendor")[0]
     assert 403 == pay(bank, "5000.02").status
     done = pay(bank, "5000.01")

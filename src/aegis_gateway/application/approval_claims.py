@@ -10,6 +10,7 @@ from aegis_gateway.application.judgement import Described
 from aegis_gateway.domain.approval_route import Route, joined
 from aegis_gateway.domain.approval_rules import Asked
 from aegis_gateway.domain.decision import Verdict
+from aegis_gateway.domain.money import usd_text
 from aegis_gateway.domain.people import ids_of_address
 from aegis_gateway.domain.quote import USD, Quote
 from aegis_gateway.domain.registry import Agent
@@ -41,6 +42,19 @@ def claim_of(
         group_after=rules.group_after,
         given=given,
         traceparent=traceparent,
+        moves=_moves(view, quote),
+    )
+
+
+def _moves(view: TenantView, quote: Quote | None) -> tuple[str, ...]:
+    """The money that a call moves beside what it costs: what a payment pays out is what its approver looks for."""
+    if quote is None:
+        return ()
+    quantities = view.registry.quantities
+    return tuple(
+        f"{usd_text(amount)} {name.replace('_', ' ')}"
+        for name, amount in sorted(quote.expected.items())
+        if name != USD and name in quantities and quantities[name].is_money
     )
 
 

@@ -78,7 +78,7 @@ class ApprovalClaim(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     `fingerprint` is a keyed digest of agent, connector, tool, customer and arguments; `behind` may not answer. An agent
     may have `open_max` requests that wait, and from the `group_after`th on those that are alike are told together.
     `given` is the approval that the caller names, if it names one; `traceparent` the call's place in a trace, if it has
-    one.
+    one. `moves` is the money that the call moves beside what it costs, in words.
     """
 
     fingerprint: str
@@ -88,6 +88,7 @@ class ApprovalClaim(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     group_after: int = 3
     given: str | None = None
     traceparent: str = ""
+    moves: tuple[str, ...] = ()
 
 
 class ApprovalNote(msgspec.Struct, frozen=True, kw_only=True, array_like=True):

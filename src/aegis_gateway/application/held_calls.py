@@ -148,6 +148,7 @@ class HeldCalls:
             asking.maximum_nano_usd,
             _left(command, standings, self._recording.now_ns(asking.tenant)),
             None if last is None else last.facts,
+            command.approval.moves if command.approval is not None else (),
         )
 
 

@@ -36,8 +36,12 @@ def call_facts(
     maximum_nano_usd: int | None,
     left: Sequence[Left],
     before: Mapping[str, object] | None,
+    moves: Sequence[str] = (),
 ) -> dict[str, object]:
-    """The facts of a call; `before` are those of the last request of the same agent and tool, if there was one."""
+    """The facts of a call; `before` are those of the last request of the same agent and tool, if there was one.
+
+    `moves` is the money that it moves beside what it costs, in words.
+    """
     changed = _changed(before, arguments)
     facts: dict[str, object] = {
         **who,
@@ -56,6 +60,8 @@ def call_facts(
         "changed": changed,
         "risk": _risk(before, changed, maximum_nano_usd, left),
     }
+    if moves:
+        facts["moves"] = ", ".join(moves)
     if expected_nano_usd is not None:
         facts["expected_nano_usd"] = str(expected_nano_usd)
     if maximum_nano_usd is not None:

@@ -38,7 +38,7 @@ _TOLD_ELSEWHERE = frozenset(
             "tool",
             "model",
         ),
-        *("expected_nano_usd", "maximum_nano_usd", "amount", "until", "until_ns", "why"),
+        *("expected_nano_usd", "maximum_nano_usd", "amount", "until", "until_ns", "why", "moves"),
     )
 )
 """Facts that have a place of their own on a page."""
