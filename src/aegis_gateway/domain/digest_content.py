@@ -14,9 +14,11 @@ import msgspec
 
 from aegis_gateway.domain.amounts import exact_text
 from aegis_gateway.domain.digest import Digest, name_of
+from aegis_gateway.domain.duration import duration_text
 from aegis_gateway.domain.message import Link, Message, Tone
 from aegis_gateway.domain.money import usd_text
 from aegis_gateway.domain.registry import Quantity
+from aegis_gateway.domain.rolling import length_of
 from aegis_gateway.domain.window import Window
 
 DRIVERS_SHOWN = 5
@@ -195,7 +197,9 @@ def _amount(budget: BudgetFigures, amount: int) -> str:
 
 
 def _budget(budget: BudgetFigures) -> str:
-    told = f"{_amount(budget, budget.spent)} of {_amount(budget, budget.limit)} in {budget.window}"
+    length_ns = length_of(budget.window)
+    window = budget.window if length_ns is None else f"the last {duration_text(length_ns)}"
+    told = f"{_amount(budget, budget.spent)} of {_amount(budget, budget.limit)} in {window}"
     told += f" ({budget.percent} %)"
     if budget.reserved:
         told += f", {_amount(budget, budget.reserved)} reserved"

@@ -65,7 +65,7 @@ def how_to_enforce(rule: str, kind: str) -> str:
     name = rule.partition(":")[2]
     match kind:
         case "permit" | "forbid":
-            return f'take @mode("shadow") off policy `{rule}`'
+            return f'take mode: shadow, or in Cedar @mode("shadow"), off `{rule}`'
         case "budget":
             return f"write mode: enforce under budgets: {name}:"
         case "rate limit":
@@ -81,7 +81,7 @@ def how_to_drop(rule: str, kind: str) -> str:
     name = rule.partition(":")[2]
     match kind:
         case "permit" | "forbid":
-            return f"delete policy `{rule}`"
+            return f"delete the rule or policy `{rule}`"
         case "budget":
             return f"delete budgets: {name}:"
         case "rate limit":

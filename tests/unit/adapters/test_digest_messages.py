@@ -106,6 +106,15 @@ def test_what_people_read() -> None:
     assert "+$0.500000001" in facts["changed most"]
 
 
+def test_a_rolling_window_is_told_by_its_length() -> None:
+    """Not by the name that the ledger has for it."""
+    (budget,) = FIGURES.budgets
+    rolling = msgspec.structs.replace(budget, window="rolling-86400s", expected=None)
+    figures = msgspec.structs.replace(FIGURES, budgets=(rolling,))
+    facts = dict(digest_message(DIGEST, figures, "https://aegis.example").facts)
+    assert "250.5 paid_out of 10,000 paid_out in the last 1d (2 %)" == facts["budget payouts"]
+
+
 @pytest.mark.parametrize(
     ("spent", "told"), [(996, "+0 %"), (994, "-1 %"), (1_006, "+1 %"), (1_000, "+0 %"), (0, "-100 %")]
 )
