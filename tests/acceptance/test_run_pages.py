@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
+from aegis_gateway.adapters.reports import Reports
 from aegis_gateway.demo.upstream.process import UpstreamProcess
 from aegis_gateway.domain.money import usd_text
 from aegis_gateway.domain.people import Grant
@@ -138,3 +139,19 @@ def test_only_who_may_read_sees_it(gateway: Gateway, told: Told, people: dict[st
         " where tenant = 'acme' and run is not null and substr(run, 1, 24) = 'run_x' order by decided_ns + 0, sequence"
     )
     assert any("call_by_run" in row["detail"] for row in plan)
+
+
+def test_a_tree_is_found_by_an_index(gateway: Gateway, told: Told) -> None:
+    """What was delegated in it is not looked for among all the runs of its tenant."""
+    asked: list[str] = []
+
+    def query(sql: str, values: tuple[object, ...] = ()) -> list[dict[str, object]]:
+        written = sql
+        for value in values:
+            written = written.replace("?", f"'{value}'" if isinstance(value, str) else str(value), 1)
+        asked.extend(str(row["detail"]) for row in gateway.query(f"explain query plan {written}"))
+        return gateway.query(written)
+
+    (found,) = Reports(query).runs_of_tree(TENANT, told.boss, 5)
+    assert told.worker == found.number
+    assert any("run_by_tree" in each for each in asked), asked

@@ -1,4 +1,4 @@
-"""The pages of calls as people meet them: nothing keeps anybody out, and filters work by keyboard."""
+"""The pages of calls, runs and incidents as people meet them: nothing keeps anybody out; filters work by keyboard."""
 
 from __future__ import annotations
 
@@ -45,7 +45,11 @@ def gateway(browser: Browser) -> Iterator[Gateway]:
             upstream.base_url,
             agents=agents,
             policies=POLICIES,
-            budgets={"day": "limit: 5.00, period: daily"},
+            budgets={
+                "day": "limit: 5.00, period: daily",
+                "tiny": "limit: 0.01, period: daily, match: {agent: bot}, thresholds: [{at: 2%, do: "
+                "[incident]}]",
+            },
         )
         with Gateway(files) as gateway:
             parent: dict[str, str] = {}
@@ -64,10 +68,10 @@ def gateway(browser: Browser) -> Iterator[Gateway]:
 
 @pytest.fixture(scope="module")
 def token(gateway: Gateway) -> str:
-    """Of vi, who looks on."""
+    """Of fin, who may close incidents."""
     staff = Staff(gateway)
-    staff.add("vi", Grant(role="viewer", tenant=TENANT))
-    return staff.tokens["vi"]
+    staff.add("fin", Grant(role="finops", tenant=TENANT))
+    return staff.tokens["fin"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -80,6 +84,7 @@ def test_nothing_keeps_anybody_out(
         row["effect"]: row["call"] for row in gateway.query("select call, effect from call order by sequence")
     }
     run = gateway.query("select run from call where effect = 'allow' order by sequence")[0]["run"]
+    incident = gateway.query("select id from incident")[0]["id"]
     with browser.new_context(
         viewport=size,
         color_scheme="dark" if scheme == "dark" else "light",
@@ -94,6 +99,9 @@ def test_nothing_keeps_anybody_out(
             "empty": "/calls?agent=nobody",
             "call": f"/calls/{TENANT}/{calls['allow']}",
             "run": f"/runs/{TENANT}/{run[4:24]}",
+            "incidents": "/incidents",
+            "closed": "/incidents?state=closed",
+            "incident": f"/incidents/{TENANT}/{incident}",
             "refused": f"/calls/{TENANT}/{calls['deny']}",
         }
         for name, path in paths.items():

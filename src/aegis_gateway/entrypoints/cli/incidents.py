@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 import typer
 
+from aegis_gateway.adapters.incident_reports import IncidentReports
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption, one_line
 from aegis_gateway.entrypoints.cli.output import Column, Row, ago, out, print_json, say, table, utc
 from aegis_gateway.entrypoints.cli.session import opened
 
-_INCIDENTS = """
-select id, kind, subject, severity, opened_ns, facts from incident
- where tenant = ? and closed_ns is null order by opened_ns desc limit ?
-"""
-"""By the index on open incidents."""
-
+_TOLD = ("id", "kind", "subject", "severity", "opened_ns", "facts")
 
 app = typer.Typer(
     name="incidents",
@@ -39,16 +34,16 @@ def incidents(
         return
     with opened(store) as session:
         name = session.tenant(tenant)
-        rows = session.store.query(_INCIDENTS, (name, limit))
+        found = IncidentReports(session.store.query).open(name, limit)
         now_ns = session.clock.now_ns()
     if as_json:
         records = [
-            {**row, "opened": utc(row["opened_ns"]), "facts": msgspec.json.decode(row["facts"])}
-            for row in rows
+            {**{field: getattr(each, field) for field in _TOLD}, "opened": utc(each.opened_ns)}
+            for each in found
         ]
         print_json({"tenant": name, "at": utc(now_ns), "incidents": records})
         return
-    if not rows:
+    if not found:
         say("no open incidents")
         return
     columns = [
@@ -61,14 +56,14 @@ def incidents(
     lines = [
         Row(
             cells=(
-                row["id"],
-                row["severity"],
-                row["kind"].replace("_", " "),
-                row["subject"],
-                ago(row["opened_ns"], now_ns),
+                each.id,
+                each.severity,
+                each.kind.replace("_", " "),
+                each.subject,
+                ago(each.opened_ns, now_ns),
             )
         )
-        for row in rows
+        for each in found
     ]
     console = out()
     console.print(table(columns, lines, console))

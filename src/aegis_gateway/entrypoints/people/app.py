@@ -26,6 +26,7 @@ from aegis_gateway.entrypoints.people.bridge import AsgiApp
 from aegis_gateway.entrypoints.people.budgets import pages as budgets
 from aegis_gateway.entrypoints.people.calls import pages as calls
 from aegis_gateway.entrypoints.people.door import THREADS
+from aegis_gateway.entrypoints.people.incidents import pages as incidents
 from aegis_gateway.entrypoints.people.metrics.door import MetricsDoor
 from aegis_gateway.entrypoints.people.notifications import pages as notifications
 from aegis_gateway.entrypoints.people.office import Office
@@ -114,6 +115,9 @@ def _pages(office: Office, settings: Settings) -> list[Route]:
         get("/approvals/{approval}", approvals.show_one),
         post("/approvals/{approval}", approvals.answer_one),
         get("/approvals/{tenant}/{approval}", approvals.go_to_one),
+        get("/incidents", incidents.show_all),
+        get("/incidents/{tenant}/{incident}", incidents.show_one),
+        post("/incidents/{tenant}/{incident}", incidents.close_one),
         get("/notifications", notifications.show_all),
         post("/notifications", notifications.retry_all),
         get("/notifications/{delivery}", notifications.show_one),
