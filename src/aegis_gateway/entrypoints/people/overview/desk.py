@@ -41,12 +41,11 @@ _LOOKED_BACK_NS = 70 * DAY_NS
 
 
 class Need(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that wants somebody: what it is, and the page or the command where it is dealt with."""
+    """Something that wants somebody: what it is, and the page where it is dealt with."""
 
     kind: str
     words: str
-    address: str = ""
-    command: str = ""
+    address: str
 
 
 class Spent(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,7 +147,6 @@ class OverviewDesk:
     def _needs(self, balances: Sequence[Balance]) -> Iterator[Need]:
         tenant = self._tenant
         reports = MetricsReports(self._store.query)
-        of = f" --tenant {tenant}"
         waiting = len(ApprovalsDesk(self._office, self._store, self._reader).waiting(tenant))
         if waiting:
             words = f"{plural(waiting, 'approval')} {'waits' if waiting == 1 else 'wait'}"
@@ -163,11 +161,12 @@ class OverviewDesk:
         incidents = reports.open_incidents(tenant)
         if incidents:
             words = plural(sum(incidents.values()), "open incident")
-            yield Need(kind="deny", words=words, command=f"aegis incidents{of}")
+            yield Need(kind="deny", words=words, address=f"/incidents?tenant={tenant}")
         doubtful = sum(each.calls for each in reports.open_calls(tenant) if each.state == "in_doubt")
         if doubtful:
             words = f"{plural(doubtful, 'call')} in doubt, counted at {'its' if doubtful == 1 else 'their'} maximum"
-            yield Need(kind="throttle", words=words, command=f"aegis calls{of} --state in_doubt")
+            address = f"/calls?tenant={tenant}&state=in_doubt&since=ever"
+            yield Need(kind="throttle", words=words, address=address)
         dead = reports.deliveries(tenant).get("dead", 0)
         if dead:
             words = f"{plural(dead, 'message')} {'was' if dead == 1 else 'were'} given up"
