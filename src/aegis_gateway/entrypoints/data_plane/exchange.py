@@ -172,9 +172,6 @@ async def _body(scope: Scope, protocol: HttpProtocol, bytes_max: int) -> bytes:
     if declared is not None and declared.isdigit() and int(declared) <= bytes_max:
         return await protocol()
     if declared is not None:
-        if declared.isdigit() and int(declared) <= BODY_BYTES_MAX:
-            async for _ in protocol:  # thrown away as it comes: who is cut off while sending never reads why
-                pass
         raise _too_large(bytes_max)
     pieces: list[bytes] = []
     size = 0
