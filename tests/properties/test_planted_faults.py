@@ -43,7 +43,7 @@ from tests.properties.ledger_machine import Gateway, machine_on
 StandingsByKey = dict[tuple[str, StandingKey], Standing]
 
 SEARCH = settings(
-    max_examples=600,
+    max_examples=2_000,
     stateful_step_count=30,
     derandomize=True,
     database=None,
