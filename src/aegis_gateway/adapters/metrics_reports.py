@@ -7,7 +7,7 @@ Rule 2: what they are told apart by is configured, and so bounded: no run, call,
 
 from __future__ import annotations
 
-import msgspec
+from collections import Counter
 
 from aegis_gateway.adapters.reports import Query
 from aegis_gateway.adapters.usage_reports import UsageOf, UsageReports
@@ -28,19 +28,7 @@ _DELIVERIES = (
     " where tenant = ? and state in ('waiting', 'dead') group by state"
 )
 _HELD = "select count(*) as number from api_key where tenant = ? and holds is not null"
-_OPEN = (
-    "select state, count(*) as number, sum(maximum_nano_usd) as nano_usd from call"
-    " where tenant = ? and state in ('reserved', 'dispatched', 'in_doubt') group by state"
-)
 _LAST_HOUR = "select sum(amount) as amount from budget_hour where tenant = ? and budget = ? and scope = '' and hour = ?"
-
-
-class OpenCalls(msgspec.Struct, frozen=True, kw_only=True):
-    """Calls that are not settled yet, and the most that they can come to."""
-
-    state: str
-    calls: int
-    nano_usd: int
 
 
 class MetricsReports:
@@ -74,17 +62,10 @@ class MetricsReports:
         quiet = [
             (each.rule, each.would, "shadow", each.calls) for each in self._usage.shadow(tenant, 0, _EVER_NS)
         ]
-        together: dict[tuple[str, str, str], int] = {}
+        found: Counter[tuple[str, str, str]] = Counter()
         for rule, effect, mode, number in (*enforced, *quiet):
-            together[rule, effect, mode] = together.get((rule, effect, mode), 0) + number
-        return [(*key, number) for key, number in together.items()]
-
-    def open_calls(self, tenant: str) -> list[OpenCalls]:
-        """What is under way."""
-        return [
-            OpenCalls(state=row["state"], calls=int(row["number"]), nano_usd=int(row["nano_usd"] or 0))
-            for row in self._query(_OPEN, (tenant,))
-        ]
+            found[rule, effect, mode] += number
+        return [(*key, number) for key, number in found.items()]
 
     def waiting_approvals(self, tenant: str) -> int:
         """Requests for a person's word that nobody has answered."""

@@ -141,8 +141,8 @@ class LedgerMetrics(Collector):
         )
         for registry in self._registries:
             tenant = registry.tenant
-            for each in reports.open_calls(tenant):
-                calls.add_metric((tenant, each.state), each.calls)
+            for state, number in Reports(self._store.query).open_calls(tenant).items():
+                calls.add_metric((tenant, state), number)
             approvals.add_metric((tenant,), reports.waiting_approvals(tenant))
             for severity, number in reports.open_incidents(tenant).items():
                 incidents.add_metric((tenant, severity), number)

@@ -13,7 +13,7 @@ import msgspec
 
 from aegis_gateway.adapters.budget_use import forecast_of
 from aegis_gateway.adapters.metrics_reports import MetricsReports
-from aegis_gateway.adapters.reports import BudgetStanding
+from aegis_gateway.adapters.reports import BudgetStanding, Reports
 from aegis_gateway.adapters.usage_reports import UsageOf, UsageReports
 from aegis_gateway.application.ports import Store
 from aegis_gateway.domain.forecast import Forecast
@@ -162,7 +162,7 @@ class OverviewDesk:
         if incidents:
             words = plural(sum(incidents.values()), "open incident")
             yield Need(kind="deny", words=words, address=f"/incidents?tenant={tenant}")
-        doubtful = sum(each.calls for each in reports.open_calls(tenant) if each.state == "in_doubt")
+        doubtful = Reports(self._store.query).open_calls(tenant).get("in_doubt", 0)
         if doubtful:
             words = f"{plural(doubtful, 'call')} in doubt, counted at {'its' if doubtful == 1 else 'their'} maximum"
             address = f"/calls?tenant={tenant}&state=in_doubt&since=ever"
