@@ -57,6 +57,18 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
         return self.signed_in.person
 
     @property
+    def readable(self) -> list[str]:
+        """The tenants that whoever is signed in may see, by name."""
+        return self.office.readable(self.person)
+
+    @property
+    def tenant(self) -> str | None:
+        """The tenant that the address is about: the one it names, or else the first. None where they may not see it."""
+        readable = self.readable
+        named = self.query.get("tenant") or next(iter(readable), "")
+        return named if named in readable else None
+
+    @property
     def is_part(self) -> bool:
         """Whether a page that is there asks for a part of itself anew."""
         return "hx-request" in self.headers
@@ -99,6 +111,14 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
         """A page that says what is wrong and what to do."""
         return self.page("failure.html", status=status, title=title, words=words)
 
+    def no_tenant(self) -> Response:
+        """What is said of a tenant that isn't there, or that whoever is signed in may not see."""
+        return self.failure(
+            404,
+            "There is no such tenant",
+            "The address may have been cut when it was copied, or it is a tenant that you may not see.",
+        )
+
 
 Handler = Callable[[Visit], Response]
 
@@ -106,6 +126,12 @@ Handler = Callable[[Visit], Response]
 def redirect(path: str) -> Response:
     """Go on at another page, by a GET."""
     return RedirectResponse(path, status_code=303)
+
+
+def table_file(name: str, text: str) -> Response:
+    """A table as a file to keep."""
+    headers = {"content-disposition": f'attachment; filename="{name}.csv"'}
+    return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
 
 
 def own_path(text: str) -> str:

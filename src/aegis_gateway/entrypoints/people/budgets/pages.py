@@ -58,7 +58,7 @@ class ChangeLine(msgspec.Struct, frozen=True, kw_only=True):
 
 def show_all(visit: Visit) -> Response:
     """All budgets of a tenant, or of all that the reader may see, the fullest first."""
-    readable = visit.office.readable(visit.person)
+    readable = visit.readable
     tenant = visit.query.get("tenant") or None
     if tenant is not None and tenant not in readable:
         return _none(visit)
@@ -137,7 +137,7 @@ def show_course(visit: Visit) -> Response:
 def _budget(visit: Visit) -> tuple[Registry, Budget] | None:
     """The budget of an address; None where the reader may not see it, or there is none."""
     tenant = visit.at["tenant"]
-    if tenant not in visit.office.readable(visit.person):
+    if tenant not in visit.readable:
         return None
     registry = visit.office.tenants()[tenant].registry
     budget = registry.budgets.get(visit.at["budget"])

@@ -29,7 +29,7 @@ from aegis_gateway.entrypoints.people.calls.view import (
     view_of,
 )
 from aegis_gateway.entrypoints.people.living import living
-from aegis_gateway.entrypoints.people.visits import Visit
+from aegis_gateway.entrypoints.people.visits import Visit, table_file
 
 LISTED_MAX = 50
 EXPORTED_MAX = 10_000
@@ -52,7 +52,7 @@ def show_all(visit: Visit) -> Response:
         visit,
         "calls/all.html",
         view=view,
-        tenants=_readable(visit),
+        tenants=visit.readable,
         agents=sorted(visit.office.tenants()[view.tenant].registry.agents),
         calls=listed,
         following=view.after(listed[-1]) if len(found) > LISTED_MAX else None,
@@ -76,17 +76,13 @@ def export_table(visit: Visit) -> Response:
         return _no_tenant(visit)
     with visit.office.store() as store:
         found = Reports(store.query).calls(view.tenant, view.wanted(store.clock_ns()), EXPORTED_MAX)
-    return Response(
-        calls_csv(found),
-        media_type="text/csv; charset=utf-8",
-        headers={"content-disposition": f'attachment; filename="{view.tenant}-calls-{view.since}.csv"'},
-    )
+    return table_file(f"{view.tenant}-calls-{view.since}", calls_csv(found))
 
 
 def show_one(visit: Visit) -> Response:
     """One call in full."""
     tenant, name = visit.at["tenant"], visit.at["call"]
-    if tenant not in _readable(visit):
+    if tenant not in visit.readable:
         return _no_call(visit)
     with visit.office.store() as store:
         reports = Reports(store.query)
@@ -116,23 +112,12 @@ def show_one(visit: Visit) -> Response:
 
 def _view(visit: Visit) -> CallsView | None:
     """What is asked for; None where it is of no tenant that the reader may see."""
-    readable = _readable(visit)
-    tenant = visit.query.get("tenant") or next(iter(readable), "")
-    return view_of(visit.query, tenant) if tenant in readable else None
-
-
-def _readable(visit: Visit) -> list[str]:
-    return visit.office.readable(visit.person)
+    tenant = visit.tenant
+    return None if tenant is None else view_of(visit.query, tenant)
 
 
 def _no_tenant(visit: Visit) -> Response:
-    if not _readable(visit):
-        return visit.page("overview/none.html")
-    return visit.failure(
-        404,
-        "There is no such tenant",
-        "The address may have been cut when it was copied, or it is a tenant that you may not see.",
-    )
+    return visit.no_tenant() if visit.readable else visit.page("overview/none.html")
 
 
 def _no_call(visit: Visit) -> Response:

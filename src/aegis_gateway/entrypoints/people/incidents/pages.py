@@ -28,7 +28,7 @@ _WORDS = {"budget": "budget", "scope": "for", "window": "window", "why": "why", 
 
 def show_all(visit: Visit) -> Response:
     """Those of one tenant, or of all that the reader may see; open ones at first."""
-    readable = visit.office.readable(visit.person)
+    readable = visit.readable
     tenant = visit.query.get("tenant") or None
     is_closed = visit.query.get("state") == "closed"
     found: list[Incident] = []
@@ -106,7 +106,7 @@ def _facts(incident: Incident, registry: Registry) -> dict[str, str]:
 
 def _find(visit: Visit, store: Store) -> Incident | None:
     tenant = visit.at["tenant"]
-    if tenant not in visit.office.readable(visit.person):
+    if tenant not in visit.readable:
         return None
     return IncidentReports(store.query).incident(tenant, visit.at["incident"])
 

@@ -17,7 +17,7 @@ from aegis_gateway.entrypoints.people.overview.export import usage_csv
 from aegis_gateway.entrypoints.people.overview.periods import RANGE_WORDS, RANGES
 from aegis_gateway.entrypoints.people.overview.view import GROUPING_WORDS, GROUPINGS, View, view_of
 from aegis_gateway.entrypoints.people.reader import reader_of
-from aegis_gateway.entrypoints.people.visits import Visit
+from aegis_gateway.entrypoints.people.visits import Visit, table_file
 
 _FIGURES = (
     "cost_per_transaction",
@@ -35,7 +35,7 @@ def show_overview(visit: Visit) -> Response:
     """What is spent, what wants somebody, how budgets stand, and what spending is made of."""
     view = _view(visit)
     if view is None:
-        return visit.page("overview/none.html") if not _readable(visit) else _none(visit)
+        return visit.page("overview/none.html") if not visit.readable else visit.no_tenant()
     registry = visit.office.tenants()[view.tenant].registry
     with visit.office.store() as store:
         desk = OverviewDesk(visit.office, store, reader_of(visit), registry)
@@ -45,7 +45,7 @@ def show_overview(visit: Visit) -> Response:
             visit,
             "overview/page.html",
             registry=registry,
-            tenants=_readable(visit),
+            tenants=visit.readable,
             view=view,
             today=desk.today(),
             month=desk.month(),
@@ -65,7 +65,7 @@ def show_series(visit: Visit) -> Response:
     """What the chart is drawn from, as JSON. Amounts are in nano-USD."""
     view = _view(visit)
     if view is None:
-        return _none(visit)
+        return visit.no_tenant()
     registry = visit.office.tenants()[view.tenant].registry
     with visit.office.store() as store:
         desk = OverviewDesk(visit.office, store, reader_of(visit), registry)
@@ -78,16 +78,11 @@ def export_table(visit: Visit) -> Response:
     """The table behind the chart, whole."""
     view = _view(visit)
     if view is None:
-        return _none(visit)
+        return visit.no_tenant()
     registry = visit.office.tenants()[view.tenant].registry
     with visit.office.store() as store:
         rows = OverviewDesk(visit.office, store, reader_of(visit), registry).rows(view)
-    name = f"{view.tenant}-{view.range}-by-{view.by}.csv"
-    return Response(
-        usage_csv(view.by, rows),
-        media_type="text/csv; charset=utf-8",
-        headers={"content-disposition": f'attachment; filename="{name}"'},
-    )
+    return table_file(f"{view.tenant}-{view.range}-by-{view.by}", usage_csv(view.by, rows))
 
 
 def _drawn(spending: Spending, found: dict[str | None, list[int]]) -> dict[str, object]:
@@ -108,18 +103,5 @@ def _drawn(spending: Spending, found: dict[str | None, list[int]]) -> dict[str, 
 
 def _view(visit: Visit) -> View | None:
     """What is asked for; None where it is of no tenant that the reader may see."""
-    readable = _readable(visit)
-    tenant = visit.query.get("tenant") or next(iter(readable), "")
-    return view_of(visit.query, tenant) if tenant in readable else None
-
-
-def _readable(visit: Visit) -> list[str]:
-    return visit.office.readable(visit.person)
-
-
-def _none(visit: Visit) -> Response:
-    return visit.failure(
-        404,
-        "There is no such tenant",
-        "The address may have been cut when it was copied, or it is a tenant that you may not see.",
-    )
+    tenant = visit.tenant
+    return None if tenant is None else view_of(visit.query, tenant)

@@ -65,7 +65,7 @@ def show_one(visit: Visit) -> Response:
     """One run, by its number or its whole id."""
     tenant, named = visit.at["tenant"], visit.at["run"]
     number = recorded_run(named).number
-    if tenant not in visit.office.readable(visit.person) or not _NUMBER.fullmatch(number):
+    if tenant not in visit.readable or not _NUMBER.fullmatch(number):
         return _none(visit)
     with visit.office.store() as store:
         reading = _Reading(Reports(store.query), visit.office.tenants()[tenant].registry)

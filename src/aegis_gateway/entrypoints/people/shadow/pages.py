@@ -30,7 +30,7 @@ class ShadowPages:
 
     def show_tenants(self, visit: Visit) -> Response:
         """Go to the only tenant, or choose one."""
-        readable = visit.office.readable(visit.person)
+        readable = visit.readable
         if len(readable) == 1:
             return redirect(f"/shadow/{readable[0]}")
         return visit.page("shadow/tenants.html", tenants=readable)
