@@ -12,7 +12,6 @@ from aegis_gateway.application.ports import RegistryStore
 from aegis_gateway.application.recording import REASON_CHARACTERS_MAX, RegistryRecording
 from aegis_gateway.domain.errors import ConfigurationError
 from aegis_gateway.domain.incident import Incident
-from aegis_gateway.domain.people import person_of
 
 ENTRY = "incident"
 """The type of the entries about incidents; that one was opened stands in the entry that it is named by."""
@@ -43,8 +42,7 @@ class Incidents:
                     f"there is no incident `{name}`; `aegis incidents` lists those that are open"
                 )
             person = act.operator.person
-            owner = person_of(str(found.facts.get("owner", "")), act.change.people())
-            if person is None or person.id != owner:
+            if person is None or not found.is_owned_by(person.id, act.change.people()):
                 act.require([tenant])
             if found.closed_ns is not None:
                 return found

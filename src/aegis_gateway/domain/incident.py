@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal
 
 import msgspec
+
+from aegis_gateway.domain.people import person_of
 
 IncidentKind = Literal["threshold_passed", "budget_exhausted"]
 Severity = Literal["low", "medium", "high"]
@@ -24,3 +27,7 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     opened_ns: int
     facts: dict[str, object] = {}
     closed_ns: int | None = None
+
+    def is_owned_by(self, person: str, people: Collection[str]) -> bool:
+        """Whether somebody, of those who are registered, owns what it is about."""
+        return person_of(str(self.facts.get("owner", "")), people) == person

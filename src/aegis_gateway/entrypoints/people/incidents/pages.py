@@ -8,6 +8,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from aegis_gateway.adapters.incident_reports import IncidentReports
+from aegis_gateway.adapters.reports import Reports
 from aegis_gateway.application.incidents import Incidents
 from aegis_gateway.application.ports import Store
 from aegis_gateway.application.recording import REASON_CHARACTERS_MAX
@@ -75,7 +76,8 @@ def _one(visit: Visit, store: Store, *, status: int = 200, error: str = "") -> R
     incident = _find(visit, store)
     if incident is None:
         return _none(visit)
-    is_owner = incident.facts.get("owner") == visit.person.id
+    people = {each.id for each in Reports(store.query).people()}
+    is_owner = incident.is_owned_by(visit.person.id, people)
     return visit.page(
         "incidents/one.html",
         status=status,
