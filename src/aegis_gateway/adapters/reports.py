@@ -55,7 +55,7 @@ select "window" as label, starts_ns, ends_ns, count(*) as scopes, sum(pending) a
 _CALLS = """
 select call, state, effect, reason_code, reason, agent, team, project, cost_centre, environment, connector,
        tool, model, api_key, run, policy_version, config_version, expected_nano_usd, maximum_nano_usd,
-       cost_nano_usd, overrun, decided_ns, settled_ns, sequence, parent, customer
+       cost_nano_usd, overrun, decided_ns, settled_ns, sequence, parent, customer, rule
   from call
 """
 """Calls, without what only the ledger needs of them. What follows says which."""
@@ -226,14 +226,14 @@ select version, beside, bundle from config_version
 """Configurations, the newest first. By the primary key."""
 
 _SHADOW = """
-select rule, would, agent as name, count(*) as calls,
+select finding.rule, would, agent as name, count(*) as calls,
        sum(case when would = 'allow' then coalesce(expected_nano_usd, 0)
                 when effect = 'allow' then coalesce(cost_nano_usd, maximum_nano_usd, 0)
                 else 0 end) as nano_usd
   from shadow_finding as finding join call on call.call = finding.call
  where finding.tenant = ? and finding.decided_ns >= ? and finding.decided_ns < ?
- group by rule, would, agent
- order by rule, would, count(*) desc, agent
+ group by finding.rule, would, agent
+ order by finding.rule, would, count(*) desc, agent
 """
 """What rules in shadow would have changed, by agent. A range of the primary key, then the calls'."""
 
@@ -332,6 +332,7 @@ class CallReport(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int
     parent: str | None = None
     customer: str | None = None
+    rule: str | None = None
 
     @property
     def counted_nano_usd(self) -> int | None:
@@ -353,6 +354,8 @@ class CallFilter(msgspec.Struct, frozen=True, kw_only=True):
     since_ns: int | None = None
     run: str | None = None
     customer: str | None = None
+    rule: str | None = None
+    config_version: int | None = None
 
 
 class Sum(msgspec.Struct, frozen=True, kw_only=True):
@@ -503,6 +506,8 @@ class Reports:
             (" and state = ?", wanted.state),
             (" and run = ?", wanted.run),
             (" and customer = ?", wanted.customer),
+            (" and rule = ?", wanted.rule),
+            (" and config_version = ?", wanted.config_version),
         ):
             if value is not None:
                 sql += condition

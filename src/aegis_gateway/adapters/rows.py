@@ -28,6 +28,7 @@ from aegis_gateway.application.ports import (
     Head,
     NamedCall,
     NameKey,
+    RuleSumRow,
     ShadowRow,
     ShadowSumRow,
     StandingRow,
@@ -43,7 +44,7 @@ from aegis_gateway.domain.notice import Notice
 from aegis_gateway.domain.price import ChargeLine
 from aegis_gateway.domain.registry import Agent, Key, Throttle
 from aegis_gateway.domain.replication import Run
-from aegis_gateway.domain.usage import ShadowKey, ShadowSum, UsageKey, UsageSum
+from aegis_gateway.domain.usage import RuleKey, RuleSum, ShadowKey, ShadowSum, UsageKey, UsageSum
 
 _KEYS_OF_TENANT = (
     "select key, agent, hash, hint, issued_ns, expires_ns, revoked_ns, throttle_limit, throttle_period_ns,"
@@ -148,7 +149,10 @@ SHADOW_SUM_COLUMNS = (
 )
 
 
-def sum_values(row: UsageRow | ShadowSumRow) -> tuple[object, ...]:
+RULE_SUM_COLUMNS = ("tenant", "span", "start_ns", *RuleKey.__struct_fields__, *RuleSum.__struct_fields__)
+
+
+def sum_values(row: UsageRow | ShadowSumRow | RuleSumRow) -> tuple[object, ...]:
     """What a batch adds to some sums, as columns."""
     key, sums = msgspec.structs.astuple(row.key), msgspec.structs.astuple(row.sums)
     return (row.tenant, row.span, row.start_ns, *key, *sums)

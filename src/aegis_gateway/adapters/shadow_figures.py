@@ -19,10 +19,10 @@ select agent, count(*) as calls from call
 """How many calls of each agent went through. A range of the index on time."""
 
 _AGREED = """
-select rule, would, count(*) as calls from shadow_finding as finding join call on call.call = finding.call
+select finding.rule, would, count(*) as calls from shadow_finding as finding join call on call.call = finding.call
  where finding.tenant = ? and finding.decided_ns >= ? and finding.decided_ns < ?
    and effect = 'allow' and reason_code in ('approval_required', 'approved')
- group by rule, would
+ group by finding.rule, would
 """
 """To how many of the calls that a rule would have changed a person had agreed. A range of the primary key."""
 

@@ -229,6 +229,7 @@ class Batch:
         changes.hours = self._hours.rows()
         changes.usage = self._usage.rows()
         changes.shadow_sums = self._usage.shadow_rows()
+        changes.rule_sums = self._usage.rule_rows()
         self._names.write(changes)
         return changes
 
@@ -356,6 +357,7 @@ class Batch:
         )
         self._new_calls[row.call] = self._calls[row.call] = row
         self._usage.decide(row, command, None if allowed else admission.reasons[0])
+        self._usage.note_rules(row, admission.reasons)
         shadow = (*command.verdict.shadow, *admission.shadow)
         if over is not None and is_shadow:
             shadow += (would_deny(over),)

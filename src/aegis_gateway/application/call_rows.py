@@ -9,6 +9,7 @@ from aegis_gateway.application.ports import CallMove, CallRow
 from aegis_gateway.domain.admit import Admission
 from aegis_gateway.domain.ledger import State
 from aegis_gateway.domain.quote import USD
+from aegis_gateway.domain.rule_name import acting_rule
 
 
 def new_call(
@@ -59,6 +60,7 @@ def new_call(
         sequence=sequence,
         customer=who.customer,
         name=command.name.name if command.name is not None and allowed else None,
+        rule=acting_rule(first.code, first.subject, first.message) if first else None,
     )
 
 

@@ -24,7 +24,7 @@ from aegis_gateway.domain.proposal import Answer, Proposal
 from aegis_gateway.domain.registry import Agent, Deadlines, Key
 from aegis_gateway.domain.replication import Run, RunClaim
 from aegis_gateway.domain.session import Session, SignedIn, SignInLink
-from aegis_gateway.domain.usage import ShadowKey, ShadowSum, Span, UsageKey, UsageSum
+from aegis_gateway.domain.usage import RuleKey, RuleSum, ShadowKey, ShadowSum, Span, UsageKey, UsageSum
 from aegis_gateway.domain.window import Window
 
 
@@ -72,6 +72,7 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int
     customer: str | None = None
     name: str | None = None
+    rule: str | None = None
 
 
 class CallMove(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,6 +138,16 @@ class ShadowSumRow(msgspec.Struct, frozen=True, kw_only=True):
     sums: ShadowSum
 
 
+class RuleSumRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What one batch adds to the sums of what rules did."""
+
+    tenant: str
+    span: Span
+    start_ns: int
+    key: RuleKey
+    sums: RuleSum
+
+
 UsedKey = tuple[str, str, str]
 """Tenant, budget, scope: a budget's balances, whatever their window."""
 
@@ -189,6 +200,7 @@ class Changes(msgspec.Struct, kw_only=True):
     hours: list[HourRow] = []
     usage: list[UsageRow] = []
     shadow_sums: list[ShadowSumRow] = []
+    rule_sums: list[RuleSumRow] = []
 
 
 class LockedTenants(Protocol):

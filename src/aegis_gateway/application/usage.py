@@ -9,16 +9,27 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from aegis_gateway.application.commands import Admit, OpenRun
-from aegis_gateway.application.ports import CallRow, ShadowSumRow, UsageRow
+from aegis_gateway.application.ports import CallRow, RuleSumRow, ShadowSumRow, UsageRow
 from aegis_gateway.domain.decision import Reason, Shadow
 from aegis_gateway.domain.ledger import Evidence, Settlement
 from aegis_gateway.domain.money import NANO_USD_MAX
 from aegis_gateway.domain.price import OUTPUT_KINDS
 from aegis_gateway.domain.quote import TOKENS, USD
-from aegis_gateway.domain.rule_name import rule_of
-from aegis_gateway.domain.usage import SPANS, S, ShadowKey, ShadowSum, Span, UsageKey, UsageSum, together
+from aegis_gateway.domain.rule_name import acting_rule, rule_of
+from aegis_gateway.domain.usage import (
+    SPANS,
+    RuleKey,
+    RuleSum,
+    S,
+    ShadowKey,
+    ShadowSum,
+    Span,
+    UsageKey,
+    UsageSum,
+    together,
+)
 
-K = TypeVar("K", UsageKey, ShadowKey)
+K = TypeVar("K", UsageKey, ShadowKey, RuleKey)
 
 
 class UsageSums:
@@ -28,6 +39,7 @@ class UsageSums:
         """Start with none."""
         self._sums: dict[tuple[str, int, UsageKey], UsageSum] = {}
         self._shadow: dict[tuple[str, int, ShadowKey], ShadowSum] = {}
+        self._rules: dict[tuple[str, int, RuleKey], RuleSum] = {}
 
     def decide(self, row: CallRow, command: Admit, reason: Reason | None) -> None:
         """Add a call that was decided; `reason` is why it was not let through."""
@@ -70,6 +82,9 @@ class UsageSums:
         sums.settled_calls += 1
         sums.overruns += outcome.overrun
         sums.cost = min(sums.cost + outcome.cost_nano_usd, NANO_USD_MAX)
+        if row.rule is not None:
+            of_rule = self._of_rule(row, row.rule, row.reason_code)
+            of_rule.cost = min(of_rule.cost + outcome.cost_nano_usd, NANO_USD_MAX)
         tokens = output_tokens = 0
         for line in evidence.lines:
             if line.unit == "token":
@@ -86,6 +101,15 @@ class UsageSums:
             sums.calls += 1
             sums.maximum = min(sums.maximum + (row.maximum_nano_usd or 0), NANO_USD_MAX)
 
+    def note_rules(self, row: CallRow, reasons: tuple[Reason, ...]) -> None:
+        """Add what rules did to a call that was decided, each once."""
+        named = ((acting_rule(each.code, each.subject, each.message), each.code) for each in reasons)
+        for rule, did in dict.fromkeys(named):
+            if rule is not None:
+                sums = self._of_rule(row, rule, did)
+                sums.calls += 1
+                sums.expected = min(sums.expected + (row.expected_nano_usd or 0), NANO_USD_MAX)
+
     def rows(self) -> list[UsageRow]:
         """What is to be added to the sums of calls, each sum once."""
         return [
@@ -99,6 +123,17 @@ class UsageSums:
             ShadowSumRow(tenant=tenant, span=span, start_ns=start_ns, key=key, sums=sums)
             for (tenant, span, start_ns, key), sums in _by_span(self._shadow).items()
         ]
+
+    def rule_rows(self) -> list[RuleSumRow]:
+        """What is to be added to the sums of what rules did, each sum once."""
+        return [
+            RuleSumRow(tenant=tenant, span=span, start_ns=start_ns, key=key, sums=sums)
+            for (tenant, span, start_ns, key), sums in _by_span(self._rules).items()
+        ]
+
+    def _of_rule(self, row: CallRow, rule: str, did: str) -> RuleSum:
+        key = RuleKey(rule=rule, did=did)
+        return self._rules.setdefault((row.tenant, _hour_ns(row.decided_ns), key), RuleSum())
 
     def _of(self, tenant: str, at_ns: int, key: UsageKey) -> UsageSum:
         return self._sums.setdefault((tenant, _hour_ns(at_ns), key), UsageSum())

@@ -36,12 +36,9 @@ from aegis_gateway.domain.redaction import (
     Side,
     all_of,
 )
+from aegis_gateway.domain.rule_name import NO_PERMIT
 
 PolicyEffect = Literal["permit", "deny", "cap", "downgrade", "throttle", "redact", "require_approval"]
-
-
-NO_PERMIT = "no_permit"
-"""The rule that refuses what no policy permits."""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,3 +14,35 @@ def rule_of(code: str, subject: str, message: str) -> str:
     if code == "rate_limited" and not message.startswith("policy "):
         return f"rate:{subject}"
     return subject
+
+
+NO_PERMIT = "no_permit"
+"""The rule that refuses what no policy permits."""
+
+_OF_RULES = frozenset(
+    {
+        "permitted",
+        "denied_by_policy",
+        "policy_error",
+        "capped",
+        "downgraded",
+        "throttled",
+        "redacted",
+        "approval_required",
+        "rate_limited",
+        "budget_exhausted",
+        "budget_measure",
+        "too_many_instances",
+        "unbounded_cost",
+        "too_deep",
+        "too_many_runs",
+    }
+)
+"""Codes of reasons whose subject is a rule that somebody wrote. That of others can be in the words of a caller."""
+
+
+def acting_rule(code: str, subject: str, message: str) -> str | None:
+    """The rule that a reason says the act of; None where it is about no rule."""
+    if code == NO_PERMIT:
+        return NO_PERMIT
+    return (rule_of(code, subject, message) or None) if code in _OF_RULES else None

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from aegis_gateway.domain.judge import NO_PERMIT, Policy
+from aegis_gateway.domain.judge import Policy
 from aegis_gateway.domain.registry import Budget, Rate, Registry
 from aegis_gateway.domain.replication import OF_REPLICATION
+from aegis_gateway.domain.rule_name import NO_PERMIT
 
 WOULD = {
     "deny": "would have refused",

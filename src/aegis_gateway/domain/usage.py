@@ -57,6 +57,24 @@ class ShadowSum(msgspec.Struct, array_like=True):
     maximum: int = 0
 
 
+class RuleKey(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """Which acts of rules are added up together: what one rule did, as the code of a reason says it."""
+
+    rule: str
+    did: str
+
+
+class RuleSum(msgspec.Struct, array_like=True):
+    """How many calls those were, what they were expected to cost, and what those cost that it let through.
+
+    Money in nano-USD.
+    """
+
+    calls: int = 0
+    expected: int = 0
+    cost: int = 0
+
+
 class UsageSum(msgspec.Struct, array_like=True):
     """What they come to. Money in nano-USD.
 
@@ -78,7 +96,7 @@ class UsageSum(msgspec.Struct, array_like=True):
     output_tokens: int = 0
 
 
-S = TypeVar("S", UsageSum, ShadowSum)
+S = TypeVar("S", UsageSum, ShadowSum, RuleSum)
 
 
 def together(one: S, other: S) -> S:

@@ -22,7 +22,7 @@ select found.*
     select call, tenant, state, effect, reason_code, reason, agent, team, project, cost_centre, environment,
            connector, tool, model, api_key, run, parent, policy_version, config_version, expected_nano_usd,
            maximum_nano_usd, cost_nano_usd, overrun, legs, salt, boot, decided_ns, expires_ns, settled_ns, sequence,
-           customer, name
+           customer, name, rule
       from call where call.call = wanted offset 0
  ) as found;
 
@@ -117,6 +117,14 @@ insert into shadow_sum select * from json_populate_recordset(null::shadow_sum, %
 on conflict (tenant, span, start_ns, agent, team, rule, would) do update
    set calls = excluded.calls + least(shadow_sum.calls, 9223372036854775807 - excluded.calls),
        maximum = excluded.maximum + least(shadow_sum.maximum, 9223372036854775807 - excluded.maximum);
+
+-- name: write_rule_sums
+-- What rules did more.
+insert into rule_sum select * from json_populate_recordset(null::rule_sum, %s::json)
+on conflict (tenant, span, start_ns, rule, did) do update
+   set calls = excluded.calls + least(rule_sum.calls, 9223372036854775807 - excluded.calls),
+       expected = excluded.expected + least(rule_sum.expected, 9223372036854775807 - excluded.expected),
+       cost = excluded.cost + least(rule_sum.cost, 9223372036854775807 - excluded.cost);
 
 -- name: write_arrivals
 -- Rates' theoretical arrival times.

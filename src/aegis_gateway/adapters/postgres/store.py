@@ -25,6 +25,7 @@ from aegis_gateway.adapters.postgres.database import PACKAGE, Connection, connec
 from aegis_gateway.adapters.queries import missing_guards, named_queries
 from aegis_gateway.adapters.rows import (
     INCIDENT_FIELDS,
+    RULE_SUM_COLUMNS,
     RUN_FIELDS,
     SHADOW_SUM_COLUMNS,
     STATE_QUERIES,
@@ -361,6 +362,7 @@ class _Locked(RegistryRows):
         self._write("write_hours", _HOUR_COLUMNS, [msgspec.structs.astuple(row) for row in changes.hours])
         self._write("write_usage", USAGE_COLUMNS, [sum_values(row) for row in changes.usage])
         self._write("write_shadow_sums", SHADOW_SUM_COLUMNS, [sum_values(row) for row in changes.shadow_sums])
+        self._write("write_rule_sums", RULE_SUM_COLUMNS, [sum_values(row) for row in changes.rule_sums])
         self._write("write_notices", _NOTICE_COLUMNS, [notice_values(each) for each in changes.notices])
         self.save_approvals(changes.approvals)
         self._write("write_incidents", INCIDENT_FIELDS, [incident_values(each) for each in changes.incidents])

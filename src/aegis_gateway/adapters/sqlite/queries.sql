@@ -10,7 +10,8 @@ select tenant, next_sequence, epoch, last_ns from tenant_head where tenant = ?;
 -- One call by id.
 select call, tenant, state, effect, reason_code, reason, agent, team, project, cost_centre, environment, connector,
        tool, model, api_key, run, parent, policy_version, config_version, expected_nano_usd, maximum_nano_usd,
-       cost_nano_usd, overrun, legs, salt, boot, decided_ns, expires_ns, settled_ns, sequence, customer, name
+       cost_nano_usd, overrun, legs, salt, boot, decided_ns, expires_ns, settled_ns, sequence, customer, name,
+       rule
   from call where call = ?;
 
 -- name: standing
@@ -34,8 +35,8 @@ update tenant_head set next_sequence = ?, last_ns = ? where tenant = ?;
 insert into call (call, tenant, state, effect, reason_code, reason, agent, team, project, cost_centre, environment,
                   connector, tool, model, api_key, run, parent, policy_version, config_version, expected_nano_usd,
                   maximum_nano_usd, cost_nano_usd, overrun, legs, salt, boot, decided_ns, expires_ns, settled_ns,
-                  sequence, customer, name)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+                  sequence, customer, name, rule)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: write_move
 -- A call's new state.
@@ -91,6 +92,14 @@ values (?, ?, ?, ?, ?, ?, ?, ?, ?)
 on conflict do update
    set calls = excluded.calls + min(calls, 9223372036854775807 - excluded.calls),
        maximum = excluded.maximum + min(maximum, 9223372036854775807 - excluded.maximum);
+
+-- name: write_rule_sum
+-- What rules did more.
+insert into rule_sum (tenant, span, start_ns, rule, did, calls, expected, cost) values (?, ?, ?, ?, ?, ?, ?, ?)
+on conflict do update
+   set calls = excluded.calls + min(calls, 9223372036854775807 - excluded.calls),
+       expected = excluded.expected + min(expected, 9223372036854775807 - excluded.expected),
+       cost = excluded.cost + min(cost, 9223372036854775807 - excluded.cost);
 
 -- name: write_arrival
 -- A rate's theoretical arrival time.

@@ -307,6 +307,8 @@ class _Locked(RegistryRows):
             many(_Q["write_usage"], [sum_values(row) for row in changes.usage])
         if changes.shadow_sums:
             many(_Q["write_shadow_sum"], [sum_values(row) for row in changes.shadow_sums])
+        if changes.rule_sums:
+            many(_Q["write_rule_sum"], [sum_values(row) for row in changes.rule_sums])
         if changes.notices:
             many(_Q["write_notice"], [notice_values(notice) for notice in changes.notices])
         self.save_approvals(changes.approvals)

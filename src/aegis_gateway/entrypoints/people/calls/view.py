@@ -35,8 +35,11 @@ SINCE_WORDS = {
 }
 EVER = "ever"
 
+_TEXTS = ("agent", "effect", "state", "rule")
 _FIRST = "24h"
 _AGENT_CHARACTERS_MAX = 255
+_RULE_CHARACTERS_MAX = 300
+_VERSION = re.compile(r"[0-9]{1,9}")
 _PLACE = re.compile(r"([0-9]{1,19})-([0-9]{1,18})")
 _INSTANT_MAX_NS = 2**63 - 1
 
@@ -48,6 +51,8 @@ class CallsView(msgspec.Struct, frozen=True, kw_only=True):
     agent: str = ""
     effect: str = ""
     state: str = ""
+    rule: str = ""
+    version: int | None = None
     since: str = _FIRST
     behind: tuple[int, int] | None = None
 
@@ -58,13 +63,15 @@ class CallsView(msgspec.Struct, frozen=True, kw_only=True):
             agent=self.agent or None,
             effect=self.effect or None,
             state=self.state or None,
+            rule=self.rule or None,
+            config_version=self.version,
             since_ns=None if length_ns is None else now_ns - length_ns,
         )
 
     @property
     def is_filtered(self) -> bool:
         """Whether some calls of the period are left out."""
-        return bool(self.agent or self.effect or self.state)
+        return bool(self.agent or self.effect or self.state or self.rule or self.version is not None)
 
     @property
     def period(self) -> str:
@@ -75,7 +82,9 @@ class CallsView(msgspec.Struct, frozen=True, kw_only=True):
         """The address of this view, or of one that differs in something; it begins at the newest unless told."""
         view = msgspec.structs.replace(self, **{"behind": None, **other})
         pairs = [("tenant", view.tenant)]
-        pairs += [(each, getattr(view, each)) for each in ("agent", "effect", "state") if getattr(view, each)]
+        pairs += [(each, getattr(view, each)) for each in _TEXTS if getattr(view, each)]
+        if view.version is not None:
+            pairs.append(("version", str(view.version)))
         pairs.append(("since", view.since))
         if view.behind is not None:
             pairs.append(("behind", f"{view.behind[0]}-{view.behind[1]}"))
@@ -99,9 +108,15 @@ def view_of(query: Mapping[str, str], tenant: str) -> CallsView:
         agent=query.get("agent", "").strip()[:_AGENT_CHARACTERS_MAX],
         effect=effect if effect in EFFECT_WORDS else "",
         state=state if state in STATE_WORDS else "",
+        rule=query.get("rule", "").strip().replace("\0", "")[:_RULE_CHARACTERS_MAX],
+        version=_version(query.get("version", "")),
         since=since if since == EVER or duration_ns(since) is not None else _FIRST,
         behind=_place(query.get("behind", "")),
     )
+
+
+def _version(text: str) -> int | None:
+    return int(text) if _VERSION.fullmatch(text) and text.isascii() else None
 
 
 def _place(text: str) -> tuple[int, int] | None:
