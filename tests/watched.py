@@ -32,7 +32,7 @@ class Watched:
         """Sign in, on the form that is shown."""
         self.page.fill("#token", token)
         self.page.get_by_role("button", name="Sign in").click()
-        self.page.wait_for_selector("header nav")
+        self.page.wait_for_selector("header .who")
 
     def complaints(self) -> list[str]:
         """What axe has to say about the page as it is."""

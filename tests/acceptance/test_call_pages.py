@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from html import escape
 
 import pytest
+from openpyxl import load_workbook
 
 from aegis_gateway.demo.upstream.process import UpstreamProcess
 from aegis_gateway.domain.money import nano_usd, usd_text
@@ -117,6 +118,17 @@ def test_the_file(gateway: Gateway, people: dict[str, Visitor]) -> None:
     assert {"deny", "allow"} == {row["effect"] for row in rows}
     one = list(csv.DictReader(io.StringIO(people["vi"].get("/calls/table.csv?effect=deny").body.decode())))
     assert ["barred"] == [row["agent"] for row in one]
+    answer = people["vi"].get("/calls/table.xlsx?since=ever")
+    assert answer.headers["content-type"].endswith("spreadsheetml.sheet")
+    assert answer.headers["content-disposition"].endswith('"acme-calls-ever.xlsx"')
+    sheet = load_workbook(io.BytesIO(answer.body)).active
+    assert sheet is not None
+    head, *found = sheet.values
+    place = head.index("cost_usd")
+    assert [float(row["cost_usd"]) if row["cost_usd"] else None for row in rows] == [
+        row[place] for row in found
+    ]
+    assert 404 == people["vi"].get("/calls/table.pdf").status
 
 
 def test_a_call_in_full(gateway: Gateway, people: dict[str, Visitor]) -> None:

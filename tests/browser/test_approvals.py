@@ -76,6 +76,7 @@ def test_a_yes_on_a_phone(phone: Watched, gateway: Gateway, staff: Staff) -> Non
     page.get_by_role("button", name="Approve").tap()
     page.wait_for_selector("text=Approved.")
     assert "granted" == gateway.query("select state from approval where approval = ?", asked.id)[0]["state"]
+    page.get_by_role("button", name="Menu").tap()
     page.get_by_role("link", name="Approvals").first.tap()
     page.wait_for_url("**/approvals")
     assert 0 == overflow(page)

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page, ViewportSize
 
 from aegis_gateway.demo.upstream.process import UpstreamProcess
 from aegis_gateway.domain.people import Grant
+from aegis_gateway.entrypoints.people.navigation import GROUPS
 from tests.asked import ask_people
 from tests.browsers import Staff
 from tests.chromium import AXE, chromium
@@ -262,7 +263,7 @@ def test_it_is_quick_and_light(desk: Watched) -> None:
 
 def test_it_stays_right(desk: Watched, gateway: Gateway) -> None:
     """What is spent meanwhile is there by itself, in numbers and chart; what was unfolded stays so."""
-    page = desk.go("/?range=today&by=agent")
+    page = desk.go("/?range=today&by=agent&team=desk")
     before = chart_of(page)
     page.get_by_text("cost per call").click()
     assert 200 == chat(gateway, "More", key=gateway.key("clerk")).status
@@ -280,6 +281,33 @@ def test_it_stays_right(desk: Watched, gateway: Gateway) -> None:
     assert [] == desk.wrong
 
 
+def test_the_menu_on_a_phone(browser: Browser, gateway: Gateway, staff: Staff) -> None:
+    """Behind a button that needs no script, opened and closed by keyboard; it has all pages, the present one marked."""
+    with browser.new_context(viewport=PHONE, java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto(f"{gateway.url}{staff.link('fin')}")
+        page.get_by_role("button", name="Sign in").click()
+        menu = page.get_by_role("navigation", name="Pages")
+        assert not menu.is_visible()
+        page.keyboard.press("Tab")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        assert "Overview" == menu.locator("[aria-current=page]").inner_text()
+        for place, address in enumerate(each.address for group in GROUPS for each in group.pages):
+            assert address == menu.get_by_role("link").nth(place).get_attribute("href")
+        page.keyboard.press("Escape")
+        assert not menu.is_visible()
+        page.get_by_role("button", name="Menu").click()
+        menu.get_by_role("link", name="Incidents").click()
+        page.wait_for_url("**/incidents")
+    with browser.new_context(viewport=DESK, java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto(f"{gateway.url}{staff.link('fin')}")
+        page.get_by_role("button", name="Sign in").click()
+        assert page.get_by_role("link", name="Incidents").is_visible()
+        assert not page.get_by_role("button", name="Menu").is_visible()
+
+
 def test_by_keyboard_alone(desk: Watched) -> None:
     """The first tab skips to the content; periods, rows and tables are reached, and say that they are."""
     page = desk.go("/")
@@ -287,10 +315,10 @@ def test_by_keyboard_alone(desk: Watched) -> None:
     assert "Skip to the content" == page.evaluate("document.activeElement.textContent")
     page.keyboard.press("Enter")
     reached = []
-    for _ in range(60):
+    for _ in range(80):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.textContent.trim()"))
-    for words in ("30 days", "model", "lending", "CSV"):
+    for words in ("30 days", "model", "lending", "CSV of this table"):
         assert words in reached
     assert [] == desk.wrong
 

@@ -20,10 +20,11 @@ from aegis_gateway.domain.usage import UsageSum
 from aegis_gateway.entrypoints.cli.kpi import figure_parts, figure_value
 from aegis_gateway.entrypoints.people.budgets.balances import Balance, fullness
 from aegis_gateway.entrypoints.people.budgets.course import course_of
-from aegis_gateway.entrypoints.people.overview.export import usage_csv
+from aegis_gateway.entrypoints.people.overview.export import usage_columns, usage_rows
 from aegis_gateway.entrypoints.people.overview.periods import RANGES, Range, day_of, month_of, period_of
 from aegis_gateway.entrypoints.people.overview.view import Grouping, View, view_of
 from aegis_gateway.entrypoints.people.rendering import static_files
+from aegis_gateway.entrypoints.people.tables import csv_text
 from aegis_gateway.entrypoints.people.words import exact, local, more_than
 
 SECOND_NS = 1_000_000_000
@@ -88,19 +89,13 @@ def test_an_address_says_it_all() -> None:
 
 
 def test_a_table_as_a_file() -> None:
-    """Plain numbers, exact to the nano-dollar; what could be a formula is text."""
-    rows = [
-        UsageOf(values=("=HYPERLINK(1)",), sums=UsageSum(calls=3, cost=1_234_567_890_123_456_789, saved=-5)),
-        UsageOf(values=('a "b", c',), sums=UsageSum(tokens=7)),
-    ]
-    found = list(csv.DictReader(io.StringIO(usage_csv("agent", rows), newline="")))
-    assert ["'=HYPERLINK(1)", 'a "b", c'] == [each["agent"] for each in found]
-    assert ("1234567890.123456789", "-0.000000005", "3") == (
-        found[0]["spent_usd"],
-        found[0]["saved_usd"],
-        found[0]["calls"],
+    """Exact to the nano-dollar, with the names that programs know."""
+    rows = [UsageOf(values=("a",), sums=UsageSum(calls=3, cost=1_234_567_890_123_456_789, saved=-5))]
+    text = csv_text(usage_columns("agent"), usage_rows(rows))
+    (found,) = csv.DictReader(io.StringIO(text, newline=""))
+    assert ("a", "1234567890.123456789", "-0.000000005", "3") == tuple(
+        found[name] for name in ("agent", "spent_usd", "saved_usd", "calls")
     )
-    assert ("0", "7") == (found[1]["spent_usd"], found[1]["tokens"])
 
 
 def balance(spent: int, limit: int, reserved: int = 0, forecast: Forecast | None = None) -> Balance:

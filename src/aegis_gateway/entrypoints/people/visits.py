@@ -128,12 +128,6 @@ def redirect(path: str) -> Response:
     return RedirectResponse(path, status_code=303)
 
 
-def table_file(name: str, text: str) -> Response:
-    """A table as a file to keep."""
-    headers = {"content-disposition": f'attachment; filename="{name}.csv"'}
-    return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
-
-
 def own_path(text: str) -> str:
     """A path to come back to, if it is one of ours; else the first page."""
     is_ours = text.startswith("/") and not text.startswith("//") and "\\" not in text and text.isprintable()

@@ -19,7 +19,7 @@ from aegis_gateway.entrypoints.call_account import (
     steps,
     sums,
 )
-from aegis_gateway.entrypoints.people.calls.export import calls_csv
+from aegis_gateway.entrypoints.people.calls.export import CALL_COLUMNS, call_rows
 from aegis_gateway.entrypoints.people.calls.view import (
     EFFECT_WORDS,
     EVER,
@@ -29,7 +29,8 @@ from aegis_gateway.entrypoints.people.calls.view import (
     view_of,
 )
 from aegis_gateway.entrypoints.people.living import living
-from aegis_gateway.entrypoints.people.visits import Visit, table_file
+from aegis_gateway.entrypoints.people.tables import table_file
+from aegis_gateway.entrypoints.people.visits import Visit
 
 LISTED_MAX = 50
 EXPORTED_MAX = 10_000
@@ -76,7 +77,7 @@ def export_table(visit: Visit) -> Response:
         return _no_tenant(visit)
     with visit.office.store() as store:
         found = Reports(store.query).calls(view.tenant, view.wanted(store.clock_ns()), EXPORTED_MAX)
-    return table_file(f"{view.tenant}-calls-{view.since}", calls_csv(found))
+    return table_file(visit, f"{view.tenant}-calls-{view.since}", CALL_COLUMNS, call_rows(found))
 
 
 def show_one(visit: Visit) -> Response:

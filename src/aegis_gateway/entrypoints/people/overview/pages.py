@@ -13,11 +13,12 @@ from aegis_gateway.entrypoints.people.overview.desk import (
     Spending,
     name_of,
 )
-from aegis_gateway.entrypoints.people.overview.export import usage_csv
+from aegis_gateway.entrypoints.people.overview.export import usage_columns, usage_rows
 from aegis_gateway.entrypoints.people.overview.periods import RANGE_WORDS, RANGES
 from aegis_gateway.entrypoints.people.overview.view import GROUPING_WORDS, GROUPINGS, View, view_of
 from aegis_gateway.entrypoints.people.reader import reader_of
-from aegis_gateway.entrypoints.people.visits import Visit, table_file
+from aegis_gateway.entrypoints.people.tables import table_file
+from aegis_gateway.entrypoints.people.visits import Visit
 
 _FIGURES = (
     "cost_per_transaction",
@@ -82,7 +83,8 @@ def export_table(visit: Visit) -> Response:
     registry = visit.office.tenants()[view.tenant].registry
     with visit.office.store() as store:
         rows = OverviewDesk(visit.office, store, reader_of(visit), registry).rows(view)
-    return table_file(f"{view.tenant}-{view.range}-by-{view.by}", usage_csv(view.by, rows))
+    name = f"{view.tenant}-{view.range}-by-{view.by}"
+    return table_file(visit, name, usage_columns(view.by), usage_rows(rows))
 
 
 def _drawn(spending: Spending, found: dict[str | None, list[int]]) -> dict[str, object]:

@@ -1,0 +1,58 @@
+"""What pages there are, in groups, as every page lists them: who adds a page adds a line here."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """A page in the menu. `key` opens it after `g`; `sections` begin the paths that belong to it besides its own."""
+
+    name: str
+    address: str
+    key: str
+    sections: tuple[str, ...] = ()
+
+    def has(self, path: str) -> bool:
+        """Whether a path is this page's, or of something that one comes to from it."""
+        if self.address == "/":
+            return path == "/"
+        return path.split("/")[1] in (self.address.split("/")[1], *self.sections)
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """Pages that belong together."""
+
+    name: str
+    pages: tuple[Page, ...]
+
+
+GROUPS = (
+    Group(
+        name="Money",
+        pages=(
+            Page(name="Overview", address="/", key="o"),
+            Page(name="Budgets", address="/budgets", key="b"),
+        ),
+    ),
+    Group(
+        name="Traffic",
+        pages=(Page(name="Calls", address="/calls", key="c", sections=("runs",)),),
+    ),
+    Group(
+        name="People",
+        pages=(
+            Page(name="Approvals", address="/approvals", key="a"),
+            Page(name="Incidents", address="/incidents", key="i"),
+            Page(name="Notifications", address="/notifications", key="n"),
+        ),
+    ),
+    Group(
+        name="Rules",
+        pages=(Page(name="Shadow", address="/shadow", key="s"),),
+    ),
+    Group(
+        name="Gateway",
+        pages=(Page(name="API", address="/api/docs", key="d"),),
+    ),
+)
