@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
+import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -36,7 +39,7 @@ def upstream() -> Iterator[UpstreamProcess]:
 
 @pytest.fixture(scope="module")
 def gateway(upstream: UpstreamProcess) -> Iterator[Gateway]:
-    """Two tenants; acme has called, within a budget and beyond one, zeta has not."""
+    """Two tenants and two workers; acme has called, within a budget and beyond one, zeta has not."""
     files = configuration(
         upstream.base_url,
         policies=POLICIES,
@@ -48,7 +51,7 @@ def gateway(upstream: UpstreamProcess) -> Iterator[Gateway]:
         agents=("bot", "other"),
     )
     other = files["aegis.yaml"].partition("  acme:\n")[2]
-    with Gateway({**files, "aegis.yaml": f"{files['aegis.yaml']}  zeta:\n{other}"}) as gateway:
+    with Gateway({**files, "aegis.yaml": f"{files['aegis.yaml']}  zeta:\n{other}"}, workers=2) as gateway:
         for _ in range(3):
             assert 200 == chat(gateway, "hello [[tokens=20]]").status
         assert 402 == chat(gateway, "hello", key=gateway.key("other")).status
@@ -117,11 +120,56 @@ def test_sums_are_the_ledgers(gateway: Gateway) -> None:
     assert 0 == values(text, "aegis_approvals_waiting")['tenant="acme"']
 
 
+def test_durations_and_failures_are_those_of_all_workers(gateway: Gateway) -> None:
+    """Whichever worker is asked; by door and effect, as histograms; and a worker that is killed takes none with it."""
+    allowed, refused = (f'door="models",effect="{effect}",tenant="acme"' for effect in ("allow", "deny"))
+
+    def number(name: str, labels: str) -> float:
+        return values(scrape(gateway).body.decode(), name).get(labels, 0.0)
+
+    assert 500 <= chat(gateway, "hello [[fail=503]]").status
+    assert 401 == chat(gateway, "hello", key="nobodys").status
+    before = number("aegis_call_duration_seconds_count", allowed)
+    calls = 0
+    for _ in gateway.workers():
+        assert 200 == chat(gateway, "hello [[tokens=20]] [[delay_ms=60]]").status
+        calls += 1
+    until(
+        lambda: number("aegis_call_duration_seconds_count", allowed) >= before + calls, "not all are counted"
+    )
+    text = scrape(gateway).body.decode()
+    assert 1 == values(text, "aegis_added_duration_seconds_count")[refused]
+    upstream = values(text, "aegis_upstream_duration_seconds_sum")[
+        'connector="provider",door="models",tenant="acme"'
+    ]
+    whole = values(text, "aegis_call_duration_seconds_sum")[allowed]
+    added = values(text, "aegis_added_duration_seconds_sum")[allowed]
+    assert upstream >= 0.06 * calls
+    assert whole == pytest.approx(upstream + added)
+    assert {'connector="provider",kind="5xx",tenant="acme"': 1.0} == values(
+        text, "aegis_upstream_errors_total"
+    )
+    assert 1 == values(text, "aegis_refused_requests_total")['door="models",why="not_identified"']
+    settled = values(text, "aegis_settlements_total")['how="settled",tenant="acme"']
+    assert values(text, "aegis_call_duration_seconds_count")[allowed] == settled
+    assert 1 == values(text, "aegis_requests_under_way")['door="people"'], "the scrape itself"
+    for worker in gateway.workers():
+        os.kill(worker, signal.SIGKILL)
+        until(partial(_is_replaced, gateway, worker), "no other worker comes")
+        assert settled <= number("aegis_settlements_total", 'how="settled",tenant="acme"')
+
+
+def _is_replaced(gateway: Gateway, worker: int) -> bool:
+    return worker not in gateway.workers() and gateway.all_serve() and gateway.is_ready()
+
+
 def test_a_token_tells_of_what_its_person_may_read(gateway: Gateway, staff: Staff) -> None:
     """Of their tenants alone; a token that isn't valid is no token."""
     text = scrape(gateway, staff.tokens["zoe"]).body.decode()
     assert 'tenant="zeta"' in text
     assert 'tenant="acme"' not in text
+    assert not values(text, "aegis_requests_under_way"), "what is of all tenants"
+    assert values(scrape(gateway).body.decode(), "aegis_requests_under_way")
     assert 401 == scrape(gateway, "aegis_person_nobodys").status
     assert 401 == scrape(gateway, gateway.key()).status
 

@@ -10,14 +10,15 @@ from collections.abc import Iterator
 import msgspec
 
 from aegis_gateway.application.commands import Command, Reply, Running
+from aegis_gateway.application.pace import AskPace, Paced, PaceTold
 
 FRAME_BYTES_MAX = 64 * 1024 * 1024
 
 _LENGTH_BYTES = 4
 
 encode_messages = msgspec.msgpack.Encoder().encode
-commands_decoder = msgspec.msgpack.Decoder(list[tuple[int, Command | Running]])
-replies_decoder = msgspec.msgpack.Decoder(list[tuple[int, Reply]])
+commands_decoder = msgspec.msgpack.Decoder(list[tuple[int, Command | Running | Paced | AskPace]])
+replies_decoder = msgspec.msgpack.Decoder(list[tuple[int, Reply | PaceTold]])
 
 
 def frame(payload: bytes) -> bytes:

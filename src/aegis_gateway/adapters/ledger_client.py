@@ -14,6 +14,7 @@ from typing import cast
 
 from aegis_gateway.adapters.frames import FrameReader, encode_messages, frame, replies_decoder
 from aegis_gateway.application.commands import Admitted, Command, Failed, Reply, Running, Settle
+from aegis_gateway.application.pace import AskPace, Paced, PaceTold
 from aegis_gateway.domain.errors import IllegalTransition, LedgerUnavailable, UnknownCall
 from aegis_gateway.domain.ledger import Evidence
 
@@ -31,9 +32,9 @@ class LedgerClient(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._reader = FrameReader()
-        self._waiting: dict[int, tuple[asyncio.Future[Reply], float, Command]] = {}
-        self._late: dict[int, Command] = {}
-        self._outgoing: list[tuple[int, Command]] = []
+        self._waiting: dict[int, tuple[asyncio.Future[Reply | PaceTold], float, Command | AskPace]] = {}
+        self._late: dict[int, Command | AskPace] = {}
+        self._outgoing: list[tuple[int, Command | AskPace]] = []
         self._number = 0
         self._usual_wait_s = 0.0
         self._watch: asyncio.TimerHandle | None = None
@@ -53,21 +54,38 @@ class LedgerClient(asyncio.Protocol):
             UnknownCall: there is no such call.
             IllegalTransition: the call's state does not allow it.
         """
+        reply = await self._answer(command)
+        if isinstance(reply, Failed):
+            raise _FAULTS[reply.kind](reply.message)
+        if isinstance(reply, PaceTold):
+            raise LedgerUnavailable("the ledger gave an answer that is none")
+        return reply
+
+    async def pace(self, mine: Paced) -> PaceTold:
+        """What all workers counted since the gateway began, with what this one has not told yet.
+
+        Raises:
+            LedgerUnavailable: the ledger process does not say.
+        """
+        self.tell(mine)
+        reply = await self._answer(AskPace())
+        if not isinstance(reply, PaceTold):
+            raise LedgerUnavailable("the ledger gave an answer that is none")
+        return reply
+
+    def tell(self, message: Running | Paced) -> None:
+        """Say what this process runs, or has counted; nobody answers."""
+        if self._transport is not None:
+            self._transport.write(frame(encode_messages([(0, message)])))
+
+    async def _answer(self, command: Command | AskPace) -> Reply | PaceTold:
         if self._transport is None or len(self._waiting) >= OPEN_QUESTIONS_MAX:
             raise LedgerUnavailable("the ledger has more to do than it can; try again in a moment")
         self._number += 1
-        future: asyncio.Future[Reply] = self._loop.create_future()
+        future: asyncio.Future[Reply | PaceTold] = self._loop.create_future()
         self._waiting[self._number] = (future, self._loop.time() + DEADLINE_S, command)
         self._send(self._number, command)
-        reply = await future
-        if isinstance(reply, Failed):
-            raise _FAULTS[reply.kind](reply.message)
-        return reply
-
-    def tell(self, running: Running) -> None:
-        """Say what this process runs."""
-        if self._transport is not None:
-            self._transport.write(frame(encode_messages([(0, running)])))
+        return await future
 
     @property
     def open_questions(self) -> int:
@@ -120,7 +138,7 @@ class LedgerClient(asyncio.Protocol):
         self._waiting.clear()
         self._on_lost()
 
-    def _send(self, number: int, command: Command) -> None:
+    def _send(self, number: int, command: Command | AskPace) -> None:
         if not self._outgoing:
             self._loop.call_soon(self._flush)
         self._outgoing.append((number, command))
@@ -136,7 +154,7 @@ class LedgerClient(asyncio.Protocol):
             payload = encode_messages([each for each in outgoing if self._is_writable(*each)])
         self._transport.write(frame(payload))
 
-    def _is_writable(self, number: int, command: Command) -> bool:
+    def _is_writable(self, number: int, command: Command | AskPace) -> bool:
         try:
             encode_messages([(number, command)])
         except (ValueError, OverflowError) as fault:
@@ -157,7 +175,7 @@ class LedgerClient(asyncio.Protocol):
             if not future.done():
                 future.set_exception(LedgerUnavailable("the ledger did not answer in time; try again"))
 
-    def _take_back(self, command: Command | None, reply: Reply) -> None:
+    def _take_back(self, command: Command | AskPace | None, reply: Reply | PaceTold) -> None:
         if command is not None and isinstance(reply, Admitted) and reply.state == "dispatched":
             note = "its admission was answered after its deadline; it was not sent"
             evidence = Evidence(source="not_sent", note=note)

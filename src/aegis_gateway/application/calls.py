@@ -54,6 +54,7 @@ from aegis_gateway.application.judgement import (
     no_measures,
 )
 from aegis_gateway.application.measuring import RememberedMeasures, measures_on, with_thresholds_of
+from aegis_gateway.application.pace import CallTimer, Pace
 from aegis_gateway.application.ports import Clock, NameKey
 from aegis_gateway.application.runs import (
     RUN_CHARACTERS,
@@ -67,7 +68,13 @@ from aegis_gateway.application.tracing import CallSpan, DecisionTold, Observer, 
 from aegis_gateway.application.visibility import reach_of
 from aegis_gateway.domain.admit import BudgetClaim
 from aegis_gateway.domain.decision import Effect, Reason, Shadow, Throttle, would_deny
-from aegis_gateway.domain.errors import CallError, CallRepeated, KeyFormatError, LedgerUnavailable
+from aegis_gateway.domain.errors import (
+    CallError,
+    CallRepeated,
+    KeyFormatError,
+    LedgerUnavailable,
+    UpstreamFault,
+)
 from aegis_gateway.domain.judge import Reach
 from aegis_gateway.domain.keys import OUR_KEYS, check_key, key_hash
 from aegis_gateway.domain.ledger import Evidence, Standing
@@ -127,7 +134,8 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     the method, path and query that a named call was asked with. `patience_ns` is the longest that the call may wait for
     a rate's next turn, where its door can't wait for as long as rates are configured to delay. `subject` is the
     agent whose call it is, where another asks for it. `approval` is the one that the caller means to use. `trace` is
-    the caller's place in its trace, `mcp` what telemetry is told of the message of that protocol.
+    the caller's place in its trace, `mcp` what telemetry is told of the message of that protocol. `door` is where it
+    came in, and `read_ns` how long it took to read, its way here left out.
     """
 
     run: str | None = None
@@ -141,6 +149,8 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     approval: str | None = None
     trace: Trace | None = None
     mcp: dict[str, str] = {}
+    door: str = ""
+    read_ns: int = 0
 
 
 NO_CONTEXT = CallContext()
@@ -164,7 +174,8 @@ class Decided(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):
     `name` is what the upstream may know of the caller's name for the call. `own_credential`: the caller brought the
     upstream's credential itself. `answer` is what is to be redacted in the answer; once that was done, `redacted` is
     what was, and `shadow` what redactions in shadow would have. `span` is the call's, where there is telemetry; where
-    it was made elsewhere, `note` is what is known of it.
+    it was made elsewhere, `note` is what is known of it. `timer` is the call's stopwatch,
+    at the worker that decided.
     """
 
     call: str
@@ -183,6 +194,7 @@ class Decided(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):
     judged_ns: int = 0
     span: CallSpan | None = None
     note: SpanNote | None = None
+    timer: CallTimer | None = None
 
     @property
     def trace(self) -> Trace | None:
@@ -260,9 +272,11 @@ class Calls:
         pepper: bytes,
         approvals: ApprovalWatch | None = None,
         observer: Observer | None = None,
+        pace: Pace | None = None,
     ) -> None:
         """`pepper` is the installation's secret that keys and arguments are hashed under. `approvals` waits for
-        people's words, where anybody does; `observer` is told of calls, where there is telemetry.
+        people's words, where anybody does; `observer` is told of calls, where there is telemetry. `pace` is where
+        durations and failures are counted.
         """
         self._directory = directory
         self._ledger = ledger
@@ -271,6 +285,7 @@ class Calls:
         self._pepper = pepper
         self.approvals = approvals
         self._observer = observer
+        self.pace = pace or Pace()
         self._seen_key = random_bytes(32)
         self._runs = Runs(pepper, random_bytes)
         self._ids = CallIds(pepper, random_bytes)
@@ -389,6 +404,7 @@ class Calls:
         """
         call, run = "", ""
         utilisation: int | None = None
+        timer = self.pace.begin(context.door, context.read_ns)
         span = self._observer.begin(context.trace) if self._observer is not None else None
         await self._directory.keep_current(self._clock.now_ns())
         for _ in range(_JUDGED_AGAIN_MAX):
@@ -401,6 +417,7 @@ class Calls:
             command = self._admission(call, considered, context, span)
             reply = await self._ledger.ask(command)
             if isinstance(reply, Admitted):
+                timer.decided(tenant, judgement.described.connector, reply.effect)
                 if span is not None:
                     told = DecisionTold(
                         command=command, admitted=reply, registry=view.registry, mcp=context.mcp
@@ -408,6 +425,7 @@ class Calls:
                     span.decided(told)
                 if reply.wait_ns:
                     await self._wait(command, reply, span)
+                    timer.waited()
                 return Decided(
                     call=call,
                     tenant=tenant,
@@ -426,6 +444,7 @@ class Calls:
                     own_credential=considered.key.is_own_credential,
                     judged_ns=considered.circumstances.now_ns,
                     span=span,
+                    timer=timer,
                 )
             if isinstance(reply, Known):
                 raise CallRepeated(reply.first, is_same=reply.is_same, described=judgement.described)
@@ -676,7 +695,7 @@ class Calls:
         """
         command = Settle(call=decided.call, tenant=decided.tenant, evidence=evidence)
         span = decided.span if decided.span is not None else self._resumed(decided.call, decided.note)
-        return await self._settled(command, span)
+        return await self._settled(command, span, decided.timer)
 
     async def settle_call(
         self, tenant: str, call: str, evidence: Evidence, note: SpanNote | None = None
@@ -693,12 +712,12 @@ class Calls:
     def _resumed(self, call: str, note: SpanNote | None) -> CallSpan | None:
         return None if note is None or self._observer is None else self._observer.resumed(call, note)
 
-    async def _settled(self, command: Settle, span: CallSpan | None) -> Moved:
+    async def _settled(self, command: Settle, span: CallSpan | None, timer: CallTimer | None = None) -> Moved:
         if span is None:
-            return await self._moved(command)
+            return await self._moved(command, timer)
         began_ns = time.monotonic_ns()
         try:
-            moved = await self._moved(command)
+            moved = await self._moved(command, timer)
         except LedgerUnavailable:
             span.lost("what it cost is not written yet")
             raise
@@ -713,7 +732,26 @@ class Calls:
         """
         if decided.span is not None:
             decided.span.lost("in doubt")
-        return await self._moved(Lose(call=decided.call, tenant=decided.tenant, reason=reason))
+        command = Lose(call=decided.call, tenant=decided.tenant, reason=reason)
+        return await self._moved(command, decided.timer)
+
+    def handed_over(self, decided: Decided[Described]) -> None:
+        """Whoever asked does by themselves what was allowed."""
+        if decided.timer is not None:
+            decided.timer.handed_over()
+        if decided.span is not None:
+            decided.span.handed_over()
+
+    def upstream_answered(self, decided: Decided[Described], status: int) -> None:
+        """The upstream's whole answer is here, with this status; what follows is the gateway's time."""
+        if decided.timer is not None:
+            decided.timer.answered()
+            decided.timer.upstream_answered(status)
+
+    def upstream_failed(self, decided: Decided[Described], fault: UpstreamFault) -> None:
+        """The upstream gave no answer, or none to the end."""
+        if decided.timer is not None:
+            decided.timer.upstream_failed(fault)
 
     async def keep(self, tenant: str, call: str, answer: bytes | None, *, may_repeat: bool) -> None:
         """Keep what was answered to a named call, encrypted; nothing is kept of it where `answer` is None.
@@ -735,17 +773,28 @@ class Calls:
         agent = known.key.agent
         return (known.view.registry.tenant, agent, _stored_name(known.view, agent, name))
 
-    async def _moved(self, command: Settle | Lose) -> Moved:
+    async def _moved(self, command: Settle | Lose, timer: CallTimer | None = None) -> Moved:
+        if timer is not None:
+            timer.answered()
         try:
             reply = await self._ledger.ask(command)
         except LedgerUnavailable:
+            self.pace.settlement(command.tenant, "late")
             self._late.append(command)
             if self._catching_up is None:
                 self._catching_up = asyncio.create_task(self._catch_up())
             raise
+        finally:
+            if timer is not None:
+                timer.ended()
         if not isinstance(reply, Moved):
             raise LedgerUnavailable("the ledger gave an answer that is none")
+        self._count(reply, command.tenant)
         return reply
+
+    def _count(self, moved: Moved, tenant: str) -> None:
+        if not moved.again:
+            self.pace.settlement(tenant, "in_doubt" if moved.state == "in_doubt" else "settled")
 
     async def _catch_up(self) -> None:
         """Ask again, until the ledger has taken what became of each call, or knows it already."""
@@ -755,6 +804,9 @@ class Calls:
                 batch, self._late = self._late[:CATCH_UP_BATCH], self._late[CATCH_UP_BATCH:]
                 asked = [self._ledger.ask(command) for command in batch]
                 replies = await asyncio.gather(*asked, return_exceptions=True)
+                for command, reply in zip(batch, replies, strict=True):
+                    if isinstance(reply, Moved):
+                        self._count(reply, command.tenant)
                 self._late += [
                     command
                     for command, reply in zip(batch, replies, strict=True)

@@ -18,6 +18,7 @@ from aegis_gateway.domain.incident import Incident
 from aegis_gateway.domain.ledger import Leg, Standing, State
 from aegis_gateway.domain.network import Network
 from aegis_gateway.domain.notice import Notice
+from aegis_gateway.domain.pace import PaceRow
 from aegis_gateway.domain.people import Person, Token
 from aegis_gateway.domain.price import ChargeLine
 from aegis_gateway.domain.proposal import Answer, Proposal
@@ -424,6 +425,9 @@ class RegistryChange(LockedTenants, DeliveryChange, Protocol):
 
     def save_gateways(self, boot: str, gateways: Iterable[GatewayRow]) -> None:
         """Write the gateway processes of one opening of the store in place of those that were written of it before."""
+
+    def save_pace(self, boot: str, rows: Collection[PaceRow]) -> None:
+        """Write what one opening's workers counted in the last seconds. What is older than pages tell of goes."""
 
     def save_head(self, head: Head) -> None:
         """Set a tenant's head. A raised epoch sends every call judged before back to be judged again."""

@@ -28,6 +28,7 @@ from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.commands import Running
 from aegis_gateway.application.directory import DirectoryCopy
 from aegis_gateway.application.estimates import Estimates
+from aegis_gateway.application.pace import Pace, ReadPace
 from aegis_gateway.application.tracing import SEND_LAST_S
 from aegis_gateway.configuration.settings import Settings, read_settings
 from aegis_gateway.domain.errors import AegisError
@@ -49,6 +50,7 @@ BACKLOG = 2_048
 BACKPRESSURE = 8_192
 DRAIN_S = 20.0
 SEND_OFF_S = 1.0
+TELL_PACE_S = 1.0
 HEADER_TIMEOUT_MS = 10_000
 
 
@@ -75,7 +77,7 @@ async def serve(socket_path: Path) -> None:
         settings.pages_url,
     )
     access = envoy_access(settings, secrets)
-    people = PeopleDoor(lambda: _pages(settings, calls))
+    people = PeopleDoor(lambda: _pages(settings, calls, lambda: ledger.pace(calls.pace.take())))
     requests = None
     if calls.approvals is not None:
         requests = AccessRequests(
@@ -106,6 +108,7 @@ async def serve(socket_path: Path) -> None:
     watching = asyncio.create_task(
         calls.directory.keep_watch(lambda copy: ledger.tell(_running(copy, started_ns)))
     )
+    telling = asyncio.create_task(_tell_pace(calls.pace, ledger))
     serving = asyncio.create_task(server.serve())
     await stopping.wait()
     parting = asyncio.create_task(envoys.stop(DRAIN_S)) if envoys is not None else None
@@ -119,9 +122,11 @@ async def serve(socket_path: Path) -> None:
         await parting
     serving.cancel()
     watching.cancel()
+    telling.cancel()
     await mcp.close()
     if observer is not None:
         await asyncio.to_thread(observer.close, SEND_LAST_S)
+    ledger.tell(calls.pace.take())
     ledger.close()
 
 
@@ -139,12 +144,23 @@ async def _envoy_server(
     return envoys
 
 
-def _pages(settings: Settings, calls: Calls) -> AsgiApp:
+async def _tell_pace(pace: Pace, ledger: LedgerClient) -> None:
+    """Tell what was counted, as long as there is something to tell."""
+    told: dict[str, int] = {}
+    while True:
+        await asyncio.sleep(TELL_PACE_S)
+        paced = pace.take()
+        if paced.rows or paced.under_way != told:
+            ledger.tell(paced)
+            told = paced.under_way
+
+
+def _pages(settings: Settings, calls: Calls, read_pace: ReadPace) -> AsgiApp:
     """The pages and the control API, for the first person who comes."""
     # Here: the framework takes a third of a second, which a gateway that nobody visits need not spend.
     from aegis_gateway.entrypoints.people.app import build
 
-    return build(settings, lambda: calls.directory.copy.tenants)
+    return build(settings, lambda: calls.directory.copy.tenants, read_pace)
 
 
 def _running(copy: DirectoryCopy, started_ns: int) -> Running:

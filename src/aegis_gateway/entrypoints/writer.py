@@ -13,6 +13,7 @@ import logging
 import selectors
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,9 +22,11 @@ import msgspec
 from aegis_gateway.adapters.frames import FrameReader, commands_decoder, encode_messages, frame
 from aegis_gateway.application.commands import Admit, Admitted, Command, Lose, Moved, Reply, Running
 from aegis_gateway.application.ledger import Ledger
+from aegis_gateway.application.pace import AskPace, Paced, PaceTold
 from aegis_gateway.application.ports import GatewayRow, Store
 from aegis_gateway.application.watching import Watching
 from aegis_gateway.domain.errors import LedgerUnavailable
+from aegis_gateway.domain.pace import PaceSums
 
 SWEEP_INTERVAL_S = 1.0
 TELL_INTERVAL_S = 5.0
@@ -45,6 +48,7 @@ class _Worker:
         self.unsent = bytearray()
         self.open_calls: dict[str, str] = {}
         self.running: Running | None = None
+        self.under_way: dict[str, int] = {}
         self.heard_at = 0.0
         self.is_gone = False
         self.is_blocked = False
@@ -69,6 +73,8 @@ class Writer:
         self._read_buffer = memoryview(bytearray(_READ_BYTES))
         self._told: tuple[Running, ...] = ()
         self._told_at = 0.0
+        self._pace = PaceSums()
+        self._pace_unwritten = PaceSums()
         self._watching = watching
         self._watched_at = 0.0
         self._path = socket_path
@@ -129,6 +135,8 @@ class Writer:
                     if worker.running is not None
                 ],
             )
+            change.save_pace(self._store.boot, self._pace_unwritten.rows())
+        self._pace.add(self._pace_unwritten.take())
         self._told, self._told_at = running, now
 
     def wake_on(self, signals: socket.socket) -> None:
@@ -187,11 +195,30 @@ class Writer:
                 for number, message in commands_decoder.decode(payload):
                     if isinstance(message, Running):
                         worker.running, worker.heard_at = message, time.monotonic()
+                    elif isinstance(message, Paced):
+                        self._count(worker, message)
+                    elif isinstance(message, AskPace):
+                        self._tell_pace(worker, number)
                     else:
                         self._queue.append((worker, number, message))
         except (ValueError, msgspec.DecodeError):
             _log.exception("a worker sent what is not a command")
-            self._drop(worker)
+            if not worker.is_gone:
+                self._drop(worker)
+
+    def _count(self, worker: _Worker, told: Paced) -> None:
+        """Add what a worker has counted. What it told stays when it dies; what it had under way goes with it."""
+        self._pace_unwritten.add(told.rows)
+        worker.under_way = told.under_way
+
+    def _tell_pace(self, worker: _Worker, number: int) -> None:
+        under_way: Counter[str] = Counter()
+        for each in self._workers.values():
+            under_way.update(each.under_way)
+        pace = PaceSums((*self._pace.rows(), *self._pace_unwritten.rows()))
+        told = PaceTold(call="", rows=pace.rows(), under_way=dict(under_way))
+        worker.unsent += frame(encode_messages([(number, told)]))
+        self._send(worker)
 
     def _carry_out(self, batch: list[tuple[_Worker, int, Command]]) -> None:
         replies = self._ledger.process([command for _, _, command in batch])

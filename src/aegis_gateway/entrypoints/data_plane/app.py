@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from aegis_gateway.application.calls import Calls
+from aegis_gateway.application.calls import Calls, NotIdentified
 from aegis_gateway.application.estimates import Estimates
 from aegis_gateway.application.ports import Secrets, Upstream
 from aegis_gateway.domain.errors import AegisError, CallError
@@ -54,6 +54,7 @@ class DataPlane:
         self._routes = Routes(calls, upstream, secrets, decisions, estimates, mcp, envoys, people, access)
         self._idempotency = idempotency
         self._in_flight_max = in_flight_max
+        self._pace = calls.pace
         self.pressure = Pressure()
         self.in_flight = 0
         self.idle = asyncio.Event()
@@ -65,12 +66,14 @@ class DataPlane:
 
     async def serve(self, route: Route, scope: Scope, protocol: HttpProtocol) -> None:
         """Have a door answer one request, whatever happens."""
-        door, errors, counts, again, keeps = route
+        door, errors, counts, again, keeps, name = route
         is_too_much = self.in_flight >= self._in_flight_max or self.pressure.refuses
         if is_too_much and counts:
+            self._pace.refused(name, "overload")
             send_error(protocol, unavailable(_TOO_MUCH, errors))
             return
         self.in_flight += 1
+        self._pace.under_way[name] += 1
         self.idle.clear()
         try:
             if keeps and IDEMPOTENCY_KEY in scope.headers:
@@ -78,15 +81,20 @@ class DataPlane:
             else:
                 await door(scope, protocol)
         except CallError as fault:
+            is_known = not isinstance(fault, NotIdentified)
+            self._pace.refused(name, "not_understood" if is_known else "not_identified")
             send_error(protocol, misunderstood(fault, errors))
         except AegisError as fault:
             # The ledger, the store or the configuration: nothing can be decided, so nothing is forwarded.
+            self._pace.refused(name, "unavailable")
             send_error(protocol, unavailable(str(fault), errors))
         except Exception:
             # The last resort: the caller gets an answer, the operator the trace, and nothing more is forwarded.
             _log.exception("a call failed in a way nobody foresaw")
+            self._pace.refused(name, "failed")
             send_error(protocol, unavailable("the gateway failed; the operator's log says why", errors))
         finally:
             self.in_flight -= 1
+            self._pace.under_way[name] -= 1
             if not self.in_flight:
                 self.idle.set()

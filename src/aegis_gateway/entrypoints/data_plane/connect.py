@@ -86,11 +86,16 @@ Raises `UpstreamFault` where there is none.
 class ConnectDoor:
     """`/connect/{connector}/{path}`, any method."""
 
-    def __init__(self, calls: Calls, forward: Forward, patience_ns: int | None = None) -> None:
-        """Build the door on the use cases and a way to the upstreams. `patience_ns`: see `CallContext`."""
+    def __init__(
+        self, calls: Calls, forward: Forward, patience_ns: int | None = None, name: str = "connect"
+    ) -> None:
+        """Build the door on the use cases and a way to the upstreams. `patience_ns`: see `CallContext`; `name`: whose
+        door it is.
+        """
         self._calls = calls
         self._forward = forward
         self._patience_ns = patience_ns
+        self._name = name
 
     async def __call__(self, scope: Scope, protocol: HttpProtocol) -> None:
         """Answer one request."""
@@ -109,7 +114,7 @@ class ConnectDoor:
                 lambda view, _model, redactions: describe(
                     view, connector, scope.method, segments, scope.query_string, raw, redactions
                 ),
-                call_context(scope, self._patience_ns),
+                call_context(scope, self._name, self._patience_ns),
             ),
         )
         if not decided.allows:
@@ -117,6 +122,7 @@ class ConnectDoor:
             return
         async with accounted_for(self._calls, decided, protocol):
             answer = await self._forward(scope, decided, raw)
+            self._calls.upstream_answered(decided, answer.status)
             shown, decided = shown_answer(answer, decided)
             if answer.doubt:
                 moved = await put_in_doubt(self._calls, decided, answer.doubt)

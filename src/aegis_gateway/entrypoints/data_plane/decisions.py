@@ -140,6 +140,7 @@ class DecisionsDoor:
             address=f"POST {DECISIONS}",
             approval=asked.approval,
             trace=trace,
+            door="decisions",
         )
         request = ToolRequest(tool=asked.tool, arguments=bytes(asked.arguments), context=context)
         return await self._decisions.decide(key, request)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Protocol, runtime_checkable
 
 from aegis_gateway.adapters.patience import Patience
-from aegis_gateway.application.calls import NO_CONTEXT, CallContext, Decided, remaining_nano_usd
+from aegis_gateway.application.calls import CallContext, Decided, remaining_nano_usd
 from aegis_gateway.application.commands import Moved
 from aegis_gateway.application.judgement import Described
 from aegis_gateway.application.tracing import Trace
@@ -216,13 +216,16 @@ _OUR_HEADER = "x-aegis-key"
 _KEY_HEADERS = ("x-api-key", "api-key", "x-goog-api-key")
 
 
-def call_context(scope: Scope, patience_ns: int | None = None) -> CallContext:
-    """What the headers say of a call beside its request. A count of retries that is no number counts as none."""
+def call_context(scope: Scope, door: str, patience_ns: int | None = None, read_ns: int = 0) -> CallContext:
+    """What the headers say of a call beside its request. A count of retries that is no number counts as none.
+
+    `door` is where it came in, and `read_ns` how long it took to read.
+    """
     headers = scope.headers
     run, parent, customer, idempotency_key, retries, approval, traced = map(headers.get, _CONTEXT_HEADERS)
     is_plain = not (run or parent or customer or idempotency_key or retries or approval or traced)
     if is_plain and patience_ns is None:
-        return NO_CONTEXT
+        return CallContext(door=door, read_ns=read_ns)
     is_count = retries is not None and retries.isdecimal() and len(retries) <= _RETRY_DIGITS_MAX
     return CallContext(
         run=run or None,
@@ -234,6 +237,8 @@ def call_context(scope: Scope, patience_ns: int | None = None) -> CallContext:
         patience_ns=patience_ns,
         approval=approval or None,
         trace=trace_of(scope) if traced else None,
+        door=door,
+        read_ns=read_ns,
     )
 
 

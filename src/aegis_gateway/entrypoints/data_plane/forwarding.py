@@ -133,6 +133,7 @@ async def accounted_for(
 
 
 async def _after_fault(calls: Calls, decided: Decided[Described], fault: UpstreamFault) -> Moved | None:
+    calls.upstream_failed(decided, fault)
     if fault.sent:
         return await put_in_doubt(calls, decided, str(fault))
     return await settle(calls, decided, Evidence(source="not_sent", note=str(fault)))

@@ -70,7 +70,7 @@ class Route(NamedTuple):
     """A door, and the form that errors at it have. `counts`: whether it takes part in what the gateway can bear.
 
     `again` is how an answer that was given before is given again; `keeps`: whether what it answers to a named call is
-    kept for that at all.
+    kept for that at all. `name` is what the door is called where requests are counted.
     """
 
     door: Door
@@ -78,6 +78,7 @@ class Route(NamedTuple):
     counts: bool = True
     again: Callable[[HttpProtocol], HttpProtocol] = _as_it_was
     keeps: bool = True
+    name: str = "other"
 
 
 class Routes:
@@ -100,20 +101,24 @@ class Routes:
         def model_door(dialect: Dialect) -> ModelDoor:
             return ModelDoor(dialect, calls, upstream, secrets)
 
-        self._connect = Route(ConnectDoor(calls, Directly(upstream, secrets)))
-        self._decisions = Route(DecisionsDoor(calls, decisions))
+        self._connect = Route(ConnectDoor(calls, Directly(upstream, secrets)), name="connect")
+        self._decisions = Route(DecisionsDoor(calls, decisions), name="decisions")
         self._estimates = Route(EstimatesDoor(calls, estimates))
-        self._mcp = Route(mcp, mcp.errors, again=OwnId)
+        self._mcp = Route(mcp, mcp.errors, again=OwnId, name="mcp")
         self._authorization = _NOWHERE
         if envoys is not None:
-            self._authorization = Route(AuthorizationDoor(calls, secrets, envoys), keeps=False)
-        self._aegislib = Route(DecidingDoor(calls, decisions), AEGISLIB, keeps=False)
-        self._telemetry = Route(telemetry.TelemetryDoor(calls, decisions), AEGISLIB, keeps=False)
+            self._authorization = Route(AuthorizationDoor(calls, secrets, envoys), keeps=False, name="envoy")
+        self._aegislib = Route(DecidingDoor(calls, decisions), AEGISLIB, keeps=False, name="aegislib")
+        self._telemetry = Route(
+            telemetry.TelemetryDoor(calls, decisions), AEGISLIB, keeps=False, name="aegislib"
+        )
         self._runs = Route(RunsDoor(calls, decisions))
         self._approvals = _NOWHERE
         if calls.approvals is not None:
             self._approvals = Route(ApprovalsDoor(calls, calls.approvals), keeps=False)
-        self._authzen = Route(AuthzenDoor(calls, decisions, estimates, access), AUTHZEN, keeps=False)
+        self._authzen = Route(
+            AuthzenDoor(calls, decisions, estimates, access), AUTHZEN, keeps=False, name="authzen"
+        )
         self._at_azure: dict[str, ModelDoor] = {
             "chat/completions": model_door(ChatDialect()),
             "embeddings": model_door(EmbeddingsDialect()),
@@ -128,7 +133,7 @@ class Routes:
             "streamGenerateContent": model_door(gemini.GeminiDialect("streamGenerateContent")),
             "countTokens": model_door(gemini.CountTokensDialect()),
         }
-        self._people = _NOWHERE if people is None else Route(people, counts=False, keeps=False)
+        self._people = _NOWHERE if people is None else Route(people, counts=False, keeps=False, name="people")
         self._openai_models = openai_listing(calls)
         self._anthropic_models = anthropic_listing(calls)
         self._gemini_models = gemini_listing(calls)
@@ -138,7 +143,7 @@ class Routes:
             ("GET", CAPABILITIES): Route(CapabilitiesDoor(calls), AEGISLIB),
             ("GET", PRICING): Route(PricingDoor(calls), AEGISLIB),
             **{
-                ("POST", prefix + path): Route(door, door.errors)
+                ("POST", prefix + path): Route(door, door.errors, name="models")
                 for path, door in self._openai.items()
                 for prefix in ("/v1/", _AZURE_V1)
             },
@@ -217,7 +222,7 @@ class Routes:
 
 
 def _at(door: ModelDoor, address: Address) -> Route:
-    return Route(partial(door, address=address), door.errors)
+    return Route(partial(door, address=address), door.errors, name="models")
 
 
 def _without_key(query: str) -> str:

@@ -140,8 +140,7 @@ class ToolDecisions:
             return await self._before(key, fault)
         token, span = None, decided.span
         if decided.allows:
-            if span is not None:
-                span.handed_over()
+            self._calls.handed_over(decided)
             _, agent = await self._caller(key)
             token = self._token(
                 decided.tenant,

@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from aegis_gateway import bootstrap
 from aegis_gateway.application.directory import TenantView
+from aegis_gateway.application.pace import ReadPace
 from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.entrypoints.data_plane.mcp.origins import Origins
 from aegis_gateway.entrypoints.people import signing_in
@@ -43,8 +44,10 @@ _SIGNED_BY_ITSELF = ("/slack/",)
 _A_YEAR = "public, max-age=31536000, immutable"
 
 
-def build(settings: Settings, tenants: Callable[[], Mapping[str, TenantView]]) -> AsgiApp:
-    """The application on an installation. `tenants` are those in force now."""
+def build(
+    settings: Settings, tenants: Callable[[], Mapping[str, TenantView]], read_pace: ReadPace
+) -> AsgiApp:
+    """The application on an installation. `tenants` are those in force now; `read_pace` says how fast calls go."""
     office = Office(
         StorePool(lambda: bootstrap.store(settings), THREADS),
         bootstrap.pepper(settings),
@@ -67,7 +70,7 @@ def build(settings: Settings, tenants: Callable[[], Mapping[str, TenantView]]) -
             *_slack(office, url),
             Route(
                 "/metrics",
-                MetricsDoor(office, (settings.host, *settings.page_hosts)).endpoint,
+                MetricsDoor(office, (settings.host, *settings.page_hosts), read_pace).endpoint,
                 methods=["GET"],
             ),
         ],

@@ -193,7 +193,7 @@ def _context(asked: DecisionRequest, trace: Trace | None) -> CallContext:
         if value is not None and not isinstance(value, str):
             raise CallError(f"`{name}` in the session must be a text", field=name)
     run, parent, customer = said
-    return CallContext(run=run, parent=parent, customer=customer, trace=trace)
+    return CallContext(run=run, parent=parent, customer=customer, trace=trace, door="aegislib")
 
 
 def _headers(decided: Decided[OperationCall]) -> Headers:

@@ -88,6 +88,7 @@ class Evaluating:
             subject=agent.id,
             approval=_approval(known, asked),
             trace=trace,
+            door="authzen",
         )
         decision = None
         if target.model is not None:

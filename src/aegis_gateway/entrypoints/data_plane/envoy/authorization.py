@@ -138,7 +138,7 @@ class AuthorizationDoor:
                 lambda view, _model, redactions: _described(
                     view, connector, asked, segments, raw, body, redactions
                 ),
-                call_context(asked, patience_ns),
+                call_context(asked, "envoy", patience_ns),
             )
         except CallRepeated as fault:
             _refuse_repetition(protocol, fault)
@@ -149,6 +149,8 @@ class AuthorizationDoor:
         async with accounted_for(self._calls, decided, protocol):
             if not is_awaited():
                 raise UpstreamFault("Envoy waits no longer for this call; nothing was sent", sent=False)
+            if decided.timer is not None:
+                decided.timer.forwards_nothing()
             headers = self._upstream_headers(asked, decided, raw, body)
             moved = await self._settle(decided)
             if decided.name is not None:

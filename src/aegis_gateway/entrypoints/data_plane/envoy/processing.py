@@ -163,7 +163,9 @@ class Processing:
         asked = asked_request(first.request_headers, connector)
         held = HeldAnswer(raw)
         way = _ThroughEnvoy(talk, part, self._secrets)
-        await self._data_plane.serve(Route(ConnectDoor(self._calls, way, patience_ns)), asked, held)
+        await self._data_plane.serve(
+            Route(ConnectDoor(self._calls, way, patience_ns, "envoy"), name="envoy"), asked, held
+        )
         if held.answer is None:
             raise ConversationBroken("a door gave no answer")
         await way.deliver(held.answer)

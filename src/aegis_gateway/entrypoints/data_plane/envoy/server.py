@@ -160,6 +160,7 @@ class EnvoyServer:
                         is_awaited=lambda: not context.done(),
                     ),
                     keeps=False,
+                    name="envoy",
                 ),
                 asked,
                 held,

@@ -178,6 +178,7 @@ class CallUnderWay:
 
     async def fail(self, fault: UpstreamFault) -> None:
         """The server didn't answer as it should: account for it, and say so."""
+        self._calls.upstream_failed(self._decided, fault)
         if fault.sent:
             moved = await put_in_doubt(self._calls, self._decided, str(fault))
             words = f"{fault}; it may have run, so it counts at its maximum: don't just repeat it"
@@ -188,6 +189,7 @@ class CallUnderWay:
 
     async def refused_by_server(self, status: int) -> None:
         """The server answered with an HTTP error that is no answer to a message."""
+        self._calls.upstream_answered(self._decided, status)
         if status not in _REFUSING or status == _DONE_ELSEWHERE:
             raise UpstreamFault(f"the server answered {status}", sent=True)
         moved = await self._settle_nothing(f"the server answered {status}, and did nothing")

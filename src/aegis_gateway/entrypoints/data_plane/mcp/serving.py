@@ -346,7 +346,7 @@ def _context(request: Request, approval: str | None) -> CallContext:
     """
     params, session = request.message.params, request.session
     context = msgspec.structs.replace(
-        call_context(request.who.scope),
+        call_context(request.who.scope, "mcp"),
         mcp={
             "mcp.method.name": request.message.method,
             "mcp.protocol.version": session.version if session is not None else MODERN,

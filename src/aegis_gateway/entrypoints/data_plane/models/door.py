@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 
 from aegis_gateway.application.calls import Calls, Decided
 from aegis_gateway.application.ports import Secrets, Upstream, UpstreamAnswer, UpstreamRequest, UpstreamStream
@@ -67,7 +68,10 @@ class ModelDoor:
         """Answer one request."""
         dialect, key = self._dialect, api_key(scope)
         await self._calls.identify(key)
-        request = dialect.parse(address, await read_body(scope, protocol))
+        body = await read_body(scope, protocol)
+        began_ns = time.monotonic_ns()
+        request = dialect.parse(address, body)
+        read_ns = time.monotonic_ns() - began_ns
         decided = await held(
             self._calls,
             scope,
@@ -75,7 +79,7 @@ class ModelDoor:
             lambda: self._calls.decide(
                 key,
                 lambda view, model, redactions: describe(view, dialect, request, model, redactions),
-                call_context(scope),
+                call_context(scope, "models", read_ns=read_ns),
             ),
         )
         if not decided.allows:
@@ -110,6 +114,7 @@ class ModelDoor:
     async def _answer(
         self, protocol: HttpProtocol, decided: Decided[ModelCall], answer: UpstreamAnswer
     ) -> None:
+        self._calls.upstream_answered(decided, answer.status)
         shown, decided = shown_answer(answer, decided, self._dialect.content)
         if answer.status != 200:
             moved = await settle_error(self._calls, decided, answer.status, answer.body)
@@ -141,6 +146,8 @@ class ModelDoor:
             return
         except (UpstreamFault, ValueError) as fault:
             why = str(fault)
+            if isinstance(fault, UpstreamFault):
+                self._calls.upstream_failed(decided, fault)
         if not watch.is_done:
             await caller.send(shown.end(b""))
             await settle_broken(self._calls, shown.told(decided), watch.usage, why)

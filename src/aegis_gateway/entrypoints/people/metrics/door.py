@@ -14,7 +14,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from aegis_gateway.application.pace import PaceTold, ReadPace
+from aegis_gateway.domain.errors import LedgerUnavailable
 from aegis_gateway.entrypoints.people.metrics.families import LedgerMetrics
+from aegis_gateway.entrypoints.people.metrics.pace import PaceMetrics
 from aegis_gateway.entrypoints.people.office import Office
 
 _WHO = (
@@ -26,16 +29,21 @@ _WHO = (
 class MetricsDoor:
     """Tells Prometheus. `names` are what the gateway listens on, and by which it is reached besides."""
 
-    def __init__(self, office: Office, names: tuple[str, ...]) -> None:
+    def __init__(self, office: Office, names: tuple[str, ...], read_pace: ReadPace) -> None:
         """Tell everybody where only this machine reaches the gateway: it has no other name, as behind a proxy."""
         self._office = office
+        self._read_pace = read_pace
         self._is_open = all(map(_is_loopback, names))
 
     async def endpoint(self, request: Request) -> Response:
         """Answer one scrape."""
-        return await run_in_threadpool(self._answer, request)
+        try:
+            pace = await self._read_pace()
+        except LedgerUnavailable:
+            pace = None  # the rest is in the store, and can be told all the same
+        return await run_in_threadpool(self._answer, request, pace)
 
-    def _answer(self, request: Request) -> Response:
+    def _answer(self, request: Request, pace: PaceTold | None) -> Response:
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         office = self._office
         found = office.token_holder(token.strip()) if kind.lower() == "bearer" else None
@@ -48,6 +56,9 @@ class MetricsDoor:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         with office.store() as store:
             registry.register(LedgerMetrics(store, [views[tenant].registry for tenant in readable]))
+            if pace is not None:
+                is_whole = len(readable) == len(views)
+                registry.register(PaceMetrics(pace, frozenset(readable), is_whole=is_whole))
             body = encode(registry)
         return Response(body, headers={"content-type": content_type})
 

@@ -1,0 +1,12 @@
+-- What gateways measured in the last minutes: durations and failures of each tenant's calls, as counts that are added up.
+-- Written by each ledger process every few seconds, where there is something to tell; what is old goes.
+
+create table pace (
+    tenant text    not null,
+    at_ns  integer not null,
+    boot   text    not null,
+    counts blob    not null,
+    primary key (tenant, at_ns, boot)
+) strict, without rowid;
+
+create index pace_by_time on pace (at_ns);
