@@ -8,9 +8,12 @@ Rule 2: what they are told apart by is configured, and so bounded: no run, call,
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
 
 from aegis_gateway.adapters.reports import Query
-from aegis_gateway.adapters.usage_reports import UsageOf, UsageReports
+from aegis_gateway.adapters.usage_reports import Dimension, UsageReports
 from aegis_gateway.domain.hourly import HOUR_NS
 from aegis_gateway.domain.registry import UNREGISTERED
 from aegis_gateway.domain.usage import UsageSum, together
@@ -28,7 +31,21 @@ _DELIVERIES = (
     " where tenant = ? and state in ('waiting', 'dead') group by state"
 )
 _HELD = "select count(*) as number from api_key where tenant = ? and holds is not null"
-_LAST_HOUR = "select sum(amount) as amount from budget_hour where tenant = ? and budget = ? and scope = '' and hour = ?"
+_LAST_HOUR = (
+    "select budget, amount from budget_hour"
+    " where tenant = ? and budget in ({marks}) and scope = '' and hour = ?"
+)
+_ASKED_AT_ONCE = 500
+_DIMENSIONS: tuple[Dimension, ...] = ("team", "agent", "connector", "model", "effect", "code", "rule")
+
+
+class TenantSums(msgspec.Struct, frozen=True, kw_only=True):
+    """What a tenant's calls come to: by team, agent, connector, model and effect, callers without a key as one agent;
+    and how many were not let through, or would not have been: by rule, what was or would have been done, and mode.
+    """
+
+    calls: dict[tuple[str, ...], UsageSum]
+    violations: dict[tuple[str, str, str], int]
 
 
 class MetricsReports:
@@ -39,33 +56,21 @@ class MetricsReports:
         self._query = query
         self._usage = UsageReports(query)
 
-    def calls(self, tenant: str) -> list[UsageOf]:
-        """Sums by team, agent, connector, model and effect; callers without a key are one agent."""
-        found: dict[tuple[str, ...], UsageSum] = {}
-        for each in self._usage.by(
-            tenant, 0, _EVER_NS, ("team", "agent", "connector", "model", "effect"), limit=2**31
-        ):
-            team, agent, *rest = each.values
-            values = (team, UNREGISTERED if team == UNREGISTERED else agent, *rest)
-            known = found.get(values)
-            found[values] = each.sums if known is None else together(known, each.sums)
-        return [UsageOf(values=values, sums=sums) for values, sums in found.items()]
-
-    def violations(self, tenant: str) -> list[tuple[str, str, str, int]]:
-        """Calls not let through, and findings in shadow: rule, what was or would have been done, mode, number."""
-        enforced = [
-            (rule or code, effect, "enforce", each.sums.calls)
-            for each in self._usage.by(tenant, 0, _EVER_NS, ("rule", "code", "effect"), limit=2**31)
-            for rule, code, effect in (each.values,)
-            if effect != "allow"
-        ]
-        quiet = [
-            (each.rule, each.would, "shadow", each.calls) for each in self._usage.shadow(tenant, 0, _EVER_NS)
-        ]
-        found: Counter[tuple[str, str, str]] = Counter()
-        for rule, effect, mode, number in (*enforced, *quiet):
-            found[rule, effect, mode] += number
-        return [(*key, number) for key, number in found.items()]
+    def sums(self, tenant: str) -> TenantSums:
+        """All that was added up since calls are counted, in one pass over the sums."""
+        calls: dict[tuple[str, ...], UsageSum] = {}
+        violations: Counter[tuple[str, str, str]] = Counter()
+        for each in self._usage.by(tenant, 0, _EVER_NS, _DIMENSIONS, limit=2**31):
+            team, agent, connector, model, effect, code, rule = each.values
+            agent = UNREGISTERED if team == UNREGISTERED else agent
+            values = (team, agent, connector, model, effect)
+            known = calls.get(values)
+            calls[values] = each.sums if known is None else together(known, each.sums)
+            if effect != "allow":
+                violations[rule or code, effect, "enforce"] += each.sums.calls
+        for quiet in self._usage.shadow(tenant, 0, _EVER_NS):
+            violations[quiet.rule, quiet.would, "shadow"] += quiet.calls
+        return TenantSums(calls=calls, violations=violations)
 
     def waiting_approvals(self, tenant: str) -> int:
         """Requests for a person's word that nobody has answered."""
@@ -83,7 +88,11 @@ class MetricsReports:
         """Keys that are held."""
         return int(self._query(_HELD, (tenant,))[0]["number"])
 
-    def used_in_hour(self, tenant: str, budget: str, at_ns: int) -> int:
-        """What was spent of a budget that isn't split, in the whole hour before the one of an instant."""
-        hour = at_ns // HOUR_NS - 1
-        return int(self._query(_LAST_HOUR, (tenant, budget, hour))[0]["amount"] or 0)
+    def used_in_hour(self, tenant: str, budgets: Sequence[str], at_ns: int) -> dict[str, int]:
+        """What was spent of budgets that aren't split, in the whole hour before the one of an instant."""
+        hour, found = at_ns // HOUR_NS - 1, dict[str, int]()
+        for first in range(0, len(budgets), _ASKED_AT_ONCE):
+            some = budgets[first : first + _ASKED_AT_ONCE]
+            sql = _LAST_HOUR.format(marks=", ".join("?" * len(some)))
+            found |= {row["budget"]: int(row["amount"]) for row in self._query(sql, (tenant, *some, hour))}
+        return found

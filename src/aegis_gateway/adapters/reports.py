@@ -38,6 +38,13 @@ select scope, pending, posted, buckets, notes from standing
 """
 """A budget's balances in one window, one for each scope it is split into. By the primary key's beginning."""
 
+_WHOLE = """
+select budget, pending, posted, buckets, notes from standing
+ where tenant = ? and budget in ({marks}) and scope = '' and "window" = ?
+"""
+"""The balances of budgets that aren't split, in one window. By the primary key, whatever windows there were."""
+_ASKED_AT_ONCE = 500
+
 _EVER_USED = "select 1 as one from standing where tenant = ? and budget = ? and scope = ? limit 1"
 """Whether a budget has any balance. By the primary key's beginning."""
 
@@ -434,6 +441,19 @@ def _budget_standing(
     )
 
 
+def _windows_of(budgets: Iterable[Budget], now_ns: int) -> list[tuple[Budget, Window]]:
+    """Each budget's window at an instant; those with the same calendar share one."""
+    known: dict[tuple[object, ...], Window] = {}
+    found = []
+    for budget in budgets:
+        calendar = (budget.period, budget.zone, budget.once, budget.length_ns, budget.year_starts)
+        window = known.get(calendar)
+        if window is None:
+            window = known[calendar] = budget.window(now_ns)
+        found.append((budget, window))
+    return found
+
+
 class Reports:
     """The questions. `query` is a store's."""
 
@@ -451,9 +471,13 @@ class Reports:
         A budget that is split has one for each scope that was ever used in the window, so it may have none.
         """
         found = []
-        for budget in budgets:
-            window = budget.window(now_ns)
-            rows = self._query(_STANDINGS, (tenant, budget.id, window.label))
+        windows = _windows_of(budgets, now_ns)
+        whole = self._whole(tenant, windows)
+        for budget, window in windows:
+            if budget.per:
+                rows = self._query(_STANDINGS, (tenant, budget.id, window.label))
+            else:
+                rows = whole.get(budget.id, [])
             if not rows and not budget.per:
                 balance = opened(budget, window, self._before(tenant, budget, window), now_ns)
                 found.append(_budget_standing(budget, "", window, balance, now_ns))
@@ -462,6 +486,21 @@ class Reports:
                 if wants_notes(budget):
                     balance = noted(budget, window, balance, now_ns)
                 found.append(_budget_standing(budget, row["scope"], window, balance, now_ns))
+        return found
+
+    def _whole(self, tenant: str, windows: list[tuple[Budget, Window]]) -> dict[str, list[dict[str, Any]]]:
+        """The balances of the budgets that aren't split, by budget; many in one question."""
+        asked: dict[str, list[str]] = {}
+        for budget, window in windows:
+            if not budget.per:
+                asked.setdefault(window.label, []).append(budget.id)
+        found: dict[str, list[dict[str, Any]]] = {}
+        for label, ids in asked.items():
+            for first in range(0, len(ids), _ASKED_AT_ONCE):
+                some = ids[first : first + _ASKED_AT_ONCE]
+                sql = _WHOLE.format(marks=", ".join("?" * len(some)))
+                for row in self._query(sql, (tenant, *some, label)):
+                    found[row["budget"]] = [{**row, "scope": ""}]
         return found
 
     def _before(self, tenant: str, budget: Budget, window: Window) -> tuple[Window, Standing | None] | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from aegis_gateway.adapters import budget_use, delivery_rows, reports
+from aegis_gateway.adapters import budget_use, delivery_rows, metrics_reports, reports
 from aegis_gateway.adapters.queries import named_queries
 from aegis_gateway.adapters.sqlite.database import PACKAGE, connect
 
@@ -30,6 +30,14 @@ def connection(tmp_path: Path) -> Iterator[apsw.Connection]:
         (SWEPT["expired"], "call USING INDEX call_open (state=?)"),
         (SWEPT["orphans"], "call USING INDEX call_open (state=?)"),
         (reports._STANDINGS, "standing USING PRIMARY KEY (tenant=? AND budget=?)"),
+        (
+            reports._WHOLE.format(marks="?, ?"),
+            "standing USING PRIMARY KEY (tenant=? AND budget=? AND scope=? AND window=?)",
+        ),
+        (
+            metrics_reports._LAST_HOUR.format(marks="?, ?"),
+            "budget_hour USING PRIMARY KEY (tenant=? AND budget=? AND scope=? AND hour=?)",
+        ),
         (reports._EFFECTS, "call USING INDEX call_by_time (tenant=? AND decided_ns>?)"),
         (reports._SPENT, "call USING INDEX call_by_time (tenant=? AND decided_ns>?)"),
         (

@@ -60,16 +60,16 @@ class LedgerMetrics(Collector):
             sums: dict[tuple[str, ...], list[int]] = {}
             agents: dict[str, int] = {}
             without, downgraded, refused = 0, 0, 0
-            for each in reports.calls(tenant):
-                *whose, effect = each.values
+            read = reports.sums(tenant)
+            for (*whose, effect), each in read.calls.items():
                 found = sums.setdefault(tuple(whose), [0, 0])
-                found[0] += each.sums.cost
-                found[1] += each.sums.tokens
-                calls.add_metric((tenant, *whose, effect), each.sums.calls)
-                agents[whose[1]] = agents.get(whose[1], 0) + each.sums.transactions
-                without += each.sums.unpriced
-                downgraded += each.sums.saved
-                refused += 0 if effect == "allow" else each.sums.expected
+                found[0] += each.cost
+                found[1] += each.tokens
+                calls.add_metric((tenant, *whose, effect), each.calls)
+                agents[whose[1]] = agents.get(whose[1], 0) + each.transactions
+                without += each.unpriced
+                downgraded += each.saved
+                refused += 0 if effect == "allow" else each.expected
             for labels, (spent, used) in sums.items():
                 cost.add_metric((tenant, *labels), spent / NANO_PER_USD)
                 tokens.add_metric((tenant, *labels), used)
@@ -78,8 +78,8 @@ class LedgerMetrics(Collector):
             unpriced.add_metric((tenant,), without)
             saved.add_metric((tenant, "cheaper_model"), downgraded / NANO_PER_USD)
             saved.add_metric((tenant, "refused"), refused / NANO_PER_USD)
-            for rule, effect, mode, number in reports.violations(tenant):
-                violations.add_metric((tenant, rule, effect, mode), number)
+            for labels, number in read.violations.items():
+                violations.add_metric((tenant, *labels), number)
         yield from (cost, tokens, calls, begun, unpriced, saved, violations)
 
     def _budgets(self, reports: MetricsReports) -> Iterator[Metric]:
@@ -106,6 +106,8 @@ class LedgerMetrics(Collector):
         now_ns = self._store.clock_ns()
         for registry in self._registries:
             budgets = [each for each in registry.budgets.values() if set(ON_THE_FLY).isdisjoint(each.per)]
+            burnt = [each.id for each in budgets if not each.per]
+            in_hour = reports.used_in_hour(registry.tenant, burnt, now_ns)
             for standing in Reports(self._store.query).standings(registry.tenant, budgets, now_ns):
                 labels = (registry.tenant, standing.budget.id, standing.scope)
                 if registry.quantities[standing.budget.quantity].is_money:
@@ -114,7 +116,7 @@ class LedgerMetrics(Collector):
                     reserved.add_metric(labels, standing.reserved / NANO_PER_USD)
                 if standing.limit > 0:
                     used.add_metric(labels, (standing.spent + standing.reserved) / standing.limit)
-                rate = _burn_rate(reports, registry.tenant, standing, now_ns)
+                rate = _burn_rate(standing, in_hour.get(standing.budget.id, 0))
                 if rate is not None:
                     burn.add_metric(labels[:2], rate)
         yield from (limit, spent, reserved, used, burn)
@@ -153,10 +155,11 @@ class LedgerMetrics(Collector):
         yield from (calls, approvals, incidents, deliveries, held)
 
 
-def _burn_rate(reports: MetricsReports, tenant: str, standing: BudgetStanding, now_ns: int) -> float | None:
-    """How fast a budget is spent against an even spending; None where that makes no sense."""
+def _burn_rate(standing: BudgetStanding, used: int) -> float | None:
+    """How fast a budget is spent, by what was `used` in an hour, against an even spending; None where that makes no
+    sense.
+    """
     window = standing.window
     if standing.budget.per or standing.limit <= 0 or is_endless(window):
         return None
-    used = reports.used_in_hour(tenant, standing.budget.id, now_ns)
     return used / standing.limit * (window.ends_ns - window.starts_ns) / HOUR_NS
