@@ -152,7 +152,7 @@ def test_durations_and_failures_are_those_of_all_workers(gateway: Gateway) -> No
     assert 1 == values(text, "aegis_refused_requests_total")['door="models",why="not_identified"']
     settled = values(text, "aegis_settlements_total")['how="settled",tenant="acme"']
     assert values(text, "aegis_call_duration_seconds_count")[allowed] == settled
-    assert 1 == values(text, "aegis_requests_under_way")['door="people"'], "the scrape itself"
+    assert 1 <= values(text, "aegis_requests_under_way")['door="people"'], "the scrape itself"
     for worker in gateway.workers():
         os.kill(worker, signal.SIGKILL)
         until(partial(_is_replaced, gateway, worker), "no other worker comes")
