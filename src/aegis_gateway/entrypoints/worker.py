@@ -40,7 +40,7 @@ from aegis_gateway.entrypoints.data_plane.idempotency import Idempotency
 from aegis_gateway.entrypoints.data_plane.mcp.door import McpDoor
 from aegis_gateway.entrypoints.data_plane.mcp.origins import Origins
 from aegis_gateway.entrypoints.data_plane.tool_decisions import ToolDecisions
-from aegis_gateway.entrypoints.people.bridge import AsgiApp
+from aegis_gateway.entrypoints.people.bridge import Application
 from aegis_gateway.entrypoints.people.door import PeopleDoor
 
 if TYPE_CHECKING:
@@ -114,6 +114,7 @@ async def serve(socket_path: Path) -> None:
     parting = asyncio.create_task(envoys.stop(DRAIN_S)) if envoys is not None else None
     server.stop()  # type: ignore[no-untyped-call]  # granian's embedded server is not annotated
     mcp.hang_up()
+    people.hang_up()
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(data_plane.idle.wait(), DRAIN_S)
     # The last answers are given, but not yet all sent: cancelling at once would cut them off.
@@ -155,7 +156,7 @@ async def _tell_pace(pace: Pace, ledger: LedgerClient) -> None:
             told = paced.under_way
 
 
-def _pages(settings: Settings, calls: Calls, read_pace: ReadPace) -> AsgiApp:
+def _pages(settings: Settings, calls: Calls, read_pace: ReadPace) -> Application:
     """The pages and the control API, for the first person who comes."""
     # Here: the framework takes a third of a second, which a gateway that nobody visits need not spend.
     from aegis_gateway.entrypoints.people.app import build

@@ -23,11 +23,14 @@ from aegis_gateway.entrypoints.people.api.manual import operations
 from aegis_gateway.entrypoints.people.api.operations import router
 from aegis_gateway.entrypoints.people.api.problems import tell_problems
 from aegis_gateway.entrypoints.people.approvals import pages as approvals
-from aegis_gateway.entrypoints.people.bridge import AsgiApp
+from aegis_gateway.entrypoints.people.bridge import Application, AsgiApp
 from aegis_gateway.entrypoints.people.budgets import pages as budgets
 from aegis_gateway.entrypoints.people.calls import pages as calls
 from aegis_gateway.entrypoints.people.door import THREADS
 from aegis_gateway.entrypoints.people.incidents import pages as incidents
+from aegis_gateway.entrypoints.people.live.looker import StoreLooker
+from aegis_gateway.entrypoints.people.live.pages import LivePages
+from aegis_gateway.entrypoints.people.live.watch import Watch
 from aegis_gateway.entrypoints.people.metrics.door import MetricsDoor
 from aegis_gateway.entrypoints.people.notifications import pages as notifications
 from aegis_gateway.entrypoints.people.office import Office
@@ -46,7 +49,7 @@ _A_YEAR = "public, max-age=31536000, immutable"
 
 def build(
     settings: Settings, tenants: Callable[[], Mapping[str, TenantView]], read_pace: ReadPace
-) -> AsgiApp:
+) -> Application:
     """The application on an installation. `tenants` are those in force now; `read_pace` says how fast calls go."""
     office = Office(
         StorePool(lambda: bootstrap.store(settings), THREADS),
@@ -57,6 +60,7 @@ def build(
         bootstrap.VerifiedRegistries(settings),
         is_secure=settings.pages_url.startswith("https:"),
     )
+    watch = Watch(StoreLooker(StorePool(lambda: bootstrap.store(settings), 1), office.now_ns), tenants)
     url = settings.pages_url
     app = FastAPI(
         title="Aegis control API",
@@ -67,6 +71,7 @@ def build(
         redoc_url=None,
         routes=[
             *_pages(office, settings),
+            Route("/live", page(office, LivePages(watch).listen), methods=["GET"]),
             *_slack(office, url),
             Route(
                 "/metrics",
@@ -85,9 +90,10 @@ def build(
         return visit.page("api.html", operations=operations(app.openapi(), url))
 
     app.router.routes.append(Route("/api/docs", page(office, show_manual, is_open=True), methods=["GET"]))
-    return Secured(
+    secured = Secured(
         cast(AsgiApp, app), Origins(settings.host, settings.page_hosts), trusted_prefixes=_SIGNED_BY_ITSELF
     )
+    return Application(app=secured, hang_up=watch.close)
 
 
 def _pages(office: Office, settings: Settings) -> list[Route]:

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 from urllib.parse import quote
 
+import msgspec
+
 from aegis_gateway.domain.errors import CallError
 from aegis_gateway.entrypoints.data_plane.exchange import Caller, HttpProtocol, Scope, read_body
 
@@ -17,6 +19,14 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+
+class Application(msgspec.Struct, frozen=True, kw_only=True):
+    """An application; `hang_up` ends its answers that would go on for as long as somebody listens."""
+
+    app: AsgiApp
+    hang_up: Callable[[], None]
+
 
 BODY_BYTES_MAX = 1024 * 1024
 HEADER_BYTES_MAX = 32 * 1024
@@ -47,8 +57,18 @@ async def body_of(scope: PeopleScope, protocol: HttpProtocol) -> bytes:
     return await read_body(scope, protocol, BODY_S, BODY_BYTES_MAX)
 
 
-async def serve(app: AsgiApp, scope: PeopleScope, protocol: HttpProtocol, body: bytes) -> None:
-    """Have an ASGI application answer one request, whose body was read.
+def _nothing() -> None:
+    """Do nothing."""
+
+
+async def serve(
+    app: AsgiApp,
+    scope: PeopleScope,
+    protocol: HttpProtocol,
+    body: bytes,
+    on_stream: Callable[[], None] = _nothing,
+) -> None:
+    """Have an ASGI application answer one request, whose body was read. `on_stream`: its answer goes on in pieces.
 
     Raises:
         CallError: its headers are longer than they may be; it was not answered.
@@ -56,7 +76,7 @@ async def serve(app: AsgiApp, scope: PeopleScope, protocol: HttpProtocol, body: 
     headers = [(name.encode("latin-1"), value.encode()) for name, value in scope.headers.items()]
     if sum(len(name) + len(value) for name, value in headers) > HEADER_BYTES_MAX:
         raise CallError(f"the headers are longer than {HEADER_BYTES_MAX} bytes", status=431)
-    exchange = _Exchange(protocol, body, is_head=scope.method == "HEAD")
+    exchange = _Exchange(protocol, body, on_stream, is_head=scope.method == "HEAD")
     await app(_asgi_scope(scope, headers), exchange.receive, exchange.send)
 
 
@@ -86,9 +106,12 @@ def _address(text: str) -> tuple[str, int] | None:
 class _Exchange:
     """One request and its answer, as ASGI sees them."""
 
-    def __init__(self, protocol: HttpProtocol, body: bytes, *, is_head: bool) -> None:
+    def __init__(
+        self, protocol: HttpProtocol, body: bytes, on_stream: Callable[[], None], *, is_head: bool
+    ) -> None:
         self._protocol = protocol
         self._body = body
+        self._on_stream = on_stream
         self._is_head = is_head
         self._is_told = False
         self._is_over = False
@@ -122,6 +145,7 @@ class _Exchange:
             self._protocol.response_bytes(self._start["status"], self._headers(), piece)
             return
         if self._caller is None:
+            self._on_stream()
             self._caller = Caller(self._protocol.response_stream(self._start["status"], self._headers()))
         await self._caller.send(piece)
         self._is_over = not has_more

@@ -17,7 +17,7 @@ import msgspec
 from aegis_gateway.domain.errors import AegisError, CallError
 from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol, Scope
 from aegis_gateway.entrypoints.people import bridge
-from aegis_gateway.entrypoints.people.bridge import AsgiApp, PeopleScope
+from aegis_gateway.entrypoints.people.bridge import Application, PeopleScope
 
 IN_FLIGHT_MAX = 64
 READING_MAX = 64
@@ -35,6 +35,7 @@ _PREFIXES = (
     "/calls",
     "/runs",
     "/incidents",
+    "/live",
     "/approvals",
     "/notifications",
     "/shadow",
@@ -57,10 +58,10 @@ def is_for_people(path: str) -> bool:
 class PeopleDoor:
     """Answers people. `build` makes the application; it blocks, and runs in a thread."""
 
-    def __init__(self, build: Callable[[], AsgiApp]) -> None:
+    def __init__(self, build: Callable[[], Application]) -> None:
         """Build nothing yet."""
         self._build = build
-        self._app: AsgiApp | None = None
+        self._app: Application | None = None
         self._building = asyncio.Lock()
         self._in_flight = 0
         self._reading: dict[asyncio.Future[bytes], None] = {}
@@ -82,6 +83,11 @@ class PeopleDoor:
             _log.exception("a page failed in a way nobody foresaw")
             _refuse(protocol, 500, "the gateway failed; the operator's log says why")
 
+    def hang_up(self) -> None:
+        """End the answers that would go on for as long as somebody looks at a page."""
+        if self._app is not None:
+            self._app.hang_up()
+
     async def _read(self, scope: PeopleScope, protocol: HttpProtocol) -> bytes:
         reading = asyncio.ensure_future(bridge.body_of(scope, protocol))
         self._reading[reading] = None
@@ -102,12 +108,21 @@ class PeopleDoor:
         if self._in_flight >= IN_FLIGHT_MAX:
             raise CallError("too many people ask at once; try again in a moment", status=503)
         self._in_flight += 1
-        try:
-            await bridge.serve(self._app or await self._built(), scope, protocol, body)
-        finally:
-            self._in_flight -= 1
+        is_counted = True
 
-    async def _built(self) -> AsgiApp:
+        def count_no_more() -> None:
+            nonlocal is_counted
+            self._in_flight -= is_counted
+            is_counted = False
+
+        try:
+            application = self._app or await self._built()
+            # What streams has its own bound (`live/watch.py`), or pages that are open would keep others out.
+            await bridge.serve(application.app, scope, protocol, body, on_stream=count_no_more)
+        finally:
+            count_no_more()
+
+    async def _built(self) -> Application:
         async with self._building:
             if self._app is None:
                 from anyio.to_thread import current_default_thread_limiter  # with what it belongs to

@@ -1,36 +1,160 @@
-// Keeps open pages right: a live part is asked for anew while somebody looks, and at once when they come back.
+// Keeps open pages right. A living part is asked for anew as soon as the gateway says that something has changed
+// (server-sent events); where that can't be heard, every few seconds. Nothing is asked for, or listened to, while nobody
+// looks: a page that is left open in the background costs nothing.
 "use strict";
 
 (() => {
-  const EVERY_MS = 4000;
-  let timer = 0;
-  let last = Date.now();
+  const SOON_MS = 500; // Between two askings for a part, however much changes.
+  const POLL_MS = 4000; // Where changes aren't told.
+  const TIDY_MS = 15000; // Where they are: for what only the clock changes.
+  const SILENT_MS = 40000; // A line on which nothing is heard for so long is none; it beats every 15 s.
+  const AGAIN_MS = 30000; // After how long one that was refused is tried again.
+  const PRESSED_MS = 3000; // Nobody presses longer; where they let go may not be heard of.
+  const STUCK_MS = 20000; // An answer isn't waited for longer.
 
-  const refresh = (now) => {
-    for (const part of document.querySelectorAll("[data-live]")) {
-      // What costs more to read says how many seconds it may be old.
-      const every = Number(part.dataset.every || 0) * 1000;
-      if (now !== true && Date.now() - last < every) continue;
-      last = Date.now();
-      // Nobody's reading, writing or pressing is disturbed: not while a field in it has the focus.
-      const active = document.activeElement;
-      const writes = active && part.contains(active) && active.matches("input, textarea, select");
-      if (!writes) part.dispatchEvent(new Event("refresh"));
+  const parts = new Map(); // By id, because a part may be put in another's place: when it was asked for last, and so on.
+  let source = null;
+  let heard = 0;
+  let tried = 0;
+  let planned = 0;
+  let pressed = 0;
+  let paused = false;
+
+  const told = () => source !== null && Date.now() - heard < SILENT_MS;
+  const all = () => document.querySelectorAll("[data-live]");
+  const of = (part) => {
+    if (!parts.has(part.id)) parts.set(part.id, { asked: Date.now(), wants: false, waits: 0 });
+    return parts.get(part.id);
+  };
+
+  // Nobody's writing or pressing is disturbed.
+  const isDisturbed = (part) => {
+    const active = document.activeElement;
+    const writes = active && part.contains(active) && active.matches("input, textarea, select");
+    return writes || Date.now() - pressed < PRESSED_MS;
+  };
+
+  // Asks for what is wanted and may be asked for, and comes back when the next may be.
+  const ask = () => {
+    clearTimeout(planned);
+    if (document.hidden || paused) return;
+    const now = Date.now();
+    let next = Infinity;
+    for (const part of all()) {
+      const state = of(part);
+      if (!state.wants || now - state.waits < STUCK_MS) continue;
+      // What costs more to read says how many seconds lie between two askings at least.
+      const due = state.asked + Math.max(SOON_MS, 1000 * Number(part.dataset.every || 0));
+      if (due > now || isDisturbed(part)) {
+        next = Math.min(next, Math.max(due, now + SOON_MS));
+        continue;
+      }
+      state.wants = false;
+      state.asked = state.waits = now;
+      part.dispatchEvent(new Event("refresh"));
     }
+    if (next < Infinity) planned = setTimeout(ask, next - now);
+  };
+
+  const want = () => {
+    for (const part of all()) of(part).wants = true;
+    ask();
+  };
+
+  const answered = (event) => {
+    for (const [id, state] of parts) if (event.detail?.ctx?.sourceElement?.id === id) state.waits = 0;
+    ask();
+  };
+
+  const listen = () => {
+    const [first, ...others] = all();
+    tried = Date.now();
+    heard = 0;
+    const tenant = others.length ? "" : first.dataset.tenant || "";
+    source = new EventSource(tenant ? `/live?tenant=${encodeURIComponent(tenant)}` : "/live");
+    const hear = (what) => () => {
+      heard = Date.now();
+      what();
+      show();
+    };
+    source.addEventListener("changed", hear(want));
+    source.addEventListener("beat", hear(() => {}));
+    source.addEventListener("over", () => {
+      leave();
+      want();
+    });
+    source.addEventListener("error", () => {
+      heard = 0;
+      if (source?.readyState === EventSource.CLOSED) leave();
+      show();
+    });
+  };
+
+  const leave = () => {
+    source?.close();
+    source = null;
+    heard = 0;
+  };
+
+  // Once a second: what is due by time alone, and whether the line still works.
+  const look = () => {
+    if (document.hidden || paused || !all().length) return;
+    const now = Date.now();
+    if (source && now - Math.max(heard, tried) > SILENT_MS) leave();
+    if (!source && now - tried > AGAIN_MS) listen();
+    for (const part of all()) {
+      const state = of(part);
+      // Some of what is shown isn't told of.
+      const each = told() && !("poll" in part.dataset) ? TIDY_MS : POLL_MS;
+      if (now - state.asked >= each) state.wants = true;
+    }
+    ask();
+    show();
+  };
+
+  // Says how the page is kept right, and lets whoever reads stop it.
+  const show = () => {
+    const sign = document.getElementById("live");
+    if (!sign || !all().length) return;
+    const how = paused ? "paused" : told() ? "live" : "slow";
+    const mayBeLive = source && !sign.dataset.how && Date.now() - tried < POLL_MS;
+    if (sign.dataset.how === how || (how === "slow" && mayBeLive)) return;
+    sign.dataset.how = how;
+    sign.hidden = false;
+    sign.querySelector("span").textContent = { paused: "Paused", live: "Live", slow: "Every few seconds" }[how];
+    sign.querySelector("button").textContent = paused ? "Go on" : "Pause";
   };
 
   const watch = () => {
-    clearInterval(timer);
-    timer = 0;
-    if (document.hidden) return;
-    refresh(true);
-    timer = setInterval(refresh, EVERY_MS);
+    if (document.hidden || paused || !all().length) {
+      leave();
+    } else {
+      if (!source) listen();
+      want();
+    }
+    show();
   };
 
   document.addEventListener("visibilitychange", watch);
+  document.addEventListener("htmx:finally:request", answered);
+  document.addEventListener("pointerdown", () => { pressed = Date.now(); });
+  for (const end of ["pointerup", "pointercancel", "dragend"]) document.addEventListener(end, () => { pressed = 0; });
   document.addEventListener("DOMContentLoaded", () => {
-    if (!document.hidden) timer = setInterval(refresh, EVERY_MS);
+    if (!all().length) return;
+    for (const part of all()) of(part);
+    if (!document.hidden) listen();
+    show();
+    setInterval(look, 1000);
+    document.querySelector("#live button")?.addEventListener("click", () => {
+      paused = !paused;
+      watch();
+    });
   });
+  window.addEventListener("pagehide", leave);
+  window.addEventListener("pageshow", (event) => {
+    if (event.persisted) watch();
+  });
+
   // What somebody has unfolded stays so.
   let unfolded = [];
   document.addEventListener("htmx:before:swap", () => {

@@ -1,0 +1,1 @@
+"""Pages that hear of changes as they happen, by server-sent events."""
