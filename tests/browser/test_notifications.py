@@ -122,7 +122,7 @@ def test_who_only_looks_on_has_no_button(browser: Browser, gateway: Gateway, sta
         page = desk.go("/notifications")
         desk.sign_in(staff.tokens["vi"])
         assert page.get_by_text(told.fault).first.is_visible()
-        assert 0 == page.locator("main button").count()
+        assert 0 == page.locator("main form button").count()
         page.goto(f"{gateway.url}/notifications/{told.id}")
-        assert 0 == page.locator("main button").count()
+        assert 0 == page.locator("main form button").count()
         assert [] == desk.wrong

@@ -268,12 +268,15 @@ def test_it_stays_right(desk: Watched, gateway: Gateway) -> None:
     page.get_by_text("cost per call").click()
     assert 200 == chat(gateway, "More", key=gateway.key("clerk")).status
     assert "settled" == gateway.settled()["state"]
+
+    def drawn() -> int:
+        """What the chart says that the clerk has spent."""
+        series = chart_of(page)["series"]
+        return sum(sum(each["nano_usd"]) for each in series if each["name"] == "clerk")
+
+    until(lambda: drawn() == spent(gateway, "agent = 'clerk'"))
     tag = page.locator(".canvas").get_attribute("data-drawn")
-    page.evaluate("document.querySelector('[data-live]').dispatchEvent(new Event('refresh'))")
-    page.wait_for_function("tag => document.querySelector('.canvas').dataset.drawn !== tag", arg=tag)
-    assert spent(gateway, "agent = 'clerk'") == sum(
-        sum(each["nano_usd"]) for each in chart_of(page)["series"] if each["name"] == "clerk"
-    )
+    assert tag == page.locator("[data-chart]").get_attribute("data-tag")
     assert len(before["labels"]) <= len(chart_of(page)["labels"])
     assert page.get_by_text("spent / settled calls").is_visible()
     page.emulate_media(color_scheme="dark")
