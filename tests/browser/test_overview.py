@@ -263,20 +263,17 @@ def test_it_is_quick_and_light(desk: Watched) -> None:
 
 def test_it_stays_right(desk: Watched, gateway: Gateway) -> None:
     """What is spent meanwhile is there by itself, in numbers and chart; what was unfolded stays so."""
-    page = desk.go("/?range=today&by=agent&team=desk")
+    assert 200 == chat(gateway, "Some", key=gateway.key("clerk")).status
+    gateway.settled()
+    page = desk.go("/?range=today&by=agent&agent=clerk")
     before = chart_of(page)
     page.get_by_text("cost per call").click()
     assert 200 == chat(gateway, "More", key=gateway.key("clerk")).status
     assert "settled" == gateway.settled()["state"]
-
-    def drawn() -> int:
-        """What the chart says that the clerk has spent."""
-        series = chart_of(page)["series"]
-        return sum(sum(each["nano_usd"]) for each in series if each["name"] == "clerk")
-
-    until(lambda: drawn() == spent(gateway, "agent = 'clerk'"))
-    tag = page.locator(".canvas").get_attribute("data-drawn")
-    assert tag == page.locator("[data-chart]").get_attribute("data-tag")
+    now = spent(gateway, "agent = 'clerk'")
+    page.wait_for_selector(f"[data-chart][data-tag^='{now}-']")
+    page.wait_for_selector(f".canvas[data-drawn^='{now}-'] canvas")
+    assert [now] == [sum(each["nano_usd"]) for each in chart_of(page)["series"]]
     assert len(before["labels"]) <= len(chart_of(page)["labels"])
     assert page.get_by_text("spent / settled calls").is_visible()
     page.emulate_media(color_scheme="dark")
