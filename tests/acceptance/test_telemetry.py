@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -11,9 +12,12 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from typer.testing import CliRunner
 
 from aegis_gateway.demo.upstream.process import UpstreamProcess
+from aegis_gateway.entrypoints.cli.main import build
 from aegis_gateway.entrypoints.supervisor import DRAIN_S
+from tests.browsers import Staff, Visitor, text_of
 from tests.gateways import (
     HOST,
     PEPPER,
@@ -45,6 +49,7 @@ forbid(principal, action == Action::"chat", resource);
 """
 )
 PAY = "/connect/api/v1/payments"
+BACKEND = "https://traces.example/trace/"
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +70,11 @@ def upstream() -> Iterator[UpstreamProcess]:
 def gateway(receiver: OtlpReceiver, upstream: UpstreamProcess) -> Iterator[Gateway]:
     """A gateway that sends by HTTP."""
     files = configuration(upstream.base_url, policies=POLICIES)
-    secret = {"OTEL_EXPORTER_OTLP_HEADERS": f"x-token={CANARY}-header"}
-    with Gateway(files, environment=receiver.environment(**secret)) as gateway:
+    more = {
+        "OTEL_EXPORTER_OTLP_HEADERS": f"x-token={CANARY}-header",
+        "AEGIS_TRACE_URL": f"{BACKEND}{{trace_id}}",
+    }
+    with Gateway(files, environment=receiver.environment(**more)) as gateway:
         yield gateway
 
 
@@ -150,6 +158,62 @@ def test_a_call_is_of_its_callers_trace_and_its_upstreams_is_of_its_own(receiver
     assert f"\r\ntraceparent: 00-{TRACE}-{span.id}-01\r\n".encode() in sent
     assert b"\r\ntracestate: vendor=abc\r\n" in sent
     assert 1 == sent.count(b"traceparent:")
+
+
+def test_a_call_leads_to_its_trace(gateway: Gateway, receiver: OtlpReceiver) -> None:
+    """Its span is kept with it, and shown: in the answer, the record, the command, the API, its page and its run's."""
+    key = gateway.key("bot")
+    answer = chat(gateway, "where am I", key=key)
+    call, run = answer.headers["aegis-decision-id"], answer.headers["aegis-run-id"]
+    span = receiver.span("chat gpt-4o-mini", aegis__call__id=call)
+    assert span.trace == answer.headers["aegis-trace-id"]
+    unsampled = ask(
+        gateway, "POST", PAY, {"amount": 9000, "currency": "USD"}, key=key, headers={
+            "traceparent": f"00-{TRACE}-{PARENT}-00", "aegis-run-id": run,
+        },
+    )  # fmt: skip
+    assert (403, TRACE) == (unsampled.status, unsampled.headers["aegis-trace-id"])
+    entry = next(each for each in gateway.entries() if each["call"] == call)
+    assert f"00-{span.trace}-{span.id}-01" == entry["traceparent"] == gateway.call(call)["traceparent"]
+
+    store = ("--store", gateway.settings.store)
+    cli = CliRunner(env={"AEGIS_TRACE_URL": f"{BACKEND}{{trace_id}}#{{span_id}}"})
+    shown = cli.invoke(build(), ["call", call, *store]).output
+    assert f"trace     {span.trace}, span {span.id}\n" in shown
+    assert f"shown at  {BACKEND}{span.trace}#{span.id}\n" in shown
+    told = json.loads(cli.invoke(build(), ["call", call, "--json", *store]).output)
+    assert (span.trace, span.id, f"{BACKEND}{span.trace}#{span.id}") == (
+        told["trace_id"],
+        told["span_id"],
+        told["trace_url"],
+    )
+
+    staff = Staff(gateway)
+    api = ask(gateway, "GET", f"/api/v1/calls/{call}", key=staff.tokens["ana"])
+    assert (200, span.trace, span.id, f"{BACKEND}{span.trace}") == (
+        api.status,
+        api.json["trace_id"],
+        api.json["span_id"],
+        api.json["trace_url"],
+    )
+    assert ["decision", "settlement"] == [each["type"] for each in api.json["entries"]]
+    staff.add("zoe")
+    assert {404} == {
+        ask(gateway, "GET", f"/api/v1/calls/{name}", key=staff.tokens[who]).status
+        for name, who in ((call, "zoe"), ("call_none", "ana"))
+    }
+
+    visitor = Visitor(gateway)
+    visitor.sign_in(staff.tokens["ana"])
+    link = f'<a href="{BACKEND}{span.trace}" rel="noreferrer">'
+    page = text_of(visitor.get(f"/calls/acme/{call}"))
+    assert f"{link}{span.trace}, span {span.id}</a>" in page
+    other = text_of(visitor.get(f"/calls/acme/{unsampled.headers['aegis-decision-id']}"))
+    assert ", not sampled" in other
+    assert f"{BACKEND}{TRACE}" not in other
+    tree = text_of(visitor.get(f"/runs/acme/{run.split('.')[0]}"))
+    assert f"In traces {link}<code>{span.trace}</code></a>, <code>{TRACE}</code>." in tree
+    assert f'{link}trace<span class="hidden"> of call {call}</span></a>' in tree
 
 
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
@@ -311,7 +375,13 @@ def test_without_a_receiver_nothing_of_it_is_loaded() -> None:
         ScriptedUpstream(answer_with(b'{"id": "p1"}')) as upstream,
         Gateway(configuration(upstream.base_url)) as gateway,
     ):
-        body = {"amount": 1, "currency": "USD"}
-        answer = ask(gateway, "POST", PAY, body, key=gateway.key("bot"), headers={"traceparent": trace})
-    assert 200 == answer.status
+        body, key = {"amount": 1, "currency": "USD"}, gateway.key("bot")
+        answer = ask(gateway, "POST", PAY, body, key=key, headers={"traceparent": trace})
+        odd = ask(gateway, "POST", PAY, body, key=key, headers={"traceparent": f"00-{'0' * 32}-{PARENT}-01"})
+        kept = [
+            each["traceparent"] for each in gateway.query("select traceparent from call order by sequence")
+        ]
+    assert (200, TRACE) == (answer.status, answer.headers["aegis-trace-id"])
+    assert (200, False) == (odd.status, "aegis-trace-id" in odd.headers)
+    assert [trace, None] == kept, "where the caller stands is kept, if it is a place at all"
     assert f"traceparent: {trace}".encode() in upstream.requests[0].lower()

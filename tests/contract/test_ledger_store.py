@@ -93,6 +93,7 @@ CALL = CallRow(
     expires_ns=NOON_NS + 1,
     settled_ns=None,
     sequence=1,
+    traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 )
 
 Fault = (apsw.Error, psycopg.Error)

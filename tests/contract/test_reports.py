@@ -165,6 +165,19 @@ def test_one_call(ledger: Ledger, reports: Reports) -> None:
     assert reports.call("acme", "z") is None
 
 
+def test_a_call_says_where_it_stands_in_a_trace(ledger: Ledger, reports: Reports) -> None:
+    """In its row and in its entry, refused ones too; one that stands in none says nothing of it."""
+    place = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
+    traced = msgspec.structs.replace(admission("a"), traceparent=place)
+    refused = msgspec.structs.replace(admission("b", verdict=REFUSED), traceparent=place)
+    ledger.process([traced, refused, admission("c")])
+    found = [reports.call("acme", each) for each in ("a", "b", "c")]
+    assert [place, place, None] == [each and each.traceparent for each in found]
+    assert [place, place, None] == [each and each.place and each.place.parent for each in found]
+    entries = [json.loads(reports.entries_of_call("acme", each)[0].body) for each in ("a", "b", "c")]
+    assert [place, place, None] == [entry.get("traceparent") for entry in entries]
+
+
 def test_calls_that_the_record_tells_of(ledger: Ledger, reports: Reports) -> None:
     """Each call that a stretch of the record is about, once, as it stands now."""
     make(ledger, "a")

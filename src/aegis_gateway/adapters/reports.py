@@ -25,6 +25,7 @@ from aegis_gateway.domain.proposal import Proposal
 from aegis_gateway.domain.registry import UNREGISTERED, Budget
 from aegis_gateway.domain.replication import Run
 from aegis_gateway.domain.rolling import rolled
+from aegis_gateway.domain.trace_place import TracePlace, trace_place
 from aegis_gateway.domain.watch import Side
 from aegis_gateway.domain.window import Window
 
@@ -62,7 +63,8 @@ select "window" as label, starts_ns, ends_ns, count(*) as scopes, sum(pending) a
 _CALLS = """
 select call, state, effect, reason_code, reason, agent, team, project, cost_centre, environment, connector,
        tool, model, api_key, run, policy_version, config_version, expected_nano_usd, maximum_nano_usd,
-       cost_nano_usd, overrun, decided_ns, settled_ns, sequence, parent, customer, rule
+       cost_nano_usd, overrun, decided_ns, settled_ns, sequence, parent, customer, rule,
+       traceparent
   from call
 """
 """Calls, without what only the ledger needs of them. What follows says which."""
@@ -340,6 +342,12 @@ class CallReport(msgspec.Struct, frozen=True, kw_only=True):
     parent: str | None = None
     customer: str | None = None
     rule: str | None = None
+    traceparent: str | None = None
+
+    @property
+    def place(self) -> TracePlace | None:
+        """Where the call stands in a trace, if it does in one."""
+        return trace_place(self.traceparent)
 
     @property
     def counted_nano_usd(self) -> int | None:

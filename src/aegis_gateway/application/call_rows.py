@@ -61,6 +61,7 @@ def new_call(
         customer=who.customer,
         name=command.name.name if command.name is not None and allowed else None,
         rule=acting_rule(first.code, first.subject, first.message) if first else None,
+        traceparent=command.traceparent,
     )
 
 

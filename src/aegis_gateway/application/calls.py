@@ -90,6 +90,7 @@ from aegis_gateway.domain.registry import (
     stranger,
 )
 from aegis_gateway.domain.replication import IDLE_NS, RunClaim, too_deep
+from aegis_gateway.domain.trace_place import TracePlace, trace_place
 
 _JUDGED_AGAIN_MAX = 8
 
@@ -174,8 +175,8 @@ class Decided(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):
     `name` is what the upstream may know of the caller's name for the call. `own_credential`: the caller brought the
     upstream's credential itself. `answer` is what is to be redacted in the answer; once that was done, `redacted` is
     what was, and `shadow` what redactions in shadow would have. `span` is the call's, where there is telemetry; where
-    it was made elsewhere, `note` is what is known of it. `timer` is the call's stopwatch,
-    at the worker that decided.
+    it was made elsewhere, `note` is what is known of it. `place` is what is kept of where it stands in a trace. `timer` is
+    the call's stopwatch, at the worker that decided.
     """
 
     call: str
@@ -195,6 +196,7 @@ class Decided(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):
     span: CallSpan | None = None
     note: SpanNote | None = None
     timer: CallTimer | None = None
+    place: TracePlace | None = None
 
     @property
     def trace(self) -> Trace | None:
@@ -414,7 +416,8 @@ class Calls:
             view, judgement, run = considered.view, considered.judgement, considered.circumstances.run
             tenant, agent = view.registry.tenant, considered.agent
             call = call or self._ids.mint(tenant, considered.circumstances.depth, self._clock.now_ns())
-            command = self._admission(call, considered, context, span)
+            place = _place(span, context.trace)
+            command = self._admission(call, considered, context, place)
             reply = await self._ledger.ask(command)
             if isinstance(reply, Admitted):
                 timer.decided(tenant, judgement.described.connector, reply.effect)
@@ -445,6 +448,7 @@ class Calls:
                     judged_ns=considered.circumstances.now_ns,
                     span=span,
                     timer=timer,
+                    place=place,
                 )
             if isinstance(reply, Known):
                 raise CallRepeated(reply.first, is_same=reply.is_same, described=judgement.described)
@@ -904,7 +908,11 @@ class Calls:
         return known.agent
 
     def _admission(
-        self, call: str, considered: Considered[Described], context: CallContext, span: CallSpan | None
+        self,
+        call: str,
+        considered: Considered[Described],
+        context: CallContext,
+        place: TracePlace | None,
     ) -> Admit:
         view, agent, circumstances = considered.view, considered.agent, considered.circumstances
         judgement, registry = considered.judgement, considered.view.registry
@@ -945,7 +953,7 @@ class Calls:
                 judgement.quote,
                 context.customer,
                 context.approval,
-                span.trace.parent if span is not None and span.trace is not None else "",
+                place.parent if place is not None else "",
             ),
             rates=_delayed_at_most(considered.rates, context.patience_ns),
             budgets=considered.budgets,
@@ -962,6 +970,7 @@ class Calls:
                 opens_run=context.run is None,
                 judged_ns=circumstances.now_ns,
             ),
+            traceparent=place.parent if place is not None else None,
         )
 
     def _arguments_record(self, view: TenantView, described: Described) -> ArgumentsRecord:
@@ -1096,6 +1105,12 @@ def _attribution(agent: Agent, key: Key, *, connector: str = "", tool: str = "",
         tool=tool,
         **more,
     )
+
+
+def _place(span: CallSpan | None, told: Trace | None) -> TracePlace | None:
+    """Where a call stands in a trace: at its span, or where its caller says that it stands itself."""
+    trace = told if span is None else span.trace
+    return None if trace is None else trace_place(trace.parent)
 
 
 def _check_customer(customer: str | None, view: TenantView) -> None:

@@ -116,6 +116,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True
     `run` is there where the ledger has to look at the call's run.
     `approval` is there where policies ask for a person's word.
     `beside_version` decides for other agents, while one of the two is a canary.
+    `traceparent` is the call's place in a trace, if it has one.
     An immediate call is committed as `dispatched`; one that will wait (`reserve_for_ns`) as `reserved`.
     """
 
@@ -140,6 +141,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True
     approval: ApprovalClaim | None = None
     measures: tuple[Measure, ...] = ()
     watched: tuple[BudgetClaim, ...] = ()
+    traceparent: str | None = None
 
 
 class Dispatch(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):

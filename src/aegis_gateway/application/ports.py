@@ -39,7 +39,9 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CallRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One call as the ledger keeps it. Amounts in nano-USD; `legs` are never changed after admission."""
+    """One call as the ledger keeps it. Amounts in nano-USD; `legs` are never changed after admission; `traceparent` is
+    its place in a trace, if it has one.
+    """
 
     call: str
     tenant: str
@@ -74,6 +76,7 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
     customer: str | None = None
     name: str | None = None
     rule: str | None = None
+    traceparent: str | None = None
 
 
 class CallMove(msgspec.Struct, frozen=True, kw_only=True):

@@ -78,6 +78,8 @@ def decision_record(
             "price_source": quote.price_source,
             "price_version": quote.price_version,
         }
+    if command.traceparent is not None:
+        record["traceparent"] = command.traceparent
     if approval is not None:
         record["approval"] = {
             "id": approval.id,

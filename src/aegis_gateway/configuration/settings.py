@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ import msgspec
 
 from aegis_gateway.configuration.telemetry import NO_TELEMETRY, TelemetrySettings, read_telemetry
 from aegis_gateway.domain.errors import ConfigurationError
+from aegis_gateway.domain.trace_place import SPAN_ID, TRACE_ID
 
 DEFAULT_STORE = "sqlite:aegis-data/aegis.db"
 DEFAULT_PEPPER = "file:aegis-data/pepper"
@@ -18,6 +20,7 @@ DEFAULT_SIGNING_KEY = "file:aegis-data/signing-key.pem"
 DEFAULT_PORT = 8700
 
 _EVERYWHERE = ("0.0.0.0", "[::]")  # noqa: S104 - what is compared with, not listened on
+_NOT_IN_URLS = re.compile(r"[^!#-;=?-\[\]_a-z~]")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +32,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     that listens on this machine alone answers to its names, and another one to all. `envoy_token` is
     the reference to what Envoys show that ask here, which is off without it; `grpc_port` is where they ask by gRPC.
     `url` is where people find the gateway's pages, for the links that they are sent; without it, the address that it
-    listens on. `telemetry` is off unless a receiver is named.
+    listens on. `telemetry` is off unless a receiver is named; `trace_url` is where a tracing backend shows a trace,
+    with `{trace_id}` in it.
     """
 
     store: str = DEFAULT_STORE
@@ -43,6 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     grpc_port: int | None = None
     url: str | None = None
     telemetry: TelemetrySettings = NO_TELEMETRY
+    trace_url: str | None = None
 
     @property
     def pages_url(self) -> str:
@@ -67,14 +72,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from `AEGIS_STORE`, `AEGIS_PEPPER`, `AEGIS_SIGNING_KEY`, `AEGIS_HOST`, `AEGIS_PORT`, `AEGIS_WORKERS`,
-    `AEGIS_HOSTS` (names, with commas between them), `AEGIS_ENVOY_TOKEN`, `AEGIS_GRPC_PORT` and `AEGIS_URL`;
+    `AEGIS_HOSTS` (names, with commas between them), `AEGIS_ENVOY_TOKEN`, `AEGIS_GRPC_PORT`, `AEGIS_URL` and
+    `AEGIS_TRACE_URL`;
     telemetry from OpenTelemetry's own variables, by `read_telemetry`.
 
     Pepper and signing key are beside the store unless it is said where: keys are worth nothing without the pepper they
     were issued under, from whatever directory a command is run.
 
     Raises:
-        ConfigurationError: a number is none, or out of range, or telemetry is to be sent as it can't be.
+        ConfigurationError: a number is none, or out of range, an address is none, or telemetry is to be sent as it
+            can't be.
     """
     variables = os.environ if environment is None else environment
     store = variables.get("AEGIS_STORE") or DEFAULT_STORE
@@ -95,6 +102,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         hosts=tuple(host.strip() for host in variables.get("AEGIS_HOSTS", "").split(",") if host.strip()),
         envoy_token=variables.get("AEGIS_ENVOY_TOKEN") or None,
         url=_url(variables.get("AEGIS_URL")),
+        trace_url=_trace_url(variables.get("AEGIS_TRACE_URL")),
         grpc_port=_number(variables, "AEGIS_GRPC_PORT", 0, 65_535) if by_grpc else None,
         telemetry=read_telemetry(variables),
     )
@@ -109,6 +117,30 @@ def _url(text: str | None) -> str | None:
             f"AEGIS_URL is `{text}`; write the address of the gateway's pages, as in https://aegis.example"
         )
     return text.rstrip("/")
+
+
+def _trace_url(text: str | None) -> str | None:
+    """An address with a place for a trace's id in it. Links lead there, so it is a page's and nothing else."""
+    if not text:
+        return None
+    if TRACE_ID not in text or not _is_address(text.replace(TRACE_ID, "1").replace(SPAN_ID, "1"), text):
+        raise ConfigurationError(
+            f"AEGIS_TRACE_URL is `{text}`; write where your tracing backend shows a trace, with {{trace_id}} where its "
+            "id belongs ({span_id} may be there too, and other braces are written %7B and %7D), as in "
+            "https://traces.example/trace/{trace_id}"
+        )
+    return text
+
+
+def _is_address(text: str, template: str) -> bool:
+    """Whether a text is a page's address, at a host that is the same for all that the template makes."""
+    try:
+        parts = urlsplit(text)
+        is_whole = bool(parts.hostname) and parts.port != 0 and parts.username is None
+        is_one_host = parts.netloc == urlsplit(template).netloc
+    except ValueError:  # a port or a host that is none
+        return False
+    return parts.scheme in ("http", "https") and is_whole and is_one_host and not _NOT_IN_URLS.search(text)
 
 
 def _number(variables: Mapping[str, str], name: str, default: int, most: int) -> int:

@@ -16,6 +16,7 @@ from aegis_gateway.domain.money import usd_text
 from aegis_gateway.domain.quote import USD
 from aegis_gateway.domain.redaction import told
 from aegis_gateway.domain.shadow_rules import WOULD
+from aegis_gateway.domain.trace_place import TracePlace
 
 Record = Mapping[str, Any]
 
@@ -119,6 +120,7 @@ def facts(account: CallAccount) -> dict[str, str]:
         "run": found.run or "",
         "delegated": _delegated(found),
         "parent": found.parent or "",
+        "trace": _trace(found.place),
         "customer": found.customer or "",
         "asked by": decision.get("asked_by", ""),
         "approval": _approval(decision.get("approval")),
@@ -197,6 +199,12 @@ def steps(account: CallAccount) -> Iterator[Step]:
         before = entry.at_ns
 
 
+def trace_link(found: CallReport, template: str | None) -> str | None:
+    """Where a call's trace is shown, by a template of its address; None where nobody kept it, or nobody says where."""
+    place = found.place
+    return place.address(template) if template and place is not None and place.is_sampled else None
+
+
 def cost_text(each: CallReport) -> str:
     """What a call counts as; while that is only its maximum, it says so."""
     if each.effect != "allow":
@@ -205,6 +213,12 @@ def cost_text(each: CallReport) -> str:
     if counted is None:
         return "not bounded" if each.is_open else ""
     return f"≤ {usd_text(counted)}" if each.is_open else usd_text(counted)
+
+
+def _trace(place: TracePlace | None) -> str:
+    if place is None:
+        return ""
+    return f"{place.trace}, span {place.span}{'' if place.is_sampled else ', not sampled'}"
 
 
 def _delegated(found: CallReport) -> str:

@@ -22,7 +22,7 @@ select found.*
     select call, tenant, state, effect, reason_code, reason, agent, team, project, cost_centre, environment,
            connector, tool, model, api_key, run, parent, policy_version, config_version, expected_nano_usd,
            maximum_nano_usd, cost_nano_usd, overrun, legs, salt, boot, decided_ns, expires_ns, settled_ns, sequence,
-           customer, name, rule
+           customer, name, rule, traceparent
       from call where call.call = wanted offset 0
  ) as found;
 

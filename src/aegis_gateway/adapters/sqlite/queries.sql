@@ -11,7 +11,7 @@ select tenant, next_sequence, epoch, last_ns from tenant_head where tenant = ?;
 select call, tenant, state, effect, reason_code, reason, agent, team, project, cost_centre, environment, connector,
        tool, model, api_key, run, parent, policy_version, config_version, expected_nano_usd, maximum_nano_usd,
        cost_nano_usd, overrun, legs, salt, boot, decided_ns, expires_ns, settled_ns, sequence, customer, name,
-       rule
+       rule, traceparent
   from call where call = ?;
 
 -- name: standing
@@ -35,8 +35,8 @@ update tenant_head set next_sequence = ?, last_ns = ? where tenant = ?;
 insert into call (call, tenant, state, effect, reason_code, reason, agent, team, project, cost_centre, environment,
                   connector, tool, model, api_key, run, parent, policy_version, config_version, expected_nano_usd,
                   maximum_nano_usd, cost_nano_usd, overrun, legs, salt, boot, decided_ns, expires_ns, settled_ns,
-                  sequence, customer, name, rule)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+                  sequence, customer, name, rule, traceparent)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: write_move
 -- A call's new state.

@@ -22,6 +22,7 @@ from aegis_gateway.entrypoints.call_account import (
     reasons,
     steps,
     sums,
+    trace_link,
 )
 from aegis_gateway.entrypoints.cli.calls import call_record
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption
@@ -59,15 +60,17 @@ def call(
     with opened(store) as session:
         name = session.tenant(tenant)
         account = read_account(session.reports, name, call_id)
-        now_ns = session.clock.now_ns()
+        now_ns, template = session.clock.now_ns(), session.settings.trace_url
     if account is None:
         raise ConfigurationError(f"there is no call `{call_id}`; `aegis calls` lists them")
     found = account.call
+    link = trace_link(found, template)
     if as_json:
         print_json(
             {
                 "tenant": name,
                 **call_record(found),
+                **({} if link is None else {"trace_url": link}),
                 "entries": [record for _, record in account.entries],
                 "attempts": [each.call for each in account.attempts],
             }
@@ -78,6 +81,7 @@ def call(
         *(Text(f"because {reason}") for reason in reasons(account)),
         Text(""),
         *(Text.assemble((f"{title:<10}", DIM), text) for title, text in facts(account).items()),
+        *([] if link is None else [Text.assemble((f"{'shown at':<10}", DIM), link)]),
         Text(""),
         *_money(account),
         *_timeline(account, now_ns),

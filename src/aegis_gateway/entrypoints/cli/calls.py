@@ -223,6 +223,8 @@ def call_record(each: CallReport) -> dict[str, object]:
     for name in ("expected", "maximum", "cost"):
         amount = record[f"{name}_nano_usd"]
         record[name] = usd_text(amount) if isinstance(amount, int) else None
+    if each.place is not None:
+        record |= {"trace_id": each.place.trace, "span_id": each.place.span}
     run = recorded_run(each.run or "")
     if run.delegators:
         record["root_run"] = run.scope

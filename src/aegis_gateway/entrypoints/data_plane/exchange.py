@@ -311,6 +311,8 @@ def decision_headers(decided: Decided[Described]) -> Headers:
         headers.append(("aegis-approval-id", decided.admitted.approval.id))
     if decided.downgraded_from is not None:
         headers.append(("aegis-downgraded-from", decided.downgraded_from))
+    if decided.place is not None:
+        headers.append(("aegis-trace-id", decided.place.trace))
     return headers
 
 

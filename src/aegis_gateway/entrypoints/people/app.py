@@ -17,6 +17,7 @@ from aegis_gateway.application.pace import ReadPace
 from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.entrypoints.data_plane.mcp.origins import Origins
 from aegis_gateway.entrypoints.people import signing_in
+from aegis_gateway.entrypoints.people.api import calls as calls_api
 from aegis_gateway.entrypoints.people.api import kpi as kpi_api
 from aegis_gateway.entrypoints.people.api import notifications as notifications_api
 from aegis_gateway.entrypoints.people.api.manual import operations
@@ -59,6 +60,7 @@ def build(
         tenants,
         bootstrap.VerifiedRegistries(settings),
         is_secure=settings.pages_url.startswith("https:"),
+        trace_url=settings.trace_url,
     )
     watch = Watch(StoreLooker(StorePool(lambda: bootstrap.store(settings), 1), office.now_ns), tenants)
     url = settings.pages_url
@@ -84,6 +86,7 @@ def build(
     app.include_router(router)
     app.include_router(notifications_api.router)
     app.include_router(kpi_api.router)
+    app.include_router(calls_api.router)
     tell_problems(app, office)
 
     def show_manual(visit: Visit) -> Response:

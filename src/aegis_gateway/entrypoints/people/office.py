@@ -32,9 +32,10 @@ class Office:
         registries: VerifiedRegistries,
         *,
         is_secure: bool,
+        trace_url: str | None = None,
     ) -> None:
         """`tenants` are those in force now, `registries` what versions say, verified; `is_secure`: people reach the
-        pages by https.
+        pages by https. `trace_url` is the address of a trace, with `{trace_id}` in it.
         """
         self._stores = stores
         self.pepper = pepper
@@ -43,6 +44,7 @@ class Office:
         self.tenants = tenants
         self.registries = registries
         self.is_secure = is_secure
+        self.trace_url = trace_url
         self.attempts = Attempts(now_ns)
         self.templates = Templates()
 

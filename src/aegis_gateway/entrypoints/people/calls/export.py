@@ -23,7 +23,7 @@ CALL_COLUMNS = (
     *(Column(f"{each}_usd", "usd") for each in _MONEY),
     Column("overrun", "flag"),
     Column("config_version", "count"),
-    *(Column(each) for each in ("run", "parent", "policy_version")),
+    *(Column(each) for each in ("run", "parent", "policy_version", "trace_id")),
 )
 
 
@@ -42,4 +42,5 @@ def call_rows(calls: Iterable[CallReport]) -> Iterator[Row]:
             call.run,
             call.parent,
             call.policy_version,
+            call.place.trace if call.place is not None else None,
         ]

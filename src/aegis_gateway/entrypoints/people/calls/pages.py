@@ -18,6 +18,7 @@ from aegis_gateway.entrypoints.call_account import (
     reasons,
     steps,
     sums,
+    trace_link,
 )
 from aegis_gateway.entrypoints.people.calls.export import CALL_COLUMNS, call_rows
 from aegis_gateway.entrypoints.people.calls.view import (
@@ -102,6 +103,7 @@ def show_one(visit: Visit) -> Response:
         hint=hint,
         run_number=recorded_run(account.call.run or "").number,
         approval=account.decision.get("approval"),
+        trace_at=trace_link(account.call, visit.office.trace_url),
         sums=list(sums(account)),
         charges=charges(account),
         held=held(account),

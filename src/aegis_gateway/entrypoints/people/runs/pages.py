@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 from starlette.responses import Response
 
-from aegis_gateway.adapters.reports import Reports
+from aegis_gateway.adapters.reports import CallReport, Reports
 from aegis_gateway.application.runs import KnownRun, recorded_run
 from aegis_gateway.domain.registry import Registry
 from aegis_gateway.domain.replication import Run
-from aegis_gateway.entrypoints.call_account import cost_text
+from aegis_gateway.domain.trace_place import TracePlace
+from aegis_gateway.entrypoints.call_account import cost_text, trace_link
 from aegis_gateway.entrypoints.people.calls.view import EFFECT_WORDS, STATE_WORDS
 from aegis_gateway.entrypoints.people.living import living
 from aegis_gateway.entrypoints.people.runs.tree import RunNode, delegate, run_node
@@ -19,6 +20,8 @@ from aegis_gateway.entrypoints.people.visits import Visit
 
 CALLS_MAX = 1_000
 RUNS_MAX = 100
+TRACES_MAX = 5
+"""So many traces of a run are named; its calls lead to all of them."""
 
 _NUMBER = re.compile(r"[0-9a-f]{20}")
 
@@ -81,12 +84,25 @@ def show_one(visit: Visit) -> Response:
         sums=top.sums,
         known=known,
         is_cut=reading.is_cut,
+        traces=_traces(top),
+        traces_max=TRACES_MAX,
+        trace_at=lambda call: trace_link(call, visit.office.trace_url),
         calls_max=CALLS_MAX,
         runs_max=RUNS_MAX,
         cost_text=cost_text,
         effect_words=EFFECT_WORDS,
         state_words=STATE_WORDS,
     )
+
+
+def _traces(top: RunNode) -> list[tuple[TracePlace, CallReport]]:
+    """The traces that its calls are in, the first first, each with a call of it that somebody kept, if there is one."""
+    found: dict[str, tuple[TracePlace, CallReport]] = {}
+    for each in sorted(top.every_call, key=lambda call: call.sequence):
+        place = each.place
+        if place is not None and (place.trace not in found or not found[place.trace][0].is_sampled):
+            found[place.trace] = (place, each)
+    return list(found.values())
 
 
 def _inside(number: str, runs: Sequence[Run]) -> list[Run]:

@@ -7,7 +7,7 @@ Rule 2: however deep calls or runs stand below each other, the tree is at most `
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -91,6 +91,19 @@ class RunNode(msgspec.Struct, kw_only=True):
     ended_ns: int | None
     calls: list[CallNode] = []
     runs: list[RunNode] = []
+
+    @property
+    def every_call(self) -> Iterator[CallReport]:
+        """All calls in it and below."""
+        nodes, runs = list(self.calls), list(self.runs)
+        while nodes or runs:
+            if runs:
+                run = runs.pop()
+                nodes, runs = nodes + run.calls, runs + run.runs
+            else:
+                node = nodes.pop()
+                yield node.call
+                nodes, runs = nodes + node.below, runs + node.runs
 
     @property
     def sums(self) -> Sums:
