@@ -64,7 +64,7 @@ from aegis_gateway.application.runs import (
     recorded_run,
     refuse_over,
 )
-from aegis_gateway.application.tracing import CallSpan, DecisionTold, Observer, SpanNote, Trace
+from aegis_gateway.application.tracing import CallAsked, CallSpan, Observer, SpanNote, Trace
 from aegis_gateway.application.visibility import reach_of
 from aegis_gateway.domain.admit import BudgetClaim
 from aegis_gateway.domain.decision import Effect, Reason, Shadow, Throttle, would_deny
@@ -404,10 +404,24 @@ class Calls:
             CallRepeated: its name is that of a call before; nothing was decided.
             LedgerUnavailable: the decision could not be made durable.
         """
+        if self._observer is None:
+            return await self._decide(key, describe, context, None)
+        span = self._observer.begin(context.trace)
+        try:
+            return await self._decide(key, describe, context, span)
+        except CallRepeated as fault:
+            span.repeated(fault.first)
+            raise
+        except BaseException as fault:  # the span of one that is cancelled ends too
+            span.undecided(_why_undecided(fault))
+            raise
+
+    async def _decide(
+        self, key: str | None, describe: Describe[D], context: CallContext, span: CallSpan | None
+    ) -> Decided[D]:
         call, run = "", ""
         utilisation: int | None = None
         timer = self.pace.begin(context.door, context.read_ns)
-        span = self._observer.begin(context.trace) if self._observer is not None else None
         await self._directory.keep_current(self._clock.now_ns())
         for _ in range(_JUDGED_AGAIN_MAX):
             considered = await self._considered(key, describe, context, utilisation, run)
@@ -418,14 +432,13 @@ class Calls:
             call = call or self._ids.mint(tenant, considered.circumstances.depth, self._clock.now_ns())
             place = _place(span, context.trace)
             command = self._admission(call, considered, context, place)
+            if span is not None:
+                span.asked(CallAsked(command=command, registry=view.registry, mcp=context.mcp))
             reply = await self._ledger.ask(command)
             if isinstance(reply, Admitted):
                 timer.decided(tenant, judgement.described.connector, reply.effect)
                 if span is not None:
-                    told = DecisionTold(
-                        command=command, admitted=reply, registry=view.registry, mcp=context.mcp
-                    )
-                    span.decided(told)
+                    span.decided(reply)
                 if reply.wait_ns:
                     await self._wait(command, reply, span)
                     timer.waited()
@@ -725,6 +738,9 @@ class Calls:
         except LedgerUnavailable:
             span.lost("what it cost is not written yet")
             raise
+        except BaseException:  # it was settled otherwise, or the gateway stops
+            span.lost("this settlement was not taken", "not_settled")
+            raise
         span.settled(command.evidence, moved, time.monotonic_ns() - began_ns)
         return moved
 
@@ -860,9 +876,9 @@ class Calls:
         """
         try:
             await self._turn(command, admitted)
-        except LedgerUnavailable:
+        except BaseException:  # whoever waits for it may leave, or the gateway stop
             if span is not None:
-                span.lost("it waited for its turn and was not sent")
+                span.lost("it waited for its turn and was not sent", "not_sent")
             raise
 
     async def _turn(self, command: Admit, admitted: Admitted) -> None:
@@ -1105,6 +1121,19 @@ def _attribution(agent: Agent, key: Key, *, connector: str = "", tool: str = "",
         tool=tool,
         **more,
     )
+
+
+def _why_undecided(fault: BaseException) -> str:
+    """Why nobody decided a call, as a code."""
+    match fault:
+        case LedgerUnavailable():
+            return "ledger_unavailable"
+        case asyncio.CancelledError():
+            return "cancelled"
+        case CallError():
+            return "not_taken"
+        case _:
+            return "failed"
 
 
 def _place(span: CallSpan | None, told: Trace | None) -> TracePlace | None:

@@ -39,20 +39,35 @@ class SpanNote(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     began_ns: int
 
 
-class DecisionTold(msgspec.Struct, frozen=True, kw_only=True):
-    """A decision that is on disk, under the registry that it was made by.
+class CallAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that the ledger is asked to decide, under the registry that it was judged by.
 
     `mcp` is what the door says of a message of that protocol, by the names of the conventions.
     """
 
     command: Admit
-    admitted: Admitted
     registry: Registry
     mcp: dict[str, str]
 
 
+class DecisionTold(CallAsked, frozen=True, kw_only=True):
+    """A decision that is on disk."""
+
+    admitted: Admitted
+
+
+class AnswerOrigin(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model's answer says of itself: the model that made it, and its own id, as the provider names them."""
+
+    model: str | None = None
+    id: str | None = None
+
+
 class CallSpan(Protocol):
-    """One call's span, from when it came until what became of it is known."""
+    """One call's span, from when it came until what became of it is known.
+
+    A call that is never asked about (its caller is unknown, or it makes no sense) has none.
+    """
 
     @property
     def trace(self) -> Trace | None:
@@ -64,8 +79,20 @@ class CallSpan(Protocol):
     def note(self) -> SpanNote | None:
         """What a settlement elsewhere has to know of it, once it is decided."""
 
-    def decided(self, told: DecisionTold) -> None:
+    def asked(self, asked: CallAsked) -> None:
+        """The ledger is about to be asked; what it is asked last counts."""
+
+    def decided(self, admitted: Admitted) -> None:
         """The call is decided; one that isn't allowed is at its end with that."""
+
+    def undecided(self, why: str) -> None:
+        """Nobody decided it, and nothing was sent; `why` is a code."""
+
+    def repeated(self, first: str) -> None:
+        """Nothing was decided: its caller's name for it is that of the call `first`, whose answer it gets."""
+
+    def answered(self, origin: AnswerOrigin) -> None:
+        """The model's answer has come, or begins to."""
 
     def handed_over(self) -> None:
         """Whoever asked does by themselves what was allowed: the span ends, and the settlement is one of its own."""
@@ -73,8 +100,8 @@ class CallSpan(Protocol):
     def settled(self, evidence: Evidence, moved: Moved, took_ns: int) -> None:
         """What the call cost is on disk; writing it took so long."""
 
-    def lost(self, why: str) -> None:
-        """The call is in doubt, or what became of it could not be written yet."""
+    def lost(self, why: str, code: str = "in_doubt") -> None:
+        """The call is in doubt, or what became of it could not be written yet, or it never came to be sent."""
 
 
 class Observer(Protocol):

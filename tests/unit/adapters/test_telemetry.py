@@ -12,7 +12,7 @@ from aegis_gateway.adapters.telemetry.attributes import reason_text, settlement_
 from aegis_gateway.adapters.telemetry.meters import Meters
 from aegis_gateway.adapters.telemetry.otlp import Seldom
 from aegis_gateway.adapters.telemetry.spans import OtelObserver
-from aegis_gateway.application.tracing import DecisionTold
+from aegis_gateway.application.tracing import CallAsked
 from aegis_gateway.domain.decision import Reason
 from aegis_gateway.domain.ledger import Evidence
 from aegis_gateway.domain.money import UnitPrice
@@ -74,7 +74,8 @@ def test_a_mistake_in_what_is_told_fails_no_call(caplog: pytest.LogCaptureFixtur
     observer = OtelObserver(TracerProvider(shutdown_on_exit=False), meters, lambda: None)
     span = observer.begin(None)
     with caplog.at_level(logging.ERROR, logger="aegis.telemetry"):
-        span.decided(DecisionTold(command=None, admitted=None, registry=None, mcp={}))  # type: ignore[arg-type]  # the mistake
+        span.asked(CallAsked(command=None, registry=None, mcp={}))  # type: ignore[arg-type]  # the mistake
+        span.decided(None)  # type: ignore[arg-type]  # and another
         span.handed_over()
         span.lost("in doubt")
     assert span.note is None

@@ -13,13 +13,14 @@ from typing import Literal
 
 import msgspec
 
-from aegis_gateway.application.commands import Admit, Admitted
-from aegis_gateway.application.tracing import DecisionTold
+from aegis_gateway.application.commands import Admit, Admitted, Attribution
+from aegis_gateway.application.runs import recorded_run
+from aegis_gateway.application.tracing import AnswerOrigin, CallAsked, DecisionTold
 from aegis_gateway.domain.approval import Approval
-from aegis_gateway.domain.decision import Reason, ReasonCode
+from aegis_gateway.domain.decision import Effect, Reason, ReasonCode
 from aegis_gateway.domain.ledger import Evidence
 from aegis_gateway.domain.money import NANO_PER_USD, usd_decimal_text
-from aegis_gateway.domain.price import INPUT_KINDS, OUTPUT_KINDS, ChargeLine
+from aegis_gateway.domain.price import INPUT_KINDS, OUTPUT_KINDS, ChargeLine, Kind
 from aegis_gateway.domain.quote import USD
 from aegis_gateway.domain.registry import UNREGISTERED, Registry
 from aegis_gateway.domain.tools import MODEL_TOOLS
@@ -28,6 +29,9 @@ Value = str | int | float | bool | tuple[str, ...]
 Attributes = dict[str, Value]
 
 UNKNOWN = "unknown"
+UNDECIDED: Literal["undecided"] = "undecided"
+REPEATED: Literal["repeated"] = "repeated"
+"""What stands for the decision of a call that nobody decided, or that gets the answer of another."""
 OPERATION = "gen_ai.operation.name"
 EXECUTE_TOOL = "execute_tool"
 ASKED_OF_MODELS = {"chat": "chat", "embed": "embeddings", "count-tokens": "count_tokens"}
@@ -43,8 +47,21 @@ _MADE_HERE: tuple[ReasonCode, ...] = (
     "clock_fell_back", "capped", "downgraded", "throttled", "redacted", "approval_required", "too_many_approvals",
 )  # fmt: skip
 """The reasons whose sentences are made of what is configured, and of numbers. Others may quote requests or people."""
-_CACHE_READ = ("cache_read", "cache_read_audio", "cache_read_image")
-_CACHE_WRITE = ("cache_write", "cache_write_1h")
+_PARTS: tuple[tuple[tuple[Kind, ...], *tuple[str, ...]], ...] = (
+    (("cache_read", "cache_read_audio", "cache_read_image"),
+     "gen_ai.usage.cache_read.input_tokens", "llm.token_count.prompt_details.cache_read"),
+    (("cache_write", "cache_write_1h"),
+     "gen_ai.usage.cache_creation.input_tokens", "llm.token_count.prompt_details.cache_write"),
+    (("input_audio", "cache_read_audio"),
+     "gen_ai.usage.audio.input_tokens", "llm.token_count.prompt_details.audio"),
+    (("input_image", "cache_read_image"), "gen_ai.usage.image.input_tokens"),
+    (("input_video",), "gen_ai.usage.video.input_tokens"),
+    (("output_audio",), "gen_ai.usage.audio.output_tokens", "llm.token_count.completion_details.audio"),
+    (("reasoning",), "gen_ai.usage.reasoning.output_tokens", "llm.token_count.completion_details.reasoning"),
+)  # fmt: skip
+"""Parts of the tokens in and out, where there are any: which kinds they are, and the names that they are told by."""
+_OPEN_INFERENCE = {"chat": "LLM", "embeddings": "EMBEDDING", EXECUTE_TOOL: "TOOL"}
+"""What Phoenix takes a span for, by its operation."""
 
 
 class Named(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,16 +73,16 @@ class Named(msgspec.Struct, frozen=True, kw_only=True):
     measured_by: dict[str, str]
 
 
-def named(told: DecisionTold) -> Named:
+def named(asked: CallAsked, decision: Effect | Literal["undecided", "repeated"]) -> Named:
     """What a call's span is called."""
-    who, registry = told.command.attribution, told.registry
+    who, registry = asked.command.attribution, asked.registry
     connector = registry.connectors.get(who.connector)
     measured_by = {
-        "aegis.tenant": told.command.tenant,
+        "aegis.tenant": asked.command.tenant,
         "aegis.team": who.team,
         "aegis.cost_centre": who.cost_centre,
         "gen_ai.agent.id": UNREGISTERED if who.team == UNREGISTERED else who.agent,
-        "aegis.decision": told.admitted.effect,
+        "aegis.decision": decision,
     }
     if who.tool in MODEL_TOOLS:
         operation = ASKED_OF_MODELS.get(who.tool, who.tool)
@@ -79,7 +96,7 @@ def named(told: DecisionTold) -> Named:
         )
     tool = tool_name(who.connector, who.tool, registry)
     measured_by |= {OPERATION: EXECUTE_TOOL, "gen_ai.tool.name": tool}
-    method = told.mcp.get("mcp.method.name")
+    method = asked.mcp.get("mcp.method.name")
     return Named(
         name=f"{method or EXECUTE_TOOL} {tool}",
         is_model=False,
@@ -97,19 +114,18 @@ def tool_name(connector: str, tool: str, registry: Registry) -> str:
     return tool if is_declared else f"{connector}.?"
 
 
-def decision_attributes(told: DecisionTold, named_: Named) -> Attributes:
-    """What a span says of its call once that is decided."""
-    command, admitted = told.command, told.admitted
+def call_attributes(asked: CallAsked, named_: Named) -> Attributes:
+    """What a span says of its call however it is decided: whose it is, of what, under which versions."""
+    command, registry = asked.command, asked.registry
     who = command.attribution
-    reasons = tuple(map(reason_text, admitted.reasons))
     found: dict[str, Value | None] = {
         **named_.measured_by,
-        **told.mcp,
+        **asked.mcp,
         "gen_ai.agent.id": who.agent,
         "gen_ai.tool.type": None if named_.is_model else "function",
         "gen_ai.request.model": named_.measured_by.get("gen_ai.request.model"),
         "aegis.call.id": command.call,
-        "aegis.connector": who.connector if who.connector in told.registry.connectors else None,
+        "aegis.connector": who.connector if who.connector in registry.connectors else None,
         "aegis.owner": who.owner,
         "aegis.purpose": who.purpose,
         "aegis.environment": who.environment,
@@ -119,29 +135,54 @@ def decision_attributes(told: DecisionTold, named_: Named) -> Attributes:
         "aegis.parent.id": who.parent,
         "aegis.depth": who.depth,
         "aegis.asked_by": who.asked_by,
-        "aegis.downgraded_from": who.downgraded_from if who.downgraded_from in told.registry.models else None,
-        "aegis.reason.codes": tuple(reason.code for reason in admitted.reasons),
-        "aegis.reasons": reasons,
+        "aegis.downgraded_from": who.downgraded_from if who.downgraded_from in registry.models else None,
         "aegis.policy.version": command.policy_version,
         "aegis.config.version": command.config_version,
-        "aegis.wait_ms": admitted.wait_ns // 1_000_000 or None,
-        "aegis.shadow": tuple(f"{each.rule}: {each.would}" for each in command.verdict.shadow) or None,
-        "aegis.record.sequence": admitted.sequence,
-        "decision": admitted.effect,
-        "decision_reason": "; ".join(reasons),
+        "openinference.span.kind": _OPEN_INFERENCE.get(named_.measured_by[OPERATION]),
+        "llm.model_name": named_.measured_by.get("gen_ai.request.model"),
         "agent_id": who.agent,
-        "parent_agent_id": who.asked_by,
+        "parent_agent_id": _parent_agent(who),
         "policy_version": command.policy_version,
         "tool_name": named_.measured_by.get("gen_ai.tool.name", who.tool),
-        **_estimated(command, admitted),
-        **_approval(admitted),
     }
     return {name: value for name, value in found.items() if value is not None}
 
 
-def whose(told: DecisionTold, named_: Named) -> dict[str, str]:
+def _parent_agent(who: Attribution) -> str | None:
+    """The agent that asked for the call, or else the one that delegated its run."""
+    if who.asked_by is not None or who.run is None:
+        return who.asked_by
+    delegators = recorded_run(who.run).delegators
+    return delegators[-1].agent if delegators else None
+
+
+def decision_attributes(told: DecisionTold, named_: Named) -> Attributes:
+    """What a span says of its call once that is decided."""
+    admitted = told.admitted
+    reasons = tuple(map(reason_text, admitted.reasons))
+    found: dict[str, Value | None] = {
+        "aegis.reason.codes": tuple(reason.code for reason in admitted.reasons),
+        "aegis.reasons": reasons,
+        "aegis.wait_ms": admitted.wait_ns // 1_000_000 or None,
+        "aegis.shadow": tuple(f"{each.rule}: {each.would}" for each in told.command.verdict.shadow) or None,
+        "aegis.record.sequence": admitted.sequence,
+        "decision": admitted.effect,
+        "decision_reason": "; ".join(reasons),
+        **_estimated(told.command, admitted),
+        **_approval(admitted),
+    }
+    return call_attributes(told, named_) | {name: value for name, value in found.items() if value is not None}
+
+
+def answer_attributes(origin: AnswerOrigin) -> Attributes:
+    """What a span says of who made a model's answer, as the provider names it."""
+    found = {"gen_ai.response.model": origin.model, "gen_ai.response.id": origin.id}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def whose(asked: CallAsked, named_: Named) -> dict[str, str]:
     """What a settlement that has a span of its own says of its call, so that its cost can be put down to somebody."""
-    who = told.command.attribution
+    who = asked.command.attribution
     found = {
         "aegis.owner": who.owner,
         "aegis.purpose": who.purpose,
@@ -230,13 +271,9 @@ def _tokens(lines: Iterable[ChargeLine], input_: int, output: int) -> Attributes
         "llm.token_count.completion": output,
         "llm.token_count.total": input_ + output,
     }
-    for kinds, convention, phoenix in (
-        (_CACHE_READ, "gen_ai.usage.cache_read.input_tokens", "llm.token_count.prompt_details.cache_read"),
-        (_CACHE_WRITE, "gen_ai.usage.cache_creation.input_tokens", "llm.token_count.prompt_details.cache_write"),
-        (("reasoning",), "gen_ai.usage.reasoning.output_tokens", "llm.token_count.completion_details.reasoning"),
-    ):  # fmt: skip
+    for kinds, *names in _PARTS:
         if count := _sum(units, kinds):
-            found[convention] = found[phoenix] = count
+            found |= dict.fromkeys(names, count)
     return found
 
 

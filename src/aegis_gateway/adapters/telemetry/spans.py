@@ -10,8 +10,8 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable
-from typing import ParamSpec
+from collections.abc import Callable, Mapping
+from typing import ParamSpec, TypeVar
 
 from opentelemetry.context import Context
 from opentelemetry.trace import (
@@ -30,16 +30,27 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from aegis_gateway.adapters.telemetry.attributes import (
     OPERATION,
+    REPEATED,
+    UNDECIDED,
     Named,
+    answer_attributes,
     approval_attributes,
+    call_attributes,
     decision_attributes,
     named,
     settlement_attributes,
     whose,
 )
 from aegis_gateway.adapters.telemetry.meters import Meters
-from aegis_gateway.application.commands import Moved
-from aegis_gateway.application.tracing import CallSpan, DecisionTold, SpanNote, Trace
+from aegis_gateway.application.commands import Admitted, Moved
+from aegis_gateway.application.tracing import (
+    AnswerOrigin,
+    CallAsked,
+    CallSpan,
+    DecisionTold,
+    SpanNote,
+    Trace,
+)
 from aegis_gateway.domain.approval import Approval
 from aegis_gateway.domain.ledger import Evidence
 
@@ -77,20 +88,27 @@ class OtelObserver:
     def begin(self, trace: Trace | None) -> CallSpan:
         """A call has come."""
         now_ns = time.time_ns()
-        span = self._tracer.start_span(
-            "call", context=_context(trace), kind=SpanKind.CLIENT, start_time=now_ns
-        )
-        return OtelCallSpan(self, span, self._meters, now_ns)
+
+        def start() -> Span:
+            return self._tracer.start_span(
+                "call", context=_context(trace), kind=SpanKind.CLIENT, start_time=now_ns
+            )
+
+        return OtelCallSpan(self, LateSpan(start), self._meters, now_ns)
 
     def resumed(self, call: str, note: SpanNote) -> CallSpan:
         """A call is about to be settled by itself."""
-        name = note.measured_by.get("gen_ai.tool.name") or note.measured_by.get("gen_ai.request.model", "")
-        span = self._tracer.start_span(
-            f"settle {name}",
-            context=_context(note.trace),
-            attributes={**_without_operation(note.measured_by), **note.attributes, "aegis.call.id": call},
-        )
-        return SettlementSpan(span, note, self._meters)
+        now_ns = time.time_ns()
+
+        def start() -> Span:
+            return self._tracer.start_span(
+                f"settle {_thing(note.measured_by)}",
+                context=_context(note.trace),
+                attributes={**_without_operation(note.measured_by), **note.attributes, "aegis.call.id": call},
+                start_time=now_ns,
+            )
+
+        return SettlementSpan(LateSpan(start), note, self._meters)
 
     @fails_nobody
     def approval_ended(self, approval: Approval, ended_ns: int) -> None:
@@ -116,16 +134,39 @@ class OtelObserver:
         closing.join(within_s)
 
 
+class LateSpan:
+    """A span that is made when it is first asked for, as of when it began. One that nobody asks for never was: what has
+    begun has to end, or it counts as live for good.
+    """
+
+    def __init__(self, start: Callable[[], Span]) -> None:
+        """Nothing is made yet."""
+        self._start = start
+        self._made: Span | None = None
+
+    @property
+    def is_made(self) -> bool:
+        """Whether anybody asked for it."""
+        return self._made is not None
+
+    def __call__(self) -> Span:
+        """The span."""
+        if self._made is None:
+            self._made = self._start()
+        return self._made
+
+
 class OtelCallSpan:
     """A call's span. It ends once; what comes after is a span of its own, or nothing new."""
 
-    def __init__(self, observer: OtelObserver, span: Span, meters: Meters, began_ns: int) -> None:
+    def __init__(self, observer: OtelObserver, span: LateSpan, meters: Meters, began_ns: int) -> None:
         """The span of a call that has just come."""
         self._observer = observer
         self._span = span
         self._meters = meters
         self._began_ns = began_ns
-        self._trace = _trace(span.get_span_context())
+        self._trace: Trace | None = None
+        self._asked: CallAsked | None = None
         self._named: Named | None = None
         self._note: SpanNote | None = None
         self._is_handed_over = False
@@ -134,6 +175,8 @@ class OtelCallSpan:
     @property
     def trace(self) -> Trace | None:
         """The span's own place in its trace."""
+        if not self._span.is_made:
+            self._trace = _trace(self._span().get_span_context())
         return self._trace
 
     @property
@@ -141,67 +184,104 @@ class OtelCallSpan:
         """What a settlement elsewhere has to know of it."""
         return self._note
 
+    def asked(self, asked: CallAsked) -> None:
+        """The ledger is about to be asked."""
+        self._asked = asked
+
     @fails_nobody
-    def decided(self, told: DecisionTold) -> None:
+    def decided(self, admitted: Admitted) -> None:
         """The call is decided."""
-        self._named = named(told)
-        if self._span.is_recording():
-            self._span.update_name(self._named.name)
-            self._span.set_attributes(decision_attributes(told, self._named))
+        asked, trace, span = self._asked, self.trace, self._span()
+        assert asked is not None, "nothing is decided that wasn't asked"
+        self._named = named(asked, admitted.effect)
+        told = DecisionTold(command=asked.command, registry=asked.registry, mcp=asked.mcp, admitted=admitted)
+        if span.is_recording():
+            span.update_name(self._named.name)
+            span.set_attributes(decision_attributes(told, self._named))
         self._note = SpanNote(
-            trace=self._trace,
+            trace=trace,
             measured_by=self._named.measured_by,
-            attributes=whose(told, self._named),
+            attributes=whose(asked, self._named),
             began_ns=self._began_ns,
         )
         self._meters.decided(self._named, told, time.time_ns() - self._began_ns)
-        if told.admitted.effect != "allow":
-            self._span.set_status(Status(StatusCode.ERROR, told.admitted.effect))
-            self._span.set_attribute("error.type", _first_code(told))
+        if admitted.effect != "allow":
+            _failed(span, admitted.effect, _first_code(admitted))
             self._end()
+
+    @fails_nobody
+    def undecided(self, why: str) -> None:
+        """Nobody decided it: its span says who asked for what, and that nothing came of it."""
+        if self._is_over or not self._span.is_made:
+            return
+        span = self._span()
+        if self._asked is not None and span.is_recording():
+            made = named(self._asked, UNDECIDED)
+            span.update_name(made.name)
+            span.set_attributes(call_attributes(self._asked, made))
+        _failed(span, "nothing was decided", why)
+        self._end()
+
+    @fails_nobody
+    def repeated(self, first: str) -> None:
+        """It gets the first one's answer: no operation of a model or tool, which backends would count again."""
+        if self._is_over or self._asked is None:
+            return
+        span = self._span()
+        if span.is_recording():
+            made = named(self._asked, REPEATED)
+            whole = call_attributes(self._asked, made)
+            span.update_name(f"repeat {_thing(made.measured_by)}")
+            span.set_attributes({**_without_operation(whole), "aegis.call.id": first})
+        self._end()
+
+    @fails_nobody
+    def answered(self, origin: AnswerOrigin) -> None:
+        """The model's answer says who made it."""
+        if not self._is_over:
+            self._span().set_attributes(answer_attributes(origin))
 
     @fails_nobody
     def handed_over(self) -> None:
         """Whoever asked does by themselves what was allowed."""
         self._is_handed_over = True
-        self._span.set_attribute("aegis.settlement", "by the caller")
+        self._span().set_attribute("aegis.settlement", "by the caller")
         self._end()
 
     @fails_nobody
     def settled(self, evidence: Evidence, moved: Moved, took_ns: int) -> None:
-        """What the call cost is on disk."""
-        if moved.again:
-            return
+        """What the call cost is on disk. If it was so before, it was measured before."""
         if self._is_handed_over:
-            if self._note is not None:
+            if self._note is not None and not moved.again:
                 self._observer.resumed(moved.call, self._note).settled(evidence, moved, took_ns)
         elif not self._is_over and self._named is not None:
-            _put(self._span, evidence, moved)
-            self._meters.settled(self._named.measured_by, evidence, moved, took_ns)
-            self._meters.operation(self._named, time.time_ns() - self._began_ns)
+            _put(self._span(), evidence, moved)
+            if not moved.again:
+                self._meters.settled(self._named.measured_by, evidence, moved, took_ns)
+                self._meters.operation(self._named, time.time_ns() - self._began_ns)
             self._end()
 
     @fails_nobody
-    def lost(self, why: str) -> None:
-        """What became of the call isn't known, or isn't written."""
+    def lost(self, why: str, code: str = "in_doubt") -> None:
+        """What became of the call isn't known, or isn't written; or it never came to be sent."""
         if self._is_over or self._named is None:
             return
-        self._span.set_attribute("aegis.settlement", why)
-        self._span.set_status(Status(StatusCode.ERROR, why))
-        self._span.set_attribute("error.type", "in_doubt")
-        self._meters.operation(self._named, time.time_ns() - self._began_ns, error="in_doubt")
+        span = self._span()
+        span.set_attribute("aegis.settlement", why)
+        _failed(span, why, code)
+        self._meters.operation(self._named, time.time_ns() - self._began_ns, error=code)
         self._end()
 
     def _end(self) -> None:
         self._is_over = True
-        self._span.end()
+        self._span().end()
 
 
 class SettlementSpan:
     """The settlement of a call whose span has ended: at another worker, or by who did the call."""
 
-    def __init__(self, span: Span, note: SpanNote, meters: Meters) -> None:
-        """The span of a settlement that begins now."""
+    def __init__(self, span: LateSpan, note: SpanNote, meters: Meters) -> None:
+        """The span of a settlement that begins now; it is made when there is something to say in it."""
         self._span = span
         self._meters = meters
         self.note = note
@@ -209,13 +289,23 @@ class SettlementSpan:
     @property
     def trace(self) -> Trace | None:
         """The span's own place in its trace."""
-        return _trace(self._span.get_span_context())
+        return _trace(self._span().get_span_context())
 
-    @fails_nobody
-    def decided(self, told: DecisionTold) -> None:
+    def asked(self, asked: CallAsked) -> None:
         """It was, before."""
 
-    @fails_nobody
+    def decided(self, admitted: Admitted) -> None:
+        """It was, before."""
+
+    def undecided(self, why: str) -> None:
+        """It was decided, before."""
+
+    def repeated(self, first: str) -> None:
+        """It was decided, before."""
+
+    def answered(self, origin: AnswerOrigin) -> None:
+        """Nothing is called here."""
+
     def handed_over(self) -> None:
         """It was, before."""
 
@@ -224,21 +314,28 @@ class SettlementSpan:
         """What the call cost is on disk; a settlement that changed nothing is none."""
         if moved.again:
             return
-        _put(self._span, evidence, moved)
+        span = self._span()
+        _put(span, evidence, moved)
         self._meters.settled(self.note.measured_by, evidence, moved, took_ns)
-        self._span.end()
+        span.end()
 
     @fails_nobody
-    def lost(self, why: str) -> None:
-        """What it cost isn't written yet."""
-        self._span.set_attribute("aegis.settlement", why)
-        self._span.set_status(Status(StatusCode.ERROR, why))
-        self._span.end()
+    def lost(self, why: str, code: str = "in_doubt") -> None:
+        """What it cost isn't written yet, or wasn't taken."""
+        span = self._span()
+        span.set_attribute("aegis.settlement", why)
+        _failed(span, why, code)
+        span.end()
 
 
-def _first_code(told: DecisionTold) -> str:
+def _first_code(admitted: Admitted) -> str:
     """The code of the first reason that a call isn't allowed for."""
-    return next((reason.code for reason in told.admitted.reasons), told.admitted.effect)
+    return next((reason.code for reason in admitted.reasons), admitted.effect)
+
+
+def _failed(span: Span, why: str, code: str) -> None:
+    span.set_status(Status(StatusCode.ERROR, why))
+    span.set_attribute("error.type", code)
 
 
 def _put(span: Span, evidence: Evidence, moved: Moved) -> None:
@@ -247,13 +344,20 @@ def _put(span: Span, evidence: Evidence, moved: Moved) -> None:
     attributes = settlement_attributes(evidence, moved.cost_nano_usd, overrun=moved.overrun)
     span.set_attributes({**attributes, "aegis.settlement": moved.state})
     if evidence.source == "not_sent":
-        span.set_status(Status(StatusCode.ERROR, "nothing was sent"))
-        span.set_attribute("error.type", "not_sent")
+        _failed(span, "nothing was sent", "not_sent")
 
 
-def _without_operation(measured_by: dict[str, str]) -> dict[str, str]:
-    """What a call is measured by, without what would count its settlement as an operation of its own."""
-    return {name: value for name, value in measured_by.items() if name != OPERATION}
+def _thing(measured_by: dict[str, str]) -> str:
+    """The tool or the model that a call is of, as it is configured."""
+    return measured_by.get("gen_ai.tool.name") or measured_by.get("gen_ai.request.model", "")
+
+
+V = TypeVar("V")
+
+
+def _without_operation(found: Mapping[str, V]) -> dict[str, V]:
+    """What is told of a call, without what would count it as an operation of a model or tool once more."""
+    return {name: value for name, value in found.items() if name != OPERATION}
 
 
 def _context(trace: Trace | None) -> Context:

@@ -34,6 +34,7 @@ from aegis_gateway.entrypoints.data_plane.forwarding import (
 )
 from aegis_gateway.entrypoints.data_plane.models.call import ModelCall, describe
 from aegis_gateway.entrypoints.data_plane.models.dialect import NO_ADDRESS, Address, Dialect, StreamWatch
+from aegis_gateway.entrypoints.data_plane.models.origin import OriginReader, answer_origin
 from aegis_gateway.entrypoints.data_plane.models.redacted_stream import ShownStream
 from aegis_gateway.entrypoints.data_plane.models.settling import (
     settle_broken,
@@ -116,6 +117,8 @@ class ModelDoor:
     ) -> None:
         self._calls.upstream_answered(decided, answer.status)
         shown, decided = shown_answer(answer, decided, self._dialect.content)
+        if answer.status == 200 and decided.span is not None:
+            decided.span.answered(answer_origin(answer.body))
         if answer.status != 200:
             moved = await settle_error(self._calls, decided, answer.status, answer.body)
         elif self._dialect.is_free:
@@ -137,9 +140,10 @@ class ModelDoor:
         headers = returned_headers(shown.headers(answer.headers), ours)
         caller = Caller(protocol.response_stream(answer.status, headers))
         watch = self._dialect.watch(decided.described.request)
+        origin = OriginReader(decided.span)
         why = "the upstream's stream ended before its end"
         try:
-            await _pass_on(answer, caller, watch, shown)
+            await _pass_on(answer, caller, watch, shown, origin)
             watch.end()
         except TimeoutError:
             await settle_high(self._calls, shown.told(decided), _LEFT)
@@ -148,6 +152,8 @@ class ModelDoor:
             why = str(fault)
             if isinstance(fault, UpstreamFault):
                 self._calls.upstream_failed(decided, fault)
+        finally:
+            origin.end()
         if not watch.is_done:
             await caller.send(shown.end(b""))
             await settle_broken(self._calls, shown.told(decided), watch.usage, why)
@@ -159,7 +165,9 @@ class ModelDoor:
         await caller.finish(last)
 
 
-async def _pass_on(answer: UpstreamStream, caller: Caller, watch: StreamWatch, shown: ShownStream) -> None:
+async def _pass_on(
+    answer: UpstreamStream, caller: Caller, watch: StreamWatch, shown: ShownStream, origin: OriginReader
+) -> None:
     """Pass pieces on until the stream's end, or read on for the bill's sake once the caller has left.
 
     Raises:
@@ -168,6 +176,7 @@ async def _pass_on(answer: UpstreamStream, caller: Caller, watch: StreamWatch, s
         ValueError: an event is longer than any may be.
     """
     while not watch.is_done and (piece := await answer.next_piece()) is not None:
+        origin.feed(piece)
         await caller.send(shown.feed(watch.feed(piece)))
         if not caller.is_there:
             async with asyncio.timeout(DRAIN_S):
