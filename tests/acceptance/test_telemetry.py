@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -322,6 +323,8 @@ def test_a_slow_receiver_gets_what_its_queue_holds_and_is_told_of_the_rest(upstr
             until(lambda: 32 == len(receiver.spans) + dropped(), "a span was neither sent nor counted")
             assert len(receiver.spans) <= 4 + 2
             assert 0 == gateway.stop()
+            said = re.findall(r"spans were lost: ([0-9]+) \(queue full\)", gateway.log())
+            assert 32 - len(receiver.spans) == sum(map(int, said)), gateway.log()
 
 
 def test_with_metrics_alone_traces_pass_as_they_are() -> None:

@@ -6,9 +6,11 @@ import logging
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 
 from aegis_gateway.adapters.telemetry.attributes import reason_text, settlement_attributes
+from aegis_gateway.adapters.telemetry.losses import Losses, WatchedMeters
 from aegis_gateway.adapters.telemetry.meters import Meters
 from aegis_gateway.adapters.telemetry.otlp import Seldom
 from aegis_gateway.adapters.telemetry.spans import OtelObserver
@@ -80,6 +82,36 @@ def test_a_mistake_in_what_is_told_fails_no_call(caplog: pytest.LogCaptureFixtur
         span.lost("in doubt")
     assert span.note is None
     assert ["a call's span or metrics could not be made"] == [record.message for record in caplog.records]
+
+
+def test_spans_that_are_lost_are_said_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """How many since the last line and why; what isn't said yet is at the end. The SDK's own metric has them all."""
+    now_s = [100.0]
+    losses = Losses(lambda: now_s[0])
+    reader = InMemoryMetricReader()
+    meters = WatchedMeters(MeterProvider([reader], shutdown_on_exit=False), losses)
+    counter = meters.get_meter("opentelemetry-sdk").create_counter("otel.sdk.processor.span.processed")
+    with caplog.at_level(logging.WARNING, logger="aegis.telemetry"):
+        for at_s, count, why in (
+            (100.0, 1, "queue_full"),
+            (110.0, 700, "queue_full"),
+            (120.0, 5, None),
+            (159.0, 512, "ConnectionError"),
+            (160.0, 1_000, "queue_full"),
+            (161.0, 3, "queue_full"),
+        ):
+            now_s[0] = at_s
+            counter.add(count, {} if why is None else {"error.type": why})
+        losses.close()
+        losses.close()
+    told = [
+        record.getMessage().partition(";")[0].removeprefix("spans were lost: ") for record in caplog.records
+    ]
+    assert ["1 (queue full)", "512 (ConnectionError), 1,700 (queue full)", "3 (queue full)"] == told
+    found = reader.get_metrics_data()
+    assert found is not None
+    points = found.resource_metrics[0].scope_metrics[0].metrics[0].data.data_points
+    assert 2_221 == sum(getattr(point, "value", 0) for point in points)
 
 
 def test_a_receiver_that_is_down_is_complained_of_once_a_minute() -> None:

@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Callable
 from typing import Literal
 
+from opentelemetry.metrics import MeterProvider as AnyMeters
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
@@ -23,6 +24,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import NoOpTracerProvider
 
+from aegis_gateway.adapters.telemetry.losses import Losses, WatchedMeters
 from aegis_gateway.adapters.telemetry.meters import Meters
 from aegis_gateway.adapters.telemetry.spans import SCOPE, OtelObserver
 
@@ -32,6 +34,7 @@ _EXPORTERS = (
     "opentelemetry.exporter.otlp.proto.http.trace_exporter",
     "opentelemetry.exporter.otlp.proto.http.metric_exporter",
     "opentelemetry.exporter.otlp.proto.grpc.exporter",
+    "opentelemetry.sdk._shared_internal",
 )
 _SAID_AGAIN_S = 60.0
 _COUNT_WHAT_IS_DROPPED = "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED"
@@ -47,12 +50,17 @@ def otlp_observer(traces: OtlpProtocol | None, metrics: OtlpProtocol | None) -> 
     meters = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
     if traces is None:
         return OtelObserver(NoOpTracerProvider(), Meters(meters, SCOPE), meters.shutdown)
+    losses = Losses(time.monotonic)
+    watched = WatchedMeters(meters, losses)
     tracers = TracerProvider(resource=resource, shutdown_on_exit=False, meter_provider=meters)
-    exporter = _span_exporter(traces, meters)
-    tracers.add_span_processor(BatchSpanProcessor(exporter, meter_provider=meters))
-    return OtelObserver(
-        tracers, Meters(meters, SCOPE), lambda: _all_at_once(tracers.shutdown, meters.shutdown)
-    )
+    exporter = _span_exporter(traces, watched)
+    tracers.add_span_processor(BatchSpanProcessor(exporter, meter_provider=watched))
+
+    def close() -> None:
+        _all_at_once(tracers.shutdown, meters.shutdown)
+        losses.close()
+
+    return OtelObserver(tracers, Meters(meters, SCOPE), close)
 
 
 class Seldom(logging.Filter):
@@ -99,7 +107,7 @@ def _named_in(environment: os._Environ[str]) -> dict[str, str]:
     return {} if is_named else {"service.name": SCOPE}
 
 
-def _span_exporter(protocol: OtlpProtocol, meters: MeterProvider) -> SpanExporter:
+def _span_exporter(protocol: OtlpProtocol, meters: AnyMeters) -> SpanExporter:
     # Each protocol's exporter brings a client of its own, which the other one doesn't need.
     if protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as ByGrpc
