@@ -175,8 +175,8 @@ class Decided(msgspec.Struct, Generic[D_co], frozen=True, kw_only=True):
     `name` is what the upstream may know of the caller's name for the call. `own_credential`: the caller brought the
     upstream's credential itself. `answer` is what is to be redacted in the answer; once that was done, `redacted` is
     what was, and `shadow` what redactions in shadow would have. `span` is the call's, where there is telemetry; where
-    it was made elsewhere, `note` is what is known of it. `place` is what is kept of where it stands in a trace. `timer` is
-    the call's stopwatch, at the worker that decided.
+    it was made elsewhere, `note` is what is known of it. `place` is what is kept of where it stands in a trace.
+    `timer` is the call's stopwatch, at the worker that decided.
     """
 
     call: str
