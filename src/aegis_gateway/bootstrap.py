@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import cast
 
@@ -65,7 +66,7 @@ from aegis_gateway.domain.registry import Argument, Registry
 from aegis_gateway.domain.risk import Appraisal, Finding, PolicyBody, Risk, Stance
 from aegis_gateway.domain.risk_of_changes import risk_of
 from aegis_gateway.domain.tools import tools_of
-from aegis_gateway.domain.trials import Untried, rules_of, untried, wanting_trial
+from aegis_gateway.domain.trials import Rules, Untried, rules_of, untried, wanting_trial
 
 _PEPPER_BYTES = 32
 _VERSIONS_KEPT = 4
@@ -244,6 +245,34 @@ def untried_rules(
             now_ns,
         )
     )
+
+
+def in_shadow_since(
+    current: Configuration,
+    state: StoredState,
+    versions: Callable[[], Iterator[ConfigVersion]],
+    tenant: str,
+    most: int,
+) -> dict[str, int]:
+    """Since when each rule of a tenant is in shadow as it is now, by the name that trials have for it.
+
+    `versions` are all that were ever in force, the newest first; so many of them are looked at.
+    """
+    now = rules_of(_stances(current, state)[tenant])
+    names = [name for name, (mode, _) in now.items() if mode == "shadow"]
+
+    def history() -> Iterator[tuple[int, Rules]]:
+        for version in islice((each for each in versions() if each.canary is None), most):
+            try:
+                stances = _stances(load(version.files, CataloguePrices(_today())), state)
+            except ConfigurationError:  # an older version of Aegis took it; nothing of it can be told
+                stances = {}
+            yield version.applied_ns, rules_of(stances[tenant]) if tenant in stances else {}
+
+    if not names:
+        return {}
+    found = untried(tenant, names, now, history(), period_ns=2**62, now_ns=2**62)
+    return {each.rule: each.since_ns for each in found if each.since_ns is not None}
 
 
 def _findings_of(risk: Risk, tenant: str) -> Iterator[Finding]:

@@ -695,6 +695,7 @@ def test_the_installed_command() -> None:
         "incidents",
         "notifications",
         "digest",
+        "rollout",
         "top",
         "entries",
         "doctor",

@@ -408,7 +408,10 @@ def test_a_channel_is_tried_out(store: Store) -> None:
     (failed,) = local(store).test("acme", HOOK, fails)
     assert NotSent(fault="`env:HOOK` is not set") == failed.outcome
     assert [] == states(store)
-    assert 2 == store.rows("select count(*) from entry where type = 'notification'")[0][0]
+    entries = store.rows("select body from entry where type = 'notification' order by sequence")
+    noted = [json.loads(bytes(body)) for (body,) in entries]
+    assert ["test", "tried", "test", "tried"] == [each["act"] for each in noted]
+    assert [(1, 1), (0, 1)] == [(each["sent"], each["failed"]) for each in noted[1::2]]
 
 
 def test_what_has_come_before_is_told(store: Store, clock: TurnableClock) -> None:

@@ -17,6 +17,7 @@ from aegis_gateway.adapters.approval_rows import ApprovalRows
 from aegis_gateway.adapters.budget_change_rows import LIMIT_CHANGES, BudgetChangeRows, limit_change
 from aegis_gateway.adapters.delivery_rows import DeliveryRows
 from aegis_gateway.adapters.incident_rows import IncidentRows
+from aegis_gateway.adapters.last_seen_rows import LastSeenRows
 from aegis_gateway.adapters.pace_rows import PaceRows
 from aegis_gateway.adapters.people_rows import PeopleRows
 from aegis_gateway.adapters.proposal_rows import ProposalRows
@@ -329,6 +330,7 @@ class RegistryRows(
     ApprovalRows,
     DeliveryRows,
     AbsenceRows,
+    LastSeenRows,
 ):
     """The registry's rows under the locked heads of some tenants; the tables are the same in all stores."""
 

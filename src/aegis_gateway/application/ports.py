@@ -24,6 +24,7 @@ from aegis_gateway.domain.price import ChargeLine
 from aegis_gateway.domain.proposal import Answer, Proposal
 from aegis_gateway.domain.registry import Agent, Deadlines, Key
 from aegis_gateway.domain.replication import Run, RunClaim
+from aegis_gateway.domain.rollout_facts import Dashboard
 from aegis_gateway.domain.session import Session, SignedIn, SignInLink
 from aegis_gateway.domain.usage import RuleKey, RuleSum, ShadowKey, ShadowSum, Span, UsageKey, UsageSum
 from aegis_gateway.domain.window import Window
@@ -431,6 +432,9 @@ class RegistryChange(LockedTenants, DeliveryChange, Protocol):
 
     def save_pace(self, boot: str, rows: Collection[PaceRow]) -> None:
         """Write what one opening's workers counted in the last seconds. What is older than pages tell of goes."""
+
+    def note_seen(self, name: Dashboard, at_ns: int) -> None:
+        """Write down that somebody looked from outside, and what with."""
 
     def save_head(self, head: Head) -> None:
         """Set a tenant's head. A raised epoch sends every call judged before back to be judged again."""

@@ -1,6 +1,6 @@
 """What people do about deliveries: have them tried again, and have a channel tried out.
 
-Rule 1: each act is in the tenant's record, with who did it, before anything is sent.
+Rule 1: each act is in the tenant's record, with who did it, before anything is sent; what came of a test, after it.
 Rule 2: what was sent is never sent again by this; what is under way isn't begun a second time.
 """
 
@@ -16,7 +16,7 @@ from aegis_gateway.application.operators import Act, Caller, Operators
 from aegis_gateway.application.ports import Store
 from aegis_gateway.application.recording import RegistryRecording
 from aegis_gateway.domain.channel import Channel, Target, places_of
-from aegis_gateway.domain.delivery import Delivery, Outcome, again, delivery_of
+from aegis_gateway.domain.delivery import TRIED, Delivery, NotSent, Outcome, again, delivery_of
 from aegis_gateway.domain.errors import ConfigurationError, NotPermitted
 from aegis_gateway.domain.message import Message
 
@@ -96,10 +96,20 @@ class Redelivering:
             now_ns, by = act.change.now_ns, act.operator.name
         places = (Target(channel=channel.id, recipient=recipient),) if recipient else places_of(channel)
         deliveries = _tests(tenant, channel, places, sequence, by, now_ns)
-        return [
+        done = [
             Tried(delivery=each.id, target=_place(each), outcome=tried(each, partial(send, each)))
             for each in deliveries
         ]
+        failed = sum(isinstance(each.outcome, NotSent) for each in done)
+        came: dict[str, object] = {
+            "act": TRIED,
+            "channel": channel.id,
+            "sent": len(done) - failed,
+            "failed": failed,
+        }
+        with self._operators.act("notifications", [tenant]) as act:
+            self._enter(act, tenant, came)
+        return done
 
     def _send_again(self, act: Act, moved: list[Delivery]) -> None:
         for each in moved:

@@ -29,6 +29,9 @@ RETRY_AFTER_NS_MAX = 86_400 * PAUSE_NS
 LEASE_NS = 60 * PAUSE_NS
 """How long whoever has taken a delivery may be at it, before another one may: longer than any try takes."""
 
+TRIED = "tried"
+"""The act of an entry that says what came of a channel's test."""
+
 FAULT_CHARACTERS_MAX = 300
 
 

@@ -29,6 +29,7 @@ Permission = Literal[
     "settle",
     "approve",
     "notifications",
+    "review",
     "emergency",
     "people",
 ]
@@ -44,6 +45,7 @@ PERMISSIONS: dict[Permission, tuple[Role, ...]] = {
     "settle": ("admin", "finops"),
     "approve": ("admin", "approver"),
     "notifications": ("admin", "finops"),
+    "review": ("admin", "finops", "approver", "auditor"),
     "emergency": ("admin",),
     "people": ("admin",),
 }
@@ -60,6 +62,7 @@ PERMISSION_WORDS: dict[Permission, str] = {
     "settle": "settle calls in doubt",
     "approve": "approve, refuse and review what others did",
     "notifications": "have notifications sent again, and channels tested",
+    "review": "record that spending was reviewed",
     "emergency": "put a configuration in force at once, where two people are needed",
     "people": "add people, give and take roles, issue and revoke tokens",
 }

@@ -31,7 +31,20 @@ def jobs(settings: Settings, observer: Observer | None = None) -> tuple[Job, ...
         Job(name="adaptive limits", period_s=60.0, begin=lambda store: _adapting(in_force, store)),
         *delivery_jobs(settings, in_force, observer),
         *digest_jobs(settings, in_force),
+        Job(name="noting telemetry", period_s=600.0, begin=lambda store: _noting(settings, store)),
     )
+
+
+def _noting(settings: Settings, store: Store) -> Work:
+    """Keep that spans or metrics are sent, for `aegis rollout`."""
+
+    def work() -> bool:
+        if settings.telemetry:
+            with store.change([]) as change:
+                change.note_seen("telemetry", change.now_ns)
+        return False
+
+    return work
 
 
 def _approvals(settings: Settings, store: Store) -> Work:

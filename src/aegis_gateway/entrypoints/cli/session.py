@@ -30,6 +30,7 @@ from aegis_gateway.application.people import People
 from aegis_gateway.application.ports import Signatures, StoredState
 from aegis_gateway.application.proposals import Proposals
 from aegis_gateway.application.redelivering import Redelivering
+from aegis_gateway.application.reviewing import Reviews
 from aegis_gateway.application.seeding import Seeding
 from aegis_gateway.application.versions import verify
 from aegis_gateway.configuration.settings import Settings, read_settings
@@ -230,6 +231,14 @@ class Session:
             ConfigurationError: the pepper that keys were issued under is gone.
         """
         return Incidents(self.store, self._pepper(), caller())
+
+    def reviews(self) -> Reviews:
+        """Recording reviews, in the name of whoever runs the command.
+
+        Raises:
+            ConfigurationError: the pepper that keys were issued under is gone.
+        """
+        return Reviews(self.store, self._pepper(), caller())
 
     def key_holds(self) -> KeyHolds:
         """Holding and restoring keys by hand, in the name of whoever runs the command.

@@ -20,6 +20,7 @@ from aegis_gateway.entrypoints.people import signing_in
 from aegis_gateway.entrypoints.people.api import calls as calls_api
 from aegis_gateway.entrypoints.people.api import kpi as kpi_api
 from aegis_gateway.entrypoints.people.api import notifications as notifications_api
+from aegis_gateway.entrypoints.people.api import rollout as rollout_api
 from aegis_gateway.entrypoints.people.api.manual import operations
 from aegis_gateway.entrypoints.people.api.operations import router
 from aegis_gateway.entrypoints.people.api.problems import tell_problems
@@ -38,11 +39,13 @@ from aegis_gateway.entrypoints.people.office import Office
 from aegis_gateway.entrypoints.people.overview import pages as overview
 from aegis_gateway.entrypoints.people.pool import StorePool
 from aegis_gateway.entrypoints.people.rendering import static_files
+from aegis_gateway.entrypoints.people.rollout.pages import RolloutPages
 from aegis_gateway.entrypoints.people.runs import pages as runs
 from aegis_gateway.entrypoints.people.security import Secured
 from aegis_gateway.entrypoints.people.shadow.pages import ShadowPages
 from aegis_gateway.entrypoints.people.slack.door import SlackDoor
 from aegis_gateway.entrypoints.people.visits import Handler, Visit, page
+from aegis_gateway.entrypoints.rollout import Rollouts
 
 _SIGNED_BY_ITSELF = ("/slack/",)
 _A_YEAR = "public, max-age=31536000, immutable"
@@ -64,6 +67,7 @@ def build(
     )
     watch = Watch(StoreLooker(StorePool(lambda: bootstrap.store(settings), 1), office.now_ns), tenants)
     url = settings.pages_url
+    rollouts = Rollouts(settings)
     app = FastAPI(
         title="Aegis control API",
         version="1",
@@ -72,8 +76,8 @@ def build(
         docs_url=None,
         redoc_url=None,
         routes=[
-            *_pages(office, settings),
             Route("/live", page(office, LivePages(watch).listen), methods=["GET"]),
+            *_pages(office, settings, rollouts),
             *_slack(office, url),
             Route(
                 "/metrics",
@@ -87,6 +91,7 @@ def build(
     app.include_router(notifications_api.router)
     app.include_router(kpi_api.router)
     app.include_router(calls_api.router)
+    app.include_router(rollout_api.router(rollouts))
     tell_problems(app, office)
 
     def show_manual(visit: Visit) -> Response:
@@ -99,8 +104,8 @@ def build(
     return Application(app=secured, hang_up=watch.close)
 
 
-def _pages(office: Office, settings: Settings) -> list[Route]:
-    shadow = ShadowPages(settings)
+def _pages(office: Office, settings: Settings, rollouts: Rollouts) -> list[Route]:
+    shadow, rollout = ShadowPages(settings), RolloutPages(rollouts)
 
     def get(path: str, handler: Handler, *, is_open: bool = False) -> Route:
         return Route(path, page(office, handler, is_open=is_open), methods=["GET"])
@@ -134,6 +139,8 @@ def _pages(office: Office, settings: Settings) -> list[Route]:
         post("/notifications", notifications.retry_all),
         get("/notifications/{delivery}", notifications.show_one),
         post("/notifications/{delivery}", notifications.retry_one),
+        get("/rollout", rollout.show),
+        post("/rollout", rollout.review),
         get("/shadow", shadow.show_tenants),
         get("/shadow/{tenant}", shadow.show_all),
         get("/shadow/{tenant}/{rule}", shadow.show_one),

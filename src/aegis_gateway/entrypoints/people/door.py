@@ -39,6 +39,7 @@ _PREFIXES = (
     "/approvals",
     "/notifications",
     "/shadow",
+    "/rollout",
     "/sign-in",
     "/sign-out",
     "/static",

@@ -53,6 +53,9 @@ GROUPS = (
     ),
     Group(
         name="Gateway",
-        pages=(Page(name="API", address="/api/docs", key="d"),),
+        pages=(
+            Page(name="Rollout", address="/rollout", key="r"),
+            Page(name="API", address="/api/docs", key="d"),
+        ),
     ),
 )

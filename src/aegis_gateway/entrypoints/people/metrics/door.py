@@ -7,6 +7,7 @@ only a gateway that no other machine reaches tells everybody who asks.
 from __future__ import annotations
 
 import ipaddress
+from contextlib import suppress
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -15,7 +16,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from aegis_gateway.application.pace import PaceTold, ReadPace
-from aegis_gateway.domain.errors import LedgerUnavailable
+from aegis_gateway.application.ports import Store
+from aegis_gateway.domain.errors import LedgerUnavailable, StoreError
 from aegis_gateway.entrypoints.people.metrics.families import LedgerMetrics
 from aegis_gateway.entrypoints.people.metrics.pace import PaceMetrics
 from aegis_gateway.entrypoints.people.office import Office
@@ -24,6 +26,8 @@ _WHO = (
     "metrics want a person's token here, as `Authorization: Bearer aegis_person_…`; "
     "an admin issues it: `aegis people token issue PERSON`\n"
 )
+
+NOTED_EVERY_NS = 600 * 1_000_000_000
 
 
 class MetricsDoor:
@@ -34,6 +38,7 @@ class MetricsDoor:
         self._office = office
         self._read_pace = read_pace
         self._is_open = all(map(_is_loopback, names))
+        self._noted_ns = 0
 
     async def endpoint(self, request: Request) -> Response:
         """Answer one scrape."""
@@ -60,7 +65,18 @@ class MetricsDoor:
                 is_whole = len(readable) == len(views)
                 registry.register(PaceMetrics(pace, frozenset(readable), is_whole=is_whole))
             body = encode(registry)
+            self._note(store)
         return Response(body, headers={"content-type": content_type})
+
+    def _note(self, store: Store) -> None:
+        """Keep that somebody asked, now and then: `aegis rollout` tells by it whether a dashboard is connected."""
+        now_ns = store.clock_ns()
+        if now_ns - self._noted_ns < NOTED_EVERY_NS:
+            return
+        # Who asks for figures gets them, whether or not that can be written down.
+        with suppress(LedgerUnavailable, StoreError), store.change([]) as change:
+            change.note_seen("metrics", now_ns)
+            self._noted_ns = now_ns
 
 
 def _is_loopback(host: str) -> bool:

@@ -15,8 +15,9 @@ from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.domain.errors import ConfigurationError, NotPermitted
 from aegis_gateway.domain.proposal import Proposal
 from aegis_gateway.domain.shadow_rules import how_to_drop, how_to_enforce
+from aegis_gateway.entrypoints.enforcing import Enforcement
 from aegis_gateway.entrypoints.people.reader import reader_of
-from aegis_gateway.entrypoints.people.shadow.desk import LOOKED_BACK_DAYS, Enforcement, ShadowDesk
+from aegis_gateway.entrypoints.people.shadow.desk import LOOKED_BACK_DAYS, ShadowDesk
 from aegis_gateway.entrypoints.people.visits import Visit, redirect
 from aegis_gateway.entrypoints.people.words import sentence
 

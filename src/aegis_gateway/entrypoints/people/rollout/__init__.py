@@ -1,0 +1,1 @@
+"""How far the rollout is, and what to do next."""
