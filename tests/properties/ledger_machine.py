@@ -10,7 +10,8 @@ What must hold, after every step (the numbers are those of the project's list of
 - I7: what was dispatched before a restart counts at its maximum until there is evidence.
 - I8: each acknowledged decision has exactly one entry, at the place it was acknowledged with, and no place is empty.
 - Each balance is what its calls' legs add up to; each bill is what its lines add up to.
-- What is kept by hour and by day of calls and costs is what the calls add up to.
+- What is kept by hour and by day of calls and costs is what the calls add up to; what of outcomes, what is reported.
+- What a reported run has cost is what its calls add up to, before the report and after it.
 - Of each balance just those thresholds are passed that the model says; each passing and each undoing has one entry and
   one notice, in order.
 - What is carried into a window is at most what its budget says and what was left of the window before, and is fixed.
@@ -46,6 +47,8 @@ from aegis_gateway.application.commands import (
     Seen,
     Settle,
     Stale,
+    TellOutcome,
+    Told,
 )
 from aegis_gateway.application.ledger import Ledger
 from aegis_gateway.application.ports import LedgerStore, LockedTenants, Store
@@ -54,12 +57,15 @@ from aegis_gateway.domain.decision import Reason, Verdict
 from aegis_gateway.domain.ledger import Evidence, Standing
 from aegis_gateway.domain.limits import CarryOver
 from aegis_gateway.domain.money import UnitPrice
+from aegis_gateway.domain.outcome import RESULTS, Report
 from aegis_gateway.domain.price import ChargeLine, charge_line
 from aegis_gateway.domain.quote import OutputBound, Quote
+from aegis_gateway.domain.replication import RUN_LIFETIME_NS
 from aegis_gateway.domain.usage import SPANS
 from aegis_gateway.domain.watched import Watched
 from aegis_gateway.domain.window import Window
 from tests.ledgers import (
+    ATTRIBUTION,
     DAY_NS,
     HOUR_NS,
     NOON_NS,
@@ -90,6 +96,8 @@ from tests.properties.model import (
 
 NO_PERMIT = Verdict(effect="deny", reasons=(Reason(code="no_permit", message="no policy permits this"),))
 SWEEP_LIMIT = 1_000
+RUNS = 3
+"""Of how many runs the calls of each tenant are."""
 
 
 class Killed(BaseException):
@@ -266,6 +274,13 @@ acts = st.builds(
     lines=st.integers(0, 3),
     told_tokens=st.booleans(),
 )
+reports = st.builds(
+    Report,
+    result=st.sampled_from(["", *RESULTS]),
+    value_nano_usd=st.sampled_from([None, 0, 7]),
+    transactions=st.sampled_from([None, 0, 3]),
+)
+runs = st.integers(0, RUNS - 1)
 again = st.builds(Again, place=st.integers(0, 20))
 some_steps = st.lists(odd_calls | plain_calls | plain_calls | acts | acts | acts, min_size=1, max_size=7)
 some_limits = st.fixed_dictionaries(
@@ -288,6 +303,8 @@ class LedgerMachine(RuleBasedStateMachine):
         super().__init__()
         self.names = itertools.count(1)
         self.provider = Provider()
+        self.told: dict[tuple[str, str], Report] = {}
+        self.began_ns: dict[tuple[str, str], int] = {}
 
     @initialize(limits=some_limits)
     def begin(self, limits: dict[str, int]) -> None:
@@ -335,6 +352,35 @@ class LedgerMachine(RuleBasedStateMachine):
             (reply,) = self.gateway.ledger.process([Settle(call=name, tenant=tenant, evidence=evidence)])
             assert isinstance(reply, Moved), reply
             assert ("settled", cost) == (reply.state, reply.cost_nano_usd)
+
+    @step_rule(
+        told=st.lists(st.tuples(runs, reports), min_size=1, max_size=3), acts=st.lists(acts, max_size=3)
+    )
+    def report(self, told: list[tuple[int, Report]], acts: list[Act]) -> None:
+        """An agent says what became of its runs, in the transaction in which calls of them settle."""
+        tenant = self.tenants["a"]
+        self.model.begin(tenant, self.gateway.clock.now_ns())
+        before, expected = self._commands(list(acts[:1]))
+        reports: list[Command] = [
+            TellOutcome(
+                call=run_id(run), tenant=tenant, number=run_number(run), report=report, by=ATTRIBUTION
+            )
+            for run, report in told
+        ]
+        states = self._told(tenant, told)
+        for state in states:
+            if state in ("recorded", "replaced"):
+                self.model.enter_other(tenant, "outcome")
+        after, more = self._commands(list(acts[1:]))
+        commands = [*before, *reports, *after]
+        replies = self.gateway.ledger.process(commands)
+        answers = replies[len(before) : len(before) + len(reports)]
+        assert states == [reply.state if isinstance(reply, Told) else "over" for reply in answers]
+        calls = [*before, *after]
+        of_calls = replies[: len(before)] + replies[len(before) + len(reports) :]
+        for command, reply, expectation in zip(calls, of_calls, [*expected, *more], strict=True):
+            self._compare(command, reply, expectation)
+        self._forward(calls, of_calls)
 
     @step_rule()
     def sweep(self) -> None:
@@ -561,6 +607,51 @@ class LedgerMachine(RuleBasedStateMachine):
             assert [tuple(map(str, row)) for row in expected] == [tuple(map(str, row)) for row in found]
 
     @invariant()
+    def outcomes_add_up(self) -> None:
+        """Each tree at what its calls came to, in the hour and the day of its first call, with its last report."""
+        told = self._rows(
+            "select tenant, run, began_ns, result, is_begun, cost, coalesce(transactions, 1) as transactions,"
+            " coalesce(value_nano_usd, 0) as claimed from outcome where tenant in (?, ?) order by 1, 2"
+        )
+        costs = self._rows(
+            "select tenant, substr(run, 5, 20) as number, sum(coalesce(cost_nano_usd, 0)) as cost"
+            " from call where tenant in (?, ?) group by 1, 2"
+        )
+        of_run = {(tenant, number): int(cost) for tenant, number, cost in costs}
+        for tenant, number, _, _, _, cost, _, _ in told:
+            assert of_run.get((tenant, number), 0) == cost
+        assert {key: report.result for key, report in self.told.items()} == {row[:2]: row[3] for row in told}
+        for span, length_ns in SPANS.items():
+            expected: Counter[tuple[str, int, str, str]] = Counter()
+            for tenant, _, began_ns, result, begun, cost, transactions, claimed in told:
+                place = (tenant, began_ns - began_ns % length_ns, result)
+                amounts = {
+                    "trees": 1,
+                    "begun": begun,
+                    "cost": cost,
+                    "transactions": transactions,
+                    "claimed": claimed,
+                }
+                for name, amount in amounts.items():
+                    expected[*place, name] += amount
+            found: Counter[tuple[str, int, str, str]] = Counter()
+            rows = self._rows(
+                "select tenant, start_ns, result, trees, begun, cost, transactions, claimed"
+                f" from outcome_sum where span = '{span}' and tenant in (?, ?)"
+            )
+            for tenant, start_ns, result, trees, begun, cost, transactions, claimed in rows:
+                amounts = {
+                    "trees": trees,
+                    "begun": begun,
+                    "cost": cost,
+                    "transactions": transactions,
+                    "claimed": claimed,
+                }
+                for name, amount in amounts.items():
+                    found[tenant, start_ns, result, name] += amount
+            assert +expected == +found
+
+    @invariant()
     def calls_are_where_they_must_be(self) -> None:
         """I3, I4, and bills add up."""
         expected = {
@@ -594,6 +685,28 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def _rows(self, sql: str) -> list[tuple[Any, ...]]:
         return self.gateway.rows(sql, *self.tenants.values())
+
+    def _told(self, tenant: str, told: list[tuple[int, Report]]) -> list[str]:
+        """What must be answered to reports, which are taken down."""
+        now_ns, states = self.model.last_ns[tenant], []
+        first: dict[str, int] = dict(
+            self._rows(
+                "select run, min(decided_ns) as began_ns from call where tenant in (?, ?) and tenant = '"
+                f"{tenant}' group by run"
+            )
+        )
+        for run, report in told:
+            key = (tenant, run_number(run))
+            before = self.told.get(key)
+            began_ns: int = self.began_ns.get(key, first.get(run_id(run), now_ns))
+            if before == report:
+                states.append("same")
+            elif now_ns - began_ns >= RUN_LIFETIME_NS:
+                states.append("over")
+            else:
+                states.append("recorded" if before is None else "replaced")
+                self.told[key], self.began_ns[key] = report, began_ns
+        return states
 
     def _names(self, state: str, holds: Callable[[Any], bool]) -> list[str]:
         return [name for name, known in self.model.calls.items() if known.state == state and holds(known)]
@@ -668,6 +781,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 output=output if call.price else None,
             ),
             reserve_for_ns=call.reserve_for_ns,
+            attribution=msgspec.structs.replace(ATTRIBUTION, run=run_id(int(name.rpartition("-")[2]) % RUNS)),
         )
 
     def _claim(self, name: str, agent: str) -> BudgetClaim:
@@ -783,6 +897,16 @@ class LedgerMachine(RuleBasedStateMachine):
         if settle.call in self.provider.bill:
             amounts = {"usd": settle.evidence.cost_nano_usd, **settle.evidence.actual}
             self.provider.answer(settle.call, amounts)
+
+
+def run_number(run: int) -> str:
+    """The number of one of a tenant's runs."""
+    return f"{run:020x}"
+
+
+def run_id(run: int) -> str:
+    """Its id, with a proof that the ledger doesn't look at."""
+    return f"run_{run_number(run)}{'0' * 16}"
 
 
 def machine_on(gateway: Gateway) -> type[LedgerMachine]:

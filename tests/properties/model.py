@@ -458,6 +458,11 @@ class Model:
             return min(amount, self._used(key))
         return amount
 
+    def enter_other(self, tenant: str, kind: str) -> None:
+        """Enter something that is about no call."""
+        self.entries[tenant].append((kind, None))
+        self.next_sequence[tenant] += 1
+
     def _enter(self, name: str, kind: str) -> int:
         tenant = self.calls[name].call.tenant
         self.entries[tenant].append((kind, name))

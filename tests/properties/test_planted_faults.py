@@ -30,11 +30,13 @@ from aegis_gateway.application.ports import (
     NamedCall,
     NameKey,
     StandingRow,
+    TreeSoFar,
     UsedKey,
 )
 from aegis_gateway.domain.admit import RateKey, StandingKey, Standings
 from aegis_gateway.domain.approval import Approval
 from aegis_gateway.domain.ledger import Evidence, Standing
+from aegis_gateway.domain.outcome import Outcome
 from aegis_gateway.domain.replication import Run
 from aegis_gateway.domain.window import Window
 from tests.ledgers import DAY_NS, sqlite_database
@@ -98,6 +100,12 @@ class FaultyLocked:
     def runs_below(self, tenant: str, numbers: Collection[str]) -> list[Run]:
         return self.inner.runs_below(tenant, numbers)
 
+    def outcomes(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Outcome]:
+        return self.inner.outcomes(keys)
+
+    def tree_so_far(self, tenant: str, number: str) -> TreeSoFar:
+        return self.inner.tree_so_far(tenant, number)
+
     def latest_approvals(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Approval]:
         return self.inner.latest_approvals(keys)
 
@@ -130,6 +138,22 @@ class ForgetsTheClock(FaultyLocked):
     @property
     def heads(self) -> Mapping[str, Head]:
         return {tenant: replace(head, last_ns=0) for tenant, head in self.inner.heads.items()}
+
+
+class ForgetsLateCosts(FaultyLocked):
+    """What settles after its run was reported on is no part of what the run cost."""
+
+    def write(self, changes: Changes) -> None:
+        changes.late_costs = []
+        super().write(changes)
+
+
+class KeepsWhatWasReplaced(FaultyLocked):
+    """A report that replaces another is added to the sums, and the other stays in them."""
+
+    def write(self, changes: Changes) -> None:
+        changes.outcome_sums = [row for row in changes.outcome_sums if row.sums.trees > 0]
+        super().write(changes)
 
 
 class LosesAnEntry(FaultyLocked):
@@ -364,6 +388,8 @@ def in_transactions(locked: type[FaultyLocked]) -> Callable[[LedgerStore], Ledge
             NeverReleases,
             ForgetsTheClock,
             LosesAnEntry,
+            ForgetsLateCosts,
+            KeepsWhatWasReplaced,
             ChargesRefusals,
             ForgetsWhatIsPassed,
         )
@@ -373,6 +399,8 @@ def in_transactions(locked: type[FaultyLocked]) -> Callable[[LedgerStore], Ledge
         "never releases",
         "forgets the clock",
         "loses an entry",
+        "forgets late costs",
+        "keeps what was replaced",
         "charges refusals",
         "forgets what is passed",
         "pretends",

@@ -9,7 +9,7 @@ def crawl(pages: int) -> dict[str, int]: …
 from aegis_sdk.async_client import AsyncAegis
 from aegis_sdk.client import Aegis
 from aegis_sdk.context import Run, add_headers, add_headers_async, current_headers, current_run, report
-from aegis_sdk.decision import Approval, Decision, OpenedRun, Reason, Settlement, ToolCall
+from aegis_sdk.decision import Approval, Decision, OpenedRun, Reason, RunOutcome, Settlement, ToolCall
 from aegis_sdk.errors import (
     AegisError,
     AlreadyDone,
@@ -48,6 +48,7 @@ __all__ = [
     "Reason",
     "Refused",
     "Run",
+    "RunOutcome",
     "Settlement",
     "TooManyRuns",
     "ToolCall",

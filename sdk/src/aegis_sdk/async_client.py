@@ -11,7 +11,7 @@ from typing import Any
 from aegis_sdk.async_connections import AsyncConnections
 from aegis_sdk.client_base import ClientBase, Waiting
 from aegis_sdk.context import below, in_scope, place, unopened_run, wait_for_async
-from aegis_sdk.decision import Approval, Decision, OpenedRun, Settlement, ToolCall
+from aegis_sdk.decision import Approval, Decision, Money, OpenedRun, RunOutcome, Settlement, ToolCall
 from aegis_sdk.errors import AegisError, Unauthorized, Unavailable
 from aegis_sdk.estimate import Estimate
 from aegis_sdk.http1 import Request, Response
@@ -19,7 +19,6 @@ from aegis_sdk.settings import Settings
 from aegis_sdk.settler import Outcome, outcome_request
 from aegis_sdk.wire import (
     BATCH_MAX,
-    Money,
     batch_request,
     decide_request,
     end_run_request,
@@ -27,6 +26,7 @@ from aegis_sdk.wire import (
     find_request,
     named,
     open_run_request,
+    outcome_of_run_request,
     read_approval,
     read_batch,
     read_decision,
@@ -34,6 +34,7 @@ from aegis_sdk.wire import (
     read_estimate,
     read_run,
     read_settlement,
+    read_told_outcome,
     release_request,
     settle_request,
 )
@@ -243,6 +244,14 @@ class AsyncAegis(ClientBase):
             AegisError: it isn't this key's, or the gateway does not answer.
         """
         read_ended_run(await self._exchange(end_run_request(id)))
+
+    async def report_outcome(self, run: str, outcome: RunOutcome) -> None:
+        """Say what became of a run of one's own. It replaces what was said before; the record keeps both.
+
+        Raises:
+            AegisError: it isn't this key's run, it can't have come to that, or the gateway does not answer.
+        """
+        read_told_outcome(await self._exchange(outcome_of_run_request(run, outcome)))
 
     async def finish(self, outcome: Outcome) -> None:
         """Tell what became of a call, now or, if that fails, in the background. No failing of the gateway is raised."""

@@ -12,7 +12,7 @@ from typing import Any
 from aegis_sdk.client_base import ClientBase, Waiting
 from aegis_sdk.connections import Connections
 from aegis_sdk.context import below, in_scope, place, unopened_run, wait_for
-from aegis_sdk.decision import Approval, Decision, OpenedRun, Settlement, ToolCall
+from aegis_sdk.decision import Approval, Decision, Money, OpenedRun, RunOutcome, Settlement, ToolCall
 from aegis_sdk.errors import AegisError, Unauthorized, Unavailable
 from aegis_sdk.estimate import Estimate
 from aegis_sdk.http1 import Request, Response
@@ -20,7 +20,6 @@ from aegis_sdk.settings import Settings
 from aegis_sdk.settler import Outcome, outcome_request
 from aegis_sdk.wire import (
     BATCH_MAX,
-    Money,
     batch_request,
     decide_request,
     end_run_request,
@@ -28,6 +27,7 @@ from aegis_sdk.wire import (
     find_request,
     named,
     open_run_request,
+    outcome_of_run_request,
     read_approval,
     read_batch,
     read_decision,
@@ -35,6 +35,7 @@ from aegis_sdk.wire import (
     read_estimate,
     read_run,
     read_settlement,
+    read_told_outcome,
     release_request,
     settle_request,
 )
@@ -250,6 +251,14 @@ class Aegis(ClientBase):
             AegisError: it isn't this key's, or the gateway does not answer.
         """
         read_ended_run(self._exchange(end_run_request(id)))
+
+    def report_outcome(self, run: str, outcome: RunOutcome) -> None:
+        """Say what became of a run of one's own. It replaces what was said before; the record keeps both.
+
+        Raises:
+            AegisError: it isn't this key's run, it can't have come to that, or the gateway does not answer.
+        """
+        read_told_outcome(self._exchange(outcome_of_run_request(run, outcome)))
 
     def finish(self, outcome: Outcome) -> None:
         """Tell what became of a call, now or, if that fails, in the background. No failing of the gateway is raised."""

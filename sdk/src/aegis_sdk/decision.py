@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
 from aegis_sdk.errors import (
     AlreadyDone,
@@ -137,6 +137,25 @@ class OpenedRun:
     depth: int = 0
     parent: str | None = None
     expires: str = ""
+
+
+Money: TypeAlias = Decimal | int | float | str
+"""An amount of dollars; a float is taken as the decimal that Python writes for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOutcome:
+    """What became of a run: `success`, `partial`, `failure` or `cancelled`; None while it goes on.
+
+    `name` says what the work was, `value_usd` what it is claimed to be worth. `transactions` is how many it finished in
+    all, or their names; one, if it isn't told.
+    """
+
+    outcome: str | None
+    name: str = ""
+    note: str = ""
+    value_usd: Money | None = None
+    transactions: int | Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,12 +19,12 @@ from aegis_sdk.arguments import Arguments, Choice
 from aegis_sdk.async_client import AsyncAegis
 from aegis_sdk.client import Aegis
 from aegis_sdk.context import Scope, current_run, scope_of_call, within
-from aegis_sdk.decision import Decision, ToolCall
+from aegis_sdk.decision import Decision, Money, ToolCall
 from aegis_sdk.defaults import async_client_for, client_for
 from aegis_sdk.errors import NotRun, Unavailable
 from aegis_sdk.results import numbers_of
 from aegis_sdk.settler import Outcome
-from aegis_sdk.wire import Money, named
+from aegis_sdk.wire import named
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -18,13 +18,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from aegis_sdk.connections import Connections
-from aegis_sdk.decision import Decision, ToolCall
+from aegis_sdk.decision import Decision, Money, ToolCall
 from aegis_sdk.errors import AegisError, InvalidRequest, Unavailable
 from aegis_sdk.forks import forget_in_forks
 from aegis_sdk.http1 import Request
 from aegis_sdk.settings import Settings
 from aegis_sdk.wire import (
-    Money,
     decide_request,
     read_decision,
     read_settlement,

@@ -7,9 +7,9 @@ import json
 import secrets
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Any, TypeAlias
+from typing import Any
 
-from aegis_sdk.decision import Approval, Decision, OpenedRun, Reason, Settlement, ToolCall
+from aegis_sdk.decision import Approval, Decision, Money, OpenedRun, Reason, RunOutcome, Settlement, ToolCall
 from aegis_sdk.errors import AegisError, InvalidRequest, Unauthorized, Unavailable
 from aegis_sdk.estimate import BudgetLeft, CheaperModel, Estimate
 from aegis_sdk.http1 import Request, Response
@@ -32,9 +32,6 @@ _DIGITS_MAX = 16
 _ORDER_MAX = 64
 """Amounts of more digits than this before or behind the point are none: written out they could fill the memory."""
 _TRY_AGAIN = frozenset((408, 425, 429))
-
-Money: TypeAlias = Decimal | int | float | str
-"""An amount of dollars; a float is taken as the decimal that Python writes for it."""
 
 
 def named(call: ToolCall) -> ToolCall:
@@ -106,6 +103,27 @@ def end_run_request(run: str) -> Request:
     if not _is_id(run):
         raise InvalidRequest(f"`{run[:64]}` is no run's id", field="run")
     return Request("DELETE", f"{RUNS}/{run}")
+
+
+def outcome_of_run_request(run: str, told: RunOutcome) -> Request:
+    """Says what became of a run.
+
+    Raises:
+        InvalidRequest: it is no run's id, or nothing that a run can come to.
+    """
+    if not _is_id(run):
+        raise InvalidRequest(f"`{run[:64]}` is no run's id", field="run")
+    body: dict[str, Any] = {"name": told.name, "note": told.note}
+    if told.outcome is not None:
+        body["outcome"] = told.outcome
+    if told.value_usd is not None:
+        body["value_usd"] = money_text(told.value_usd)
+    if told.transactions is not None:
+        named = told.transactions
+        body["transactions"] = (
+            named if isinstance(named, int) else [named] if isinstance(named, str) else [*named]
+        )
+    return Request("POST", f"{RUNS}/{run}/outcome", encoded(body, "outcome"))
 
 
 def settle_request(
@@ -251,6 +269,15 @@ def _approval(told: Mapping[str, Any]) -> Approval:
         )
     except _MISREAD as fault:
         raise _no_api() from fault
+
+
+def read_told_outcome(response: Response) -> None:
+    """Nothing, if what became of a run is on record.
+
+    Raises:
+        AegisError: it isn't.
+    """
+    _object(response)
 
 
 def read_ended_run(response: Response) -> None:

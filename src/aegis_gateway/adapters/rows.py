@@ -26,23 +26,29 @@ from aegis_gateway.application.ports import (
     CallMove,
     CallRow,
     EntryRow,
+    FirstCall,
     GatewayRow,
     Head,
+    LateCost,
     NamedCall,
     NameKey,
+    OutcomeSumRow,
     RuleSumRow,
     ShadowRow,
     ShadowSumRow,
     StandingRow,
     StoredState,
     TenantState,
+    TreeSoFar,
     UsageRow,
 )
 from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.hold import Hold
 from aegis_gateway.domain.incident import Incident
 from aegis_gateway.domain.ledger import Leg, Standing, WindowNotes
+from aegis_gateway.domain.money import NANO_USD_MAX
 from aegis_gateway.domain.notice import Notice
+from aegis_gateway.domain.outcome import Outcome, OutcomeKey, OutcomeSum, Report
 from aegis_gateway.domain.price import ChargeLine
 from aegis_gateway.domain.registry import Agent, Key, Throttle
 from aegis_gateway.domain.replication import Run
@@ -76,6 +82,10 @@ _OVERRUN = _CALL_FIELDS.index("overrun")
 RUN_FIELDS = Run.__struct_fields__
 _IS_KEPT = RUN_FIELDS.index("is_kept")
 
+_OUTCOME_FIELDS = Outcome.__struct_fields__
+_IS_COUNTED = _OUTCOME_FIELDS.index("is_counted")
+_IS_BEGUN = _OUTCOME_FIELDS.index("is_begun")
+
 INCIDENT_FIELDS = Incident.__struct_fields__
 _FACTS = INCIDENT_FIELDS.index("facts")
 
@@ -84,6 +94,7 @@ decode_legs = msgspec.json.Decoder(tuple[Leg, ...]).decode
 _agent_decoder = msgspec.json.Decoder(Agent)
 _buckets_decoder = msgspec.json.Decoder(dict[int, int])
 _holds_decoder = msgspec.json.Decoder(tuple[Hold, ...])
+_names_decoder = msgspec.json.Decoder(tuple[str, ...])
 _notes_decoder = msgspec.json.Decoder(WindowNotes)
 _version_decoder = msgspec.json.Decoder(ConfigVersion)
 _encode = msgspec.json.Encoder().encode
@@ -154,10 +165,62 @@ SHADOW_SUM_COLUMNS = (
 RULE_SUM_COLUMNS = ("tenant", "span", "start_ns", *RuleKey.__struct_fields__, *RuleSum.__struct_fields__)
 
 
-def sum_values(row: UsageRow | ShadowSumRow | RuleSumRow) -> tuple[object, ...]:
+def sum_values(row: UsageRow | ShadowSumRow | RuleSumRow | OutcomeSumRow) -> tuple[object, ...]:
     """What a batch adds to some sums, as columns."""
     key, sums = msgspec.structs.astuple(row.key), msgspec.structs.astuple(row.sums)
     return (row.tenant, row.span, row.start_ns, *key, *sums)
+
+
+OUTCOME_COLUMNS = (
+    "tenant", "run", "agent", "team", "project", "cost_centre", "environment", "is_counted", "is_begun", "began_ns",
+    "told_ns", "changes", "cost", "result", "name", "note", "value_nano_usd", "transactions", "names",
+)  # fmt: skip
+OUTCOME_SUM_COLUMNS = (
+    "tenant",
+    "span",
+    "start_ns",
+    *OutcomeKey.__struct_fields__,
+    *OutcomeSum.__struct_fields__,
+)
+LATE_COST_COLUMNS = LateCost.__struct_fields__
+
+
+def outcome_values(outcome: Outcome) -> tuple[object, ...]:
+    """What was reported of a run as values, in the order of the columns."""
+    values = list(msgspec.structs.astuple(outcome))
+    report = values.pop()
+    *told, names = msgspec.structs.astuple(report)
+    values[_IS_COUNTED] = int(outcome.is_counted)
+    values[_IS_BEGUN] = int(outcome.is_begun)
+    result, name, note, value, transactions = told
+    return (*values, result, name, note, value, transactions, _encode(names).decode())
+
+
+def outcome_row(row: tuple[Any, ...]) -> Outcome:
+    """What was reported of a run from its row."""
+    fields = dict(zip(OUTCOME_COLUMNS, row, strict=True))
+    report = Report(
+        result=fields.pop("result"),
+        name=fields.pop("name"),
+        note=fields.pop("note"),
+        value_nano_usd=fields.pop("value_nano_usd"),
+        transactions=fields.pop("transactions"),
+        names=_names_decoder.decode(fields.pop("names")),
+    )
+    fields |= {"is_counted": bool(fields["is_counted"]), "is_begun": bool(fields["is_begun"])}
+    return Outcome(**fields, report=report)
+
+
+def tree_so_far(first: tuple[Any, ...] | None, costs: tuple[Any, ...]) -> TreeSoFar:
+    """A run's first call, and what its tree came to: a sum in two parts, since it may have more than 64 bits."""
+    high, low = costs
+    cost = (int(high or 0) << 32) + int(low or 0)
+    return TreeSoFar(
+        first=None
+        if first is None
+        else FirstCall(**dict(zip(FirstCall.__struct_fields__, first, strict=True))),
+        cost=min(cost, NANO_USD_MAX),
+    )
 
 
 def shadow_values(row: ShadowRow) -> tuple[object, ...]:

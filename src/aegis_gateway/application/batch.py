@@ -35,12 +35,14 @@ from aegis_gateway.application.commands import (
     Seen,
     Settle,
     Stale,
+    TellOutcome,
     Withdraw,
 )
 from aegis_gateway.application.held_calls import HeldCalls
 from aegis_gateway.application.hours import HoursUsed
 from aegis_gateway.application.names import Names
 from aegis_gateway.application.open_runs import OpenRuns
+from aegis_gateway.application.outcomes import Outcomes
 from aegis_gateway.application.ports import (
     CallMove,
     CallRow,
@@ -54,6 +56,7 @@ from aegis_gateway.application.ports import (
 )
 from aegis_gateway.application.records import (
     decision_record,
+    outcome_record,
     run_ended_record,
     run_opened_record,
     settlement_record,
@@ -120,7 +123,7 @@ class Batch:
         known = [
             command.call
             for command in commands
-            if not isinstance(command, OpenRun | EndRun | Look)
+            if not isinstance(command, OpenRun | EndRun | TellOutcome | Look)
             and not (are_new and isinstance(command, Admit))
         ]
         self._calls = locked.calls(known) if known else {}
@@ -160,6 +163,7 @@ class Batch:
         self._books = Books(standings, locked.arrivals(rate_keys) if rate_keys else {}, windows, used)
         self._names = Names(locked, admits, self._calls.values())
         self._runs = OpenRuns(locked, commands, self._now)
+        self._outcomes = Outcomes(locked, commands, self._now)
         self._held = HeldCalls(locked, admits, self)
         self._hours = HoursUsed()
         self._usage = UsageSums()
@@ -230,6 +234,7 @@ class Batch:
         changes.usage = self._usage.rows()
         changes.shadow_sums = self._usage.shadow_rows()
         changes.rule_sums = self._usage.rule_rows()
+        self._outcomes.write(changes)
         self._names.write(changes)
         return changes
 
@@ -246,6 +251,8 @@ class Batch:
                 return self._open_run(command)
             case EndRun():
                 return self._end_run(command)
+            case TellOutcome():
+                return self._tell_outcome(command)
             case Look():
                 reply = self._look(command)
             case _:
@@ -427,6 +434,12 @@ class Batch:
             self.enter(command.tenant, None, "run", run_ended_record(command, len(ended) - 1))
         return Ended(call=command.call, below=max(0, len(ended) - 1))
 
+    def _tell_outcome(self, command: TellOutcome) -> Reply:
+        reply, before = self._outcomes.tell(command)
+        if not isinstance(reply, Failed) and reply.state != "same":
+            self.enter(command.tenant, None, "outcome", outcome_record(command, before))
+        return reply
+
     def _standings_for(self, command: Admit, windows: tuple[Window, ...]) -> Standings:
         now_ns = self._now[command.tenant]
         return self._books.standings_for(command.tenant, command.rates, command.budgets, windows, now_ns)
@@ -463,6 +476,7 @@ class Batch:
         )
         self._hours.add(row.tenant, row.legs, outcome.amounts, row.decided_ns)
         self._usage.settle(row, evidence, outcome)
+        self._outcomes.settle(row, outcome.cost_nano_usd)
         self._note_shadow(row, evidence.shadow)
         if evidence.lines:
             self._changes.charges.append((row.tenant, row.call, evidence.lines))

@@ -41,6 +41,8 @@ from aegis_gateway.application.commands import (
     Reply,
     Settle,
     Stale,
+    TellOutcome,
+    Told,
 )
 from aegis_gateway.application.directory import Directory, KnownKey, TenantView
 from aegis_gateway.application.judgement import (
@@ -71,6 +73,7 @@ from aegis_gateway.domain.decision import Effect, Reason, Shadow, Throttle, woul
 from aegis_gateway.domain.errors import (
     CallError,
     CallRepeated,
+    IllegalTransition,
     KeyFormatError,
     LedgerUnavailable,
     UpstreamFault,
@@ -80,6 +83,7 @@ from aegis_gateway.domain.keys import OUR_KEYS, check_key, key_hash
 from aegis_gateway.domain.ledger import Evidence, Standing
 from aegis_gateway.domain.limits import limit_of
 from aegis_gateway.domain.measure import Measure
+from aegis_gateway.domain.outcome import Report
 from aegis_gateway.domain.quote import USD
 from aegis_gateway.domain.rate import RateClaim
 from aegis_gateway.domain.redaction import Counts, Redaction
@@ -703,6 +707,34 @@ class Calls:
         if not isinstance(reply, Ended):
             raise LedgerUnavailable("the ledger gave an answer that is none")
         return EndedRun(run=found, below=reply.below, is_counted=is_counted)
+
+    async def tell_outcome(self, key: str | None, run: str, report: Report) -> Told:
+        """Record what became of a run of the caller's, as it says: one that it opened, a call opened, or it was given.
+
+        Raises:
+            NotIdentified: the caller is unknown.
+            CallError: it is no run of the caller's, or it is reported on no more.
+            LedgerUnavailable: it is not on disk.
+        """
+        known = await self.identify(key)
+        agent, tenant = self._valid_agent(known), known.view.registry.tenant
+        found = self._runs.read(run, tenant, agent.id, known.key.id)
+        command = TellOutcome(
+            call=found.id,
+            tenant=tenant,
+            number=found.number,
+            report=report,
+            by=_attribution(agent, known.key, run=found.id, parent=found.parent, depth=found.depth),
+            is_root=not found.root,
+            opened_ns=found.opened_ns,
+        )
+        try:
+            reply = await self._ledger.ask(command)
+        except IllegalTransition as fault:
+            raise CallError(f"run `{found.id[:RUN_CHARACTERS]}`: {fault}", status=422, field="run") from fault
+        if not isinstance(reply, Told):
+            raise LedgerUnavailable("the ledger gave an answer that is none")
+        return reply
 
     async def settle(self, decided: Decided[Described], evidence: Evidence) -> Moved:
         """Replace a call's reservation by what it really cost.

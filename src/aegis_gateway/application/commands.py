@@ -18,6 +18,7 @@ from aegis_gateway.domain.approval_route import Route
 from aegis_gateway.domain.decision import Effect, Reason, Shadow, Verdict
 from aegis_gateway.domain.ledger import Evidence, Standing, State
 from aegis_gateway.domain.measure import Measure
+from aegis_gateway.domain.outcome import Report
 from aegis_gateway.domain.quote import Quote
 from aegis_gateway.domain.rate import RateClaim
 from aegis_gateway.domain.replication import RunClaim
@@ -234,6 +235,21 @@ class EndRun(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=Tru
     actor: str
 
 
+class TellOutcome(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
+    """Record what an agent says became of a run, whose id `call` is and whose `number` it begins with.
+
+    `by` reports it. `is_root`: a tree of runs began with it. `opened_ns` is when it was opened as such, 0 if by a call.
+    """
+
+    call: str
+    tenant: str
+    number: str
+    report: Report
+    by: Attribution
+    is_root: bool = True
+    opened_ns: int = 0
+
+
 class Look(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
     """Look at the thresholds of one balance, whose window ends at `ends_ns`, besides all calls. `call` names the look.
 
@@ -254,7 +270,20 @@ class Look(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True)
     words: dict[str, bool] = {}
 
 
-Command = Admit | Dispatch | Settle | Release | Lose | Expire | Withdraw | Keep | OpenRun | EndRun | Look
+Command = (
+    Admit
+    | Dispatch
+    | Settle
+    | Release
+    | Lose
+    | Expire
+    | Withdraw
+    | Keep
+    | OpenRun
+    | EndRun
+    | TellOutcome
+    | Look
+)
 
 
 class Admitted(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
@@ -338,6 +367,17 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True
     below: int
 
 
+class Told(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
+    """What became of a run is on disk: for the first time, in place of something else, or as it was told before.
+
+    `is_counted`: a tree of runs began with it, so it counts in sums.
+    """
+
+    call: str
+    state: Literal["recorded", "replaced", "same"]
+    is_counted: bool
+
+
 class Seen(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
     """A balance's thresholds were looked at; what has turned is on disk."""
 
@@ -359,4 +399,4 @@ class Running(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=Tr
     warning: str = ""
 
 
-Reply = Admitted | Stale | Known | Moved | Kept | Opened | Ended | Seen | Failed
+Reply = Admitted | Stale | Known | Moved | Kept | Opened | Ended | Told | Seen | Failed

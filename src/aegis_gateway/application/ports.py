@@ -18,6 +18,7 @@ from aegis_gateway.domain.incident import Incident
 from aegis_gateway.domain.ledger import Leg, Standing, State
 from aegis_gateway.domain.network import Network
 from aegis_gateway.domain.notice import Notice
+from aegis_gateway.domain.outcome import Outcome, OutcomeKey, OutcomeSum
 from aegis_gateway.domain.pace import PaceRow
 from aegis_gateway.domain.people import Person, Token
 from aegis_gateway.domain.price import ChargeLine
@@ -153,6 +154,43 @@ class RuleSumRow(msgspec.Struct, frozen=True, kw_only=True):
     sums: RuleSum
 
 
+class OutcomeSumRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What one batch adds to the sums of what was reported, or takes off them where a report replaces another."""
+
+    tenant: str
+    span: Span
+    start_ns: int
+    key: OutcomeKey
+    sums: OutcomeSum
+
+
+class LateCost(msgspec.Struct, frozen=True, kw_only=True):
+    """What was settled in a tree of runs (`run` is its first one's number), for its outcome, if there is one."""
+
+    tenant: str
+    run: str
+    cost: int
+
+
+class FirstCall(msgspec.Struct, frozen=True, kw_only=True):
+    """The call that a run began with: whom it was put down to, whether it was let through, and when."""
+
+    agent: str
+    team: str
+    project: str | None
+    cost_centre: str
+    environment: str
+    effect: str
+    decided_ns: int
+
+
+class TreeSoFar(msgspec.Struct, frozen=True, kw_only=True):
+    """The first call of a run, if there is any, and what is settled in the tree that it began, in nano-USD."""
+
+    first: FirstCall | None = None
+    cost: int = 0
+
+
 UsedKey = tuple[str, str, str]
 """Tenant, budget, scope: a budget's balances, whatever their window."""
 
@@ -206,6 +244,9 @@ class Changes(msgspec.Struct, kw_only=True):
     usage: list[UsageRow] = []
     shadow_sums: list[ShadowSumRow] = []
     rule_sums: list[RuleSumRow] = []
+    outcomes: list[Outcome] = []
+    outcome_sums: list[OutcomeSumRow] = []
+    late_costs: list[LateCost] = []
 
 
 class LockedTenants(Protocol):
@@ -242,6 +283,12 @@ class LockedTenants(Protocol):
 
     def runs_below(self, tenant: str, numbers: Collection[str]) -> list[Run]:
         """The runs that were delegated in some, and are not ended; not those that were delegated in these."""
+
+    def outcomes(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Outcome]:
+        """What was reported of runs, by tenant and number; those that nobody reported on are absent."""
+
+    def tree_so_far(self, tenant: str, number: str) -> TreeSoFar:
+        """The first call of a run, and what is settled in it and in what was delegated in its tree."""
 
     def latest_approvals(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Approval]:
         """The newest request for a person's word by tenant and fingerprint, with its answers; none is absent."""

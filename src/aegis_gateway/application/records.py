@@ -5,11 +5,14 @@ The format is frozen (`domain/entry.py`): amounts are strings, nothing of the ar
 
 from __future__ import annotations
 
-from aegis_gateway.application.commands import Admit, ApprovalNote, EndRun, OpenRun
+import msgspec
+
+from aegis_gateway.application.commands import Admit, ApprovalNote, EndRun, OpenRun, TellOutcome
 from aegis_gateway.domain.admit import Admission
 from aegis_gateway.domain.decision import Shadow
 from aegis_gateway.domain.entry import amounts_text, bounded_summary, reasons_record, shadow_record
 from aegis_gateway.domain.ledger import Evidence, Leg, Settlement
+from aegis_gateway.domain.outcome import Outcome, Report
 
 
 def decision_record(
@@ -129,6 +132,37 @@ def run_ended_record(command: EndRun, below: int) -> dict[str, object]:
         "actor": command.actor,
         "below": below,
     }
+
+
+def outcome_record(command: TellOutcome, before: Outcome | None) -> dict[str, object]:
+    """What an agent says became of which run, and what it said before."""
+    record: dict[str, object] = {
+        "event": "reported" if before is None else "replaced",
+        "run": command.call,
+        "agent": command.by.agent,
+        "team": command.by.team,
+        "key": command.by.key,
+        **_report_record(command.report),
+    }
+    if before is not None:
+        # Its entry has all of it; both, each at its longest, would not fit into one.
+        record["before"] = _report_record(msgspec.structs.replace(before.report, note="", names=()))
+    return record
+
+
+def _report_record(report: Report) -> dict[str, object]:
+    record: dict[str, object] = {"result": report.result or None}
+    if report.name:
+        record["name"] = report.name
+    if report.note:
+        record["note"] = report.note
+    if report.value_nano_usd is not None:
+        record["value_nano_usd"] = str(report.value_nano_usd)
+    if report.transactions is not None:
+        record["transactions"] = report.transactions
+    if report.names:
+        record["names"] = list(report.names)
+    return record
 
 
 def settlement_record(legs: tuple[Leg, ...], evidence: Evidence, outcome: Settlement) -> dict[str, object]:

@@ -74,7 +74,7 @@ class UsageSums:
             model="",
             effect="allow",
         )
-        self._of(command.tenant, now_ns, key).transactions += 1
+        self._of(command.tenant, command.claim.opened_ns or now_ns, key).transactions += 1
 
     def settle(self, row: CallRow, evidence: Evidence, outcome: Settlement) -> None:
         """Add what a call came to."""

@@ -216,3 +216,69 @@ on conflict (tenant, number) do update
 -- Runs that nobody can name any more, or that a call would open anew.
 delete from run
  where ctid = any(array(select ctid from run where forget_ns <= %s limit %s for update skip locked));
+
+-- name: outcomes
+-- What was reported of runs, looked up like balances.
+select found.*
+  from json_populate_recordset(null::outcome, %s::json) as key
+ cross join lateral (
+    select tenant, run, agent, team, project, cost_centre, environment, is_counted, is_begun, began_ns, told_ns, changes, cost,
+           result, name, note, value_nano_usd, transactions, names
+      from outcome where outcome.tenant = key.tenant and outcome.run = key.run offset 0
+ ) as found;
+
+-- name: first_call_of_run
+-- A run's first call, by the index on the number that its id begins with.
+select agent, team, project, cost_centre, environment, effect, decided_ns
+  from call where tenant = %s and run is not null and substr(run, 1, 24) = %s order by sequence + 0 limit 1;
+
+-- name: cost_of_tree
+-- What is settled in a run and in what was delegated in its tree; in two parts, as on SQLite.
+select sum(found.cost_nano_usd >> 32), sum(found.cost_nano_usd & 4294967295)
+  from (select %s::text as number union select number from run where tenant = %s and root = %s) as part
+ cross join lateral (
+    select cost_nano_usd from call
+     where call.tenant = %s and call.run is not null and substr(call.run, 1, 24) = 'run_' || part.number
+       and cost_nano_usd is not null offset 0
+ ) as found;
+
+-- name: write_outcomes
+-- What was reported of runs; of those that were reported on before, what is said anew. What they cost is the store's.
+insert into outcome select * from json_populate_recordset(null::outcome, %s::json)
+on conflict (tenant, run) do update
+   set told_ns = excluded.told_ns, changes = excluded.changes, result = excluded.result, name = excluded.name,
+       note = excluded.note, value_nano_usd = excluded.value_nano_usd, transactions = excluded.transactions,
+       names = excluded.names;
+
+-- name: write_outcome_sums
+-- What was reported more, or less where it is replaced; sums hold 63 bits.
+insert into outcome_sum select * from json_populate_recordset(null::outcome_sum, %s::json)
+on conflict (tenant, span, start_ns, agent, team, project, cost_centre, environment, result) do update
+   set trees = greatest(0, excluded.trees + least(outcome_sum.trees, 9223372036854775807 - greatest(excluded.trees, 0))),
+       begun = greatest(0, excluded.begun + least(outcome_sum.begun, 9223372036854775807 - greatest(excluded.begun, 0))),
+       transactions = greatest(0, excluded.transactions + least(outcome_sum.transactions, 9223372036854775807 - greatest(excluded.transactions, 0))),
+       cost = greatest(0, excluded.cost + least(outcome_sum.cost, 9223372036854775807 - greatest(excluded.cost, 0))),
+       claimed = greatest(0, excluded.claimed + least(outcome_sum.claimed, 9223372036854775807 - greatest(excluded.claimed, 0)));
+
+-- name: add_to_outcomes
+-- What was settled in trees, to those that were reported on (found one by one, see `calls`), and to the sums of the hours
+-- and days in which they were begun.
+with late as materialized (
+    select cost.tenant, cost.run, cost.cost, found.place
+      from json_to_recordset(%s::json) as cost(tenant text, run text, cost bigint)
+     cross join lateral (
+        select outcome.ctid as place from outcome
+         where outcome.tenant = cost.tenant and outcome.run = cost.run and outcome.is_counted <> 0 offset 0
+     ) as found
+), told as (
+    update outcome set cost = late.cost + least(outcome.cost, 9223372036854775807 - late.cost)
+      from late where outcome.ctid = late.place
+    returning outcome.tenant, began_ns, agent, team, project, cost_centre, environment, result, late.cost as more
+)
+insert into outcome_sum
+select tenant, each.span, began_ns - began_ns %% each.length, agent, team, project, cost_centre, environment, result, 0, 0, 0,
+       least(sum(more), 9223372036854775807)::bigint, 0
+  from told cross join (values ('hour', 3600000000000), ('day', 86400000000000)) as each(span, length)
+ group by tenant, each.span, began_ns - began_ns %% each.length, agent, team, project, cost_centre, environment, result
+on conflict (tenant, span, start_ns, agent, team, project, cost_centre, environment, result) do update
+   set cost = excluded.cost + least(outcome_sum.cost, 9223372036854775807 - excluded.cost);

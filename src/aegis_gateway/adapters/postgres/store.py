@@ -25,6 +25,9 @@ from aegis_gateway.adapters.postgres.database import PACKAGE, Connection, connec
 from aegis_gateway.adapters.queries import missing_guards, named_queries
 from aegis_gateway.adapters.rows import (
     INCIDENT_FIELDS,
+    LATE_COST_COLUMNS,
+    OUTCOME_COLUMNS,
+    OUTCOME_SUM_COLUMNS,
     RULE_SUM_COLUMNS,
     RUN_FIELDS,
     SHADOW_SUM_COLUMNS,
@@ -40,6 +43,8 @@ from aegis_gateway.adapters.rows import (
     name_values,
     named_call,
     notice_values,
+    outcome_row,
+    outcome_values,
     run_row,
     run_values,
     shadow_values,
@@ -47,6 +52,7 @@ from aegis_gateway.adapters.rows import (
     standing_values,
     stored_state,
     sum_values,
+    tree_so_far,
 )
 from aegis_gateway.application.ports import (
     CallRow,
@@ -57,11 +63,13 @@ from aegis_gateway.application.ports import (
     NamedCall,
     NameKey,
     StoredState,
+    TreeSoFar,
     UsedKey,
 )
 from aegis_gateway.domain.admit import RateKey, StandingKey
 from aegis_gateway.domain.errors import LedgerUnavailable, StoreError
 from aegis_gateway.domain.ledger import Standing
+from aegis_gateway.domain.outcome import Outcome
 from aegis_gateway.domain.replication import Run
 
 _Q = {name: query.encode() for name, query in named_queries(PACKAGE).items()}
@@ -344,6 +352,16 @@ class _Locked(RegistryRows):
     def runs_below(self, tenant: str, numbers: Collection[str]) -> list[Run]:
         return [run_row(row) for row in self._all(self._execute("runs_below", (tenant, list(numbers))))]
 
+    def outcomes(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Outcome]:
+        rows = self._all(self._execute("outcomes", (_records(OUTCOME_COLUMNS[:2], keys),)))
+        return {(told.tenant, told.run): told for told in map(outcome_row, rows)}
+
+    def tree_so_far(self, tenant: str, number: str) -> TreeSoFar:
+        first = self._execute("first_call_of_run", (tenant, f"run_{number}"))
+        costs = self._execute("cost_of_tree", (number, tenant, number, tenant))
+        found = self._all(costs)
+        return tree_so_far(first.fetchone(), found[0])
+
     def write(self, changes: Changes) -> None:
         charges = [values for charge in changes.charges for values in charge_values(*charge)]
         arrivals = [(tenant, *key, arrival) for tenant, key, arrival in changes.arrivals]
@@ -363,6 +381,11 @@ class _Locked(RegistryRows):
         self._write("write_usage", USAGE_COLUMNS, [sum_values(row) for row in changes.usage])
         self._write("write_shadow_sums", SHADOW_SUM_COLUMNS, [sum_values(row) for row in changes.shadow_sums])
         self._write("write_rule_sums", RULE_SUM_COLUMNS, [sum_values(row) for row in changes.rule_sums])
+        self._write("write_outcomes", OUTCOME_COLUMNS, [outcome_values(each) for each in changes.outcomes])
+        outcome_sums = [sum_values(row) for row in changes.outcome_sums]
+        self._write("write_outcome_sums", OUTCOME_SUM_COLUMNS, outcome_sums)
+        late_costs = [msgspec.structs.astuple(late) for late in changes.late_costs]
+        self._write("add_to_outcomes", LATE_COST_COLUMNS, late_costs)
         self._write("write_notices", _NOTICE_COLUMNS, [notice_values(each) for each in changes.notices])
         self.save_approvals(changes.approvals)
         self._write("write_incidents", INCIDENT_FIELDS, [incident_values(each) for each in changes.incidents])

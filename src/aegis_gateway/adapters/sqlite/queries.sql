@@ -174,3 +174,60 @@ on conflict (tenant, number) do update
 -- Runs that nobody can name any more, or that a call would open anew.
 delete from run
  where (tenant, number) in (select tenant, number from run where forget_ns <= ? limit ?);
+
+-- name: outcome
+-- What was reported of a run.
+select tenant, run, agent, team, project, cost_centre, environment, is_counted, is_begun, began_ns, told_ns, changes, cost,
+       result, name, note, value_nano_usd, transactions, names
+  from outcome where tenant = ? and run = ?;
+
+-- name: first_call_of_run
+-- A run's first call, by the index on the number that its id begins with.
+select agent, team, project, cost_centre, environment, effect, decided_ns
+  from call where tenant = ? and run is not null and substr(run, 1, 24) = ? order by sequence + 0 limit 1;
+
+-- name: cost_of_tree
+-- What is settled in a run and in what was delegated in its tree; in two parts, each of which fits into 64 bits.
+with part(number) as (select ? union select number from run where tenant = ? and root = ?)
+select sum(cost_nano_usd >> 32), sum(cost_nano_usd & 4294967295)
+  from part cross join call
+ where call.tenant = ? and call.run is not null and substr(call.run, 1, 24) = 'run_' || part.number
+   and cost_nano_usd is not null;
+
+-- name: write_outcome
+-- What was reported of a run; of one that was reported on before, what is said anew. What it cost is the store's.
+insert into outcome (tenant, run, agent, team, project, cost_centre, environment, is_counted, is_begun, began_ns, told_ns,
+                     changes, cost, result, name, note, value_nano_usd, transactions, names)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+on conflict (tenant, run) do update
+   set told_ns = excluded.told_ns, changes = excluded.changes, result = excluded.result, name = excluded.name,
+       note = excluded.note, value_nano_usd = excluded.value_nano_usd, transactions = excluded.transactions,
+       names = excluded.names;
+
+-- name: write_outcome_sum
+-- What was reported more, or less where it is replaced; sums hold 63 bits.
+insert into outcome_sum (tenant, span, start_ns, agent, team, project, cost_centre, environment, result, trees, begun,
+                         transactions, cost, claimed)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+on conflict do update
+   set trees = max(0, excluded.trees + min(outcome_sum.trees, 9223372036854775807 - max(excluded.trees, 0))),
+       begun = max(0, excluded.begun + min(outcome_sum.begun, 9223372036854775807 - max(excluded.begun, 0))),
+       transactions = max(0, excluded.transactions + min(outcome_sum.transactions, 9223372036854775807 - max(excluded.transactions, 0))),
+       cost = max(0, excluded.cost + min(outcome_sum.cost, 9223372036854775807 - max(excluded.cost, 0))),
+       claimed = max(0, excluded.claimed + min(outcome_sum.claimed, 9223372036854775807 - max(excluded.claimed, 0)));
+
+-- name: add_to_outcome
+-- What was settled in a tree that was reported on.
+update outcome set cost = ?1 + min(cost, 9223372036854775807 - ?1) where tenant = ?2 and run = ?3 and is_counted;
+
+-- name: add_to_outcome_sums
+-- The same, in the sums of the hour and the day in which it was begun.
+insert into outcome_sum (tenant, span, start_ns, agent, team, project, cost_centre, environment, result, trees, begun,
+                         transactions, cost, claimed)
+select tenant, each.span, began_ns - began_ns % each.length, agent, team, project, cost_centre, environment, result, 0, 0,
+       0, ?1, 0
+  from outcome
+ cross join (select 'hour' as span, 3600000000000 as length union all select 'day', 86400000000000) as each
+ where tenant = ?2 and run = ?3
+on conflict do update
+   set cost = excluded.cost + min(outcome_sum.cost, 9223372036854775807 - excluded.cost);

@@ -33,6 +33,8 @@ from aegis_gateway.adapters.rows import (
     name_values,
     named_call,
     notice_values,
+    outcome_row,
+    outcome_values,
     run_row,
     run_values,
     shadow_values,
@@ -40,6 +42,7 @@ from aegis_gateway.adapters.rows import (
     standing_values,
     stored_state,
     sum_values,
+    tree_so_far,
 )
 from aegis_gateway.adapters.sqlite.database import PACKAGE, connect
 from aegis_gateway.application.ports import (
@@ -50,11 +53,13 @@ from aegis_gateway.application.ports import (
     NamedCall,
     NameKey,
     StoredState,
+    TreeSoFar,
     UsedKey,
 )
 from aegis_gateway.domain.admit import RateKey, StandingKey
 from aegis_gateway.domain.errors import DiskFailed, LedgerUnavailable, StoreError
 from aegis_gateway.domain.ledger import Standing
+from aegis_gateway.domain.outcome import Outcome
 from aegis_gateway.domain.replication import Run
 
 _Q = named_queries(PACKAGE)
@@ -292,6 +297,16 @@ class _Locked(RegistryRows):
         execute = self._connection.execute
         return [run_row(row) for number in numbers for row in execute(_Q["runs_below"], (tenant, number))]
 
+    def outcomes(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Outcome]:
+        execute = self._connection.execute
+        return {key: outcome_row(row) for key in keys for row in execute(_Q["outcome"], key)}
+
+    def tree_so_far(self, tenant: str, number: str) -> TreeSoFar:
+        execute = self._connection.execute
+        first = execute(_Q["first_call_of_run"], (tenant, f"run_{number}")).fetchone()
+        (costs,) = execute(_Q["cost_of_tree"], (number, tenant, number, tenant))
+        return tree_so_far(first, costs)
+
     def write(self, changes: Changes) -> None:
         many = self._connection.executemany
         many(_Q["write_head"], [(head.next_sequence, head.last_ns, head.tenant) for head in changes.heads])
@@ -309,6 +324,14 @@ class _Locked(RegistryRows):
             many(_Q["write_shadow_sum"], [sum_values(row) for row in changes.shadow_sums])
         if changes.rule_sums:
             many(_Q["write_rule_sum"], [sum_values(row) for row in changes.rule_sums])
+        if changes.outcomes:
+            many(_Q["write_outcome"], [outcome_values(outcome) for outcome in changes.outcomes])
+        if changes.outcome_sums:
+            many(_Q["write_outcome_sum"], [sum_values(row) for row in changes.outcome_sums])
+        for late in changes.late_costs:
+            self._connection.execute(_Q["add_to_outcome"], (late.cost, late.tenant, late.run))
+            if self._connection.changes():
+                self._connection.execute(_Q["add_to_outcome_sums"], (late.cost, late.tenant, late.run))
         if changes.notices:
             many(_Q["write_notice"], [notice_values(notice) for notice in changes.notices])
         self.save_approvals(changes.approvals)

@@ -1,7 +1,8 @@
 """Runs, opened and ended as such: one session of an agent, on budgets of its own, or in another agent's name.
 
-POST   /v1/runs         open one
-DELETE /v1/runs/{id}    end it, and what was delegated in it; nothing is called in them any more
+POST   /v1/runs               open one
+DELETE /v1/runs/{id}          end it, and what was delegated in it; nothing is called in them any more
+POST   /v1/runs/{id}/outcome  report what became of it (`outcomes.py`)
 
 `{}` opens one for oneself. `{"parent": "call_…", "agent": "researcher"}` delegates one: below a call of one's own, to
 an agent, which then sends its id as `Aegis-Run-Id` with its own key; `run` in place of `parent` delegates from a run of
@@ -30,6 +31,7 @@ from aegis_gateway.entrypoints.data_plane.exchange import (
     read_body,
     send_error,
 )
+from aegis_gateway.entrypoints.data_plane.outcomes import report_of
 from aegis_gateway.entrypoints.data_plane.refusals import run_refused
 from aegis_gateway.entrypoints.data_plane.tool_decisions import ToolDecisions
 from aegis_gateway.entrypoints.data_plane.wire import body_as, json_type
@@ -37,7 +39,7 @@ from aegis_gateway.entrypoints.data_plane.wire import body_as, json_type
 RUNS = "/v1/runs"
 
 _JSON = [("content-type", "application/json")]
-_PATH = re.compile(r"/v1/runs/(run_[0-9A-Za-z_-]{36,2048})")
+_PATH = re.compile(r"/v1/runs/(run_[0-9A-Za-z_-]{36,2048})(/outcome)?")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -69,8 +71,10 @@ class RunsDoor:
         match = _PATH.fullmatch(scope.path)
         if (scope.method, scope.path) == ("POST", RUNS):
             await self._open(scope, protocol, key, raw)
-        elif scope.method == "DELETE" and match is not None:
+        elif scope.method == "DELETE" and match is not None and match[2] is None:
             await self._end(protocol, key, match[1])
+        elif scope.method == "POST" and match is not None and match[2] is not None:
+            await self._tell_outcome(protocol, key, match[1], raw)
         else:
             raise nothing_at(scope)
 
@@ -119,3 +123,14 @@ class RunsDoor:
         ended = await self._calls.end_run(key, run)
         state = "ended" if ended.is_counted else "not_counted"
         protocol.response_bytes(200, _JSON, _encode({"run": run, "state": state, "below": ended.below}))
+
+    async def _tell_outcome(self, protocol: HttpProtocol, key: str | None, run: str, raw: bytes) -> None:
+        report = report_of(raw)
+        told = await self._calls.tell_outcome(key, run, report)
+        answer = {
+            "run": run,
+            "outcome": report.result or None,
+            "state": told.state,
+            "counted": told.is_counted,
+        }
+        protocol.response_bytes(200, _JSON, _encode(answer))
