@@ -155,7 +155,7 @@ def rollback(
     check_emergency(emergency, note)
     with opened(store, writable=True) as session:
         target = _target(session, version)
-        found = _plan(session, target)
+        found = rollback_plan(session, target)
         if not as_json:
             show_plan(found)
         leaves = session.state.canary
@@ -187,7 +187,12 @@ def _target(session: Session, version: int | None) -> ConfigVersion:
     return found[0]
 
 
-def _plan(session: Session, target: ConfigVersion) -> Plan:
+def rollback_plan(session: Session, target: ConfigVersion) -> Plan:
+    """What going back to a version would change.
+
+    Raises:
+        VersionForged: it is not as it was signed.
+    """
     from aegis_gateway import bootstrap
 
     verify(target, session.signatures)

@@ -37,6 +37,7 @@ from aegis_gateway.entrypoints.people.metrics.door import MetricsDoor
 from aegis_gateway.entrypoints.people.notifications import pages as notifications
 from aegis_gateway.entrypoints.people.office import Office
 from aegis_gateway.entrypoints.people.overview import pages as overview
+from aegis_gateway.entrypoints.people.policies.routes import policy_routes
 from aegis_gateway.entrypoints.people.pool import StorePool
 from aegis_gateway.entrypoints.people.rendering import static_files
 from aegis_gateway.entrypoints.people.rollout.pages import RolloutPages
@@ -141,6 +142,7 @@ def _pages(office: Office, settings: Settings, rollouts: Rollouts) -> list[Route
         post("/notifications/{delivery}", notifications.retry_one),
         get("/rollout", rollout.show),
         post("/rollout", rollout.review),
+        *policy_routes(office, settings),
         get("/shadow", shadow.show_tenants),
         get("/shadow/{tenant}", shadow.show_all),
         get("/shadow/{tenant}/{rule}", shadow.show_one),

@@ -38,6 +38,8 @@ _PREFIXES = (
     "/live",
     "/approvals",
     "/notifications",
+    "/policies",
+    "/audit",
     "/shadow",
     "/rollout",
     "/sign-in",

@@ -49,7 +49,10 @@ GROUPS = (
     ),
     Group(
         name="Rules",
-        pages=(Page(name="Shadow", address="/shadow", key="s"),),
+        pages=(
+            Page(name="Policies", address="/policies", key="p"),
+            Page(name="Shadow", address="/shadow", key="s"),
+        ),
     ),
     Group(
         name="Gateway",
