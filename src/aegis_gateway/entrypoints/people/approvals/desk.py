@@ -69,15 +69,15 @@ class ApprovalsDesk:
         ]
         return sorted(found, key=lambda approval: (approval.deadline_ns, approval.id))
 
-    def decided(self, tenant: str | None = None) -> list[Approval]:
+    def decided(self, tenant: str | None = None, limit: int = LISTED_MAX) -> list[Approval]:
         """What became of requests, the newest first."""
         found = [
             approval
             for each in self._of(tenant)
-            for approval in self._approvals.approvals(each, LISTED_MAX)
+            for approval in self._approvals.approvals(each, limit)
             if state_now(approval, self._now_ns) != "waiting"
         ]
-        return sorted(found, key=lambda approval: (-approval.created_ns, approval.id))[:LISTED_MAX]
+        return sorted(found, key=lambda approval: (-approval.created_ns, approval.id))[:limit]
 
     def find(self, approval: str) -> Approval | None:
         """A request by its id; None where there is none that the reader may see."""

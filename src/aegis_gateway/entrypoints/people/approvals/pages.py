@@ -12,12 +12,15 @@ from aegis_gateway.domain.approval import AnswerKind, Approval
 from aegis_gateway.domain.errors import NotPermitted
 from aegis_gateway.entrypoints.people.approvals.brief import total_maximum
 from aegis_gateway.entrypoints.people.approvals.desk import ApprovalsDesk, groups_of
+from aegis_gateway.entrypoints.people.approvals.export import APPROVAL_COLUMNS, approval_rows
 from aegis_gateway.entrypoints.people.living import living
 from aegis_gateway.entrypoints.people.reader import reader_of
+from aegis_gateway.entrypoints.people.tables import table_file
 from aegis_gateway.entrypoints.people.visits import Visit, redirect
 from aegis_gateway.entrypoints.people.words import sentence
 
 _GROUP_MAX = 256
+_EXPORTED_MAX = 10_000
 
 
 def show_inbox(visit: Visit) -> Response:
@@ -47,6 +50,22 @@ def show_decided(visit: Visit) -> Response:
             tenants=desk.readable,
             tenant=tenant,
         )
+
+
+def export_waiting(visit: Visit) -> Response:
+    """What waits, as a file."""
+    tenant = visit.query.get("tenant") or None
+    with _desk(visit) as desk:
+        rows = approval_rows(desk.waiting(tenant), visit.office.now_ns())
+        return table_file(visit, f"{tenant or 'all'}-approvals-waiting", APPROVAL_COLUMNS, rows)
+
+
+def export_decided(visit: Visit) -> Response:
+    """What became of requests, as a file."""
+    tenant = visit.query.get("tenant") or None
+    with _desk(visit) as desk:
+        rows = approval_rows(desk.decided(tenant, _EXPORTED_MAX), visit.office.now_ns())
+        return table_file(visit, f"{tenant or 'all'}-approvals-decided", APPROVAL_COLUMNS, rows)
 
 
 def show_one(visit: Visit) -> Response:

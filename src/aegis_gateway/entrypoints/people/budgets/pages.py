@@ -26,11 +26,26 @@ from aegis_gateway.entrypoints.people.budgets.balances import (
     fullness,
 )
 from aegis_gateway.entrypoints.people.budgets.course import Course, course_of
+from aegis_gateway.entrypoints.people.budgets.export import (
+    AGENT_COLUMNS,
+    BALANCE_COLUMNS,
+    CHANGE_COLUMNS,
+    COURSE_COLUMNS,
+    WINDOW_COLUMNS,
+    agent_rows,
+    balance_rows,
+    change_rows,
+    course_rows,
+    window_rows,
+)
 from aegis_gateway.entrypoints.people.living import living
+from aegis_gateway.entrypoints.people.tables import table_file
 from aegis_gateway.entrypoints.people.visits import Visit
 
 _HISTORY_MAX = 50
 _SCOPES_LISTED = 100
+_AGENTS_LISTED = 8
+_EXPORTED_MAX = 10_000
 
 
 class ThresholdLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,10 +73,35 @@ class ChangeLine(msgspec.Struct, frozen=True, kw_only=True):
 
 def show_all(visit: Visit) -> Response:
     """All budgets of a tenant, or of all that the reader may see, the fullest first."""
+    read = _all(visit)
+    if read is None:
+        return _none(visit)
+    found, unused = read
+    return living(
+        visit,
+        "budgets/all.html",
+        balances=found,
+        unused=unused,
+        tenants=visit.readable,
+        tenant=visit.query.get("tenant") or None,
+    )
+
+
+def export_all(visit: Visit) -> Response:
+    """The same as a file."""
+    read = _all(visit)
+    if read is None:
+        return _none(visit)
+    name = f"{visit.query.get('tenant') or 'all'}-budgets"
+    return table_file(visit, name, BALANCE_COLUMNS, balance_rows(read[0]))
+
+
+def _all(visit: Visit) -> tuple[list[Balance], list[tuple[str, str]]] | None:
+    """The balances that are shown, and the budgets that have none yet; None where the reader may not see the tenant."""
     readable = visit.readable
     tenant = visit.query.get("tenant") or None
     if tenant is not None and tenant not in readable:
-        return _none(visit)
+        return None
     views = visit.office.tenants()
     with visit.office.store() as store:
         now_ns = store.clock_ns()
@@ -74,14 +114,7 @@ def show_all(visit: Visit) -> Response:
                 known = {balance.budget.id for balance in of_tenant}
                 unused += [(each, name) for name in sorted(registry.budgets) if name not in known]
                 found += of_tenant
-    return living(
-        visit,
-        "budgets/all.html",
-        balances=sorted(found, key=fullness),
-        unused=unused,
-        tenants=readable,
-        tenant=tenant,
-    )
+    return sorted(found, key=fullness), unused
 
 
 def show_one(visit: Visit) -> Response:
@@ -132,6 +165,39 @@ def show_course(visit: Visit) -> Response:
         return _none(visit)
     drawn: Course = course_of(balance, points, now_ns)
     return Response(msgspec.json.encode(drawn), media_type="application/json")
+
+
+def export_one(visit: Visit) -> Response:
+    """One of the tables of a budget's page as a file, by its name in the address."""
+    found = _budget(visit)
+    if found is None:
+        return _none(visit)
+    registry, budget = found
+    quantity = registry.quantities[budget.quantity]
+    name = f"{registry.tenant}-{budget.id}-{visit.at['table']}"
+    with visit.office.store() as store:
+        now_ns, reports = store.clock_ns(), Reports(store.query)
+        match visit.at["table"]:
+            case "history":
+                changes = history_of(store.rows, registry.tenant, budget.id, _EXPORTED_MAX)
+                return table_file(visit, name, CHANGE_COLUMNS, change_rows(changes, registry))
+            case "agents":
+                agents = _agents(reports, registry, budget, now_ns, _EXPORTED_MAX)
+                return table_file(visit, name, AGENT_COLUMNS, agent_rows(agents))
+            case "windows":
+                windows = reports.windows(registry.tenant, budget.id, now_ns, _EXPORTED_MAX)
+                return table_file(visit, name, WINDOW_COLUMNS, window_rows(windows, quantity))
+            case "balances":
+                standings = _standings(store, registry, budget, now_ns)[:_EXPORTED_MAX]
+                balances = [
+                    balance_of(store.query, registry, each, now_ns, with_forecast=False) for each in standings
+                ]
+                return table_file(visit, name, BALANCE_COLUMNS, balance_rows(balances))
+            case "course":
+                standing = _chosen(_standings(store, registry, budget, now_ns), visit.query.get("scope"))
+                _, points = _course(store, registry, standing, now_ns)
+                return table_file(visit, name, COURSE_COLUMNS, course_rows(points, quantity))
+    return _none(visit)
 
 
 def _budget(visit: Visit) -> tuple[Registry, Budget] | None:
@@ -208,11 +274,13 @@ def _changes(store: Store, registry: Registry, budget: Budget) -> list[ChangeLin
     ]
 
 
-def _agents(reports: Reports, registry: Registry, budget: Budget, now_ns: int) -> list[Sum]:
+def _agents(
+    reports: Reports, registry: Registry, budget: Budget, now_ns: int, limit: int = _AGENTS_LISTED
+) -> list[Sum]:
     window = budget.window(now_ns)
     if budget.period == "rolling":  # what counts of it are its last hours, not all there ever was
         window = msgspec.structs.replace(window, starts_ns=now_ns - budget.length_ns)
-    return reports.agents_of_budget(registry.tenant, budget.id, window)
+    return reports.agents_of_budget(registry.tenant, budget.id, window, limit)
 
 
 def _none(visit: Visit) -> Response:

@@ -5,6 +5,8 @@ Rule: looking changes nothing; closing is a form, takes a reason, and is done in
 
 from __future__ import annotations
 
+from typing import Literal
+
 from starlette.responses import Response
 
 from aegis_gateway.adapters.incident_reports import IncidentReports
@@ -16,12 +18,15 @@ from aegis_gateway.domain.errors import ConfigurationError, NotPermitted
 from aegis_gateway.domain.incident import Incident
 from aegis_gateway.domain.people import may
 from aegis_gateway.domain.registry import Registry
+from aegis_gateway.entrypoints.people.incidents.export import INCIDENT_COLUMNS, incident_rows
 from aegis_gateway.entrypoints.people.living import living
 from aegis_gateway.entrypoints.people.reader import reader_of
+from aegis_gateway.entrypoints.people.tables import table_file
 from aegis_gateway.entrypoints.people.visits import Visit, redirect
 from aegis_gateway.entrypoints.people.words import amount, sentence
 
 LISTED_MAX = 100
+_EXPORTED_MAX = 10_000
 
 _AMOUNTS = {"amount": "begins at", "limit": "limit", "posted": "spent then", "pending": "reserved then"}
 _WORDS = {"budget": "budget", "scope": "for", "window": "window", "why": "why", "owner": "owner"}
@@ -29,25 +34,39 @@ _WORDS = {"budget": "budget", "scope": "for", "window": "window", "why": "why", 
 
 def show_all(visit: Visit) -> Response:
     """Those of one tenant, or of all that the reader may see; open ones at first."""
-    readable = visit.readable
-    tenant = visit.query.get("tenant") or None
-    is_closed = visit.query.get("state") == "closed"
-    found: list[Incident] = []
-    with visit.office.store() as store:
-        reports = IncidentReports(store.query)
-        for each in readable:
-            if tenant in (None, each):
-                read = reports.closed if is_closed else reports.open
-                found += read(each, LISTED_MAX)
-    found.sort(key=lambda each: -(each.closed_ns or each.opened_ns))
     return living(
         visit,
         "incidents/all.html",
-        incidents=found[:LISTED_MAX],
-        state="closed" if is_closed else "open",
-        tenant=tenant,
-        tenants=readable,
+        incidents=_listed(visit, LISTED_MAX),
+        state=_state(visit),
+        tenant=visit.query.get("tenant") or None,
+        tenants=visit.readable,
     )
+
+
+def export_all(visit: Visit) -> Response:
+    """The same as a file."""
+    registries = {tenant: view.registry for tenant, view in visit.office.tenants().items()}
+    rows = incident_rows(_listed(visit, _EXPORTED_MAX), registries)
+    name = f"{visit.query.get('tenant') or 'all'}-incidents-{_state(visit)}"
+    return table_file(visit, name, INCIDENT_COLUMNS, rows)
+
+
+def _state(visit: Visit) -> Literal["open", "closed"]:
+    return "closed" if visit.query.get("state") == "closed" else "open"
+
+
+def _listed(visit: Visit, limit: int) -> list[Incident]:
+    tenant = visit.query.get("tenant") or None
+    found: list[Incident] = []
+    with visit.office.store() as store:
+        reports = IncidentReports(store.query)
+        read = reports.closed if _state(visit) == "closed" else reports.open
+        for each in visit.readable:
+            if tenant in (None, each):
+                found += read(each, limit)
+    found.sort(key=lambda each: -(each.closed_ns or each.opened_ns))
+    return found[:limit]
 
 
 def show_one(visit: Visit) -> Response:

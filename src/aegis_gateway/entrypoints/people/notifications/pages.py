@@ -13,11 +13,14 @@ from aegis_gateway.domain.delivery import Delivery, DeliveryState
 from aegis_gateway.domain.errors import NotPermitted
 from aegis_gateway.entrypoints.people.living import living
 from aegis_gateway.entrypoints.people.notifications.desk import NotificationsDesk
+from aegis_gateway.entrypoints.people.notifications.export import DELIVERY_COLUMNS, delivery_rows
 from aegis_gateway.entrypoints.people.reader import reader_of
+from aegis_gateway.entrypoints.people.tables import table_file
 from aegis_gateway.entrypoints.people.visits import Visit, redirect
 from aegis_gateway.entrypoints.people.words import sentence
 
 _FIRST: DeliveryState = "dead"
+_EXPORTED_MAX = 10_000
 _COUNTED: tuple[DeliveryState, ...] = ("dead", "waiting")
 """States that a page says the number of: what somebody may have to look at. What was sent only grows."""
 
@@ -26,6 +29,14 @@ def show_all(visit: Visit) -> Response:
     """Those in one state, what was given up first."""
     with _desk(visit) as desk:
         return _all(visit, desk)
+
+
+def export_all(visit: Visit) -> Response:
+    """The same as a file."""
+    tenant, state = visit.query.get("tenant") or None, _state(visit)
+    with _desk(visit) as desk:
+        rows = delivery_rows(desk.listed(tenant, state, None, _EXPORTED_MAX))
+        return table_file(visit, f"{tenant or 'all'}-notifications-{state}", DELIVERY_COLUMNS, rows)
 
 
 def retry_all(visit: Visit) -> Response:
@@ -64,7 +75,7 @@ def retry_one(visit: Visit) -> Response:
 
 def _all(visit: Visit, desk: NotificationsDesk, *, status: int = 200, error: str = "") -> Response:
     tenant = visit.query.get("tenant") or None
-    state = next((each for each in get_args(DeliveryState) if each == visit.query.get("state")), _FIRST)
+    state = _state(visit)
     listed = desk.listed(tenant, state, None)
     return living(
         visit,
@@ -102,6 +113,10 @@ def _none(visit: Visit) -> Response:
         "There is no such notification",
         "The address may have been cut when it was copied, or it is one of a tenant that you may not see.",
     )
+
+
+def _state(visit: Visit) -> DeliveryState:
+    return next((each for each in get_args(DeliveryState) if each == visit.query.get("state")), _FIRST)
 
 
 def _number(text: str) -> int:

@@ -13,7 +13,12 @@ from aegis_gateway.entrypoints.people.overview.desk import (
     Spending,
     name_of,
 )
-from aegis_gateway.entrypoints.people.overview.export import usage_columns, usage_rows
+from aegis_gateway.entrypoints.people.overview.export import (
+    FIGURE_COLUMNS,
+    figure_rows,
+    usage_columns,
+    usage_rows,
+)
 from aegis_gateway.entrypoints.people.overview.periods import RANGE_WORDS, RANGES
 from aegis_gateway.entrypoints.people.overview.view import GROUPING_WORDS, GROUPINGS, View, view_of
 from aegis_gateway.entrypoints.people.reader import reader_of
@@ -85,6 +90,18 @@ def export_table(visit: Visit) -> Response:
         rows = OverviewDesk(visit.office, store, reader_of(visit), registry).rows(view)
     name = f"{view.tenant}-{view.range}-by-{view.by}"
     return table_file(visit, name, usage_columns(view.by), usage_rows(rows))
+
+
+def export_figures(visit: Visit) -> Response:
+    """The key figures of the period, all of them."""
+    view = _view(visit)
+    if view is None:
+        return visit.no_tenant()
+    registry = visit.office.tenants()[view.tenant].registry
+    with visit.office.store() as store:
+        spending = OverviewDesk(visit.office, store, reader_of(visit), registry).spending(view)
+    rows = figure_rows(spending.figures, spending.period.since_ns, spending.period.until_ns)
+    return table_file(visit, f"{view.tenant}-{view.range}-key-figures", FIGURE_COLUMNS, rows)
 
 
 def _drawn(spending: Spending, found: dict[str | None, list[int]]) -> dict[str, object]:

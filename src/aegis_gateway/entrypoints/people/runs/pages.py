@@ -15,7 +15,9 @@ from aegis_gateway.domain.trace_place import TracePlace
 from aegis_gateway.entrypoints.call_account import cost_text, trace_link
 from aegis_gateway.entrypoints.people.calls.view import EFFECT_WORDS, STATE_WORDS
 from aegis_gateway.entrypoints.people.living import living
+from aegis_gateway.entrypoints.people.runs.export import RUN_COLUMNS, run_rows
 from aegis_gateway.entrypoints.people.runs.tree import RunNode, delegate, run_node
+from aegis_gateway.entrypoints.people.tables import table_file
 from aegis_gateway.entrypoints.people.visits import Visit
 
 CALLS_MAX = 1_000
@@ -66,20 +68,14 @@ class _Reading:
 
 def show_one(visit: Visit) -> Response:
     """One run, by its number or its whole id."""
-    tenant, named = visit.at["tenant"], visit.at["run"]
-    number = recorded_run(named).number
-    if tenant not in visit.readable or not _NUMBER.fullmatch(number):
-        return _none(visit)
-    with visit.office.store() as store:
-        reading = _Reading(Reports(store.query), visit.office.tenants()[tenant].registry)
-        found = reading.tree(number)
+    found = _read(visit)
     if found is None:
         return _none(visit)
-    top, known = found
+    reading, top, known = found
     return living(
         visit,
         "runs/one.html",
-        tenant=tenant,
+        tenant=visit.at["tenant"],
         top=top,
         sums=top.sums,
         known=known,
@@ -103,6 +99,27 @@ def _traces(top: RunNode) -> list[tuple[TracePlace, CallReport]]:
         if place is not None and (place.trace not in found or not found[place.trace][0].is_sampled):
             found[place.trace] = (place, each)
     return list(found.values())
+
+
+def export_one(visit: Visit) -> Response:
+    """Its tree as a file, a row for each call."""
+    found = _read(visit)
+    if found is None:
+        return _none(visit)
+    _, top, _ = found
+    return table_file(visit, f"{visit.at['tenant']}-run-{top.number}", RUN_COLUMNS, run_rows(top))
+
+
+def _read(visit: Visit) -> tuple[_Reading, RunNode, KnownRun] | None:
+    """The run of an address; None where the reader may not see it, or nothing was called in it."""
+    tenant = visit.at["tenant"]
+    number = recorded_run(visit.at["run"]).number
+    if tenant not in visit.readable or not _NUMBER.fullmatch(number):
+        return None
+    with visit.office.store() as store:
+        reading = _Reading(Reports(store.query), visit.office.tenants()[tenant].registry)
+        found = reading.tree(number)
+    return None if found is None else (reading, *found)
 
 
 def _inside(number: str, runs: Sequence[Run]) -> list[Run]:

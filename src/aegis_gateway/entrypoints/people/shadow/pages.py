@@ -18,6 +18,8 @@ from aegis_gateway.domain.shadow_rules import how_to_drop, how_to_enforce
 from aegis_gateway.entrypoints.enforcing import Enforcement
 from aegis_gateway.entrypoints.people.reader import reader_of
 from aegis_gateway.entrypoints.people.shadow.desk import LOOKED_BACK_DAYS, ShadowDesk
+from aegis_gateway.entrypoints.people.shadow.export import SHADOW_COLUMNS, shadow_rows
+from aegis_gateway.entrypoints.people.tables import table_file
 from aegis_gateway.entrypoints.people.visits import Visit, redirect
 from aegis_gateway.entrypoints.people.words import sentence
 
@@ -52,6 +54,15 @@ class ShadowPages:
                 proposed=visit.query.get("proposed", ""),
                 version=visit.query.get("version", ""),
             )
+
+    def export_all(self, visit: Visit) -> Response:
+        """The same as a file."""
+        with self._desk(visit) as desk:
+            tenant = visit.at["tenant"]
+            if tenant not in desk.readable:
+                return _none(visit)
+            name = f"{tenant}-{LOOKED_BACK_DAYS}d-rules-in-shadow"
+            return table_file(visit, name, SHADOW_COLUMNS, shadow_rows(desk.figures(tenant)))
 
     def show_one(self, visit: Visit) -> Response:
         """One rule, with what enforcing it would change."""
