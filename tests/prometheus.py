@@ -6,11 +6,12 @@ Where there is none the tests say so and are skipped.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,38 @@ def check_rules(file: Path) -> str:
         [program("promtool"), "check", "rules", str(file)], capture_output=True, text=True, timeout=30
     )
     return done.stdout + done.stderr
+
+
+def firing(
+    directory: Path, rules: Path, series: Mapping[str, str], alerts: Iterable[str], at: str
+) -> dict[str, list[dict[str, str]]]:
+    """Which alerts fire for made-up series, by which labels beside their severity, as `promtool test rules` says."""
+    tests = {
+        "rule_files": [str(rules)],
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": name, "values": values} for name, values in series.items()],
+                # That nothing fires is what can't be: what does is then told.
+                "alert_rule_test": [
+                    {"eval_time": at, "alertname": name, "exp_alerts": [{"exp_labels": {"none": "such"}}]}
+                    for name in alerts
+                ],
+            }
+        ],
+    }
+    file = directory / "tests.yml"
+    file.write_text(json.dumps(tests))
+    done = subprocess.run(  # the program just found
+        [program("promtool"), "test", "rules", str(file)], capture_output=True, text=True, timeout=60
+    )
+    found: dict[str, list[dict[str, str]]] = {}
+    for said in re.findall(r"got:\[(.*?)\n\s*\]\s*(?:\n|$)", done.stdout + done.stderr, re.DOTALL):
+        for labels in re.findall(r"Labels:\{(.*?)\}", said):
+            pairs = dict(re.findall(r'(\w+)="([^"]*)"', labels))
+            pairs.pop("severity")
+            found.setdefault(pairs.pop("alertname"), []).append(pairs)
+    return found
 
 
 class Prometheus:

@@ -11,11 +11,13 @@ from html import escape
 import pytest
 from openpyxl import load_workbook
 
+from aegis_gateway.adapters.pace_reports import PaceReports
 from aegis_gateway.demo.upstream.process import UpstreamProcess
 from aegis_gateway.domain.money import nano_usd, usd_text
 from aegis_gateway.domain.people import Grant
+from aegis_gateway.entrypoints.pace_account import PaceSeen, duration_text, read_pace
 from tests.browsers import Staff, Visitor, text_of
-from tests.gateways import TENANT, Gateway, ask, chat_body, configuration
+from tests.gateways import TENANT, Gateway, ask, chat_body, configuration, until
 
 pytestmark = pytest.mark.xdist_group("call-pages")
 
@@ -165,3 +167,24 @@ def test_a_page_that_is_open_is_told_only_what_changed(people: dict[str, Visitor
     again = people["vi"].get(address[1], {"hx-request": "true"})
     assert again.status in (200, 204)  # the last minute's counts may have changed meanwhile
     assert "<html" not in text_of(again)
+
+
+def test_how_fast_it_is(gateway: Gateway, people: dict[str, Visitor]) -> None:
+    """As the workers measured it and the store has it within seconds; upstream failures too; others see nothing."""
+    assert 500 <= ask(gateway, "POST", CHAT, chat_body("hi [[fail=503]]", max_tokens=90)).status
+
+    def seen() -> PaceSeen:
+        with gateway.store() as store:
+            return read_pace(PaceReports(store.query), TENANT, store.clock_ns())
+
+    until(lambda: seen().calls == gateway.count(), "not all calls were measured")
+    pace = seen()
+    assert ({"allow": 4, "deny": 1}, {"5xx": 1}, 0) == (pace.effects, pace.upstream_errors, pace.late)
+    assert (5, 4, 5) == tuple(pace.took[each].calls for each in ("added", "upstream", "whole"))
+    page = text_of(people["vi"].get("/calls"))
+    took = pace.took["added"]
+    assert f"added by the gateway <strong>{duration_text(took.p50_ns)}</strong>" in page
+    assert f"<strong>{duration_text(took.p99_ns)}</strong>" in page
+    assert "upstream failures <strong>1</strong> (1 errors of theirs)" in page
+    assert '<svg class="spark"' in page
+    assert "added by the gateway" not in text_of(people["zoe"].get("/calls"))

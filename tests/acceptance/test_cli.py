@@ -27,6 +27,7 @@ from aegis_gateway.application.ledger import Ledger
 from aegis_gateway.application.ports import Store
 from aegis_gateway.domain.decision import Reason, Verdict
 from aegis_gateway.domain.money import nano_usd
+from aegis_gateway.domain.pace import PaceSums
 from aegis_gateway.entrypoints.cli.main import build
 from tests.ledgers import ATTRIBUTION, admission, budget, cost, quote
 
@@ -600,12 +601,24 @@ def test_one_frame_of_top(installed: Aegis, gateway: Store) -> None:
     assert "spent today $0.0123 (UTC)" in shown
     assert "in doubt 1" in shown
     assert "✓ allow 0.2  ✗ deny 0.1  ≈ throttle 0.0" in shown
+    assert "no call was measured" in shown, "no gateway did"
     assert "lending-day" in shown
     assert "policy `ceiling`: too dear" in shown
     found = installed.json("top")
     assert (12_300_000, "$0.0123") == (found["spent_today_nano_usd"], found["spent_today"])
     assert {"allow": 2, "deny": 1, "throttle": 0, "require_approval": 0} == found["calls_by_effect"]
     assert {"in_doubt": 1} == found["open_calls"]
+    assert ({}, 0) == (found["pace"]["upstream_errors"], found["pace"]["settled_late"])
+    sums = PaceSums()
+    for took_ms in (1, 2, 300):
+        sums.time("added", ("northbank", "models", "allow"), took_ms * 1_000_000)
+    sums.count("upstream_error", ("northbank", "openai", "timeout"))
+    with gateway.change([]) as change:
+        change.save_pace("boot", sums.rows())
+    shown = installed.run("top", "--once")
+    assert "added P50 1.8 ms P99 " in shown
+    assert "upstream failures 1" in shown
+    assert 3 == installed.json("top")["pace"]["added_ns"]["calls"]
 
 
 @pytest.mark.parametrize("columns", ["60", "80", "100"])

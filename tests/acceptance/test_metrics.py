@@ -17,8 +17,9 @@ import pytest
 from aegis_gateway.demo.upstream.process import UpstreamProcess
 from aegis_gateway.domain.people import Grant
 from tests.browsers import Staff
+from tests.datadog import dashboard_queries, datadog_metrics, fault_of, monitor_queries, query_metrics
 from tests.gateways import HOST, PERMIT_ALL, WAIT_S, Answer, Gateway, ask, chat, configuration, until
-from tests.prometheus import check_metrics, check_rules, prometheus
+from tests.prometheus import check_metrics, check_rules, firing, prometheus
 
 pytestmark = pytest.mark.xdist_group("metrics")
 
@@ -39,7 +40,7 @@ def upstream() -> Iterator[UpstreamProcess]:
 
 @pytest.fixture(scope="module")
 def gateway(upstream: UpstreamProcess) -> Iterator[Gateway]:
-    """Two tenants and two workers; acme has called, within a budget and beyond one, zeta has not."""
+    """Two tenants and two workers; acme has called, within a budget and beyond one, and once in vain; zeta has not."""
     files = configuration(
         upstream.base_url,
         policies=POLICIES,
@@ -55,6 +56,8 @@ def gateway(upstream: UpstreamProcess) -> Iterator[Gateway]:
         for _ in range(3):
             assert 200 == chat(gateway, "hello [[tokens=20]]").status
         assert 402 == chat(gateway, "hello", key=gateway.key("other")).status
+        assert 500 <= chat(gateway, "hello [[fail=503]]").status
+        assert 401 == chat(gateway, "hello", key="nobodys").status
         yield gateway
 
 
@@ -102,14 +105,14 @@ def test_sums_are_the_ledgers(gateway: Gateway) -> None:
     (row,) = gateway.query("select sum(cost_nano_usd) as cost from call")
     assert row["cost"] > 0
     assert row["cost"] == round(sum(values(text, "aegis_cost_usd_total").values()) * 1e9)
-    assert 4 == sum(values(text, "aegis_calls_total").values())
+    assert 5 == sum(values(text, "aegis_calls_total").values())
     assert {'effect="deny",mode="enforce",rule="budget:tiny",tenant="acme"': 1.0} == {
         labels: number
         for labels, number in values(text, "aegis_policy_violations_total").items()
         if "enforce" in labels
     }
     quiet = values(text, "aegis_policy_violations_total")
-    assert 3 == quiet['effect="deny",mode="shadow",rule="no-gpt",tenant="acme"']
+    assert 4 == quiet['effect="deny",mode="shadow",rule="no-gpt",tenant="acme"']
     (standing,) = gateway.query("select posted from standing where budget = 'day' and tenant = 'acme'")
     assert standing["posted"] == round(
         values(text, "aegis_budget_spent_usd")['budget="day",scope="",tenant="acme"'] * 1e9
@@ -127,8 +130,6 @@ def test_durations_and_failures_are_those_of_all_workers(gateway: Gateway) -> No
     def number(name: str, labels: str) -> float:
         return values(scrape(gateway).body.decode(), name).get(labels, 0.0)
 
-    assert 500 <= chat(gateway, "hello [[fail=503]]").status
-    assert 401 == chat(gateway, "hello", key="nobodys").status
     before = number("aegis_call_duration_seconds_count", allowed)
     calls = 0
     for _ in gateway.workers():
@@ -219,7 +220,7 @@ def test_the_rules_hold(tmp_path: Path, gateway: Gateway, staff: Staff) -> None:
 
 
 def test_every_query_of_the_dashboard_is_answered(tmp_path: Path, gateway: Gateway, staff: Staff) -> None:
-    """By a real Prometheus; what is a sum and no rate has a value at once, and it is the ledger's."""
+    """By a real Prometheus of who may read all; what is a sum and no rate has a value at once: the ledger's."""
     panels = json.loads(DASHBOARD.read_text())["panels"]
     queries = {
         (panel["title"], target["expr"]): target["expr"]
@@ -231,7 +232,7 @@ def test_every_query_of_the_dashboard_is_answered(tmp_path: Path, gateway: Gatew
     }
     names = set(re.findall(r"aegis_\w+", DASHBOARD.read_text() + RULES.read_text()))
     (row,) = gateway.query("select sum(cost_nano_usd) as cost from call")
-    with prometheus(tmp_path, f"{HOST}:{gateway.settings.port}", staff.tokens["prom"]) as server:
+    with prometheus(tmp_path, f"{HOST}:{gateway.settings.port}", staff.tokens["ana"]) as server:
         known = {labels["__name__"] for labels, _ in server.query('{__name__=~"aegis_.*"}')}
         assert names - known <= {"aegis_incidents_open", "aegis_open_calls"}, (
             "these have no samples without any"
@@ -240,6 +241,7 @@ def test_every_query_of_the_dashboard_is_answered(tmp_path: Path, gateway: Gatew
         ((_, spent),) = found["Spent in all"]
         assert row["cost"] == round(spent * 1e9)
         for title in (
+            "Requests under way",
             "Requests that wait",
             "Open incidents",
             "Calls in doubt",
@@ -247,6 +249,61 @@ def test_every_query_of_the_dashboard_is_answered(tmp_path: Path, gateway: Gatew
             "Budgets, used",
         ):
             assert found[title], title
+
+
+def test_alerts_about_speed_and_failures_fire(tmp_path: Path) -> None:
+    """`promtool` plays them what they are for, and what they aren't."""
+    slow, fast = (
+        'aegis_added_duration_seconds_bucket{tenant="%s",door="models",effect="allow",le="%s"}',
+    ) * 2
+    series = {
+        slow % ("slow", "0.1"): "0+0x60",
+        slow % ("slow", "0.5"): "0+600x60",
+        slow % ("slow", "+Inf"): "0+600x60",
+        fast % ("fast", "0.1"): "0+600x60",
+        fast % ("fast", "0.5"): "0+600x60",
+        fast % ("fast", "+Inf"): "0+600x60",
+        'aegis_added_duration_seconds_count{tenant="slow",door="models",effect="allow"}': "0+600x60",
+        'aegis_added_duration_seconds_count{tenant="fast",door="models",effect="allow"}': "0+600x60",
+        'aegis_settlements_total{tenant="fast",how="settled"}': "0+600x60",
+        'aegis_settlements_total{tenant="fast",how="late"}': "0+1x60",
+        'aegis_upstream_errors_total{tenant="slow",connector="openai",kind="timeout"}': "0+60x60",
+        'aegis_upstream_errors_total{tenant="fast",connector="openai",kind="429"}': "0+6x60",
+        'aegis_upstream_duration_seconds_count{tenant="slow",connector="openai",door="models"}': "0+600x60",
+        'aegis_upstream_duration_seconds_count{tenant="fast",connector="openai",door="models"}': "0+600x60",
+        'aegis_refused_requests_total{instance="one",door="models",why="overload"}': "0+5x60",
+        'aegis_refused_requests_total{instance="one",door="models",why="not_identified"}': "0+500x60",
+        'aegis_refused_requests_total{instance="two",door="mcp",why="unavailable"}': "0+5x60",
+    }
+    fire = {
+        "AegisAddsLatency": [{"tenant": "slow"}],
+        "AegisUpstreamFails": [{"tenant": "slow", "connector": "openai"}],
+        "AegisOverloaded": [{"instance": "one"}],
+        "AegisCannotDecide": [{"instance": "two"}],
+        "AegisSettlesLate": [{"tenant": "fast"}],
+        "AegisNothingSettles": [{"tenant": "slow"}],
+    }
+    assert fire == firing(tmp_path, RULES, series, list(fire), at="60m")
+
+
+def test_datadogs_dashboard_and_monitors_ask_for_what_there_is(gateway: Gateway) -> None:
+    """Each metric is one that the Agent's OpenMetrics check makes of `/metrics`, asked for as its kind may be."""
+    known = datadog_metrics(scrape(gateway).body.decode())
+    dashboard = json.loads((DEPLOY / "datadog" / "dashboard.json").read_text())
+    monitors = json.loads((DEPLOY / "datadog" / "monitors.json").read_text())
+    asked = [*dashboard_queries(dashboard), *monitor_queries(monitors)]
+    assert [] == [(query, fault) for query in asked if (fault := fault_of(query, known))]
+    assert {"aegis.budget_utilization_ratio", "aegis.budget_burn_rate", "aegis.added_duration_seconds"} <= {
+        name for query in monitor_queries(monitors) for name in query_metrics(query)
+    }
+    for broken in (
+        "p99:aegis.cost_usd.count{*}",
+        "sum:aegis.cost_usd{*}",
+        "sum:aegis.calls.count{*} by {run}.as_count()",
+        "max:aegis.budget_burn_rate{*}.as_count()",
+        "sum(aegis.calls.count)",
+    ):
+        assert fault_of(broken, known), broken
 
 
 def test_the_api_says_the_same(gateway: Gateway, staff: Staff) -> None:

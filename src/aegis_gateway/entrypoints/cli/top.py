@@ -12,6 +12,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from aegis_gateway.adapters.pace_reports import PaceReports
 from aegis_gateway.adapters.reports import BudgetStanding, CallFilter, CallReport, Spent
 from aegis_gateway.domain.money import usd_short, usd_text
 from aegis_gateway.domain.registry import Registry
@@ -29,11 +30,12 @@ from aegis_gateway.entrypoints.cli.output import (
     utc,
 )
 from aegis_gateway.entrypoints.cli.session import Session, opened
+from aegis_gateway.entrypoints.pace_account import MINUTES, PaceSeen, duration_text, read_pace
 
 INTERVAL_S = 1.0
 RATE_WINDOW_S = 10
 
-_LINES_BESIDE = 10
+_LINES_BESIDE = 11
 _LINES_PIPED = 40
 _CALLS_LEAST = 5
 _NANOS = 1_000_000_000
@@ -48,6 +50,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     spent: Spent
     effects: dict[str, int]
     open_calls: dict[str, int]
+    pace: PaceSeen
     standings: tuple[BudgetStanding, ...]
     calls: tuple[CallReport, ...]
 
@@ -79,6 +82,7 @@ class Watch:
             spent=self._spent_today(registry, now_ns),
             effects=reports.effects(self._tenant, now_ns - RATE_WINDOW_S * _NANOS),
             open_calls=reports.open_calls(self._tenant),
+            pace=read_pace(PaceReports(self._session.store.query), self._tenant, now_ns),
             standings=tuple(standings),
             calls=tuple(reports.calls(self._tenant, CallFilter(), calls)),
         )
@@ -124,7 +128,7 @@ def _frame(frame: Frame, console: Console) -> Group:
     lines = _lines(console)
     budgets = frame.standings[: max(1, (lines - _LINES_BESIDE) // 2)]
     more = len(frame.standings) - len(budgets)
-    parts: list[Text] = [_headline(frame), _spending(frame), _rates(frame), Text("")]
+    parts: list[Text] = [_headline(frame), _spending(frame), _rates(frame), _pace(frame.pace), Text("")]
     for part in parts:
         part.truncate(console.width, overflow="ellipsis")
     if budgets:
@@ -173,6 +177,20 @@ def _rates(frame: Frame) -> Text:
     return line
 
 
+def _pace(pace: PaceSeen) -> Text:
+    line = Text("speed   ")
+    for measure, took in pace.took.items():
+        if measure != "upstream":
+            line.append(f"  {measure} P50 {duration_text(took.p50_ns)} P99 {duration_text(took.p99_ns)}")
+    if not pace.took:
+        line.append("  no call was measured", style=DIM)
+    line.append(f"  upstream failures {pace.failed}", style="bold red" if pace.failed else DIM)
+    if pace.late:
+        line.append(f"  not settled at once {pace.late}", style="bold magenta")
+    line.append(f"  over {MINUTES} min", style=DIM)
+    return line
+
+
 def _per_second(calls: int) -> str:
     """Calls in the last ten seconds as a rate, with one decimal."""
     return f"{calls // RATE_WINDOW_S:,}.{calls % RATE_WINDOW_S}"
@@ -200,8 +218,22 @@ def _record(frame: Frame) -> dict[str, object]:
         "rate_window_seconds": RATE_WINDOW_S,
         "calls_by_effect": {effect: frame.effects.get(effect, 0) for effect in EFFECT_SIGNS},
         "open_calls": frame.open_calls,
+        "pace": _pace_record(frame.pace),
         "budgets": [
             standing_record(each, quantities[each.budget.quantity], frame.now_ns) for each in frame.standings
         ],
         "calls": [call_record(each) for each in frame.calls],
+    }
+
+
+def _pace_record(pace: PaceSeen) -> dict[str, object]:
+    return {
+        "window_seconds": MINUTES * 60,
+        "calls_by_effect": {effect: pace.effects.get(effect, 0) for effect in EFFECT_SIGNS},
+        **{
+            f"{measure}_ns": {"calls": took.calls, "p50": took.p50_ns, "p99": took.p99_ns}
+            for measure, took in pace.took.items()
+        },
+        "upstream_errors": pace.upstream_errors,
+        "settled_late": pace.late,
     }

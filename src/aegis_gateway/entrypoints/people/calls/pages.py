@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from aegis_gateway.adapters.pace_reports import PaceReports
 from aegis_gateway.adapters.reports import Reports
 from aegis_gateway.application.runs import recorded_run
 from aegis_gateway.entrypoints.call_account import (
@@ -20,9 +21,11 @@ from aegis_gateway.entrypoints.call_account import (
     sums,
     trace_link,
 )
+from aegis_gateway.entrypoints.pace_account import MINUTES, duration_text, rate_text, read_pace
 from aegis_gateway.entrypoints.people.calls.export import CALL_COLUMNS, call_rows
 from aegis_gateway.entrypoints.people.calls.view import (
     EFFECT_WORDS,
+    ERROR_WORDS,
     EVER,
     SINCE_WORDS,
     STATE_WORDS,
@@ -49,6 +52,7 @@ def show_all(visit: Visit) -> Response:
         found = reports.calls(view.tenant, view.wanted(now_ns), LISTED_MAX + 1, behind=view.behind)
         effects = reports.effects(view.tenant, now_ns - _MINUTE_NS)
         under_way = reports.open_calls(view.tenant)
+        pace = read_pace(PaceReports(store.query), view.tenant, now_ns)
     listed = found[:LISTED_MAX]
     return living(
         visit,
@@ -60,6 +64,11 @@ def show_all(visit: Visit) -> Response:
         following=view.after(listed[-1]) if len(found) > LISTED_MAX else None,
         effects=effects,
         open_calls=under_way,
+        pace=pace,
+        pace_minutes=MINUTES,
+        rate=rate_text,
+        duration=duration_text,
+        error_words=ERROR_WORDS,
         effect_words=EFFECT_WORDS,
         state_words=STATE_WORDS,
         since_words={

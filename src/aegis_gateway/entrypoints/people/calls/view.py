@@ -26,6 +26,12 @@ STATE_WORDS = {
     "released": "given back",
     "expired": "ran out",
 }
+ERROR_WORDS = {
+    "timeout": "too late",
+    "connection": "not reached or broken off",
+    "5xx": "errors of theirs",
+    "429": "too many requests",
+}
 SINCE_WORDS = {
     "15m": "15 minutes",
     "1h": "hour",

@@ -1,0 +1,97 @@
+"""How fast a tenant's calls went in the last minutes and what failed, for page and terminal alike.
+
+Rule: of all gateways on the store, as their ledger processes wrote it down; some seconds old.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import msgspec
+
+from aegis_gateway.adapters.pace_reports import PaceReports
+from aegis_gateway.domain.pace import Measure, PaceRow, PaceSums, number_of, quantile_ns, together
+
+SLICE_NS = 10 * 1_000_000_000
+SLICES = 30
+MINUTES = 5
+
+_MEASURES: tuple[Measure, ...] = ("added", "upstream", "whole")
+_US, _MS, _S = 1_000, 1_000_000, 1_000_000_000
+
+
+class Took(msgspec.Struct, frozen=True, kw_only=True):
+    """How long half of some calls took at most, and 99 of 100 of them."""
+
+    calls: int
+    p50_ns: int
+    p99_ns: int
+
+
+class PaceSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured in the last minutes. `decided` is by stretch of ten seconds, the oldest first."""
+
+    decided: tuple[int, ...]
+    effects: dict[str, int]
+    took: dict[Measure, Took]
+    upstream_errors: dict[str, int]
+    late: int
+
+    @property
+    def calls(self) -> int:
+        """How many were decided."""
+        return sum(self.decided)
+
+    @property
+    def failed(self) -> int:
+        """How many calls' upstreams failed."""
+        return sum(self.upstream_errors.values())
+
+
+def read_pace(reports: PaceReports, tenant: str, now_ns: int) -> PaceSeen:
+    """What was measured of a tenant's calls lately."""
+    # Whole stretches, so that what is shown changes when there is something new and not with each look.
+    until_ns = now_ns - now_ns % SLICE_NS + SLICE_NS
+    slices = reports.slices(tenant, until_ns - SLICES * SLICE_NS, SLICE_NS, SLICES)
+    rows = PaceSums(row for each in slices for row in each.rows()).rows()
+    effects: Counter[str] = Counter()
+    errors: Counter[str] = Counter()
+    late = 0
+    for row in rows:
+        match row.measure:
+            case "added":
+                effects[row.labels[2]] += number_of(row)
+            case "upstream_error":
+                errors[row.labels[2]] += number_of(row)
+            case "settlement" if row.labels[1] == "late":
+                late += number_of(row)
+    return PaceSeen(
+        decided=tuple(sum(together("added", each.rows())) for each in slices),
+        effects=dict(effects),
+        took={measure: took for measure in _MEASURES if (took := _took(measure, rows)) is not None},
+        upstream_errors=dict(sorted(errors.items())),
+        late=late,
+    )
+
+
+def duration_text(nanoseconds: int) -> str:
+    """A duration as people read it, to two or three figures: `850 µs`, `1.2 ms`, `820 ms`, `2.4 s`."""
+    if nanoseconds < _MS:
+        return f"{nanoseconds // _US} µs"
+    if nanoseconds < 10 * _MS:
+        return f"{nanoseconds / _MS:.1f} ms"
+    if nanoseconds < _S:
+        return f"{nanoseconds // _MS} ms"
+    return f"{nanoseconds / _S:.1f} s"
+
+
+def rate_text(calls: int, seconds: int) -> str:
+    """So many calls in so many seconds as a rate: `0.2`, `12.3`, `1,204`."""
+    rate = calls / seconds
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}" if rate >= 0.05 or not calls else "< 0.1"
+
+
+def _took(measure: Measure, rows: tuple[PaceRow, ...]) -> Took | None:
+    buckets = together(measure, rows)
+    p50, p99 = (quantile_ns(measure, buckets, share) for share in (500, 990))
+    return None if p50 is None or p99 is None else Took(calls=sum(buckets), p50_ns=p50, p99_ns=p99)
