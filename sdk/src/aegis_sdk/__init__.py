@@ -27,6 +27,7 @@ from aegis_sdk.errors import (
 from aegis_sdk.estimate import BudgetLeft, CheaperModel, Estimate
 from aegis_sdk.guard import guard
 from aegis_sdk.runs import run
+from aegis_sdk.tracing import Trace, in_trace
 
 __all__ = [
     "Aegis",
@@ -52,6 +53,7 @@ __all__ = [
     "Settlement",
     "TooManyRuns",
     "ToolCall",
+    "Trace",
     "Unauthorized",
     "Unavailable",
     "add_headers",
@@ -59,6 +61,7 @@ __all__ = [
     "current_headers",
     "current_run",
     "guard",
+    "in_trace",
     "report",
     "run",
 ]

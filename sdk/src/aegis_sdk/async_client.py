@@ -18,8 +18,8 @@ from aegis_sdk.http1 import Request, Response
 from aegis_sdk.settings import Settings
 from aegis_sdk.settler import Outcome, outcome_request
 from aegis_sdk.wire import (
-    BATCH_MAX,
     batch_request,
+    batches,
     decide_request,
     end_run_request,
     estimate_request,
@@ -121,8 +121,7 @@ class AsyncAegis(ClientBase):
                 raise
             except AegisError as fault:
                 decided.append(fault)
-        for begin in range(0, len(asked), BATCH_MAX):
-            batch = [in_scope(named(call))[0] for call in asked[begin : begin + BATCH_MAX]]
+        for batch in batches([in_scope(named(call))[0] for call in asked]):
             try:
                 decided += read_batch(await self._exchange(batch_request(batch)), batch)
             except BaseException as fault:

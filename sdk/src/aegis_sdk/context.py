@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from aegis_sdk.decision import ToolCall
 from aegis_sdk.errors import Unavailable
 from aegis_sdk.forks import forget_in_forks
+from aegis_sdk.tracing import TRACEPARENT, current_trace
 
 RUN_HEADER = "Aegis-Run-Id"
 PARENT_HEADER = "Aegis-Parent-Id"
@@ -134,9 +135,19 @@ class HasHeaders(Protocol):
         """Its headers, which can be set by name."""
 
 
+def model_call_headers() -> dict[str, str]:
+    """What one model call sends, now: its run, its call, and its place in a trace."""
+    trace = current_trace()
+    return {**current_headers(), **(trace.headers if trace is not None else {})}
+
+
 def add_headers(request: HasHeaders) -> None:
-    """Put a request of `httpx` into the run that it is sent in: `Client(event_hooks={"request": [add_headers]})`."""
-    for name, value in current_headers().items():
+    """Put a request of `httpx` into the run that it is sent in: `Client(event_hooks={"request": [add_headers]})`.
+
+    It stands where the code stands in a trace, unless it says so itself.
+    """
+    is_traced = TRACEPARENT in request.headers
+    for name, value in (current_headers() if is_traced else model_call_headers()).items():
         request.headers[name] = value
 
 
@@ -184,7 +195,7 @@ def in_scope(call: ToolCall) -> tuple[ToolCall, Run | None]:
     """A call as it is of the code that makes it; and the run it has to open, or wait for, if that has no id yet."""
     unopened = unopened_run() if call.run is None else None  # first: it may be opened any moment
     run, parent = place(call.run, call.parent)
-    return dataclasses.replace(call, run=run, parent=parent), unopened
+    return dataclasses.replace(call, run=run, parent=parent, trace=call.trace or current_trace()), unopened
 
 
 def wait_for(opening: Future[None], timeout_s: float) -> None:

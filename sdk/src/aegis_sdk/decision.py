@@ -16,6 +16,7 @@ from aegis_sdk.errors import (
     Refused,
     TooManyRuns,
 )
+from aegis_sdk.tracing import Trace
 
 _BUDGET_CODES = frozenset(("budget_exhausted", "too_many_instances"))
 
@@ -162,7 +163,8 @@ class RunOutcome:
 class ToolCall:
     """What an agent wants to do: a tool (`CONNECTOR.OPERATION`) with its arguments; of which run, for whom.
 
-    `name` is the caller's own for the call: the same again is the same decision, not another one.
+    `name` is the caller's own for the call: the same again is the same decision, not another one. `trace` is the place
+    in a trace that it is made at: that of the code that makes it, if left out.
     """
 
     tool: str
@@ -171,3 +173,4 @@ class ToolCall:
     parent: str | None = None
     customer: str | None = None
     name: str | None = None
+    trace: Trace | None = field(default=None, repr=False)

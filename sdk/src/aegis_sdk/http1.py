@@ -6,7 +6,8 @@ Rule 2: a connection is used again only if the answer ended where it said that i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 HEAD_BYTES_MAX = 64 * 1024
 BODY_BYTES_MAX = 16 * 1024 * 1024
@@ -20,11 +21,12 @@ class ProtocolFault(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request; its body is JSON."""
+    """One request; its body is JSON. `headers` are its own, checked names and values."""
 
     method: str
     path: str
     body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class Response:
 def written(request: Request, prefix: str, head: str) -> bytes:
     """A request as it is sent; `head` are the headers that all have."""
     start = f"{request.method} {prefix}{request.path} HTTP/1.1\r\n{head}"
+    for name, value in request.headers.items():
+        start += f"{name}: {value}\r\n"
     if request.body or request.method == "POST":
         start += f"Content-Type: application/json\r\nContent-Length: {len(request.body)}\r\n"
     return f"{start}\r\n".encode("ascii") + request.body

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from itertools import groupby
 from typing import Any
 
 from aegis_sdk.decision import Approval, Decision, Money, OpenedRun, Reason, RunOutcome, Settlement, ToolCall
@@ -51,12 +52,25 @@ def is_minted(name: str | None) -> bool:
 
 def decide_request(call: ToolCall) -> Request:
     """Asks for one decision."""
-    return Request("POST", DECISIONS, encoded(_asked(call), "arguments"))
+    return Request("POST", DECISIONS, encoded(_asked(call), "arguments"), _traced(call))
+
+
+def batches(calls: Sequence[ToolCall]) -> Iterator[list[ToolCall]]:
+    """Calls in batches as they may be asked about together: not too many, and all at one place in a trace."""
+    for _, at_one_place in groupby(calls, lambda call: call.trace):
+        waiting = list(at_one_place)
+        for begin in range(0, len(waiting), BATCH_MAX):
+            yield waiting[begin : begin + BATCH_MAX]
 
 
 def batch_request(calls: Sequence[ToolCall]) -> Request:
-    """Asks for many."""
-    return Request("POST", f"{DECISIONS}/batch", encoded({"decisions": [*map(_asked, calls)]}, "arguments"))
+    """Asks for a batch."""
+    body = encoded({"decisions": [*map(_asked, calls)]}, "arguments")
+    return Request("POST", f"{DECISIONS}/batch", body, _traced(calls[0]))
+
+
+def _traced(call: ToolCall) -> dict[str, str]:
+    return call.trace.headers if call.trace is not None else {}
 
 
 def estimate_request(**asked: Any) -> Request:

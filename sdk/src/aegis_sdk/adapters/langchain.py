@@ -18,7 +18,7 @@ from aegis_sdk.adapters.langgraph import Result, ToolWrapper, thread_of
 from aegis_sdk.adapters.tool_calls import Tools
 from aegis_sdk.async_client import AsyncAegis
 from aegis_sdk.client import Aegis
-from aegis_sdk.context import current_headers
+from aegis_sdk.context import model_call_headers
 
 _HEADERS = "extra_headers"
 
@@ -78,7 +78,7 @@ class AegisMiddleware(AgentMiddleware[Any, Any, Any]):
         if not self._model_headers:
             return request
         with self._wrapper.runs.of(thread_of(get_config())):
-            headers = current_headers()
+            headers = model_call_headers()
         if not headers:
             return request
         settings = request.model_settings
