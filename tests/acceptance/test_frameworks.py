@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from tests.framework_runs import Framework, framework
+from tests.frameworks import desk
 
 COMMON = {
     "desk.crawl": Decimal("0.03"),
@@ -183,6 +184,15 @@ def test_calls_are_of_the_run_they_are_made_in(play: Play, name: str) -> None:
     calls = [call for call in played.framework.gateway.calls() if call["tool"] in ("desk.dear", "desk.meet")]
     assert 5 == len(calls)
     assert {played.found["run"]} == {call["run"] for call in calls}
+
+
+@ALL
+def test_calls_are_in_the_trace_that_their_agent_works_in(play: Play, name: str) -> None:
+    """Wherever the framework calls a tool from: the span that is current there is the agent's, or below it."""
+    calls = [
+        each for each in play(name).framework.gateway.calls() if each["tool"] in ("desk.dear", "desk.meet")
+    ]
+    assert {desk.TRACE} == {(each["traceparent"] or "-").split("-")[1] for each in calls}
 
 
 @of("langgraph", "pydantic-ai", "autogen", "claude", "crewai")

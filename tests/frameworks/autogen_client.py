@@ -67,4 +67,5 @@ async def said(model: Any, prompt: str) -> str:
 
 
 if __name__ == "__main__":
-    desk.said(**asyncio.run(asked()))
+    with desk.traced():
+        desk.said(**asyncio.run(asked()))

@@ -83,4 +83,5 @@ async def asked() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    desk.said(**asyncio.run(asked()))
+    with desk.traced():
+        desk.said(**asyncio.run(asked()))

@@ -41,4 +41,5 @@ def asked() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    desk.said(**asked())
+    with desk.traced():
+        desk.said(**asked())

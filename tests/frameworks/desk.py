@@ -10,9 +10,12 @@ import asyncio
 import json
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+"""The trace that agents work in."""
 SEATS = 3
 WAIT_S = 20
 
@@ -33,6 +36,15 @@ RISKY = 'Go. [[call risky {"what": "x"}]]'
 
 _together = threading.Barrier(SEATS)
 _together_in_loop = asyncio.Barrier(SEATS)
+
+
+@contextmanager
+def traced() -> Iterator[None]:
+    """An agent's own span, current while it works: OpenTelemetry's interface came with each framework."""
+    from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
+
+    with use_span(NonRecordingSpan(SpanContext(int(TRACE, 16), 1, False, TraceFlags(1)))):
+        yield
 
 
 def noted(tool: str, **arguments: Any) -> None:

@@ -208,7 +208,9 @@ def main() -> None:
     """Do as the arguments say."""
     what, file = sys.argv[1:]
     if what == "run":
-        desk.said(**asyncio.run(asked(file)), **in_threads(), twice=counting_from_0(), killed=killed(file))
+        with desk.traced():
+            found = asyncio.run(asked(file))
+        desk.said(**found, **in_threads(), twice=counting_from_0(), killed=killed(file))
     else:
         desk.said(**resumed(file))
 

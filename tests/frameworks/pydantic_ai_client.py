@@ -65,7 +65,8 @@ def main() -> None:
     if what == "resume":
         desk.said(**asyncio.run(resumed(Path(file).read_text())))
     else:
-        found = asyncio.run(asked())
+        with desk.traced():
+            found = asyncio.run(asked())
         Path(file).write_text(found.pop("left open"))
         desk.said(**found)
 
