@@ -286,8 +286,8 @@ class Administration:
             kind = key_kind(old.hint)
             return self._issue(act, tenant, old.agent, kind, {"act": "rotate", "replaces": key_id}, old)
 
-    def revoke_key(self, tenant: str, key_id: str) -> Key:
-        """Make a key invalid from the very next call on.
+    def revoke_key(self, tenant: str, key_id: str, reason: str = "") -> Key:
+        """Make a key invalid from the very next call on. The `reason` stands in the record.
 
         Raises:
             ConfigurationError: there is no such key.
@@ -296,7 +296,8 @@ class Administration:
             key = self._known(act.change, tenant, key_id)
             revoked = msgspec.structs.replace(key, revoked_ns=key.revoked_ns or act.change.now_ns)
             act.change.save_key(tenant, revoked)
-            act.record([tenant], "key", {"act": "revoke", "key": key_id, "agent": key.agent})
+            record: dict[str, object] = {"act": "revoke", "key": key_id, "agent": key.agent}
+            act.record([tenant], "key", {**record, "reason": reason} if reason else record)
             return revoked
 
     def throttle_key(self, tenant: str, key_id: str, throttle: Throttle | None) -> Key:

@@ -31,6 +31,9 @@ INSTANCES_MAX = 10_000
 
 Values = dict[Dimension, str]
 
+_OF_CALLS: tuple[Dimension, ...] = ("key", "connector", "tool", "model", *ON_THE_FLY)
+"""What calls of one agent may differ in."""
+
 
 def claims_of(
     view: TenantView,
@@ -121,19 +124,22 @@ def _values(
     registry: Registry, agent: Agent, key: Key, connector: str, tool: str, model: str | None
 ) -> Values:
     """What a call is in each dimension; those it has none of are absent."""
+    values = _agent_values(registry, agent) | {"key": key.id, "connector": connector, "tool": tool}
+    if model is not None:
+        values["model"] = model
+    return values
+
+
+def _agent_values(registry: Registry, agent: Agent) -> Values:
+    """What all calls of an agent are."""
     values: Values = {
         "tenant": registry.tenant,
         "team": agent.team,
         "agent": agent.id,
-        "key": key.id,
-        "connector": connector,
-        "tool": tool,
         "environment": agent.environment,
     }
     if agent.project is not None:
         values["project"] = agent.project
-    if model is not None:
-        values["model"] = model
     for name, value in agent.tags.items():
         values[f"{TAG}{name}"] = value
     return values
@@ -253,6 +259,27 @@ def claim_on(view: TenantView, budget: Budget, scope: str, agent: str | None = N
         thresholds=budget.thresholds,
         is_tried=view.beside_version is not None,
     )
+
+
+def budgets_of_agent(registry: Registry, agent: Agent) -> list[tuple[Budget, str | None]]:
+    """The budgets that calls of an agent can count on, each with the agent's balance of it.
+
+    None is the balance where the call decides on it (its model, its run…), or whether it counts there at all.
+    """
+    values = _agent_values(registry, agent)
+    found: list[tuple[Budget, str | None]] = []
+    for budget in registry.budgets.values():
+        matched = bool(budget.match) and all(
+            values.get(dimension) == wanted
+            for dimension, wanted in budget.match
+            if dimension in values or dimension not in _OF_CALLS
+        )
+        if budget.id != agent.budget and not matched:
+            continue
+        needed = {*budget.per, *(() if budget.id == agent.budget else (name for name, _ in budget.match))}
+        scope = scope_of(budget.per, values) if needed <= set(values) else None
+        found.append((budget, scope))
+    return found
 
 
 def is_of_balance(registry: Registry, key: Key, budget_id: str, scope: str) -> bool:

@@ -24,7 +24,7 @@ from aegis_gateway.application.agents import (
 from aegis_gateway.domain.errors import ConfigurationError
 from aegis_gateway.domain.money import usd_short
 from aegis_gateway.domain.registry import CREDENTIAL, Agent
-from aegis_gateway.entrypoints.cli import options, output
+from aegis_gateway.entrypoints.cli import agent_cost, options, output
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption
 from aegis_gateway.entrypoints.cli.output import GOOD, STRONG, WARNING, Column, out, print_json, say, table
 from aegis_gateway.entrypoints.cli.session import Session, opened
@@ -186,6 +186,9 @@ def discovered_agents(
         f"register one with `aegis agent add ID --discovered {found[0].agent} --owner … --team … --purpose … "
         "--environment …`"
     )
+
+
+app.command("cost")(agent_cost.cost)
 
 
 def _discovered_record(found: Discovered) -> dict[str, object]:

@@ -9,6 +9,7 @@ import typer
 from rich.text import Text
 
 from aegis_gateway.application.administration import IssuedKey
+from aegis_gateway.domain.agent_state import key_state
 from aegis_gateway.domain.errors import ConfigurationError
 from aegis_gateway.domain.registry import Key
 from aegis_gateway.entrypoints.cli import key_holds, options
@@ -150,13 +151,22 @@ def rotate(
 
 @app.command("revoke")
 def revoke(
-    key: KeyArgument, store: StoreOption = None, tenant: TenantOption = None, as_json: JsonOption = False
+    key: KeyArgument,
+    reason: Annotated[
+        str,
+        typer.Option(
+            "--reason", metavar="WORDS", help="Why; it stands in the record.", parser=options.one_line
+        ),
+    ] = "",
+    store: StoreOption = None,
+    tenant: TenantOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a key invalid: the very next call with it is refused, on every replica."""
     with opened(store, writable=True) as session:
         name = session.tenant(tenant)
         _check_known(session, name, key)
-        revoked = session.administration().revoke_key(name, key)
+        revoked = session.administration().revoke_key(name, key, reason)
         now_ns = session.clock.now_ns()
     if as_json:
         print_json(_record(revoked, now_ns))
@@ -215,22 +225,9 @@ def _show_once(tenant: str, issued: IssuedKey, door: str, *, as_json: bool, more
         say(more)
 
 
-def _state(key: Key, now_ns: int) -> str:
-    if key.revoked_ns is not None:
-        return "revoked"
-    if key.is_over(now_ns):
-        return "expired"
-    if key.held(now_ns) is not None:
-        return "held"
-    if key.expires_ns is not None:
-        return "expiring"
-    is_throttled = any(hold.limit and hold.acts for hold in key.holds)
-    return "throttled" if key.throttle is not None or is_throttled else "valid"
-
-
 def _state_text(key: Key, now_ns: int) -> Text:
-    state = _state(key, now_ns)
-    words = state
+    state = key_state(key, now_ns)
+    words: str = state
     if state in ("expiring", "expired") and key.expires_ns is not None:
         words = f"{state} {ago(key.expires_ns, now_ns)}"
     if key.throttle is not None and key.is_valid(now_ns):
@@ -248,7 +245,7 @@ def _record(key: Key, now_ns: int) -> dict[str, object]:
         "key": key.id,
         "agent": key.agent,
         "hint": key.hint,
-        "state": _state(key, now_ns),
+        "state": key_state(key, now_ns),
         "issued_ns": key.issued_ns,
         "issued": utc(key.issued_ns),
         "expires_ns": key.expires_ns,

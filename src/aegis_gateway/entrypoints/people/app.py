@@ -15,8 +15,11 @@ from aegis_gateway import bootstrap
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.application.pace import ReadPace
 from aegis_gateway.configuration.settings import Settings
+from aegis_gateway.entrypoints.agents.policy_texts import PolicyTexts
 from aegis_gateway.entrypoints.data_plane.mcp.origins import Origins
 from aegis_gateway.entrypoints.people import signing_in
+from aegis_gateway.entrypoints.people.agents.routes import agent_routes
+from aegis_gateway.entrypoints.people.api import agents as agents_api
 from aegis_gateway.entrypoints.people.api import calls as calls_api
 from aegis_gateway.entrypoints.people.api import kpi as kpi_api
 from aegis_gateway.entrypoints.people.api import notifications as notifications_api
@@ -69,6 +72,7 @@ def build(
     watch = Watch(StoreLooker(StorePool(lambda: bootstrap.store(settings), 1), office.now_ns), tenants)
     url = settings.pages_url
     rollouts = Rollouts(settings)
+    texts = PolicyTexts(settings)
     app = FastAPI(
         title="Aegis control API",
         version="1",
@@ -79,6 +83,7 @@ def build(
         routes=[
             Route("/live", page(office, LivePages(watch).listen), methods=["GET"]),
             *_pages(office, settings, rollouts),
+            *agent_routes(office, settings, texts),
             *_slack(office, url),
             Route(
                 "/metrics",
@@ -88,11 +93,13 @@ def build(
         ],
     )
     app.state.office = office
+    app.state.policy_texts = texts
     app.include_router(router)
     app.include_router(notifications_api.router)
     app.include_router(kpi_api.router)
     app.include_router(calls_api.router)
     app.include_router(rollout_api.router(rollouts))
+    app.include_router(agents_api.router)
     tell_problems(app, office)
 
     def show_manual(visit: Visit) -> Response:

@@ -34,6 +34,7 @@ _PREFIXES = (
     "/budgets",
     "/calls",
     "/runs",
+    "/agents",
     "/incidents",
     "/live",
     "/approvals",

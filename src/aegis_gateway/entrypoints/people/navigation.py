@@ -37,7 +37,10 @@ GROUPS = (
     ),
     Group(
         name="Traffic",
-        pages=(Page(name="Calls", address="/calls", key="c", sections=("runs",)),),
+        pages=(
+            Page(name="Calls", address="/calls", key="c", sections=("runs",)),
+            Page(name="Agents", address="/agents", key="g"),
+        ),
     ),
     Group(
         name="People",
