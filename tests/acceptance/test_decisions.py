@@ -111,10 +111,12 @@ def test_decided_run_settled(gateway: Gateway) -> None:
         decided.json["maximum_usd"],
         decided.headers["aegis-budget-remaining-usd"],
     )
+    assert "0.5" == decided.json["budget_left_usd"]
     assert (500_000_000, 0) == gateway.standing("money")
     assert (1_000, 0) == gateway.standing("rows")
     done = settle(gateway, decided, pages=9, rows=120)
     assert (200, "settled", "0.09") == (done.status, done.json["state"], done.json["cost_usd"])
+    assert (decided.json["id"], "0.09") == (done.headers["aegis-decision-id"], done.headers["aegis-cost-usd"])
     assert (0, 90_000_000) == gateway.standing("money")
     assert (0, 120) == gateway.standing("rows")
     entry = [entry for entry in gateway.entries() if entry["type"] == "settlement"][-1]

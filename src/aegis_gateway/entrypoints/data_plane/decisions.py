@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from aegis_gateway.adapters.reports import CallReport
-from aegis_gateway.application.calls import CallContext, Calls, Decided
+from aegis_gateway.application.calls import CallContext, Calls, Decided, remaining_nano_usd
 from aegis_gateway.application.commands import Moved
 from aegis_gateway.application.tracing import Trace
 from aegis_gateway.domain.decision import Reason
@@ -191,6 +191,9 @@ def _made(decided: Decided[OperationCall]) -> dict[str, Any]:
         written["expected_usd"] = usd_decimal_text(quote.expected.get(USD, 0))
         if USD in quote.maximum:
             written["maximum_usd"] = usd_decimal_text(quote.maximum[USD])
+    left = remaining_nano_usd(decided.budgets, admitted.balances, decided.judged_ns)
+    if left is not None:
+        written["budget_left_usd"] = usd_decimal_text(left)
     return written
 
 
@@ -220,7 +223,8 @@ def _reason(reason: Reason) -> dict[str, Any]:
 
 def _settled(call: str, moved: Moved) -> Written:
     settled: dict[str, Any] = {"id": call, "state": moved.state, "overrun": moved.overrun}
+    headers = [("aegis-decision-id", call)]
     if moved.cost_nano_usd is None:
-        return [], settled
+        return headers, settled
     cost = usd_decimal_text(moved.cost_nano_usd)
-    return [("aegis-cost-usd", cost)], {**settled, "cost_usd": cost}
+    return [*headers, ("aegis-cost-usd", cost)], {**settled, "cost_usd": cost}
