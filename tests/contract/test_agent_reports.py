@@ -70,12 +70,20 @@ def test_runs_calls_and_refusals(ledger: Ledger, reports: AgentReports, clock: T
     make(ledger, "c4", run=RUNS["b"], evidence=cost(90), key="key_2")
     make(ledger, "c5", "other", run=RUNS["b"], evidence=cost(99))
     ledger.process([Lose(call="c2", tenant="acme", reason="gone")])
-    found = [
-        (each.number, each.calls, each.refused, each.open_calls, each.nano_usd)
-        for each in reports.runs("acme", "bot", *EVER)
-    ]
+    runs = reports.runs("acme", "bot", *EVER, 5)
+    found = [(each.number, each.calls, each.refused, each.open_calls, each.nano_usd) for each in runs.dearest]
+    assert (2, 220) == (runs.count, runs.nano_usd)
+    assert (1, 2, 220) == (
+        len(reports.runs("acme", "bot", *EVER, 1).dearest),
+        *msgspec.structs.astuple(reports.runs("acme", "bot", *EVER, 1))[1:],
+    )
     assert [("a" * 20, 3, 1, 1, 130), ("b" * 20, 1, 0, 0, 90)] == found
-    assert ["a" * 20] == [each.number for each in reports.runs("acme", "bot", NOON_NS, NOON_NS + HOUR_NS)]
+    early = reports.runs("acme", "bot", NOON_NS, NOON_NS + HOUR_NS, 5)
+    assert ["a" * 20] == [each.number for each in early.dearest]
+    assert (0, 0) == (
+        reports.runs("acme", "nobody", *EVER, 5).count,
+        len(reports.refused("acme", "nobody", *EVER)),
+    )
     assert ["c4", "c1"] == [each.call for each in reports.dearest("acme", "bot", *EVER, 5)]
     (refused,) = reports.refused("acme", "bot", *EVER)
     assert ("c3", "deny", "denied_by_policy", "p", "policy `p` refuses this") == (
@@ -151,7 +159,7 @@ def test_an_agent_s_calls_are_found_by_an_index(reader: Store) -> None:
         return []
 
     reports = AgentReports(query)
-    reports.runs("acme", "bot", *EVER)
+    reports.runs("acme", "bot", *EVER, 5)
     reports.last_calls("acme", ["bot"])
     assert any("call_by_agent" in each for each in asked), asked
     asked.clear()

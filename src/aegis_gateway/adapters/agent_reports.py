@@ -23,9 +23,7 @@ from aegis_gateway.domain.registry import Key
 from aegis_gateway.domain.repeats import SettledRequest
 from aegis_gateway.domain.rule_name import acting_rule, rule_of
 
-LOOKED_AT = 10_000
-REQUESTS_LOOKED_AT = 5_000
-"""So many settled calls are looked at where each one's entry, or bill, has to be read."""
+LOOKED_AT = 5_000
 
 REFUSED_LOOKED_AT = 100
 
@@ -55,7 +53,8 @@ select {columns} from call
 
 _RUNS = """
 select number, count(*) as calls, sum(nano_usd) as nano_usd, sum(refused) as refused, sum(unbounded) as unbounded,
-       sum(is_open) as open_calls, min(decided_ns) as since_ns
+       sum(is_open) as open_calls, min(decided_ns) as since_ns,
+       count(*) over () as runs, sum(sum(nano_usd)) over () as all_nano_usd
   from (select substr(run, 5, 20) as number, decided_ns,
                case when effect <> 'allow' then 0
                     when state in ('reserved', 'dispatched', 'in_doubt') then coalesce(maximum_nano_usd, 0)
@@ -68,8 +67,11 @@ select number, count(*) as calls, sum(nano_usd) as nano_usd, sum(refused) as ref
          where run is not null) as told
  group by number
  order by sum(nano_usd) desc, min(decided_ns) desc, number
+ limit ?
 """
-"""What each run of them came to, open calls at the most that they can come to."""
+"""What the dearest runs of them came to, open calls at the most that they can come to; and how many there are, and what
+all of them came to.
+"""
 
 _DEAREST = """
 select {columns} from ({recent}) as recent
@@ -135,6 +137,14 @@ class RunOfAgent(msgspec.Struct, frozen=True, kw_only=True):
     unbounded: int
     nano_usd: int
     since_ns: int
+
+
+class RunsOfAgent(msgspec.Struct, frozen=True, kw_only=True):
+    """The dearest runs of an agent, how many there are in all, and what those come to."""
+
+    dearest: tuple[RunOfAgent, ...] = ()
+    count: int = 0
+    nano_usd: int = 0
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
@@ -211,11 +221,20 @@ class AgentReports:
         """What was done to a tenant's keys, the newest first."""
         return [_key_act(bytes(row["body"])) for row in self._query(_ABOUT_KEYS, (tenant, limit))]
 
-    def runs(self, tenant: str, agent: str, since_ns: int, until_ns: int) -> list[RunOfAgent]:
+    def runs(self, tenant: str, agent: str, since_ns: int, until_ns: int, limit: int) -> RunsOfAgent:
         """The runs that an agent called in, the dearest first."""
         recent = _recent("run, effect, state, cost_nano_usd, maximum_nano_usd, decided_ns", LOOKED_AT)
-        rows = self._query(_RUNS.format(recent=recent), (tenant, agent, since_ns, until_ns))
-        return [RunOfAgent(**{name: _number(value) for name, value in row.items()}) for row in rows]
+        rows = self._query(_RUNS.format(recent=recent), (tenant, agent, since_ns, until_ns, limit))
+        if not rows:
+            return RunsOfAgent()
+        return RunsOfAgent(
+            dearest=tuple(
+                RunOfAgent(**{name: _number(row[name]) for name in RunOfAgent.__struct_fields__})
+                for row in rows
+            ),
+            count=int(rows[0]["runs"]),
+            nano_usd=int(rows[0]["all_nano_usd"]),
+        )
 
     def dearest(self, tenant: str, agent: str, since_ns: int, until_ns: int, limit: int) -> list[CallReport]:
         """An agent's dearest calls."""
@@ -293,7 +312,7 @@ def _recent(columns: str, limit: int, also: str = "") -> str:
 
 
 def _settled(columns: str, agent: str | None, also: str = "", more: int = 0) -> str:
-    limit = REQUESTS_LOOKED_AT + more
+    limit = LOOKED_AT + more
     if agent is None:
         return _SETTLED_OF_TENANT.format(columns=columns, limit=limit).replace(_SETTLED, _SETTLED + also)
     return _recent(columns, limit, _SETTLED + also)

@@ -13,7 +13,8 @@ from typing import cast
 
 import msgspec
 
-from aegis_gateway.domain.price import Kind, ModelPrice, Usage, model_charges, price_of
+from aegis_gateway.domain.money import UnitPrice
+from aegis_gateway.domain.price import Kind, ModelPrice, Usage, price_of
 
 
 class Traffic(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,11 +42,6 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
                 found[kind] = found.get(kind, 0) + number * calls
         return found
 
-    @property
-    def input_tokens_max(self) -> int:
-        """The most that went into one of them."""
-        return max((_usage(each).input_tokens for each in self.usages), default=0)
-
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """Another model that the same calls could have been made of."""
@@ -66,12 +62,30 @@ class WouldCost(msgspec.Struct, frozen=True, kw_only=True):
 
 def would_have_cost(traffic: Traffic, candidates: Iterable[Candidate]) -> list[WouldCost]:
     """What it would have cost with each, the cheapest first; those last of which it can't be told."""
-    found = [_told(traffic, each) for each in candidates if each.model != traffic.model]
+    used = _Used(traffic)
+    found = [_told(traffic, used, each) for each in candidates if each.model != traffic.model]
     return sorted(found, key=lambda each: (each.nano_usd is None, each.nano_usd or 0, each.model))
 
 
-def _told(traffic: Traffic, candidate: Candidate) -> WouldCost:
-    most = traffic.input_tokens_max
+def cost_at(price: ModelPrice, traffic: Traffic) -> int | None:
+    """What the traffic costs at a price; None where something of it has none."""
+    return _cost(price, _Used(traffic))
+
+
+class _Used:
+    """Traffic as it is added up: once for all prices. `each` is what went into a call, what it used, and how often."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        self.each = [
+            (Usage(units={cast(Kind, kind): number for kind, number in units}).input_tokens, units, calls)
+            for units, calls in traffic.usages.items()
+        ]
+        self.units = traffic.units
+        self.input_tokens_max = max((tokens for tokens, _, _ in self.each), default=0)
+
+
+def _told(traffic: Traffic, used: _Used, candidate: Candidate) -> WouldCost:
+    most = used.input_tokens_max
     nano_usd: int | None = None
     why = ""
     if candidate.price is None:
@@ -79,9 +93,9 @@ def _told(traffic: Traffic, candidate: Candidate) -> WouldCost:
     elif candidate.max_input_tokens is not None and most > candidate.max_input_tokens:
         why = f"it takes {candidate.max_input_tokens:,} tokens, and {most:,} went into one call"
     else:
-        nano_usd = cost_at(candidate.price, traffic)
+        nano_usd = _cost(candidate.price, used)
         if nano_usd is None:
-            why = f"it has no price for {_unpriced(candidate.price, traffic)}"
+            why = f"it has no price for {_unpriced(candidate.price, used)}"
     return WouldCost(
         model=candidate.model,
         nano_usd=nano_usd,
@@ -90,37 +104,38 @@ def _told(traffic: Traffic, candidate: Candidate) -> WouldCost:
     )
 
 
-def _unpriced(price: ModelPrice, traffic: Traffic) -> str:
-    prices = price.at(traffic.input_tokens_max)
-    found = [kind for kind in traffic.units if price_of(prices, cast(Kind, kind)) is None]
+def _unpriced(price: ModelPrice, used: _Used) -> str:
+    prices = price.at(used.input_tokens_max)
+    found = [kind for kind in used.units if price_of(prices, cast(Kind, kind)) is None]
     return ", ".join(kind.replace("_", " ") for kind in found) or "some of what was used"
 
 
-def cost_at(price: ModelPrice, traffic: Traffic) -> int | None:
-    """What the traffic costs at a price; None where something of it has none."""
+def _cost(price: ModelPrice, used: _Used) -> int | None:
     if len(price.tiers) == 1:
-        plain = _plainly(price, traffic)
+        plain = _plainly(price, used.units)
         if plain is not None:
             return plain
+    known: dict[tuple[int, str], UnitPrice | None] = {}
     total = 0
-    for usage, calls in traffic.usages.items():
-        lines = model_charges(price, _usage(usage))
-        if lines is None:
-            return None
-        total += calls * sum(line.nano_usd for line in lines)
+    for tokens, units, calls in used.each:
+        prices = price.at(tokens)
+        for kind, number in units:
+            key = (id(prices), kind)
+            if key not in known:
+                known[key] = price_of(prices, cast(Kind, kind))
+            unit_price = known[key]
+            if unit_price is None:
+                return None
+            total += calls * unit_price.amount(number)
     return total
 
 
-def _plainly(price: ModelPrice, traffic: Traffic) -> int | None:
+def _plainly(price: ModelPrice, units: Mapping[str, int]) -> int | None:
     """The same at once, where every unit costs whole nano-dollars, so that no line is rounded; else None."""
     total = 0
-    for kind, number in traffic.units.items():
+    for kind, number in units.items():
         unit_price = price_of(price.tiers[0].prices, cast(Kind, kind))
         if unit_price is None or unit_price.nano_usd % unit_price.per:
             return None
         total += unit_price.nano_usd // unit_price.per * number
     return total
-
-
-def _usage(units: tuple[tuple[str, int], ...]) -> Usage:
-    return Usage(units={cast(Kind, kind): number for kind, number in units})

@@ -110,7 +110,7 @@ def account_of(
     period = period_of(range_, zone, now_ns)
     since_ns, until_ns = period.since_ns, period.until_ns
     totals = usage.totals(tenant, since_ns, until_ns, {"agent": name})
-    runs = reports.runs(tenant, name, since_ns, until_ns)
+    runs = reports.runs(tenant, name, since_ns, until_ns, RUNS_LISTED)
     own = keys_by_agent(reports.keys(tenant)).get(name, [])
     return AgentAccount(
         tenant=tenant,
@@ -127,9 +127,9 @@ def account_of(
         before_nano_usd=usage.totals(tenant, 2 * since_ns - until_ns, since_ns, {"agent": name}).sums.cost,
         today=usage.totals(tenant, *day_of(zone, now_ns), {"agent": name}).sums.cost,
         month=usage.totals(tenant, *month_of(zone, now_ns), {"agent": name}).sums.cost,
-        runs=tuple(runs[:RUNS_LISTED]),
-        runs_count=len(runs),
-        runs_nano_usd=sum(each.nano_usd for each in runs),
+        runs=runs.dearest,
+        runs_count=runs.count,
+        runs_nano_usd=runs.nano_usd,
         dearest=tuple(reports.dearest(tenant, name, since_ns, until_ns, CALLS_LISTED)),
         refusals=_refusals(reports, usage, tenant, name, period),
         is_cut=totals.sums.calls > LOOKED_AT,

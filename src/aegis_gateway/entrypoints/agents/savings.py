@@ -1,6 +1,6 @@
 """What calls could have cost less: questions that were asked again, and what other models would have cost.
 
-Rule 1: it is told of the newest settled calls of a period, at most `REQUESTS_LOOKED_AT`, and says of how many.
+Rule 1: it is told of the newest settled calls of a period, at most `LOOKED_AT`, and says of how many.
 Rule 2: another model is one of the same API that the agent may call (`application/visibility.py`), in a region where
         the tenant's data may be. Nothing here was saved, and nothing is added to what was spent.
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from aegis_gateway.adapters.agent_reports import REQUESTS_LOOKED_AT, AgentReports
+from aegis_gateway.adapters.agent_reports import LOOKED_AT, AgentReports
 from aegis_gateway.adapters.reports import Query
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.application.visibility import reach_of
@@ -82,7 +82,7 @@ def savings_of(query: Query, view: TenantView, agent: str | None, range_: Range,
         agent=agent,
         period=period,
         looked_at=len(requests),
-        is_cut=reports.settled_count(tenant, agent, *bounds) > REQUESTS_LOOKED_AT,
+        is_cut=reports.settled_count(tenant, agent, *bounds) > LOOKED_AT,
         spent_nano_usd=sum(each.cost_nano_usd for each in requests),
         repeated=tuple(repeated(requests)),
         instead=tuple(
