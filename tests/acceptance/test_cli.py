@@ -708,6 +708,7 @@ def test_the_installed_command() -> None:
         "incidents",
         "notifications",
         "digest",
+        "report",
         "rollout",
         "top",
         "entries",

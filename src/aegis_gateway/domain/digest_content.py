@@ -7,6 +7,7 @@ Rule 2: nothing is guessed: a forecast has its band, and where something was nev
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
@@ -18,6 +19,7 @@ from aegis_gateway.domain.duration import duration_text
 from aegis_gateway.domain.message import Link, Message, Tone
 from aegis_gateway.domain.money import usd_text
 from aegis_gateway.domain.registry import Quantity
+from aegis_gateway.domain.report_message import report_address
 from aegis_gateway.domain.rolling import length_of
 from aegis_gateway.domain.window import Window
 
@@ -26,6 +28,8 @@ BUDGETS_SHOWN = 8
 _NAMED_MAX = 6
 _SECOND_NS = 1_000_000_000
 _FULL_PERCENT = 100
+_MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
+"""What a month of the calendar is labelled by; those of fiscal years have labels of their own, and no report."""
 
 
 class Driver(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +127,9 @@ def digest_message(digest: Digest, figures: Figures, pages_url: str) -> Message:
     facts = tuple((label, text) for label, text in _facts(figures) if text)
     tone: Tone = "attention" if figures.incidents_open or figures.words.waiting else "plain"
     links = [Link(label="Open approvals", url=f"{pages_url}/approvals")] if figures.words.waiting else []
+    if digest.every == "monthly" and digest.scope == "tenant" and _MONTH.fullmatch(figures.window.label):
+        address = report_address(figures.tenant, figures.window.label)
+        links.insert(0, Link(label="Open the report of the month", url=f"{pages_url}{address}"))
     return Message(
         title=f"{figures.of}, {period}: {usd_text(figures.nano_usd)} spent",
         text=_missing(figures) or f"The same as of now: {_command(digest, figures.tenant)}",

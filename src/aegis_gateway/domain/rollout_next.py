@@ -146,7 +146,7 @@ def next_review(facts: RolloutFacts) -> Next:
     """How a review is recorded."""
     note = "what was looked at, and what was decided"
     return Next(
-        words="go through the figures (`aegis kpi`), and record what came of it",
+        words="go through the report of the month (`aegis report`), and record what came of it",
         command=f"aegis rollout review --note {_q(note)} {_at(facts)}",
     )
 

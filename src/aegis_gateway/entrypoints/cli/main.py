@@ -41,6 +41,7 @@ from aegis_gateway.entrypoints.cli import (
     policy_test,
     proposals,
     replay,
+    report,
     rollout,
     runs,
     shadow,
@@ -68,7 +69,7 @@ BUILT_IN = (
     ),
     *("agent", "key", "people", "policy"),
     *("estimate", "budget", "kpi", "calls", "call", "runs", "shadow", "incidents", "notifications", "digest"),
-    "rollout",
+    *("report", "rollout"),
     *("top", "entries", "doctor"),
 )
 
@@ -152,6 +153,9 @@ def build(plugins: Iterable[EntryPoint] = ()) -> typer.Typer:
     app.add_typer(incidents.app, rich_help_panel=_LOOK)
     app.add_typer(notifications.app, rich_help_panel=_LOOK)
     app.add_typer(digest.app, rich_help_panel=_LOOK)
+    app.command(rich_help_panel=_LOOK, short_help="The report of a month: plan, figures, risks.")(
+        report.report
+    )
     app.add_typer(rollout.app, rich_help_panel=_LOOK)
     app.command(rich_help_panel=_LOOK, short_help="All of that, live.")(top.top)
     app.command(rich_help_panel=_LOOK, short_help="The record itself, byte for byte.")(entries.entries)

@@ -30,6 +30,7 @@ from aegis_gateway.application.people import People
 from aegis_gateway.application.ports import Signatures, StoredState
 from aegis_gateway.application.proposals import Proposals
 from aegis_gateway.application.redelivering import Redelivering
+from aegis_gateway.application.report_sending import ReportSending
 from aegis_gateway.application.reviewing import Reviews
 from aegis_gateway.application.seeding import Seeding
 from aegis_gateway.application.versions import verify
@@ -239,6 +240,14 @@ class Session:
             ConfigurationError: the pepper that keys were issued under is gone.
         """
         return Reviews(self.store, self._pepper(), caller())
+
+    def report_sending(self) -> ReportSending:
+        """Having reports sent, in the name of whoever runs the command.
+
+        Raises:
+            ConfigurationError: the pepper that keys were issued under is gone.
+        """
+        return ReportSending(self.store, self._pepper(), caller())
 
     def key_holds(self) -> KeyHolds:
         """Holding and restoring keys by hand, in the name of whoever runs the command.

@@ -23,6 +23,7 @@ from aegis_gateway.entrypoints.people.api import agents as agents_api
 from aegis_gateway.entrypoints.people.api import calls as calls_api
 from aegis_gateway.entrypoints.people.api import kpi as kpi_api
 from aegis_gateway.entrypoints.people.api import notifications as notifications_api
+from aegis_gateway.entrypoints.people.api import report as report_api
 from aegis_gateway.entrypoints.people.api import rollout as rollout_api
 from aegis_gateway.entrypoints.people.api.manual import operations
 from aegis_gateway.entrypoints.people.api.operations import router
@@ -43,6 +44,7 @@ from aegis_gateway.entrypoints.people.overview import pages as overview
 from aegis_gateway.entrypoints.people.policies.routes import policy_routes
 from aegis_gateway.entrypoints.people.pool import StorePool
 from aegis_gateway.entrypoints.people.rendering import static_files
+from aegis_gateway.entrypoints.people.report.pages import ReportPages
 from aegis_gateway.entrypoints.people.rollout.pages import RolloutPages
 from aegis_gateway.entrypoints.people.runs import pages as runs
 from aegis_gateway.entrypoints.people.security import Secured
@@ -100,6 +102,7 @@ def build(
     app.include_router(calls_api.router)
     app.include_router(rollout_api.router(rollouts))
     app.include_router(agents_api.router)
+    app.include_router(report_api.router(rollouts))
     tell_problems(app, office)
 
     def show_manual(visit: Visit) -> Response:
@@ -113,7 +116,7 @@ def build(
 
 
 def _pages(office: Office, settings: Settings, rollouts: Rollouts) -> list[Route]:
-    shadow, rollout = ShadowPages(settings), RolloutPages(rollouts)
+    shadow, rollout, report = ShadowPages(settings), RolloutPages(rollouts), ReportPages(settings, rollouts)
 
     def get(path: str, handler: Handler, *, is_open: bool = False) -> Route:
         return Route(path, page(office, handler, is_open=is_open), methods=["GET"])
@@ -155,6 +158,9 @@ def _pages(office: Office, settings: Settings, rollouts: Rollouts) -> list[Route
         post("/notifications", notifications.retry_all),
         get("/notifications/{delivery}", notifications.show_one),
         post("/notifications/{delivery}", notifications.retry_one),
+        get("/report", report.show),
+        post("/report", report.send),
+        get("/report/{table}/table.{ending}", report.export),
         get("/rollout", rollout.show),
         post("/rollout", rollout.review),
         *policy_routes(office, settings),

@@ -42,6 +42,7 @@ _PREFIXES = (
     "/policies",
     "/audit",
     "/shadow",
+    "/report",
     "/rollout",
     "/sign-in",
     "/sign-out",

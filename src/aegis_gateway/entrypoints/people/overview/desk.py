@@ -6,21 +6,17 @@ Rule: what is spent comes from the sums that `aegis kpi` reads (`adapters/usage_
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
-from zoneinfo import ZoneInfo
 
 import msgspec
 
-from aegis_gateway.adapters.budget_use import forecast_of
 from aegis_gateway.adapters.metrics_reports import MetricsReports
-from aegis_gateway.adapters.reports import BudgetStanding, Reports
+from aegis_gateway.adapters.reports import Reports
 from aegis_gateway.adapters.usage_reports import UsageOf, UsageReports
 from aegis_gateway.application.ports import Store
 from aegis_gateway.domain.forecast import Forecast
-from aegis_gateway.domain.hourly import HOUR_NS, HourlyUse
 from aegis_gateway.domain.kpi import Figure, figures
-from aegis_gateway.domain.registry import UNREGISTERED, Budget, Registry
-from aegis_gateway.domain.usage import DAY_NS, UsageSum
+from aegis_gateway.domain.registry import UNREGISTERED, Registry
+from aegis_gateway.domain.usage import UsageSum
 from aegis_gateway.domain.window import Period as WindowPeriod
 from aegis_gateway.entrypoints.people.approvals.desk import ApprovalsDesk
 from aegis_gateway.entrypoints.people.budgets.balances import Balance, balances_of, fullness
@@ -29,15 +25,13 @@ from aegis_gateway.entrypoints.people.overview.periods import Period, day_of, mo
 from aegis_gateway.entrypoints.people.overview.view import View
 from aegis_gateway.entrypoints.people.reader import Reader
 from aegis_gateway.entrypoints.people.words import plural
+from aegis_gateway.entrypoints.tenant_spending import TenantSpending
 
 SERIES_MOST = 7
 """So many values have a colour of their own; the rest is one series."""
 BUDGETS_SHOWN = 5
 EXHAUSTED_NAMED = 3
 ROWS_SHOWN = 200
-
-_LOOKED_BACK_NS = 70 * DAY_NS
-"""As far back as what is usual is looked for, and a few weeks more to tell how wrong forecasts were."""
 
 
 class Need(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +89,7 @@ class OverviewDesk:
         self._tenant = registry.tenant
         self._usage = UsageReports(store.query)
         self.now_ns = store.clock_ns()
+        self._spending = TenantSpending(store.query, registry, self.now_ns)
 
     def today(self) -> Spent:
         """What was spent today."""
@@ -179,30 +174,11 @@ class OverviewDesk:
         return Spent(
             nano_usd=spent,
             before_nano_usd=self._cost(before_ns, since_ns),
-            forecast=self._forecast(period, spent),
+            forecast=self._spending.forecast(period, spent),
         )
 
     def _cost(self, since_ns: int, until_ns: int) -> int:
         return self._usage.totals(self._tenant, since_ns, until_ns).sums.cost
-
-    @cached_property
-    def _use(self) -> HourlyUse:
-        """What the tenant has spent in each hour lately."""
-        now_ns = self.now_ns
-        since_ns = now_ns - _LOOKED_BACK_NS
-        costs = self._usage.by_time(self._tenant, since_ns - since_ns % HOUR_NS, now_ns + HOUR_NS, "hour")
-        hours = {start_ns // HOUR_NS: cost for start_ns, cost in costs.items()}
-        return HourlyUse(hours, min(hours, default=now_ns // HOUR_NS), ZoneInfo(self._registry.zone))
-
-    def _forecast(self, period: WindowPeriod, spent: int) -> Forecast:
-        """What the tenant's whole spending of a day or month will come to, as a budget of all of it would be told."""
-        zone, now_ns = self._registry.zone, self.now_ns
-        everything = Budget(id="", owner="", deputy=None, quantity="usd", limit=0, period=period, zone=zone)
-        window = everything.window(now_ns)
-        standing = BudgetStanding(
-            budget=everything, scope="", window=window, reserved=0, spent=spent, limit=spent
-        )
-        return forecast_of(self._use, standing, now_ns)
 
 
 def name_of(dimension: str, value: str) -> str:

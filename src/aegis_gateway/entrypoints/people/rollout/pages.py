@@ -30,7 +30,7 @@ _PLACES = {
     "gateway": ("/calls", "", "The calls"),
     "policies": ("/shadow", "", "Rules in shadow"),
     "alerts": ("/notifications", "", "What was told"),
-    "reviews": ("/", "range=month", "What was spent this month"),
+    "reviews": ("/report", "", "The report of the month"),
 }
 
 

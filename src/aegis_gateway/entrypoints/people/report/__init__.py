@@ -1,0 +1,1 @@
+"""The report of a month, as a page to print."""
