@@ -48,6 +48,9 @@ class UnreliableStore:
     def forget_old_runs(self, limit: int) -> None:
         self.inner.forget_old_runs(limit)
 
+    def forget_old_requests(self, limit: int) -> None:
+        self.inner.forget_old_requests(limit)
+
 
 @pytest.fixture
 def unreliable(store: Store) -> UnreliableStore:

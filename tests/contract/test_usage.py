@@ -189,3 +189,54 @@ def test_sums_stay_within_64_bits(store: Store) -> None:
         (int(row["calls"]), int(row["maximum"]))
         for row in store.query("select calls, maximum from shadow_sum")
     ]
+
+
+def requested(request: int | None, *names: str) -> list[Command]:
+    """Calls whose request is told from others by a number."""
+    return [msgspec.structs.replace(each, request=request) for each in ask(*names, budgets=())]
+
+
+def repeats(store: Store, span: Span = "hour") -> tuple[int, int]:
+    """How many calls are repeats, and what those came to."""
+    (row,) = store.query(
+        "select sum(repeats) as repeats, sum(repeated) as repeated from usage_sum where span = ?", (span,)
+    )
+    return int(row["repeats"]), int(row["repeated"])
+
+
+def test_what_was_settled_within_a_day_is_a_repeat(
+    ledger: Ledger, store: Store, clock: TurnableClock
+) -> None:
+    """The same request, at its cost; not another one, one without a number, one that cost nothing, or the first."""
+    ledger.process([*requested(7, "a", "b", "free"), *requested(8, "other"), *requested(None, "x", "y")])
+    ledger.process(settle(a=10, other=20, x=1, y=1))
+    assert (0, 0) == repeats(store)
+    clock.turn(DAY_NS)
+    ledger.process([*settle(b=30, free=0), *requested(7, "c")])
+    assert (1, 30) == repeats(store) == repeats(store, "day")
+    clock.turn(DAY_NS + 1)
+    ledger.process(settle(c=50))
+    assert (1, 30) == repeats(store), "the last one was settled more than a day ago"
+    ledger.process([*settle(c=50), *requested(7, "d"), *settle(d=5)])
+    assert (2, 35) == repeats(store) == repeats(store, "day")
+
+
+def test_repeats_in_one_transaction_count_too(ledger: Ledger, store: Store) -> None:
+    """Of those that settle together the first one is none; each counts with its agent, in the hour of its decision."""
+    ledger.process(requested(7, "a", "b", "c"))
+    ledger.process(settle(a=1, b=20, c=300))
+    assert (2, 320) == repeats(store) == repeats(store, "day")
+    other = msgspec.structs.replace(ATTRIBUTION, agent="other")
+    ledger.process([msgspec.structs.replace(each, attribution=other) for each in requested(7, "d")])
+    ledger.process(settle(d=4))
+    rows = store.query("select agent, repeats, repeated from usage_sum where span = 'hour' order by agent")
+    assert [("bot", 2, 320), ("other", 1, 4)] == [tuple(row.values()) for row in rows]
+
+
+def test_old_requests_are_forgotten(ledger: Ledger, store: Store, clock: TurnableClock) -> None:
+    """When their day and the next are over; not before."""
+    ledger.process([*requested(7, "a"), *settle(a=10)])
+    for days, kept in ((1, 1), (1, 0)):
+        clock.turn(days * DAY_NS)
+        ledger.sweep()
+        assert kept == len(store.query("select 1 as one from request_settled"))

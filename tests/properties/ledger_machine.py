@@ -142,6 +142,10 @@ class KillableStore:
         """The inner store's."""
         self.inner.forget_old_runs(limit)
 
+    def forget_old_requests(self, limit: int) -> None:
+        """The inner store's."""
+        self.inner.forget_old_requests(limit)
+
 
 class Gateway:
     """A ledger on a database, that can be stopped and started, and somebody beside it who only looks.

@@ -219,6 +219,9 @@ class FaultyStore:
     def forget_old_runs(self, limit: int) -> None:
         self.inner.forget_old_runs(limit)
 
+    def forget_old_requests(self, limit: int) -> None:
+        self.inner.forget_old_requests(limit)
+
 
 class Pretender(FaultyStore):
     """Every tenth commit is only pretended: it is answered, and is not on disk."""

@@ -34,6 +34,7 @@ from aegis_gateway.application.ports import (
     NameKey,
     OutcomeSumRow,
     RuleSumRow,
+    SettledRequest,
     ShadowRow,
     ShadowSumRow,
     StandingRow,
@@ -52,7 +53,16 @@ from aegis_gateway.domain.outcome import Outcome, OutcomeKey, OutcomeSum, Report
 from aegis_gateway.domain.price import ChargeLine
 from aegis_gateway.domain.registry import Agent, Key, Throttle
 from aegis_gateway.domain.replication import Run
-from aegis_gateway.domain.usage import RuleKey, RuleSum, ShadowKey, ShadowSum, UsageKey, UsageSum
+from aegis_gateway.domain.usage import (
+    DAY_NS,
+    SPANS,
+    RuleKey,
+    RuleSum,
+    ShadowKey,
+    ShadowSum,
+    UsageKey,
+    UsageSum,
+)
 
 _KEYS_OF_TENANT = (
     "select key, agent, hash, hint, issued_ns, expires_ns, revoked_ns, throttle_limit, throttle_period_ns,"
@@ -183,6 +193,39 @@ OUTCOME_SUM_COLUMNS = (
     *OutcomeSum.__struct_fields__,
 )
 LATE_COST_COLUMNS = LateCost.__struct_fields__
+
+
+REQUEST_COLUMNS = (
+    "tenant",
+    "request",
+    "settled_ns",
+    "day",
+    "decided_ns",
+    "cost",
+    *UsageKey.__struct_fields__,
+)
+
+
+def request_values(asked: SettledRequest) -> tuple[object, ...]:
+    """A request that was settled as values."""
+    day = asked.settled_ns // DAY_NS
+    key = msgspec.structs.astuple(asked.key)
+    return (asked.tenant, asked.request, asked.settled_ns, day, asked.decided_ns, asked.cost, *key)
+
+
+def repeat_rows(asked: SettledRequest) -> list[UsageRow]:
+    """What a request adds to the sums of its call, that had been settled before."""
+    sums = UsageSum(repeats=1, repeated=asked.cost)
+    return [
+        UsageRow(
+            tenant=asked.tenant,
+            span=span,
+            start_ns=asked.decided_ns - asked.decided_ns % length_ns,
+            key=asked.key,
+            sums=sums,
+        )
+        for span, length_ns in SPANS.items()
+    ]
 
 
 def outcome_values(outcome: Outcome) -> tuple[object, ...]:

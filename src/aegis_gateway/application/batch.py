@@ -234,6 +234,7 @@ class Batch:
         changes.usage = self._usage.rows()
         changes.shadow_sums = self._usage.shadow_rows()
         changes.rule_sums = self._usage.rule_rows()
+        changes.requests = self._usage.requests()
         self._outcomes.write(changes)
         self._names.write(changes)
         return changes
@@ -475,7 +476,7 @@ class Batch:
             row.tenant, row.legs, outcome.amounts, row.decided_ns, now_ns=self._now[row.tenant]
         )
         self._hours.add(row.tenant, row.legs, outcome.amounts, row.decided_ns)
-        self._usage.settle(row, evidence, outcome)
+        self._usage.settle(row, evidence, outcome, self._now[row.tenant])
         self._outcomes.settle(row, outcome.cost_nano_usd)
         self._note_shadow(row, evidence.shadow)
         if evidence.lines:

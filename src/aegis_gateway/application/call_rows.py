@@ -59,6 +59,7 @@ def new_call(
         settled_ns=None,
         sequence=sequence,
         customer=who.customer,
+        request=command.request,
         name=command.name.name if command.name is not None and allowed else None,
         rule=acting_rule(first.code, first.subject, first.message) if first else None,
         traceparent=command.traceparent,

@@ -94,6 +94,7 @@ from aegis_gateway.domain.registry import (
     stranger,
 )
 from aegis_gateway.domain.replication import IDLE_NS, RunClaim, too_deep
+from aegis_gateway.domain.reuse import is_reusable, request_number
 from aegis_gateway.domain.trace_place import TracePlace, trace_place
 
 _JUDGED_AGAIN_MAX = 8
@@ -965,6 +966,7 @@ class Calls:
         view, agent, circumstances = considered.view, considered.agent, considered.circumstances
         judgement, registry = considered.judgement, considered.view.registry
         described = judgement.described
+        arguments = self._arguments_record(view, described)
         return Admit(
             call=call,
             tenant=registry.tenant,
@@ -986,7 +988,7 @@ class Calls:
                 asked_by=considered.asked_by,
             ),
             verdict=judgement.verdict,
-            arguments=self._arguments_record(view, described),
+            arguments=arguments,
             policy_version=view.policies.version,
             config_version=view.config_version,
             beside_version=view.beside_version,
@@ -1008,6 +1010,7 @@ class Calls:
             run=considered.run,
             measures=judgement.measures,
             watched=considered.watched,
+            request=_request(view, agent, described, arguments),
             name=_call_name(context, considered),
             utilisation=circumstances.utilisation if judgement.verdict.saw_utilisation else None,
             asked=asked_record(
@@ -1172,6 +1175,16 @@ def _place(span: CallSpan | None, told: Trace | None) -> TracePlace | None:
     """Where a call stands in a trace: at its span, or where its caller says that it stands itself."""
     trace = told if span is None else span.trace
     return None if trace is None else trace_place(trace.parent)
+
+
+def _request(view: TenantView, agent: Agent, described: Described, arguments: ArgumentsRecord) -> int | None:
+    """What tells a call's request from others, where its answer could be used again."""
+    connector = view.registry.connectors.get(described.connector)
+    operations = () if connector is None else connector.operations
+    if not is_reusable(described.model, operations, described.tool):
+        return None
+    of = (agent.id, described.connector, described.tool, described.model or "")
+    return request_number(*of, arguments.hmac)
 
 
 def _check_customer(customer: str | None, view: TenantView) -> None:

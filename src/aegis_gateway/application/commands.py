@@ -118,6 +118,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True
     `approval` is there where policies ask for a person's word.
     `beside_version` decides for other agents, while one of the two is a canary.
     `traceparent` is the call's place in a trace, if it has one.
+    `request` tells its request from others, where its answer could be used again (`domain/reuse.py`).
     An immediate call is committed as `dispatched`; one that will wait (`reserve_for_ns`) as `reserved`.
     """
 
@@ -143,6 +144,7 @@ class Admit(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True
     measures: tuple[Measure, ...] = ()
     watched: tuple[BudgetClaim, ...] = ()
     traceparent: str | None = None
+    request: int | None = None
 
 
 class Dispatch(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):

@@ -21,6 +21,7 @@ _BATCH_FAULTS = (LedgerUnavailable, ValueError, OverflowError)
 
 
 RUNS_FORGOTTEN_AT_ONCE = 2_048
+REQUESTS_FORGOTTEN_AT_ONCE = 8_192
 
 
 class Ledger:
@@ -69,6 +70,7 @@ class Ledger:
         # Last: nothing that counts waits for it, or fails with it.
         self._store.forget_old_answers(limit)
         self._store.forget_old_runs(RUNS_FORGOTTEN_AT_ONCE)
+        self._store.forget_old_requests(REQUESTS_FORGOTTEN_AT_ONCE)
         return len(commands)
 
     def _alone(self, command: Command, before: _Attempt) -> Reply:

@@ -79,6 +79,7 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     rule: str | None = None
     traceparent: str | None = None
+    request: int | None = None
 
 
 class CallMove(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,6 +192,20 @@ class TreeSoFar(msgspec.Struct, frozen=True, kw_only=True):
     cost: int = 0
 
 
+class SettledRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that was settled, whose answer could be used again; the store counts it, if it had been settled before.
+
+    `key` and `decided_ns` say where its call counts, `cost` what it came to, in nano-USD.
+    """
+
+    tenant: str
+    request: int
+    settled_ns: int
+    decided_ns: int
+    key: UsageKey
+    cost: int
+
+
 UsedKey = tuple[str, str, str]
 """Tenant, budget, scope: a budget's balances, whatever their window."""
 
@@ -247,6 +262,7 @@ class Changes(msgspec.Struct, kw_only=True):
     outcomes: list[Outcome] = []
     outcome_sums: list[OutcomeSumRow] = []
     late_costs: list[LateCost] = []
+    requests: list[SettledRequest] = []
 
 
 class LockedTenants(Protocol):
@@ -328,6 +344,9 @@ class LedgerStore(Protocol):
 
     def forget_old_runs(self, limit: int) -> None:
         """Delete runs that count no more, and that nobody can name any more or that a call would open anew."""
+
+    def forget_old_requests(self, limit: int) -> None:
+        """Delete requests that were settled so long ago that their answers would not be used again."""
 
 
 class TenantState(msgspec.Struct, frozen=True, kw_only=True):

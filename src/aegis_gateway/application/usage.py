@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from aegis_gateway.application.commands import Admit, OpenRun
-from aegis_gateway.application.ports import CallRow, RuleSumRow, ShadowSumRow, UsageRow
+from aegis_gateway.application.ports import CallRow, RuleSumRow, SettledRequest, ShadowSumRow, UsageRow
 from aegis_gateway.domain.decision import Reason, Shadow
 from aegis_gateway.domain.ledger import Evidence, Settlement
 from aegis_gateway.domain.money import NANO_USD_MAX
@@ -38,6 +38,7 @@ class UsageSums:
     def __init__(self) -> None:
         """Start with none."""
         self._sums: dict[tuple[str, int, UsageKey], UsageSum] = {}
+        self._requests: dict[tuple[str, int], SettledRequest] = {}
         self._shadow: dict[tuple[str, int, ShadowKey], ShadowSum] = {}
         self._rules: dict[tuple[str, int, RuleKey], RuleSum] = {}
 
@@ -76,7 +77,7 @@ class UsageSums:
         )
         self._of(command.tenant, command.claim.opened_ns or now_ns, key).transactions += 1
 
-    def settle(self, row: CallRow, evidence: Evidence, outcome: Settlement) -> None:
+    def settle(self, row: CallRow, evidence: Evidence, outcome: Settlement, now_ns: int) -> None:
         """Add what a call came to."""
         sums = self._of(row.tenant, row.decided_ns, _key(row))
         sums.settled_calls += 1
@@ -92,6 +93,8 @@ class UsageSums:
                 output_tokens += line.quantity if line.kind in OUTPUT_KINDS else 0
         sums.tokens = min(sums.tokens + evidence.actual.get(TOKENS, tokens), NANO_USD_MAX)
         sums.output_tokens = min(sums.output_tokens + output_tokens, NANO_USD_MAX)
+        if row.request is not None and outcome.cost_nano_usd:
+            self._note_request(row, row.request, outcome.cost_nano_usd, now_ns)
 
     def note_shadow(self, row: CallRow, shadow: tuple[Shadow, ...]) -> None:
         """Add what rules in shadow would have changed about a call."""
@@ -109,6 +112,29 @@ class UsageSums:
                 sums = self._of_rule(row, rule, did)
                 sums.calls += 1
                 sums.expected = min(sums.expected + (row.expected_nano_usd or 0), NANO_USD_MAX)
+
+    def _note_request(self, row: CallRow, request: int, cost_nano_usd: int, now_ns: int) -> None:
+        """Note a request that was settled: one that was so before in this very batch is a repeat, of others the store
+        finds out.
+        """
+        place = (row.tenant, request)
+        if place in self._requests:
+            sums = self._of(row.tenant, row.decided_ns, _key(row))
+            sums.repeats += 1
+            sums.repeated = min(sums.repeated + cost_nano_usd, NANO_USD_MAX)
+            return
+        self._requests[place] = SettledRequest(
+            tenant=row.tenant,
+            request=request,
+            settled_ns=now_ns,
+            decided_ns=row.decided_ns,
+            key=_key(row),
+            cost=cost_nano_usd,
+        )
+
+    def requests(self) -> list[SettledRequest]:
+        """The requests that were settled, each once."""
+        return list(self._requests.values())
 
     def rows(self) -> list[UsageRow]:
         """What is to be added to the sums of calls, each sum once."""

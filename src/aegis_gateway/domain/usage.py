@@ -81,7 +81,8 @@ class UsageSum(msgspec.Struct, array_like=True):
     `transactions` are the trees of runs that were begun; `settled_calls` have their final cost, which `cost` adds up,
     and `overruns` of them came to more than they had reserved. `expected` is what all calls were expected to cost, so
     of refused ones, what wasn't spent. `saved` is how much less than the model that was asked for another one was
-    expected to cost, of calls that were let through. `unpriced` are calls whose price nobody knew.
+    expected to cost, of calls that were let through. `unpriced` are calls whose price nobody knew. `repeats` are calls
+    whose same request had been settled within a day before (`domain/reuse.py`), and `repeated` is what those came to.
     """
 
     calls: int = 0
@@ -94,6 +95,8 @@ class UsageSum(msgspec.Struct, array_like=True):
     saved: int = 0
     tokens: int = 0
     output_tokens: int = 0
+    repeats: int = 0
+    repeated: int = 0
 
 
 S = TypeVar("S", UsageSum, ShadowSum, RuleSum)

@@ -22,7 +22,7 @@ select found.*
     select call, tenant, state, effect, reason_code, reason, agent, team, project, cost_centre, environment,
            connector, tool, model, api_key, run, parent, policy_version, config_version, expected_nano_usd,
            maximum_nano_usd, cost_nano_usd, overrun, legs, salt, boot, decided_ns, expires_ns, settled_ns, sequence,
-           customer, name, rule, traceparent
+           customer, name, rule, traceparent, request
       from call where call.call = wanted offset 0
  ) as found;
 
@@ -109,7 +109,9 @@ on conflict (tenant, span, start_ns, agent, team, project, cost_centre, environm
        expected = excluded.expected + least(usage_sum.expected, 9223372036854775807 - excluded.expected),
        saved = excluded.saved + least(usage_sum.saved, 9223372036854775807 - excluded.saved),
        tokens = excluded.tokens + least(usage_sum.tokens, 9223372036854775807 - excluded.tokens),
-       output_tokens = excluded.output_tokens + least(usage_sum.output_tokens, 9223372036854775807 - excluded.output_tokens);
+       output_tokens = excluded.output_tokens + least(usage_sum.output_tokens, 9223372036854775807 - excluded.output_tokens),
+       repeats = excluded.repeats + least(usage_sum.repeats, 9223372036854775807 - excluded.repeats),
+       repeated = excluded.repeated + least(usage_sum.repeated, 9223372036854775807 - excluded.repeated);
 
 -- name: write_shadow_sums
 -- What rules in shadow would have done more.
@@ -282,3 +284,38 @@ select tenant, each.span, began_ns - began_ns %% each.length, agent, team, proje
  group by tenant, each.span, began_ns - began_ns %% each.length, agent, team, project, cost_centre, environment, result
 on conflict (tenant, span, start_ns, agent, team, project, cost_centre, environment, result) do update
    set cost = excluded.cost + least(outcome_sum.cost, 9223372036854775807 - excluded.cost);
+
+-- name: write_requests
+-- Requests that were settled, and those that had been so within a day (today and the day before, UTC; found one by one, see
+-- `calls`) in the sums of their calls, which are there since they were decided.
+with asked as materialized (
+    select * from json_to_recordset(%s::json) as each(
+        tenant text, request bigint, settled_ns bigint, day bigint, decided_ns bigint, cost bigint, agent text, team text, project text, cost_centre text, environment text, connector text, tool text, model text, effect text, code text, rule text
+    )
+), again as materialized (
+    select asked.* from asked
+     where exists (
+        select from request_settled as before
+         where before.day in (asked.day, asked.day - 1) and before.tenant = asked.tenant
+           and before.request = asked.request and before.settled_ns >= asked.settled_ns - %s
+     )
+), noted as (
+    insert into request_settled select day, tenant, request, settled_ns from asked
+    on conflict (day, tenant, request) do update
+       set settled_ns = greatest(request_settled.settled_ns, excluded.settled_ns)
+), more as (
+    select tenant, each.span, decided_ns - decided_ns %% each.length as start_ns, agent, team, project, cost_centre, environment, connector, tool, model, effect, code, rule,
+           count(*) as repeats, least(sum(cost), 9223372036854775807)::bigint as repeated
+      from again cross join (values ('hour', 3600000000000), ('day', 86400000000000)) as each(span, length)
+     group by tenant, each.span, decided_ns - decided_ns %% each.length, agent, team, project, cost_centre, environment, connector, tool, model, effect, code, rule
+)
+update usage_sum
+   set repeats = more.repeats + least(usage_sum.repeats, 9223372036854775807 - more.repeats),
+       repeated = more.repeated + least(usage_sum.repeated, 9223372036854775807 - more.repeated)
+  from more
+ where usage_sum.tenant = more.tenant and usage_sum.span = more.span and usage_sum.start_ns = more.start_ns and usage_sum.agent = more.agent and usage_sum.team = more.team and usage_sum.project = more.project and usage_sum.cost_centre = more.cost_centre and usage_sum.environment = more.environment and usage_sum.connector = more.connector and usage_sum.tool = more.tool and usage_sum.model = more.model and usage_sum.effect = more.effect and usage_sum.code = more.code and usage_sum.rule = more.rule;
+
+-- name: forget_old_requests
+-- Requests of days that are over for more than a day.
+delete from request_settled
+ where ctid = any(array(select ctid from request_settled where day < %s limit %s for update skip locked));

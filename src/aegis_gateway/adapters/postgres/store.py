@@ -28,6 +28,7 @@ from aegis_gateway.adapters.rows import (
     LATE_COST_COLUMNS,
     OUTCOME_COLUMNS,
     OUTCOME_SUM_COLUMNS,
+    REQUEST_COLUMNS,
     RULE_SUM_COLUMNS,
     RUN_FIELDS,
     SHADOW_SUM_COLUMNS,
@@ -45,6 +46,7 @@ from aegis_gateway.adapters.rows import (
     notice_values,
     outcome_row,
     outcome_values,
+    request_values,
     run_row,
     run_values,
     shadow_values,
@@ -71,6 +73,8 @@ from aegis_gateway.domain.errors import LedgerUnavailable, StoreError
 from aegis_gateway.domain.ledger import Standing
 from aegis_gateway.domain.outcome import Outcome
 from aegis_gateway.domain.replication import Run
+from aegis_gateway.domain.reuse import REUSE_NS
+from aegis_gateway.domain.usage import DAY_NS
 
 _Q = {name: query.encode() for name, query in named_queries(PACKAGE).items()}
 
@@ -186,6 +190,10 @@ class PostgresStore:
     def forget_old_runs(self, limit: int) -> None:
         """Delete runs that count no more, and that nobody can name any more or that a call would open anew."""
         self._read(lambda c: c.execute(_Q["forget_old_runs"], (self._now_ns(c), limit)))
+
+    def forget_old_requests(self, limit: int) -> None:
+        """Delete requests that were settled so long ago that their answers would not be used again."""
+        self._read(lambda c: c.execute(_Q["forget_old_requests"], (self._now_ns(c) // DAY_NS - 1, limit)))
 
     # -- the registry --------------------------------------------------------------------------------------
 
@@ -385,6 +393,9 @@ class _Locked(RegistryRows):
         outcome_sums = [sum_values(row) for row in changes.outcome_sums]
         self._write("write_outcome_sums", OUTCOME_SUM_COLUMNS, outcome_sums)
         late_costs = [msgspec.structs.astuple(late) for late in changes.late_costs]
+        if changes.requests:
+            requests = _records(REQUEST_COLUMNS, map(request_values, changes.requests))
+            self._execute("write_requests", (requests, REUSE_NS))
         self._write("add_to_outcomes", LATE_COST_COLUMNS, late_costs)
         self._write("write_notices", _NOTICE_COLUMNS, [notice_values(each) for each in changes.notices])
         self.save_approvals(changes.approvals)

@@ -11,7 +11,7 @@ select tenant, next_sequence, epoch, last_ns from tenant_head where tenant = ?;
 select call, tenant, state, effect, reason_code, reason, agent, team, project, cost_centre, environment, connector,
        tool, model, api_key, run, parent, policy_version, config_version, expected_nano_usd, maximum_nano_usd,
        cost_nano_usd, overrun, legs, salt, boot, decided_ns, expires_ns, settled_ns, sequence, customer, name,
-       rule, traceparent
+       rule, traceparent, request
   from call where call = ?;
 
 -- name: standing
@@ -35,8 +35,8 @@ update tenant_head set next_sequence = ?, last_ns = ? where tenant = ?;
 insert into call (call, tenant, state, effect, reason_code, reason, agent, team, project, cost_centre, environment,
                   connector, tool, model, api_key, run, parent, policy_version, config_version, expected_nano_usd,
                   maximum_nano_usd, cost_nano_usd, overrun, legs, salt, boot, decided_ns, expires_ns, settled_ns,
-                  sequence, customer, name, rule, traceparent)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+                  sequence, customer, name, rule, traceparent, request)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: write_move
 -- A call's new state.
@@ -71,8 +71,8 @@ on conflict (tenant, budget, scope, hour) do update
 -- What was called and spent more; sums hold 64 bits.
 insert into usage_sum (tenant, span, start_ns, agent, team, project, cost_centre, environment, connector, tool, model,
                        effect, code, rule, calls, transactions, settled_calls, overruns, unpriced, cost, expected, saved,
-                       tokens, output_tokens)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                       tokens, output_tokens, repeats, repeated)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 on conflict do update
    set calls = excluded.calls + min(calls, 9223372036854775807 - excluded.calls),
        transactions = excluded.transactions + min(transactions, 9223372036854775807 - excluded.transactions),
@@ -83,7 +83,9 @@ on conflict do update
        expected = excluded.expected + min(expected, 9223372036854775807 - excluded.expected),
        saved = excluded.saved + min(saved, 9223372036854775807 - excluded.saved),
        tokens = excluded.tokens + min(tokens, 9223372036854775807 - excluded.tokens),
-       output_tokens = excluded.output_tokens + min(output_tokens, 9223372036854775807 - excluded.output_tokens);
+       output_tokens = excluded.output_tokens + min(output_tokens, 9223372036854775807 - excluded.output_tokens),
+       repeats = excluded.repeats + min(repeats, 9223372036854775807 - excluded.repeats),
+       repeated = excluded.repeated + min(repeated, 9223372036854775807 - excluded.repeated);
 
 -- name: write_shadow_sum
 -- What rules in shadow would have done more.
@@ -231,3 +233,18 @@ select tenant, each.span, began_ns - began_ns % each.length, agent, team, projec
  where tenant = ?2 and run = ?3
 on conflict do update
    set cost = excluded.cost + min(outcome_sum.cost, 9223372036854775807 - excluded.cost);
+
+-- name: settled_before
+-- Whether a request was settled within a day: today (UTC), or the day before.
+select 1 from request_settled
+ where day in (?1, ?1 - 1) and tenant = ?2 and request = ?3 and settled_ns >= ?4 limit 1;
+
+-- name: write_request
+-- When a request was settled last.
+insert into request_settled (day, tenant, request, settled_ns) values (?, ?, ?, ?)
+on conflict (day, tenant, request) do update set settled_ns = max(settled_ns, excluded.settled_ns);
+
+-- name: forget_old_requests
+-- Requests of days that are over for more than a day.
+delete from request_settled
+ where (day, tenant, request) in (select day, tenant, request from request_settled where day < ? limit ?);

@@ -11,7 +11,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -35,6 +35,7 @@ from aegis_gateway.adapters.rows import (
     notice_values,
     outcome_row,
     outcome_values,
+    repeat_rows,
     run_row,
     run_values,
     shadow_values,
@@ -52,6 +53,7 @@ from aegis_gateway.application.ports import (
     Head,
     NamedCall,
     NameKey,
+    SettledRequest,
     StoredState,
     TreeSoFar,
     UsedKey,
@@ -61,6 +63,8 @@ from aegis_gateway.domain.errors import DiskFailed, LedgerUnavailable, StoreErro
 from aegis_gateway.domain.ledger import Standing
 from aegis_gateway.domain.outcome import Outcome
 from aegis_gateway.domain.replication import Run
+from aegis_gateway.domain.reuse import REUSE_NS
+from aegis_gateway.domain.usage import DAY_NS
 
 _Q = named_queries(PACKAGE)
 
@@ -169,6 +173,10 @@ class SqliteStore:
     def forget_old_runs(self, limit: int) -> None:
         """Delete runs that count no more, and that nobody can name any more or that a call would open anew."""
         self._read(_Q["forget_old_runs"], (self._clock.now_ns(), limit))
+
+    def forget_old_requests(self, limit: int) -> None:
+        """Delete requests that were settled so long ago that their answers would not be used again."""
+        self._read(_Q["forget_old_requests"], (self._clock.now_ns() // DAY_NS - 1, limit))
 
     # -- the registry --------------------------------------------------------------------------------------
 
@@ -328,6 +336,7 @@ class _Locked(RegistryRows):
             many(_Q["write_outcome"], [outcome_values(outcome) for outcome in changes.outcomes])
         if changes.outcome_sums:
             many(_Q["write_outcome_sum"], [sum_values(row) for row in changes.outcome_sums])
+        self._note_requests(changes.requests)
         for late in changes.late_costs:
             self._connection.execute(_Q["add_to_outcome"], (late.cost, late.tenant, late.run))
             if self._connection.changes():
@@ -344,6 +353,16 @@ class _Locked(RegistryRows):
         if changes.names or changes.freed_names:
             many(_Q["forget_named_call"], changes.freed_names)
             many(_Q["write_named_call"], [name_values(named) for named in changes.names])
+
+    def _note_requests(self, requests: Sequence[SettledRequest]) -> None:
+        """Count those that had been settled within a day, and note that all of them were."""
+        execute = self._connection.execute
+        for asked in requests:
+            day = asked.settled_ns // DAY_NS
+            of = (asked.tenant, asked.request)
+            if execute(_Q["settled_before"], (day, *of, asked.settled_ns - REUSE_NS)).fetchone():
+                self._connection.executemany(_Q["write_usage"], map(sum_values, repeat_rows(asked)))
+            execute(_Q["write_request"], (day, *of, asked.settled_ns))
 
     def _rows(self, sql: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         return self._connection.execute(sql, values).fetchall()
