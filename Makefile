@@ -72,6 +72,9 @@ bench-policies: $(INSTALLED) ## measure what a verdict costs, by how many polici
 bench-visibility: $(INSTALLED) ## measure what telling takes which of 10,000 tools an agent may call
 	@$(BIN)/python -m bench.visibility $(ARGS)
 
+bench-figures: $(INSTALLED) ## measure key figures of a year of ten million calls, and what keeping them costs
+	@$(BIN)/python -m bench.figures $(ARGS)
+
 bench-replay: $(INSTALLED) ## measure how fast recorded calls are replayed
 	@$(BIN)/python -m bench.replay $(ARGS)
 

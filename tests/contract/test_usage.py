@@ -156,7 +156,7 @@ def test_findings_in_shadow_are_added_up_apart(ledger: Ledger, store: Store) -> 
     rows = store.query("select span, agent, rule, would, calls, maximum from shadow_sum order by span, rule")
     assert [
         (span, ATTRIBUTION.agent, rule, act, 2, 200)
-        for span in ("day", "hour")
+        for span in ("day", "fortnight", "hour")
         for rule, act in (("no", "deny"), ("slow", "throttle"))
     ] == [tuple(row.values()) for row in rows]
 

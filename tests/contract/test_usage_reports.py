@@ -75,6 +75,12 @@ def test_periods_are_what_their_calls_add_up_to(
         costs = [row["cost_nano_usd"] or 0 for row in rows]
         totals = usage.totals("acme", since_ns, until_ns)
         assert (len(rows), sum(costs)) == (totals.sums.calls, totals.sums.cost)
+        cube = usage.cube("acme", since_ns, until_ns)
+        assert totals == cube.totals()
+        by_agent = usage.by("acme", since_ns, until_ns, ("agent",))
+        assert {each.values: each.sums for each in by_agent} == {
+            each.values: each.sums for each in cube.by("agent")
+        }
         assert len({row["agent"] for row in rows if row["state"] == "settled"}) == totals.active_agents
         assert sum(row["effect"] != "allow" for row in rows) == totals.violations
         assert totals.violations * 60 == totals.refused_cost
@@ -144,6 +150,11 @@ def test_a_period_is_days_and_the_hours_at_its_ends() -> None:
     hour, day = HOUR_NS, DAY_NS
     assert [("hour", 0, hour)] == pieces_of(1, hour)
     assert [("hour", 0, 2 * hour)] == pieces_of(1, hour + 1)
+    long = 14 * day
+    assert [
+        ("hour", day - hour, day), ("day", day, long), ("fortnight", long, 3 * long), ("day", 3 * long, 3 * long + day),
+        ("hour", 3 * long + day, 3 * long + day + hour),
+    ] == pieces_of(day - hour, 3 * long + day + hour)  # fmt: skip
     assert [("day", 0, 3 * day)] == pieces_of(0, 3 * day)
     assert [("hour", 23 * hour, day), ("day", day, 2 * day), ("hour", 2 * day, 2 * day + hour)] == pieces_of(
         day - hour + 5, 2 * day + 5

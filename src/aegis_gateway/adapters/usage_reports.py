@@ -1,7 +1,7 @@
 """What was called and spent in a period, read from the sums that are kept of it (`domain/usage.py`).
 
-Rule 1: a period is whole hours. It is read as the whole days in it and the hours at its ends, so that a year is some
-        hundred days.
+Rule 1: a period is whole hours. It is read as the fortnights in it, the days at its ends and the hours at the ends of
+        those, so that a year is some fifty of them.
 Rule 2: reading only, in SQL that both stores understand as it is, by ranges of the primary key.
 """
 
@@ -15,8 +15,10 @@ import msgspec
 from aegis_gateway.adapters.reports import Query
 from aegis_gateway.domain.hourly import HOUR_NS
 from aegis_gateway.domain.kpi import Totals
+from aegis_gateway.domain.outcome import OutcomeKey, OutcomeSum
 from aegis_gateway.domain.registry import UNREGISTERED
-from aegis_gateway.domain.usage import DAY_NS, Span, UsageSum
+from aegis_gateway.domain.usage import SPANS, Span, UsageKey, UsageSum
+from aegis_gateway.domain.usage_cube import UsageCube
 
 Dimension = Literal[
     "agent",
@@ -39,6 +41,8 @@ Where = Mapping[Dimension, str]
 EVERYWHERE: Where = {}
 
 _MEASURES = UsageSum.__struct_fields__
+_OF_WORK = OutcomeKey.__struct_fields__
+_WORK_MEASURES = OutcomeSum.__struct_fields__
 
 
 class UsageOf(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +91,45 @@ class UsageReports:
             where=where,
         )
         return [UsageOf(values=tuple(row[each] for each in dimensions), sums=_sums(row)) for row in rows]
+
+    def cube(self, tenant: str, since_ns: int, until_ns: int) -> UsageCube:
+        """What was called, spent and reported, by all that it has in common; read in one pass of each table."""
+        usage = self._rows(
+            f"select {', '.join(DIMENSIONS)}, {_SUMMED} from ({{pieces}}) as piece group by {', '.join(DIMENSIONS)}",  # noqa: S608  # closed lists
+            ", ".join((*DIMENSIONS, *_MEASURES)),
+            "usage_sum",
+            tenant,
+            since_ns,
+            until_ns,
+        )
+        return UsageCube(
+            [(UsageKey(**{name: row[name] for name in DIMENSIONS}), _sums(row)) for row in usage],
+            self._work(tenant, since_ns, until_ns, EVERYWHERE),
+        )
+
+    def _work(
+        self, tenant: str, since_ns: int, until_ns: int, where: Where
+    ) -> list[tuple[OutcomeKey, OutcomeSum]]:
+        """What was reported of trees that were begun in a period. None of it is any model's or tool's alone."""
+        if any(dimension not in _OF_WORK for dimension in where):
+            return []
+        columns = ", ".join(_OF_WORK)
+        rows = self._rows(
+            f"select {columns}, {_SUMMED_WORK} from ({{pieces}}) as piece group by {columns}",  # noqa: S608  # closed lists
+            ", ".join((*_OF_WORK, *_WORK_MEASURES)),
+            "outcome_sum",
+            tenant,
+            since_ns,
+            until_ns,
+            where=where,
+        )
+        return [
+            (
+                OutcomeKey(**{name: row[name] for name in _OF_WORK}),
+                OutcomeSum(*(int(row[name] or 0) for name in _WORK_MEASURES)),
+            )
+            for row in rows
+        ]
 
     def over_time(
         self,
@@ -158,6 +201,7 @@ class UsageReports:
             attributed_cost=int(row["attributed_cost"] or 0),
             violations=int(row["violations"] or 0),
             refused_cost=int(row["refused_cost"] or 0),
+            work=UsageCube((), self._work(tenant, since_ns, until_ns, where)).work(),
         )
 
     def shadow(self, tenant: str, since_ns: int, until_ns: int) -> list[ShadowUsage]:
@@ -182,6 +226,23 @@ class UsageReports:
             for row in rows
         ]
 
+    def shadow_agents(
+        self, tenant: str, since_ns: int, until_ns: int, limit: int
+    ) -> list[tuple[str, str, str, int, int]]:
+        """What rules in shadow would have done to whom: rule, what, agent, how many calls, their cost at most."""
+        rows = self._rows(
+            "select rule, would, agent, sum(calls) as calls, sum(maximum) as maximum from ({pieces}) as piece"  # noqa: S608  # a number
+            f" group by rule, would, agent order by sum(calls) desc, rule, would, agent limit {int(limit)}",
+            "agent, rule, would, calls, maximum",
+            "shadow_sum",
+            tenant,
+            since_ns,
+            until_ns,
+        )
+        return [
+            (row["rule"], row["would"], row["agent"], int(row["calls"]), int(row["maximum"])) for row in rows
+        ]
+
     def _rows(
         self,
         sql: str,
@@ -203,21 +264,29 @@ class UsageReports:
 
 
 def pieces_of(since_ns: int, until_ns: int) -> list[tuple[Span, int, int]]:
-    """A period as the days in it and the hours at its ends: of what length, from when and until when.
-
-    It is widened to whole hours.
+    """A period as the fortnights in it, the days at their ends, and the hours at the ends of those: of what length,
+    from when and until when. It is widened to whole hours.
     """
     since_ns -= since_ns % HOUR_NS
-    until_ns += -until_ns % HOUR_NS
-    first_day, last_day = since_ns + -since_ns % DAY_NS, until_ns - until_ns % DAY_NS
-    if first_day >= last_day:
-        return [("hour", since_ns, max(since_ns, until_ns))]
-    found: list[tuple[Span, int, int]] = [
-        ("hour", since_ns, first_day),
-        ("day", first_day, last_day),
-        ("hour", last_day, until_ns),
+    until_ns = max(since_ns, until_ns + -until_ns % HOUR_NS)
+    found = _pieces(since_ns, until_ns, ("fortnight", "day", "hour"))
+    return found or [("hour", since_ns, until_ns)]
+
+
+def _pieces(since_ns: int, until_ns: int, spans: tuple[Span, ...]) -> list[tuple[Span, int, int]]:
+    """A period of whole ones of the last span, as ones that are as long as can be."""
+    if since_ns >= until_ns:
+        return []
+    longest, *shorter = spans
+    length_ns = SPANS[longest]
+    first_ns, last_ns = since_ns + -since_ns % length_ns, until_ns - until_ns % length_ns
+    if first_ns >= last_ns:
+        return _pieces(since_ns, until_ns, tuple(shorter))
+    return [
+        *_pieces(since_ns, first_ns, tuple(shorter)),
+        (longest, first_ns, last_ns),
+        *_pieces(last_ns, until_ns, tuple(shorter)),
     ]
-    return [piece for piece in found if piece[1] < piece[2]]
 
 
 def _also(where: Where) -> str:
@@ -225,6 +294,7 @@ def _also(where: Where) -> str:
 
 
 _SUMMED = ", ".join(f"sum({name}) as {name}" for name in _MEASURES)
+_SUMMED_WORK = ", ".join(f"sum({name}) as {name}" for name in _WORK_MEASURES)
 
 
 def _sums(row: dict[str, Any]) -> UsageSum:

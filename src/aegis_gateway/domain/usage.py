@@ -1,7 +1,7 @@
-"""What was called and spent, added up by hour and by day: what pages, figures and exports are read from.
+"""What was called and spent, added up by hour, day and fortnight: what pages, figures and exports are read from.
 
 Rule 1: a call counts in the hour, and in the day, in which it was decided, however late it settles, as it does in the
-        windows of its budgets. Hours and days are UTC; other days are made of hours.
+        windows of its budgets. All are UTC; other days are made of hours.
 Rule 2: what stands here is a sum of what stands in the ledger, written with it. It decides nothing.
 """
 
@@ -16,9 +16,13 @@ from aegis_gateway.domain.money import NANO_USD_MAX
 
 DAY_NS = 24 * HOUR_NS
 
-Span = Literal["day", "hour"]
-SPANS: dict[Span, int] = {"hour": HOUR_NS, "day": DAY_NS}
-"""How long what is added up lasts, in nanoseconds."""
+FORTNIGHT_NS = 14 * DAY_NS
+
+Span = Literal["fortnight", "day", "hour"]
+SPANS: dict[Span, int] = {"hour": HOUR_NS, "day": DAY_NS, "fortnight": FORTNIGHT_NS}
+"""How long what is added up lasts, in nanoseconds. All are counted since 1970, so that each is made of whole ones
+before it. A year is some twenty-five fortnights, and the days at its ends.
+"""
 
 
 class UsageKey(msgspec.Struct, frozen=True, kw_only=True, array_like=True):

@@ -148,8 +148,11 @@ def test_words() -> None:
     )
     assert ("$0.000000002", "$0.000000003 / 2") == (figure_value(figure), figure_parts(figure))
     assert "–" == figure_value(msgspec.structs.replace(figure, denominator=0))
-    share = msgspec.structs.replace(figure, unit="share", numerator=1, denominator=3)
+    share = msgspec.structs.replace(figure, unit="share", numerator=1, denominator=3, below="usd")
     assert ("33 %", "$0.000000001 / $0.000000003") == (figure_value(share), figure_parts(share))
+    times = msgspec.structs.replace(figure, unit="seconds", numerator=5_400_000_000_000, above="seconds")
+    assert ("45.0 min", "1.5 h / 2") == (figure_value(times), figure_parts(times))
+    assert "0 s" == figure_value(msgspec.structs.replace(times, numerator=0))
     calls = msgspec.structs.replace(figure, unit="calls", numerator=1_234, denominator=None)
     assert ("1,234", "") == (figure_value(calls), figure_parts(calls))
     assert ["", "as much", "12 % more", "100 % less"] == [

@@ -280,7 +280,7 @@ with late as materialized (
 insert into outcome_sum
 select tenant, each.span, began_ns - began_ns %% each.length, agent, team, project, cost_centre, environment, result, 0, 0, 0,
        least(sum(more), 9223372036854775807)::bigint, 0
-  from told cross join (values ('hour', 3600000000000), ('day', 86400000000000)) as each(span, length)
+  from told cross join (values ('hour', 3600000000000), ('day', 86400000000000), ('fortnight', 1209600000000000)) as each(span, length)
  group by tenant, each.span, began_ns - began_ns %% each.length, agent, team, project, cost_centre, environment, result
 on conflict (tenant, span, start_ns, agent, team, project, cost_centre, environment, result) do update
    set cost = excluded.cost + least(outcome_sum.cost, 9223372036854775807 - excluded.cost);
@@ -306,7 +306,7 @@ with asked as materialized (
 ), more as (
     select tenant, each.span, decided_ns - decided_ns %% each.length as start_ns, agent, team, project, cost_centre, environment, connector, tool, model, effect, code, rule,
            count(*) as repeats, least(sum(cost), 9223372036854775807)::bigint as repeated
-      from again cross join (values ('hour', 3600000000000), ('day', 86400000000000)) as each(span, length)
+      from again cross join (values ('hour', 3600000000000), ('day', 86400000000000), ('fortnight', 1209600000000000)) as each(span, length)
      group by tenant, each.span, decided_ns - decided_ns %% each.length, agent, team, project, cost_centre, environment, connector, tool, model, effect, code, rule
 )
 update usage_sum

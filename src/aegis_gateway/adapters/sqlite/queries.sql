@@ -229,7 +229,8 @@ insert into outcome_sum (tenant, span, start_ns, agent, team, project, cost_cent
 select tenant, each.span, began_ns - began_ns % each.length, agent, team, project, cost_centre, environment, result, 0, 0,
        0, ?1, 0
   from outcome
- cross join (select 'hour' as span, 3600000000000 as length union all select 'day', 86400000000000) as each
+ cross join (select 'hour' as span, 3600000000000 as length union all select 'day', 86400000000000
+             union all select 'fortnight', 1209600000000000) as each
  where tenant = ?2 and run = ?3
 on conflict do update
    set cost = excluded.cost + min(outcome_sum.cost, 9223372036854775807 - excluded.cost);

@@ -362,7 +362,10 @@ class _Locked(RegistryRows):
             of = (asked.tenant, asked.request)
             if execute(_Q["settled_before"], (day, *of, asked.settled_ns - REUSE_NS)).fetchone():
                 self._connection.executemany(_Q["write_usage"], map(sum_values, repeat_rows(asked)))
-            execute(_Q["write_request"], (day, *of, asked.settled_ns))
+        settled = [
+            (each.settled_ns // DAY_NS, each.tenant, each.request, each.settled_ns) for each in requests
+        ]
+        self._connection.executemany(_Q["write_request"], settled)
 
     def _rows(self, sql: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         return self._connection.execute(sql, values).fetchall()

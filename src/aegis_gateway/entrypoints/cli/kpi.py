@@ -11,9 +11,11 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from aegis_gateway.adapters.usage_reports import ShadowUsage, UsageOf
-from aegis_gateway.domain.kpi import Figure, calls_for
+from aegis_gateway.adapters.usage_reports import ShadowUsage
+from aegis_gateway.domain.kpi import Amount, Figure, calls_for, succeeded, transactions, wasted
 from aegis_gateway.domain.money import usd_short
+from aegis_gateway.domain.outcome import RESULTS, OutcomeSum
+from aegis_gateway.domain.usage_cube import Slice
 from aegis_gateway.entrypoints.cli import options
 from aegis_gateway.entrypoints.cli.options import JsonOption, StoreOption, TenantOption
 from aegis_gateway.entrypoints.cli.output import (
@@ -29,7 +31,7 @@ from aegis_gateway.entrypoints.cli.output import (
     utc,
 )
 from aegis_gateway.entrypoints.cli.session import opened
-from aegis_gateway.entrypoints.figures import BudgetFigures, Part, figures_record, key_figures
+from aegis_gateway.entrypoints.figures import BudgetFigures, Part, Violator, figures_record, key_figures
 
 _RULES_SHOWN = 12
 
@@ -65,8 +67,9 @@ def kpi(
     """Show the key figures of a period, in whole hours: spending, its unit costs, budgets, violations, savings.
 
     Each is shown with its numerator and denominator, and by --json with its formula and source. Calls count in the hour
-    in which they were decided. A transaction is a tree of runs that was begun; a violation is a call that was refused,
-    throttled or put before a person, counted once. What wasn't spent is never taken off what was.
+    in which they were decided. A transaction is what an agent reports that a run finished, else the tree of runs that
+    was begun; a successful outcome is a tree reported as success; a violation is a call that was refused, throttled or
+    put before a person, counted once. What wasn't spent is never taken off what was.
     """
     with opened(store) as session:
         name = session.tenant(tenant)
@@ -86,12 +89,16 @@ def kpi(
     tables: list[tuple[str, Text]] = []
     if found.parts and by is not None:
         tables.append((f"by {by.value.replace('-', ' ')}", _parts_table(by, found.parts)))
+    if any(each.trees for each in found.totals.work.values()):
+        tables.append(("what agents reported of their work", _outcomes_table(found.totals.work)))
     if found.budgets:
         tables.append(("budgets of money, in their current windows", _budgets_table(found.budgets)))
     if found.violations:
         tables.append(("violations", _violations_table(found.violations)))
     if found.shadow:
         tables.append(("rules in shadow would have", _shadow_table(found.shadow)))
+    if found.violators:
+        tables.append(("who was stopped, or would have been", _violators_table(found.violators)))
     for title, told in tables:
         console.print(Group(Text(f"\n{title}", style=DIM), told))
     if not any(figure.numerator for figure in found.figures):
@@ -121,6 +128,8 @@ def figure_value(figure: Figure) -> str:
         return f"{int(value):,}"
     if figure.unit == "share":
         return percent(figure.numerator, figure.denominator or 0)
+    if figure.unit == "seconds":
+        return _time_text(value)
     return usd_short(round(value))
 
 
@@ -130,17 +139,35 @@ def figure_parts(figure: Figure) -> str:
         return ""
     if figure.id == "cost_per_1k_tokens":
         return f"{usd_short(figure.numerator // 1_000)} / {figure.denominator:,} tokens"
-    below = usd_short(figure.denominator) if figure.unit == "share" else f"{figure.denominator:,}"
-    return f"{usd_short(figure.numerator)} / {below}"
+    return (
+        f"{_amount_text(figure.above, figure.numerator)} / {_amount_text(figure.below, figure.denominator)}"
+    )
 
 
-def _parts_table(by: By, parts: Iterable[UsageOf]) -> Text:
+def _amount_text(unit: Amount, amount: int) -> str:
+    if unit == "usd":
+        return usd_short(amount)
+    return _time_text(Fraction(amount)) if unit == "seconds" else f"{amount:,}"
+
+
+def _time_text(nanoseconds: Fraction) -> str:
+    seconds = float(nanoseconds / 1_000_000_000)
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s" if seconds else "0 s"
+
+
+def _parts_table(by: By, parts: Iterable[Slice]) -> Text:
     columns = [
         Column(name=by.value.replace("-", " "), flexible=True),
         Column(name="spent", right=True),
         Column(name="calls", right=True),
         Column(name="transactions", right=True, optional=2),
-        Column(name="tokens", right=True, optional=1),
+        Column(name="successes", right=True, optional=1),
+        Column(name="per success", right=True, optional=1),
+        Column(name="failed", right=True, optional=2),
+        Column(name="tokens", right=True, optional=2),
         Column(name="saved", right=True, optional=3),
     ]
     rows = [
@@ -149,12 +176,63 @@ def _parts_table(by: By, parts: Iterable[UsageOf]) -> Text:
                 each.values[0] or "–",
                 usd_short(each.sums.cost),
                 f"{each.sums.calls:,}",
-                f"{each.sums.transactions:,}",
+                f"{transactions(each.sums, each.work):,}",
+                *_work_cells(each),
                 f"{each.sums.tokens:,}",
                 usd_short(each.sums.saved),
             )
         )
         for each in parts
+    ]
+    return table(columns, rows, out())
+
+
+def _work_cells(each: Slice) -> tuple[str, str, str]:
+    """Successes, what one of them cost, and what failed work did; nothing is told where nothing was reported."""
+    good = succeeded(each.work)
+    if not each.work:
+        return ("–", "–", "–")
+    per = usd_short(good.cost // good.trees) if good.trees else "–"
+    return (f"{good.trees:,}", per, usd_short(wasted(each.work).cost))
+
+
+def _outcomes_table(work: dict[str, OutcomeSum]) -> Text:
+    columns = [
+        Column(name="outcome", flexible=True),
+        Column(name="trees of runs", right=True),
+        Column(name="transactions", right=True, optional=1),
+        Column(name="cost", right=True),
+        Column(name="claimed", right=True),
+    ]
+    rows = [
+        Row(
+            cells=(
+                result or "not told yet",
+                f"{each.trees:,}",
+                f"{each.transactions:,}",
+                usd_short(each.cost),
+                usd_short(each.claimed),
+            )
+        )
+        for result in (*RESULTS, "")
+        for each in (work.get(result),)
+        if each is not None and each.trees
+    ]
+    return table(columns, rows, out())
+
+
+def _violators_table(violators: Sequence[Violator]) -> Text:
+    columns = [
+        Column(name="rule", flexible=True),
+        Column(name="mode"),
+        Column(name="did"),
+        Column(name="agent", flexible=True),
+        Column(name="calls", right=True),
+    ]
+    most = sorted(violators, key=lambda each: -each.calls)
+    rows = [
+        Row(cells=(each.rule or "–", each.mode, each.did.replace("_", " "), each.agent, f"{each.calls:,}"))
+        for each in most[:_RULES_SHOWN]
     ]
     return table(columns, rows, out())
 
@@ -190,7 +268,7 @@ def _share_text(share: Fraction | None) -> str:
     return "–" if share is None else f"{round(share * 100):+d} %"
 
 
-def _violations_table(violations: Sequence[UsageOf]) -> Text:
+def _violations_table(violations: Sequence[Slice]) -> Text:
     columns = [
         Column(name="rule", flexible=True),
         Column(name="effect"),

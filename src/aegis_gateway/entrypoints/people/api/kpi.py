@@ -21,10 +21,15 @@ class KeyFigure(BaseModel):
 
     id: str
     name: str
-    unit: Annotated[str, Field(description="`nano_usd`, `share` or `calls`.")]
+    unit: Annotated[str, Field(description="`nano_usd`, `share`, `calls` or `nanoseconds`.")]
     value: Annotated[float | int | None, Field(description="Null where there is nothing to divide by.")]
+    group: Annotated[
+        str, Field(description="`spending`, `work`, `control`, or `not spent`, which stands apart.")
+    ]
     numerator: int
     denominator: Annotated[int | None, Field(description="Null where it is a sum.")]
+    numerator_unit: str
+    denominator_unit: str | None
     formula: str
     source: str
 
@@ -39,6 +44,8 @@ class KeyFigureList(BaseModel):
     budgets: list[dict[str, Any]]
     violations: list[dict[str, Any]]
     shadow: list[dict[str, Any]]
+    violators: list[dict[str, Any]]
+    outcomes: list[dict[str, Any]]
     by: str | None = None
     parts: list[dict[str, Any]] = []
 
