@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from aegis_gateway.domain.repeats import Repeated
 from aegis_gateway.entrypoints.agents.roster import AgentLine
+from aegis_gateway.entrypoints.agents.savings import Instead
 from aegis_gateway.entrypoints.people.columns import Column, Row
 
 AGENT_COLUMNS = (
@@ -95,3 +96,31 @@ def repeat_rows(found: Iterable[Repeated]) -> Iterator[Row]:
             each.last[0],
             each.last_ns,
         ]
+
+
+INSTEAD_COLUMNS = (
+    Column("model"),
+    Column("action"),
+    Column("calls", "count"),
+    Column("spent_usd", "usd"),
+    Column("other_model"),
+    Column("would_have_cost_usd", "usd"),
+    Column("less_usd", "usd"),
+    Column("not_known_because"),
+)
+
+
+def instead_rows(found: Iterable[Instead]) -> Iterator[Row]:
+    """A row for each model that was used and each other one that may be called."""
+    for each in found:
+        for other in each.others:
+            yield [
+                each.traffic.model,
+                each.action,
+                each.traffic.calls,
+                each.traffic.cost_nano_usd,
+                other.model,
+                other.nano_usd,
+                other.less_nano_usd,
+                other.why or None,
+            ]

@@ -24,6 +24,7 @@ from aegis_gateway.entrypoints.agents.policy_texts import PolicyText, PolicyText
 from aegis_gateway.entrypoints.agents.roster import roster
 from aegis_gateway.entrypoints.call_account import cost_text
 from aegis_gateway.entrypoints.cli.key_holds import holds_words
+from aegis_gateway.entrypoints.people.agents.account_export import TABLES
 from aegis_gateway.entrypoints.people.agents.export import AGENT_COLUMNS, agent_rows
 from aegis_gateway.entrypoints.people.agents.keys import KeyForm, act_on_keys
 from aegis_gateway.entrypoints.people.agents.view import LISTED_MAX, AgentsView, view_of
@@ -106,6 +107,19 @@ class AgentPages:
         with visit.office.store() as store:
             return self._one(visit, store, registry)
 
+    def export_one(self, visit: Visit) -> Response:
+        """One of its tables as a file; which, the address says."""
+        registry, named = _registry(visit), visit.query.get("of", "")
+        if registry is None or named not in TABLES:
+            return none_of(visit)
+        with visit.office.store() as store:
+            account = account_of(store.query, registry, visit.at["agent"], _range(visit), store.clock_ns())
+        if account is None:
+            return none_of(visit)
+        table = TABLES[named]
+        name = f"{account.id}-{named}-{account.period.range}"
+        return table_file(visit, name, table.columns, table.rows(account, registry))
+
     def act_on_keys(self, visit: Visit) -> Response:
         """Hold, restore or revoke keys. Where that can't be, the page says why."""
         registry = _registry(visit)
@@ -135,7 +149,7 @@ class AgentPages:
         form: KeyForm | None = None,
     ) -> Response:
         now_ns = store.clock_ns()
-        range_: Range = next((each for each in RANGES if each == visit.query.get("range")), "7d")
+        range_ = _range(visit)
         account = account_of(store.query, registry, visit.at["agent"], range_, now_ns)
         if account is None:
             return none_of(visit)
@@ -149,6 +163,7 @@ class AgentPages:
             "registry": registry,
             "tenant": tenant,
             "here": here,
+            "table": f"{here}/table.csv?range={range_}&of=",
             "view": view,
             "spending": spending,
             "series": desk.series(spending),
@@ -188,6 +203,11 @@ class AgentPages:
 def address_of(tenant: str, agent: str) -> str:
     """The page of an agent."""
     return f"/agents/{quote(tenant, safe='')}/{quote(agent)}"
+
+
+def _range(visit: Visit) -> Range:
+    """Of which period the address asks; a week where it doesn't say, or says wrongly."""
+    return next((each for each in RANGES if each == visit.query.get("range")), "7d")
 
 
 def _view(visit: Visit) -> AgentsView | None:

@@ -27,5 +27,6 @@ def agent_routes(office: Office, settings: Settings, texts: PolicyTexts) -> list
         Route("/agents/{tenant}/{agent:path}/keys", page(office, one.act_on_keys), methods=["POST"]),
         get("/agents/{tenant}/{agent:path}/savings", savings_pages.show_agent),
         get("/agents/{tenant}/{agent:path}/savings/table.{ending}", savings_pages.export_agent),
+        get("/agents/{tenant}/{agent:path}/table.{ending}", one.export_one),
         get("/agents/{tenant}/{agent:path}", one.show_one),
     ]

@@ -8,7 +8,12 @@ from starlette.responses import Response
 
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.entrypoints.agents.savings import Savings, savings_of
-from aegis_gateway.entrypoints.people.agents.export import REPEAT_COLUMNS, repeat_rows
+from aegis_gateway.entrypoints.people.agents.export import (
+    INSTEAD_COLUMNS,
+    REPEAT_COLUMNS,
+    instead_rows,
+    repeat_rows,
+)
 from aegis_gateway.entrypoints.people.agents.pages import SINCE_OF, address_of, none_of
 from aegis_gateway.entrypoints.people.overview.periods import RANGE_WORDS, RANGES, Range
 from aegis_gateway.entrypoints.people.tables import table_file
@@ -43,9 +48,15 @@ def show_tenant(visit: Visit) -> Response:
 
 
 def export_agent(visit: Visit) -> Response:
-    """The requests that one agent made again, all of them."""
+    """The requests that one agent made again, all of them; or what other models would have cost."""
     view = _view(visit)
-    return none_of(visit) if view is None else _file(visit, _read(visit, view, visit.at["agent"]))
+    if view is None:
+        return none_of(visit)
+    savings = _read(visit, view, visit.at["agent"])
+    if visit.query.get("of") != "models":
+        return _file(visit, savings)
+    name = f"{savings.agent}-other-models-{savings.period.range}"
+    return table_file(visit, name, INSTEAD_COLUMNS, instead_rows(savings.instead))
 
 
 def export_tenant(visit: Visit) -> Response:

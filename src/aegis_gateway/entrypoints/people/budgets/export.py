@@ -62,12 +62,12 @@ def balance_rows(balances: Iterable[Balance]) -> Iterator[Row]:
             standing.window.ends_ns if each.has_end else None,
             quantity.id,
             *(
-                _in(quantity, each)
+                in_unit(quantity, each)
                 for each in (standing.spent, standing.reserved, standing.left, standing.limit)
             ),
             Fraction(standing.spent + standing.reserved, standing.limit) if standing.limit > 0 else None,
             *(
-                _in(quantity, each)
+                in_unit(quantity, each)
                 for each in ((told.expected, told.low, told.high) if told else (None,) * 3)
             ),
             told.exhausted_ns if told else None,
@@ -83,8 +83,8 @@ def change_rows(changes: Iterable[BudgetChange], registry: Registry) -> Iterator
             each.at_ns,
             each.kind,
             each.unit,
-            _in(quantity, each.limit_before),
-            _in(quantity, each.limit_after),
+            in_unit(quantity, each.limit_before),
+            in_unit(quantity, each.limit_after),
             each.starts_ns,
             each.ends_ns,
             each.asked_by or None,
@@ -108,8 +108,8 @@ def window_rows(windows: Iterable[BudgetWindow], quantity: Quantity) -> Iterator
             each.window.ends_ns,
             each.scopes,
             quantity.id,
-            _in(quantity, each.spent),
-            _in(quantity, each.reserved),
+            in_unit(quantity, each.spent),
+            in_unit(quantity, each.reserved),
         ]
 
 
@@ -119,11 +119,11 @@ def course_rows(points: Iterable[BurnPoint], quantity: Quantity) -> Iterator[Row
         yield [
             each.at_ns,
             quantity.id,
-            *(_in(quantity, left) for left in (each.actual, each.expected, each.ideal)),
+            *(in_unit(quantity, left) for left in (each.actual, each.expected, each.ideal)),
         ]
 
 
-def _in(quantity: Quantity, amount: int | None) -> Decimal | None:
+def in_unit(quantity: Quantity, amount: int | None) -> Decimal | None:
     """An amount in the unit that people write."""
     return None if amount is None else Decimal(amount) / quantity.scale
 
