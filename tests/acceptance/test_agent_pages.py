@@ -195,7 +195,7 @@ def test_what_could_have_cost_less(gateway: Gateway, people: dict[str, Visitor])
     one = f"/agents/{TENANT}/bot/savings"
     page = text_of(people["vi"].get(f"{one}?range=24h"))
     assert (
-        "1 settled call was the same request as one that had been answered within the 24 hours before, and cost"
+        "1 settled call was the same request as one that was settled within the 24 hours before, and cost"
         in page
     )
     assert usd_short(costs[2]) in page
@@ -250,6 +250,14 @@ def test_programs_and_terminals_are_told_the_same(
         refusal["words"],
     )
     assert "forbid" in refusal["policy"]["cedar"]
+    found = bot["savings"]
+    assert (
+        found["repeated_calls"] + found["attempts"],
+        found["repeated_nano_usd"] + found["attempts_nano_usd"],
+    ) == (
+        found["period_cache_candidates"],
+        found["period_cache_candidates_nano_usd"],
+    )
     models = {each["model"]: each for each in bot["savings"]["other_models"]}
     less = {each["model"]: each["less_nano_usd"] for each in models["gpt-4.1"]["others"]}
     assert less["gpt-4o-mini"] > 0

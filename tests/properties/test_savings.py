@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from aegis_gateway.domain.cheaper import Candidate, Traffic, cost_at, would_have_cost
 from aegis_gateway.domain.money import UnitPrice
 from aegis_gateway.domain.price import Kind, ModelPrice, Tier, Usage, model_charges
-from aegis_gateway.domain.repeats import REPEAT_WITHIN_NS, SettledRequest, repeated
+from aegis_gateway.domain.repeats import SettledRequest, repeated
+from aegis_gateway.domain.reuse import REUSE_NS
 
-HOUR_NS = REPEAT_WITHIN_NS // 24
+HOUR_NS = REUSE_NS // 24
 KINDS: tuple[Kind, ...] = ("input", "cache_read", "output", "web_search", "cache_write_1h")
 
 unit_prices = st.builds(UnitPrice, nano_usd=st.integers(0, 10_000), per=st.sampled_from([1, 1, 10, 1_000]))
@@ -113,17 +114,19 @@ def requests(draw: st.DrawFn) -> list[SettledRequest]:
 
 @given(requests())
 def test_repeats_are_those_that_had_their_answer(found: list[SettledRequest]) -> None:
-    """A settled call whose same request was settled within the 24 hours before it, told apart by who tried again."""
+    """Those that cost something and whose same request was settled within a day before, told apart by who tried."""
 
     def had_its_answer(each: SettledRequest) -> bool:
         return any(
             (other.agent, other.model, other.digest) == (each.agent, each.model, each.digest)
-            and (other.decided_ns, other.call) < (each.decided_ns, each.call)
-            and each.decided_ns - REPEAT_WITHIN_NS <= other.settled_ns <= each.decided_ns
+            and (other.settled_ns, other.decided_ns, other.call)
+            < (each.settled_ns, each.decided_ns, each.call)
+            and other.settled_ns >= each.settled_ns - REUSE_NS
+            and other.cost_nano_usd
             for other in found
         )
 
-    again = [each for each in found if had_its_answer(each)]
+    again = [each for each in found if each.cost_nano_usd and had_its_answer(each)]
     told = repeated(found)
     for is_attempt, calls, nano_usd in (
         (False, sum(each.repeats for each in told), sum(each.repeats_nano_usd for each in told)),

@@ -1,20 +1,20 @@
 """Requests that an agent made again: what an answer that is kept for a day would have saved.
 
-Rule 1: a call repeats another if it is the same request (same agent, same arguments, same tool and model), was settled,
-        and an earlier one was settled already within the 24 hours before it was decided. So two calls that were under
-        way at once are none, and neither is the first of a day.
+Rule 1: looked at are settled calls that cost something and whose answer could be used again (`domain/reuse.py`). One
+        repeats another if it is the same request (same agent, same arguments, same tool and model), and another was
+        settled within the 24 hours before it was. It is the rule by which they are added up with what was spent.
 Rule 2: a further attempt that a client's library made by itself is counted apart: it is no question asked again.
 Rule 3: nothing is saved by it yet. What repeats cost was spent, and is told beside what was spent.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
 from collections.abc import Iterable
+from itertools import pairwise
 
 import msgspec
 
-REPEAT_WITHIN_NS = 24 * 3_600 * 1_000_000_000
+from aegis_gateway.domain.reuse import REUSE_NS
 
 
 class SettledRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,27 +67,25 @@ def repeated(requests: Iterable[SettledRequest]) -> list[Repeated]:
     """The requests that were made again, those first whose repetition cost most."""
     alike: dict[tuple[str, ...], list[SettledRequest]] = {}
     for each in requests:
-        key = (each.agent, each.connector, each.tool, each.model, each.digest)
-        alike.setdefault(key, []).append(each)
+        if each.cost_nano_usd:
+            key = (each.agent, each.connector, each.tool, each.model, each.digest)
+            alike.setdefault(key, []).append(each)
     found = [told for group in alike.values() if len(group) > 1 and (told := _told(group)) is not None]
     return sorted(found, key=lambda each: (-each.nano_usd, -each.repeats - each.attempts, each.first))
 
 
 def _told(group: list[SettledRequest]) -> Repeated | None:
-    again: list[SettledRequest] = []
-    first: SettledRequest | None = None
-    answers: list[tuple[int, int]] = []
-    ordered = sorted(group, key=lambda each: (each.decided_ns, each.call))
-    for place, each in enumerate(ordered):
-        before = bisect_right(answers, (each.decided_ns, place)) - 1
-        if before >= 0 and answers[before][0] >= each.decided_ns - REPEAT_WITHIN_NS:
-            again.append(each)
-            first = first or ordered[answers[before][1]]
-        insort(answers, (each.settled_ns, place))
-    if first is None:
+    ordered = sorted(group, key=lambda each: (each.settled_ns, each.decided_ns, each.call))
+    again = [
+        (before, each)
+        for before, each in pairwise(ordered)
+        if each.settled_ns - before.settled_ns <= REUSE_NS
+    ]
+    if not again:
         return None
-    asked = [each for each in again if not each.attempt]
-    tried = [each for each in again if each.attempt]
+    first, last = again[0][0], again[-1][1]
+    asked = [each for _, each in again if not each.attempt]
+    tried = [each for _, each in again if each.attempt]
     return Repeated(
         agent=first.agent,
         connector=first.connector,
@@ -95,8 +93,8 @@ def _told(group: list[SettledRequest]) -> Repeated | None:
         model=first.model,
         first=first.call,
         first_ns=first.decided_ns,
-        last=tuple(each.call for each in reversed(again[-NAMED_MAX:])),
-        last_ns=again[-1].decided_ns,
+        last=tuple(each.call for _, each in reversed(again[-NAMED_MAX:])),
+        last_ns=last.decided_ns,
         repeats=len(asked),
         repeats_nano_usd=sum(each.cost_nano_usd for each in asked),
         attempts=len(tried),

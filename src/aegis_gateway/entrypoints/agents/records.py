@@ -117,6 +117,8 @@ def savings_record(found: Savings, instant: Instant) -> dict[str, Any]:
         "looked_at_calls": found.looked_at,
         "is_cut": found.is_cut,
         "spent_nano_usd": found.spent_nano_usd,
+        "period_cache_candidates": found.whole.repeats,
+        "period_cache_candidates_nano_usd": found.whole.repeated,
         "repeated_calls": found.repeats,
         "repeated_nano_usd": found.repeats_nano_usd,
         "attempts": found.attempts,

@@ -13,12 +13,15 @@ import msgspec
 
 from aegis_gateway.adapters.agent_reports import LOOKED_AT, AgentReports
 from aegis_gateway.adapters.reports import Query
+from aegis_gateway.adapters.usage_reports import UsageReports, Where
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.application.visibility import reach_of
 from aegis_gateway.domain.cheaper import Candidate, Traffic, WouldCost, would_have_cost
 from aegis_gateway.domain.judge import Reach
 from aegis_gateway.domain.registry import Model, Registry
-from aegis_gateway.domain.repeats import Repeated, repeated
+from aegis_gateway.domain.repeats import Repeated, SettledRequest, repeated
+from aegis_gateway.domain.reuse import is_reusable
+from aegis_gateway.domain.usage import UsageSum
 from aegis_gateway.entrypoints.people.overview.periods import Period, Range, period_of
 
 
@@ -36,7 +39,8 @@ class Instead(msgspec.Struct, frozen=True, kw_only=True):
 
 class Savings(msgspec.Struct, frozen=True, kw_only=True):
     """What could have cost less, of an agent or (None) of all a tenant's. `looked_at` settled calls are told of;
-    `is_cut`: there were more. `instead` is told of one agent alone, as what it may call is its own.
+    `is_cut`: there were more. `instead` is told of one agent alone, as what it may call is its own. `whole` is what
+    the sums say of the whole period: how many calls a cache could have answered, and what those cost.
     """
 
     tenant: str
@@ -47,6 +51,7 @@ class Savings(msgspec.Struct, frozen=True, kw_only=True):
     spent_nano_usd: int
     repeated: tuple[Repeated, ...]
     instead: tuple[Instead, ...]
+    whole: UsageSum
 
     @property
     def repeats(self) -> int:
@@ -75,16 +80,19 @@ def savings_of(query: Query, view: TenantView, agent: str | None, range_: Range,
     tenant = registry.tenant
     period = period_of(range_, registry.zone, now_ns)
     bounds = (period.since_ns, period.until_ns)
-    requests = reports.requests(tenant, agent, *bounds)
+    settled = reports.requests(tenant, agent, *bounds)
+    requests = [each for each in settled if _is_reusable(registry, each)]
     traffic = reports.traffic(tenant, agent, *bounds) if agent is not None else {}
+    where: Where = {} if agent is None else {"agent": agent}
     return Savings(
         tenant=tenant,
         agent=agent,
         period=period,
-        looked_at=len(requests),
+        looked_at=len(settled),
         is_cut=reports.settled_count(tenant, agent, *bounds) > LOOKED_AT,
-        spent_nano_usd=sum(each.cost_nano_usd for each in requests),
+        spent_nano_usd=sum(each.cost_nano_usd for each in settled),
         repeated=tuple(repeated(requests)),
+        whole=UsageReports(query).totals(tenant, *bounds, where).sums,
         instead=tuple(
             sorted(
                 _instead(view, agent or "", traffic, now_ns),
@@ -92,6 +100,13 @@ def savings_of(query: Query, view: TenantView, agent: str | None, range_: Range,
             )
         ),
     )
+
+
+def _is_reusable(registry: Registry, request: SettledRequest) -> bool:
+    """Whether its answer could be used again."""
+    connector = registry.connectors.get(request.connector)
+    operations = connector.operations if connector is not None else ()
+    return is_reusable(request.model or None, operations, request.tool)
 
 
 def _instead(

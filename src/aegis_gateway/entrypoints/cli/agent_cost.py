@@ -101,7 +101,7 @@ def _show(found: AgentAccount, savings: Savings, registry: Registry, now_ns: int
     zone = found.period.zone
     console.print(
         f"{usd_short(found.today)} today, {usd_short(found.month)} this month ({zone}); {found.period.words}: "
-        f"{usd_short(sums.cost)} in {sums.calls:,} calls, {found.totals.violations:,} of them not let through"
+        f"{usd_short(sums.cost)} in {_calls_text(sums.calls)}, {found.totals.violations:,} not let through"
     )
     for title, told in (
         ("budgets it draws on", _budgets(found, registry)),
@@ -121,6 +121,10 @@ def _show(found: AgentAccount, savings: Savings, registry: Registry, now_ns: int
         say(
             "another model counts tokens otherwise, and how well it answers no price tells; nothing of this was saved"
         )
+
+
+def _calls_text(number: int) -> str:
+    return f"{number:,} call{'' if number == 1 else 's'}"
 
 
 def _budgets(found: AgentAccount, registry: Registry) -> Text | None:
@@ -226,7 +230,7 @@ def _repeats(savings: Savings) -> Text | None:
     if not rows:
         return None
     share = percent(savings.repeats_nano_usd, savings.spent_nano_usd)
-    whole = f"in all {savings.repeats:,} calls, {usd_text(savings.repeats_nano_usd)} ({share} of what was looked at)"
+    whole = f"in all {_calls_text(savings.repeats)}, {usd_text(savings.repeats_nano_usd)} ({share} of what they cost)"
     columns = [
         Column(name="request"),
         Column(name="all but the first", right=True),
