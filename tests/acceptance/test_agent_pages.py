@@ -160,6 +160,7 @@ def test_why_it_was_refused(people: dict[str, Visitor]) -> None:
         'forbid(principal == Agent::"barred", action, resource);',
         "policies/all.cedar:2",
         "What to do:",
+        'href="/policies/acme/never"',
         "effect=deny&rule=never",
     ):
         assert words in page, words
