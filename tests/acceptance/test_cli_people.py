@@ -35,7 +35,8 @@ def test_who_did_it_is_in_the_record(house: Installation) -> None:
     house.aegis("rollback", "--yes", who="ana")
     key = house.json("key", "issue", "loan-bot", who="ben")["key"]
     house.aegis("key", "throttle", key, "5/1s", who="ben")
-    house.aegis("key", "revoke", key, who="ana")
+    house.aegis("key", "revoke", key, "--reason", "it leaked", who="ana")
+    assert "it leaked" == house.entries()[-1]["reason"]
     assert ["ana", "ben", "local:os-user"] == [
         each["applied_by"] for each in house.json("versions")["versions"]
     ]
