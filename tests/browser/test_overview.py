@@ -39,6 +39,9 @@ PAGES = (
     "/?range=90d&by=model",
     "/?range=24h&by=tool",
     "/?team=nobody",
+    "/?range=90d&chart=calendar",
+    "/?range=30d&chart=shares&tag:channel=branch",
+    "/?since=2026-01-01&by=tag:channel&chart=top",
     "/budgets",
     "/budgets/acme/day",
     "/budgets/acme/tiny",
@@ -63,7 +66,10 @@ def gateway(browser: Browser) -> Iterator[Gateway]:
     del browser  # without one there is nothing to test
     with UpstreamProcess() as upstream, Gateway(None, start=False) as gateway:
         spend_for_weeks(gateway, 40)
-        files = configuration(upstream.base_url, budgets=BUDGETS, agents=("bot", "clerk"))
+        files = configuration(upstream.base_url, budgets=BUDGETS, agents=("bot", "clerk", "loan-advisor"))
+        for agent, channel in (("bot", "web"), ("loan-advisor", "branch")):
+            tagged = f"{agent}: {{tags: {{channel: {channel}}}, "
+            files = {**files, "aegis.yaml": files["aegis.yaml"].replace(f"{agent}: {{", tagged, 1)}
         other = files["aegis.yaml"].partition("  acme:\n")[2]
         gateway.apply({**files, "aegis.yaml": f"{files['aegis.yaml']}  zeta:\n{other}"})
         gateway.start()
@@ -152,6 +158,44 @@ def test_numbers_are_the_ledgers(desk: Watched, gateway: Gateway) -> None:
     assert spent(gateway, "decided_ns >= ?", today_ns * 86_400_000_000_000) == int(
         today.get_attribute("value") or ""
     )
+    assert [] == desk.wrong
+
+
+def test_each_chart_is_the_ledgers(desk: Watched, gateway: Gateway) -> None:
+    """The largest, shares, days, tags, and a stated period: each comes to what the calls that it is of have cost."""
+    whole = spent(gateway)
+    charts = {
+        name: chart_of(desk.go(f"/?range=90d&by=agent&chart={name}"))
+        for name in ("top", "shares", "calendar")
+    }
+    assert [whole] * 3 == [
+        sum(row["nano_usd"] for row in rows)
+        for rows in (charts["top"]["rows"], charts["shares"]["tree"], charts["calendar"]["days"])
+    ]
+    for area in charts["shares"]["tree"]:
+        assert not area["children"] or area["nano_usd"] == sum(each["nano_usd"] for each in area["children"])
+    day = max(charts["calendar"]["days"], key=lambda each: each["nano_usd"])
+    page = desk.go(day["address"])
+    day_ns = 86_400_000_000_000
+    found = {
+        row["day"]: int(row["nano_usd"])
+        for row in gateway.query(
+            f"select decided_ns / {day_ns} as day, sum(cost_nano_usd) as nano_usd from call group by 1"
+        )
+    }
+    assert max(found.values()) == day["nano_usd"] == amount(page, "#total data")
+    tags = chart_of(desk.go("/?range=90d&by=tag:channel"))
+    assert {
+        "branch": spent(gateway, "agent = 'loan-advisor'"),
+        "web": spent(gateway, "agent = 'bot'"),
+        "no channel": spent(gateway, "agent not in ('bot', 'loan-advisor')"),
+    } == {each["name"]: sum(each["nano_usd"]) for each in tags["series"]}
+    page = desk.go("/?range=90d&by=agent&tag:channel=branch")
+    assert spent(gateway, "agent = 'loan-advisor'") == amount(page, "#total data")
+    assert "threshold" in desk.go("/").locator(".alerts").inner_text()
+    with page.expect_download() as downloading:
+        page.get_by_role("button", name="PNG").click()
+    assert Path(downloading.value.path()).read_bytes().startswith(b"\x89PNG")
     assert [] == desk.wrong
 
 

@@ -35,8 +35,8 @@ Dimension = Literal[
 ]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 
-Where = Mapping[Dimension, str]
-"""Which calls are meant: those that are so in all of these."""
+Where = Mapping[Dimension, str | tuple[str, ...]]
+"""Which calls are meant: those that are so in all of these; of several values, one."""
 
 EVERYWHERE: Where = {}
 
@@ -161,7 +161,7 @@ class UsageReports:
             " from piece cross join usage_sum"
             " where tenant = ? and usage_sum.span = piece.span"
             f" and start_ns >= since_ns and start_ns < until_ns{_also(where)} group by 1, 2",
-            (*names, tenant, *where.values()),
+            (*names, tenant, *_values(where)),
         )
         for row in rows:
             found[row["name"]][row["place"]] += int(row["cost"] or 0)
@@ -259,7 +259,7 @@ class UsageReports:
         one = f"select {columns} from {table}"  # noqa: S608  # ours
         one += " where tenant = ? and span = ? and start_ns >= ? and start_ns < ?"
         one += _also(where)
-        placed = [value for piece in pieces for value in (tenant, *piece, *where.values())]
+        placed = [value for piece in pieces for value in (tenant, *piece, *_values(where))]
         return self._query(sql.format(pieces=" union all ".join([one] * len(pieces))), (*values, *placed))
 
 
@@ -290,7 +290,15 @@ def _pieces(since_ns: int, until_ns: int, spans: tuple[Span, ...]) -> list[tuple
 
 
 def _also(where: Where) -> str:
-    return "".join(f" and {dimension} = ?" for dimension in where)
+    return "".join(f" and {dimension} {_compared(value)}" for dimension, value in where.items())
+
+
+def _compared(value: str | tuple[str, ...]) -> str:
+    return "= ?" if isinstance(value, str) else f"in ({', '.join('?' * len(value)) or 'null'})"
+
+
+def _values(where: Where) -> list[str]:
+    return [each for value in where.values() for each in ((value,) if isinstance(value, str) else value)]
 
 
 _SUMMED = ", ".join(f"sum({name}) as {name}" for name in _MEASURES)

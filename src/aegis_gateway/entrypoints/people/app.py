@@ -128,6 +128,7 @@ def _pages(office: Office, settings: Settings, rollouts: Rollouts) -> list[Route
         get("/", overview.show_overview),
         get("/overview/series", overview.show_series),
         get("/overview/table.{ending}", overview.export_table),
+        get("/overview/days/table.{ending}", overview.export_days),
         get("/overview/figures/table.{ending}", overview.export_figures),
         get("/budgets", budgets.show_all),
         get("/budgets/table.{ending}", budgets.export_all),

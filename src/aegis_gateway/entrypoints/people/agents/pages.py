@@ -33,7 +33,6 @@ from aegis_gateway.entrypoints.people.living import living
 from aegis_gateway.entrypoints.people.overview.desk import OverviewDesk, name_of
 from aegis_gateway.entrypoints.people.overview.periods import RANGE_WORDS, RANGES, Range
 from aegis_gateway.entrypoints.people.overview.view import View
-from aegis_gateway.entrypoints.people.reader import reader_of
 from aegis_gateway.entrypoints.people.tables import table_file
 from aegis_gateway.entrypoints.people.visits import Visit, redirect
 from aegis_gateway.entrypoints.people.words import sentence
@@ -155,7 +154,7 @@ class AgentPages:
             return none_of(visit)
         tenant = registry.tenant
         view = View(tenant=tenant, range=range_, by="model", of=(("agent", account.id),))
-        desk = OverviewDesk(visit.office, store, reader_of(visit), registry)
+        desk = OverviewDesk(store, registry)
         spending = desk.spending(view)
         here = address_of(tenant, account.id)
         values: dict[str, Any] = {

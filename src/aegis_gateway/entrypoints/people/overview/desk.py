@@ -11,19 +11,18 @@ import msgspec
 
 from aegis_gateway.adapters.metrics_reports import MetricsReports
 from aegis_gateway.adapters.reports import Reports
-from aegis_gateway.adapters.usage_reports import UsageOf, UsageReports
+from aegis_gateway.adapters.usage_reports import Dimension, UsageOf, UsageReports
 from aegis_gateway.application.ports import Store
 from aegis_gateway.domain.forecast import Forecast
 from aegis_gateway.domain.kpi import Figure, figures
-from aegis_gateway.domain.registry import UNREGISTERED, Registry
+from aegis_gateway.domain.registry import TAG, UNREGISTERED, Registry
 from aegis_gateway.domain.usage import UsageSum
 from aegis_gateway.domain.window import Period as WindowPeriod
-from aegis_gateway.entrypoints.people.approvals.desk import ApprovalsDesk
 from aegis_gateway.entrypoints.people.budgets.balances import Balance, balances_of, fullness
-from aegis_gateway.entrypoints.people.office import Office
-from aegis_gateway.entrypoints.people.overview.periods import Period, day_of, month_of, period_of
-from aegis_gateway.entrypoints.people.overview.view import View
-from aegis_gateway.entrypoints.people.reader import Reader
+from aegis_gateway.entrypoints.people.overview.alerts import Alert, alerts_since
+from aegis_gateway.entrypoints.people.overview.periods import Period, Stretch, day_of, month_of
+from aegis_gateway.entrypoints.people.overview.tags import agents_with, by_value, values_by_agent
+from aegis_gateway.entrypoints.people.overview.view import GROUPINGS, View
 from aegis_gateway.entrypoints.people.words import plural
 from aegis_gateway.entrypoints.tenant_spending import TenantSpending
 
@@ -32,6 +31,7 @@ SERIES_MOST = 7
 BUDGETS_SHOWN = 5
 EXHAUSTED_NAMED = 3
 ROWS_SHOWN = 200
+_ROWS_MOST = 1_000_000
 
 
 class Need(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,13 +78,11 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OverviewDesk:
-    """The questions of one reader about one tenant that they may see."""
+    """The questions about one tenant, of somebody who may see it."""
 
-    def __init__(self, office: Office, store: Store, reader: Reader, registry: Registry) -> None:
+    def __init__(self, store: Store, registry: Registry) -> None:
         """Look up nothing yet."""
-        self._office = office
         self._store = store
-        self._reader = reader
         self._registry = registry
         self._tenant = registry.tenant
         self._usage = UsageReports(store.query)
@@ -101,11 +99,12 @@ class OverviewDesk:
 
     def spending(self, view: View) -> Spending:
         """What was spent in a period, by something."""
-        period = period_of(view.range, self._registry.zone, self.now_ns)
+        period = view.period(self._registry.zone, self.now_ns)
         since_ns, until_ns = period.since_ns, period.until_ns
-        totals = self._usage.totals(self._tenant, since_ns, until_ns, view.where)
-        found = self._usage.by(self._tenant, since_ns, until_ns, (view.by,), where=view.where)
-        before = self._usage.totals(self._tenant, 2 * since_ns - until_ns, since_ns, view.where)
+        where = self._where(view)
+        totals = self._usage.totals(self._tenant, since_ns, until_ns, where)
+        found = self._by(view, period)
+        before = self._usage.totals(self._tenant, max(0, 2 * since_ns - until_ns), since_ns, where)
         return Spending(
             view=view,
             period=period,
@@ -118,17 +117,99 @@ class OverviewDesk:
 
     def rows(self, view: View) -> list[UsageOf]:
         """All rows of the table, for an export."""
-        period = period_of(view.range, self._registry.zone, self.now_ns)
-        return self._usage.by(
-            self._tenant, period.since_ns, period.until_ns, (view.by,), limit=1_000_000, where=view.where
-        )
+        return self._by(view, view.period(self._registry.zone, self.now_ns))
 
     def series(self, spending: Spending) -> dict[str | None, list[int]]:
         """What was spent in each hour or day of the period, by the values that have a colour, and of all others."""
         stretches = [(each.since_ns, each.until_ns) for each in spending.period.stretches]
         names = [each.value for each in spending.named]
         view = spending.view
-        return self._usage.over_time(self._tenant, stretches, view.by, names, view.where)
+        where = self._where(view)
+        if not view.by.startswith(TAG):
+            return self._usage.over_time(self._tenant, stretches, _dimension(view.by), names, where)
+        values = {
+            agent: value
+            for agent, value in values_by_agent(self._registry, view.by).items()
+            if value in names
+        }
+        by_agent = self._usage.over_time(self._tenant, stretches, "agent", list(values), where)
+        found: dict[str | None, list[int]] = {name: [0] * len(stretches) for name in (*names, None)}
+        for agent, amounts in by_agent.items():
+            # Those without the tag are in the rest, but where they have a colour of their own.
+            named = "" if agent is None and "" in found else None if agent is None else values[agent]
+            found[named] = [mine + more for mine, more in zip(found[named], amounts, strict=True)]
+        return found if "" not in found else self._apart(found, names, stretches, view)
+
+    def _apart(
+        self,
+        found: dict[str | None, list[int]],
+        names: list[str],
+        stretches: list[tuple[int, int]],
+        view: View,
+    ) -> dict[str | None, list[int]]:
+        """The rest apart from those without a tag: the agents that have a value that has no colour."""
+        values = values_by_agent(self._registry, view.by)
+        others = [agent for agent, value in values.items() if value not in names]
+        rest = (
+            self._usage.over_time(self._tenant, stretches, "agent", others, self._where(view))
+            if others
+            else {}
+        )
+        for agent, amounts in rest.items():
+            if agent is not None:
+                found[None] = [mine + more for mine, more in zip(found[None], amounts, strict=True)]
+                found[""] = [mine - less for mine, less in zip(found[""], amounts, strict=True)]
+        return found
+
+    def shares(self, spending: Spending) -> dict[tuple[str, str], int]:
+        """What was spent by each of two groupings, one within the other; by the first alone, where there is none."""
+        view, period = spending.view, spending.period
+        below = view.below()
+        if below is None or view.by.startswith(TAG):
+            return {(each.value, ""): each.sums.cost for each in spending.lines}
+        found = self._usage.by(
+            self._tenant,
+            period.since_ns,
+            period.until_ns,
+            (_dimension(view.by), below),
+            limit=_ROWS_MOST,
+            where=self._where(view),
+        )
+        return {(each.values[0], each.values[1]): each.sums.cost for each in found}
+
+    def days(self, spending: Spending) -> list[tuple[Stretch, int]]:
+        """What was spent on each day of the period."""
+        stretches = spending.period.stretches
+        bounds = [(each.since_ns, each.until_ns) for each in stretches]
+        amounts = self._usage.over_time(self._tenant, bounds, "team", (), self._where(spending.view))[None]
+        return list(zip(stretches, amounts, strict=True))
+
+    def alerts(self) -> list[Alert]:
+        """The thresholds that were passed today."""
+        return alerts_since(self._store.query, self._tenant, day_of(self._registry.zone, self.now_ns)[0])
+
+    def _by(self, view: View, period: Period) -> list[UsageOf]:
+        """Rows of the table, the dearest first."""
+        by = "agent" if view.by.startswith(TAG) else _dimension(view.by)
+        found = self._usage.by(
+            self._tenant, period.since_ns, period.until_ns, (by,), limit=_ROWS_MOST, where=self._where(view)
+        )
+        return by_value(found, values_by_agent(self._registry, view.by)) if view.by.startswith(TAG) else found
+
+    def _where(self, view: View) -> dict[Dimension, str | tuple[str, ...]]:
+        """Which calls alone are looked at: tags are told by the agents that have them."""
+        found: dict[Dimension, str | tuple[str, ...]] = {}
+        agents: set[str] | None = None
+        for grouping, value in view.of:
+            if grouping.startswith(TAG):
+                with_it = set(agents_with(self._registry, grouping, value))
+                agents = with_it if agents is None else agents & with_it
+            else:
+                found[_dimension(grouping)] = value
+        if agents is not None:
+            named = found.get("agent")
+            found["agent"] = tuple(sorted(agents if named is None else agents & {str(named)}))
+        return found
 
     def budgets(self) -> list[Balance]:
         """Balances of budgets that aren't split, the fullest first."""
@@ -142,7 +223,7 @@ class OverviewDesk:
     def _needs(self, balances: Sequence[Balance]) -> Iterator[Need]:
         tenant = self._tenant
         reports = MetricsReports(self._store.query)
-        waiting = len(ApprovalsDesk(self._office, self._store, self._reader).waiting(tenant))
+        waiting = reports.waiting_approvals(tenant)
         if waiting:
             words = f"{plural(waiting, 'approval')} {'waits' if waiting == 1 else 'wait'}"
             yield Need(kind="ask", words=words, address=f"/approvals?tenant={tenant}")
@@ -181,10 +262,17 @@ class OverviewDesk:
         return self._usage.totals(self._tenant, since_ns, until_ns).sums.cost
 
 
+def _dimension(grouping: str) -> Dimension:
+    """A grouping that isn't a tag, as sums are kept by it."""
+    return next(each for each in GROUPINGS if each == grouping)
+
+
 def name_of(dimension: str, value: str) -> str:
     """What a value is called: some are empty, where there is nothing."""
     if value:
         return "not registered" if dimension == "team" and value == UNREGISTERED else value
+    if dimension.startswith(TAG):
+        return f"no {dimension.removeprefix(TAG)}"
     return {"model": "no model (tools)", "project": "no project"}.get(dimension, "none")
 
 

@@ -24,10 +24,14 @@ FIGURE_COLUMNS = (
 )
 
 
+DAY_COLUMNS = (Column("since", "time"), Column("until", "time"), Column("words"), Column("spent_usd", "usd"))
+"""What each day, or hour, has."""
+
+
 def usage_columns(dimension: str) -> list[Column]:
     """What each row has, of one value of a dimension."""
     return [
-        Column(dimension),
+        Column(dimension.replace(":", "_")),
         *(Column(f"{_NAMES.get(each, each)}_usd", "usd") for each in _MONEY),
         *(Column(_NAMES.get(each, each), "count") for each in _COUNTS),
     ]

@@ -5,23 +5,33 @@ from __future__ import annotations
 import msgspec
 from starlette.responses import Response
 
+from aegis_gateway.entrypoints.people.columns import Row
 from aegis_gateway.entrypoints.people.living import living
+from aegis_gateway.entrypoints.people.overview.alerts import ALERTS_SHOWN
+from aegis_gateway.entrypoints.people.overview.charts import drawn_as
 from aegis_gateway.entrypoints.people.overview.desk import (
     BUDGETS_SHOWN,
-    SERIES_MOST,
     OverviewDesk,
-    Spending,
     name_of,
 )
 from aegis_gateway.entrypoints.people.overview.export import (
+    DAY_COLUMNS,
     FIGURE_COLUMNS,
     figure_rows,
     usage_columns,
     usage_rows,
 )
 from aegis_gateway.entrypoints.people.overview.periods import RANGE_WORDS, RANGES
-from aegis_gateway.entrypoints.people.overview.view import GROUPING_WORDS, GROUPINGS, View, view_of
-from aegis_gateway.entrypoints.people.reader import reader_of
+from aegis_gateway.entrypoints.people.overview.tags import tags_of
+from aegis_gateway.entrypoints.people.overview.view import (
+    CHART_WORDS,
+    CHARTS,
+    GROUPING_WORDS,
+    GROUPINGS,
+    View,
+    view_of,
+    words_of,
+)
 from aegis_gateway.entrypoints.people.tables import table_file
 from aegis_gateway.entrypoints.people.visits import Visit
 
@@ -44,9 +54,9 @@ def show_overview(visit: Visit) -> Response:
         return visit.page("overview/none.html") if not visit.readable else visit.no_tenant()
     registry = visit.office.tenants()[view.tenant].registry
     with visit.office.store() as store:
-        desk = OverviewDesk(visit.office, store, reader_of(visit), registry)
+        desk = OverviewDesk(store, registry)
         balances = desk.budgets()
-        spending = desk.spending(view)
+        spending, alerts = desk.spending(view), desk.alerts()
         return living(
             visit,
             "overview/page.html",
@@ -62,7 +72,12 @@ def show_overview(visit: Visit) -> Response:
             figures=[each for each in spending.figures if each.id in _FIGURES],
             ranges=[(each, RANGE_WORDS[each]) for each in RANGES],
             groupings=[(each, GROUPING_WORDS[each]) for each in GROUPINGS],
-            words_of=GROUPING_WORDS,
+            tags=[(each, words_of(each)) for each in tags_of(registry)],
+            charts=[(each, CHART_WORDS[each]) for each in CHARTS],
+            days=desk.days(spending) if view.chart == "calendar" else [],
+            alerts=alerts[:ALERTS_SHOWN],
+            alerts_more=max(0, len(alerts) - ALERTS_SHOWN),
+            words_of=words_of,
             name_of=name_of,
         )
 
@@ -74,10 +89,9 @@ def show_series(visit: Visit) -> Response:
         return visit.no_tenant()
     registry = visit.office.tenants()[view.tenant].registry
     with visit.office.store() as store:
-        desk = OverviewDesk(visit.office, store, reader_of(visit), registry)
-        spending = desk.spending(view)
-        found = desk.series(spending)
-    return Response(msgspec.json.encode(_drawn(spending, found)), media_type="application/json")
+        desk = OverviewDesk(store, registry)
+        found = drawn_as(view.chart)(desk, desk.spending(view))
+    return Response(msgspec.json.encode(found), media_type="application/json")
 
 
 def export_table(visit: Visit) -> Response:
@@ -87,8 +101,8 @@ def export_table(visit: Visit) -> Response:
         return visit.no_tenant()
     registry = visit.office.tenants()[view.tenant].registry
     with visit.office.store() as store:
-        rows = OverviewDesk(visit.office, store, reader_of(visit), registry).rows(view)
-    name = f"{view.tenant}-{view.range}-by-{view.by}"
+        rows = OverviewDesk(store, registry).rows(view)
+    name = f"{view.tenant}-{_slug(view)}-by-{view.by}"
     return table_file(visit, name, usage_columns(view.by), usage_rows(rows))
 
 
@@ -99,28 +113,31 @@ def export_figures(visit: Visit) -> Response:
         return visit.no_tenant()
     registry = visit.office.tenants()[view.tenant].registry
     with visit.office.store() as store:
-        spending = OverviewDesk(visit.office, store, reader_of(visit), registry).spending(view)
+        spending = OverviewDesk(store, registry).spending(view)
     rows = figure_rows(spending.figures, spending.period.since_ns, spending.period.until_ns)
-    return table_file(visit, f"{view.tenant}-{view.range}-key-figures", FIGURE_COLUMNS, rows)
+    return table_file(visit, f"{view.tenant}-{_slug(view)}-key-figures", FIGURE_COLUMNS, rows)
 
 
-def _drawn(spending: Spending, found: dict[str | None, list[int]]) -> dict[str, object]:
-    period = spending.period
-    series = [
-        {"name": each.name, "color": each.series + 1, "nano_usd": found[each.value]}
-        for each in spending.named
-    ]
-    if any(found[None]):
-        series.append({"name": "all others", "color": SERIES_MOST + 1, "nano_usd": found[None]})
-    return {
-        "labels": [each.label for each in period.stretches],
-        "words": [each.words for each in period.stretches],
-        "each": period.each,
-        "series": series,
-    }
+def export_days(visit: Visit) -> Response:
+    """What was spent on each day, or in each hour, of the period."""
+    view = _view(visit)
+    if view is None:
+        return visit.no_tenant()
+    registry = visit.office.tenants()[view.tenant].registry
+    with visit.office.store() as store:
+        desk = OverviewDesk(store, registry)
+        days = desk.days(desk.spending(view))
+    rows: list[Row] = [[each.since_ns, each.until_ns, each.words, amount] for each, amount in days]
+    return table_file(visit, f"{view.tenant}-{_slug(view)}-by-time", DAY_COLUMNS, rows)
+
+
+def _slug(view: View) -> str:
+    return f"{view.since}-{view.until or 'now'}" if view.since else view.range
 
 
 def _view(visit: Visit) -> View | None:
     """What is asked for; None where it is of no tenant that the reader may see."""
     tenant = visit.tenant
-    return None if tenant is None else view_of(visit.query, tenant)
+    if tenant is None:
+        return None
+    return view_of(visit.query, tenant, tags_of(visit.office.tenants()[tenant].registry))

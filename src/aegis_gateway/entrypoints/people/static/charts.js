@@ -126,16 +126,20 @@
     },
   };
 
+  const after = {}; // what is done with a chart once it is drawn, by its kind
+
   const draw = (canvas, entry) => {
     entry.chart?.dispose();
     entry.chart = echarts.init(canvas, null, { renderer: "canvas" });
     entry.chart.setOption(kinds[entry.kind](entry.data, canvas.clientWidth));
+    after[entry.kind]?.(entry.chart);
     canvas.dataset.drawn = entry.tag;
   };
 
   const show = async (figure) => {
     const canvas = figure.querySelector(".canvas");
     const { chart: kind, src, tag } = figure.dataset;
+    if (!kinds[kind]) return; // its script is yet to come, and shows it then
     figure.hidden = false;
     let entry = drawn.get(canvas.id);
     if (!entry || entry.tag !== tag || entry.src !== src) {
@@ -179,4 +183,5 @@
     link.download = `${button.dataset.png.replace("-canvas", "")}.png`;
     link.click();
   });
+  window.aegisCharts = { NANO, kinds, after, color, usd, short, frame, axis, show: () => document.readyState !== "loading" && showAll() };
 })();
