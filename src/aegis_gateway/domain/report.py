@@ -112,6 +112,11 @@ class FigurePair(msgspec.Struct, frozen=True, kw_only=True):
     before: Figure | None
 
     @property
+    def is_known(self) -> bool:
+        """Whether there is anything to tell of it, now or before."""
+        return self.now.value is not None or (self.before is not None and self.before.value is not None)
+
+    @property
     def trend(self) -> Literal["up", "down", "same", "new", ""]:
         """Which way it went; `new` where there was nothing before, empty where there is nothing now."""
         now = self.now.value

@@ -49,14 +49,14 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
         yield f"budget {plan.budget}", plan_text(plan)
     for changes in report.changes:
         yield f"changed by {changes.by}", _changes(changes)
+    yield "risks", _points(report.risks)
+    yield "decisions wanted", _points(report.decisions)
     for pair in report.figures:
         if pair.now.unit == "usd" and pair.now.value is not None and pair.now.id != "spent":
             yield pair.now.name, figure_text(pair.now)
     for pair in report.savings:
         if pair.now.numerator:
-            yield f"{pair.now.name} (no part of what was spent)", figure_text(pair.now)
-    yield "risks", _points(report.risks)
-    yield "decisions wanted", _points(report.decisions)
+            yield f"savings: {pair.now.name}", figure_text(pair.now)
 
 
 def _changes(changes: Changes) -> str:

@@ -12,6 +12,7 @@ from aegis_gateway.domain.report import By, PlanLine, Report
 from aegis_gateway.domain.rolling import length_of
 
 _PERCENT = 100
+_SECOND_NS = 1_000_000_000
 
 
 def compared(report: Report) -> str:
@@ -69,7 +70,18 @@ def figure_text(figure: Figure) -> str:
         return usd_short(round(value))
     if figure.unit == "share":
         return percent_text(value)
+    if figure.unit == "seconds":
+        return _time_text(value)
     return f"{round(value):,}"
+
+
+def _time_text(length_ns: Fraction) -> str:
+    """A length of time in its largest unit."""
+    seconds = round(length_ns / _SECOND_NS)
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{round(Fraction(seconds, length)):,} {unit}"
+    return f"{seconds} s"
 
 
 def plan_text(plan: PlanLine) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from aegis_gateway.adapters.incident_reports import IncidentReports
 from aegis_gateway.adapters.metrics_reports import MetricsReports
 from aegis_gateway.adapters.month_reports import MonthReports
 from aegis_gateway.adapters.reports import Reports
@@ -22,9 +23,6 @@ from aegis_gateway.entrypoints.people.overview.periods import day_of
 from aegis_gateway.entrypoints.plan_lines import PlanLines
 from aegis_gateway.entrypoints.tenant_spending import TenantSpending
 
-SAVINGS = ("saved", "not_spent", "could_save", "cacheable")
-"""What ids of figures begin with that are savings: they stand apart from what was spent."""
-
 _ROWS_MOST = 1_000_000
 _PROPOSALS_MOST = 1_000
 
@@ -38,8 +36,12 @@ def report_of(
     now = usage.totals(tenant, period.since_ns, period.until_ns)
     then = usage.totals(tenant, before.since_ns, before.until_ns)
     whole_before = then if before.until_ns == month.since_ns else usage.totals(tenant, *month.whole_before)
-    known = {each.id: each for each in figures(then)}
-    pairs = [FigurePair(now=each, before=known.get(each.id)) for each in figures(now)]
+    incidents = IncidentReports(store.query)
+    known = {
+        each.id: each for each in figures(then, incidents.times(tenant, before.since_ns, before.until_ns))
+    }
+    found = figures(now, incidents.times(tenant, period.since_ns, period.until_ns))
+    pairs = [FigurePair(now=each, before=known.get(each.id)) for each in found]
     spending = TenantSpending(store.query, registry, month.now_ns)
     expected = None if month.is_over else spending.forecast("monthly", now.sums.cost)
     is_told = expected is not None and expected.basis != "nothing"
@@ -63,7 +65,7 @@ def report_of(
         low_nano_usd=expected.low if expected is not None and is_told else None,
         high_nano_usd=expected.high if expected is not None and is_told else None,
         calls=now.sums.calls,
-        figures=tuple(each for each in pairs if not _is_saving(each.now)),
+        figures=tuple(each for each in pairs if not _is_saving(each.now) and each.is_known),
         savings=tuple(each for each in pairs if _is_saving(each.now)),
         plans=tuple(lines),
         plans_split=plans.split(),
@@ -75,7 +77,7 @@ def report_of(
 
 
 def _is_saving(figure: Figure) -> bool:
-    return figure.id.startswith(SAVINGS)
+    return figure.group == "not spent"
 
 
 def _changes(usage: UsageReports, tenant: str, month: Month) -> Iterable[Changes]:

@@ -22,7 +22,7 @@ from aegis_gateway.domain.report import (
 )
 from aegis_gateway.domain.report_message import report_message
 from aegis_gateway.domain.report_points import ReportFacts, Shadowed, decisions_of, risks_of
-from aegis_gateway.domain.report_words import compared, percent_text, plan_text, signed_percent
+from aegis_gateway.domain.report_words import compared, figure_text, percent_text, plan_text, signed_percent
 from aegis_gateway.domain.rollout_facts import RolloutFacts
 from aegis_gateway.domain.rollout_steps import rollout_of
 
@@ -164,6 +164,9 @@ def test_words_follow_from_numbers() -> None:
     assert ["–", "+50 %", "-1 %", "0 %"] == [
         signed_percent(None if n is None else Fraction(n, 100)) for n in (None, 50, -1, 0)
     ]
+    times = [pair(n * DOLLAR, None).now for n in (5, 150, 8_000, 400_000)]
+    told = [figure_text(msgspec.structs.replace(each, unit="seconds")) for each in times]
+    assert ["5 s", "2 min", "2 h", "5 d"] == told
     assert "$40.00 of $100.00 planned in 2026-11 (-60 %, within)" == plan_text(PLAN)
 
 
@@ -242,3 +245,4 @@ def test_a_message_is_bounded() -> None:
     assert all(len(text) <= FACT_CHARACTERS_MAX for _, text in message.facts)
     assert "https://aegis.example/report?tenant=acme&month=2026-11" == message.links[0].url
     assert "attention" == message.tone
+    assert {"risks", "decisions wanted"} <= {label for label, _ in message.facts}

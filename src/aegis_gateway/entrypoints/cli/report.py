@@ -108,7 +108,7 @@ def _lines(found: Report) -> Iterator[Text]:
     for changes in found.changes:
         yield Text(f"\nwhat changed, by {changes.by}", style=DIM)
         yield _changes(changes)
-    yield Text("\nsavings, no part of what was spent", style=DIM)
+    yield Text("\nsavings, apart from what was spent", style=DIM)
     yield _pairs(found.savings)
     for title, points in (("risks", found.risks), ("decisions wanted", found.decisions)):
         yield Text(f"\n{title}", style=DIM)
