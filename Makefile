@@ -39,7 +39,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-large check bench bench-policies bench-visibility bench-replay bench-redaction bench-sdk \
-	bench-mcp conformance fuzz chaos fmt lock clean
+	bench-mcp bench-telemetry conformance fuzz chaos fmt lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -86,6 +86,9 @@ bench-sdk: $(INSTALLED) ## measure what a decision and its settlement take by th
 
 bench-mcp: $(INSTALLED) ## measure what the gateway adds to calls of MCP tools, and to lists of them
 	@$(BIN)/python -m bench.mcp $(ARGS)
+
+bench-telemetry: $(INSTALLED) ## measure what telemetry costs, with a receiver that takes it, hangs, or is down
+	@$(BIN)/python -m bench.telemetry $(ARGS)
 
 conformance: $(INSTALLED) $(READY) $(CONFORMANT) ## hold the MCP gateway against the official suite, check by check
 	@$(BIN)/python -m tests.conformance $(ARGS)

@@ -12,8 +12,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from aegis_gateway import bootstrap
 from aegis_gateway.application.administration import Administration
@@ -82,9 +83,17 @@ class Aegis(Target):
     """A gateway on a store of its own."""
 
     def __init__(
-        self, name: str, files: dict[str, str], upstream_key: str, folder: Path, workers: int
+        self,
+        name: str,
+        files: dict[str, str],
+        upstream_key: str,
+        folder: Path,
+        workers: int,
+        variables: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
+        """`variables` are more of its environment."""
         folder.mkdir()
+        self._variables = variables
         self.settings = Settings(
             store=f"sqlite:{folder / 'aegis.db'}",
             pepper=f"file:{folder / 'pepper'}",
@@ -110,6 +119,7 @@ class Aegis(Target):
             "AEGIS_PORT": str(self.settings.port),
             "AEGIS_WORKERS": str(self.settings.workers),
             UPSTREAM_KEY: self._upstream_key,
+            **self._variables,
         }
         with open(self._folder / "log", "ab") as log:
             spawned_at = time.monotonic()

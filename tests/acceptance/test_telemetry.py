@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -34,6 +35,7 @@ from tests.gateways import (
     until,
 )
 from tests.otlp import OtlpReceiver
+from tests.unit.adapters.test_telemetry_names import documented
 
 pytestmark = pytest.mark.xdist_group("telemetry")
 
@@ -51,6 +53,13 @@ forbid(principal, action == Action::"chat", resource);
 )
 PAY = "/connect/api/v1/payments"
 BACKEND = "https://traces.example/trace/"
+CLAUDE, GEMINI, EMBED = "claude-sonnet-4-5", "gemini-2.5-flash", "text-embedding-3-small"
+MODELS = {
+    "gpt-4o-mini": "connector: provider",
+    EMBED: "connector: provider",
+    CLAUDE: "connector: claude",
+    GEMINI: "connector: google",
+}
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +79,7 @@ def upstream() -> Iterator[UpstreamProcess]:
 @pytest.fixture(scope="module")
 def gateway(receiver: OtlpReceiver, upstream: UpstreamProcess) -> Iterator[Gateway]:
     """A gateway that sends by HTTP."""
-    files = configuration(upstream.base_url, policies=POLICIES)
+    files = configuration(upstream.base_url, policies=POLICIES, models=MODELS)
     more = {
         "OTEL_EXPORTER_OTLP_HEADERS": f"x-token={CANARY}-header",
         "AEGIS_TRACE_URL": f"{BACKEND}{{trace_id}}",
@@ -126,6 +135,44 @@ def test_a_stream_is_a_span_that_ends_with_the_settlement(gateway: Gateway, rece
     span = receiver.span("chat gpt-4o-mini", aegis__call__id=call)
     assert gateway.call(call)["cost_nano_usd"] == span.attributes["aegis.cost.nano_usd"]
     assert 0 < span.attributes["gen_ai.usage.output_tokens"]
+
+
+def test_spans_say_who_made_an_answer(gateway: Gateway, receiver: OtlpReceiver) -> None:
+    """The model as the provider names it and the answer's id, by every API, whole and streamed; not of embeddings."""
+    said: list[dict[str, Any]] = [{"role": "user", "content": "hello"}]
+    chat_, messages = (
+        {"model": "gpt-4o-mini", "messages": said},
+        {"model": CLAUDE, "messages": said, "max_tokens": 9},
+    )
+    gemini = {"contents": [{"role": "user", "parts": [{"text": "hello"}]}]}
+    made = [
+        ("/v1/chat/completions", chat_),
+        ("/v1/chat/completions", {**chat_, "stream": True}),
+        ("/v1/responses", {"model": "gpt-4o-mini", "input": "hello"}),
+        ("/v1/responses", {"model": "gpt-4o-mini", "input": "hello", "stream": True}),
+        ("/v1/messages", messages),
+        ("/v1/messages", {**messages, "stream": True}),
+        (f"/v1beta/models/{GEMINI}:generateContent", gemini),
+        (f"/v1beta/models/{GEMINI}:streamGenerateContent?alt=sse", gemini),
+        (f"/v1beta/models/{GEMINI}:streamGenerateContent", gemini),
+        ("/v1/embeddings", {"model": EMBED, "input": "hello"}),
+    ]
+    for path, body in made:
+        version = {"anthropic-version": "2023-06-01"}
+        answer = ask(gateway, "POST", path, body, key=gateway.key("bot"), headers=version)
+        assert 200 == answer.status, (path, answer.body)
+        call = answer.headers["aegis-decision-id"]
+        name = "embeddings" if "embed" in path else "chat"
+        found = receiver.span(f"{name} {gateway.call(call)['model']}", aegis__call__id=call).attributes
+        model, id_ = found["gen_ai.response.model"], found.get("gen_ai.response.id")
+        assert f'"{model}"' in answer.body.decode(), path
+        assert (id_ is None) == (name == "embeddings"), path
+        assert id_ is None or f'"{id_}"' in answer.body.decode(), path
+
+
+def test_no_span_says_anything_that_the_docs_dont_tell(receiver: OtlpReceiver) -> None:
+    """Of all spans that came until now."""
+    assert set() == {name for span in receiver.spans for name in span.attributes} - documented()
 
 
 def test_a_refused_call_is_a_span_with_its_reasons(gateway: Gateway, receiver: OtlpReceiver) -> None:
@@ -303,6 +350,8 @@ def test_calls_go_on_whatever_becomes_of_the_receiver(
             began_s = time.monotonic()
             assert 0 == gateway.stop()
             assert time.monotonic() - began_s < DRAIN_S, "its workers had to be killed"
+            said = re.findall(r"spans were lost: ([^;]*);", gateway.log())
+            assert 32 == sum(int(n) for each in said for n in re.findall(r"([0-9]+) \(", each)), said
         release.set()
 
 

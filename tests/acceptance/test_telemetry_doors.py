@@ -15,6 +15,7 @@ from tests.gateways import CREDENTIAL_VARIABLE, PERMIT_ALL, Answer, ask, configu
 from tests.mcp_calls import Session, modern
 from tests.otlp import OtlpReceiver, ReceivedSpan
 from tests.scripted_mcp import ScriptedServer, event, result, text
+from tests.unit.adapters.test_telemetry_names import documented
 
 pytestmark = pytest.mark.xdist_group("telemetry-doors")
 
@@ -256,3 +257,8 @@ def test_an_approval_is_a_span_from_asked_to_answered(
         [span for span in receiver.spans if span.name == "approval" and approval in span.attributes.values()]
     )
     assert b"canary-word" not in b"".join(receiver.bytes_)
+
+
+def test_no_span_says_anything_that_the_docs_dont_tell(receiver: OtlpReceiver) -> None:
+    """Of all spans of all doors that came until now."""
+    assert set() == {name for span in receiver.spans for name in span.attributes} - documented()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from opentelemetry import metrics
@@ -17,11 +17,12 @@ from opentelemetry.util.types import Attributes
 SAID_AGAIN_S = 60.0
 
 _DROPPED, _EXPORTED = "otel.sdk.processor.span.processed", "otel.sdk.exporter.span.exported"
+_QUEUED, _IN_FLIGHT = "otel.sdk.processor.span.queue.size", "otel.sdk.exporter.span.inflight"
 _log = logging.getLogger("aegis.telemetry")
 
 
 class Losses:
-    """How many spans were lost since that was said last."""
+    """How many spans were lost since that was said last. `waiting` tell how many are still to be sent."""
 
     def __init__(self, clock_s: Callable[[], float]) -> None:
         """None yet."""
@@ -29,6 +30,7 @@ class Losses:
         self._lock = threading.Lock()
         self._lost: Counter[str] = Counter()
         self._said_s: float | None = None
+        self.waiting: list[Callable[[], int]] = []
 
     def add(self, count: int, why: str) -> None:
         """So many more."""
@@ -40,8 +42,10 @@ class Losses:
                 self._say()
 
     def close(self) -> None:
-        """Say what isn't said yet."""
+        """Say what isn't said yet, and what nobody sends any more: the process ends."""
         with self._lock:
+            if waiting := sum(count() for count in self.waiting):
+                self._lost["not sent before the end"] += waiting
             self._say()
 
     def _say(self) -> None:
@@ -85,7 +89,12 @@ class _WatchedMeter(metrics.Meter):
     def create_up_down_counter(
         self, name: str, unit: str = "", description: str = ""
     ) -> metrics.UpDownCounter:
-        return self._meter.create_up_down_counter(name, unit, description)
+        counter = self._meter.create_up_down_counter(name, unit, description)
+        if name != _IN_FLIGHT:
+            return counter
+        watched = _WatchedSum(counter)
+        self._losses.waiting.append(lambda: watched.sum)
+        return watched
 
     def create_observable_counter(
         self, name: str, callbacks: Sequence[Any] | None = None, unit: str = "", description: str = ""
@@ -112,7 +121,25 @@ class _WatchedMeter(metrics.Meter):
     def create_observable_up_down_counter(
         self, name: str, callbacks: Sequence[Any] | None = None, unit: str = "", description: str = ""
     ) -> metrics.ObservableUpDownCounter:
+        if name == _QUEUED:
+            self._losses.waiting += [_observed(callback) for callback in callbacks or ()]
         return self._meter.create_observable_up_down_counter(name, callbacks, unit, description)
+
+
+def _observed(
+    callback: Callable[[metrics.CallbackOptions], Iterable[metrics.Observation]],
+) -> Callable[[], int]:
+    return lambda: int(sum(each.value for each in callback(metrics.CallbackOptions())))
+
+
+class _WatchedSum(metrics.UpDownCounter):
+    def __init__(self, counter: metrics.UpDownCounter) -> None:
+        self._counter = counter
+        self.sum = 0
+
+    def add(self, amount: int | float, attributes: Attributes | None = None, context: Any = None) -> None:
+        self._counter.add(amount, attributes, context)
+        self.sum += int(amount)
 
 
 class _WatchedCounter(metrics.Counter):

@@ -58,9 +58,8 @@ def otlp_observer(traces: OtlpProtocol | None, metrics: OtlpProtocol | None) -> 
 
     def close() -> None:
         _all_at_once(tracers.shutdown, meters.shutdown)
-        losses.close()
 
-    return OtelObserver(tracers, Meters(meters, SCOPE), close)
+    return OtelObserver(tracers, Meters(meters, SCOPE), close, losses.close)
 
 
 class Seldom(logging.Filter):

@@ -79,11 +79,18 @@ def fails_nobody(tell: Callable[P, None]) -> Callable[P, None]:
 class OtelObserver:
     """Makes spans and metrics. Within one process there is one."""
 
-    def __init__(self, traces: TracerProvider, meters: Meters, close: Callable[[], None]) -> None:
-        """`close` ends what sends them, and may take long."""
+    def __init__(
+        self,
+        traces: TracerProvider,
+        meters: Meters,
+        close: Callable[[], None],
+        give_up: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`close` ends what sends them, and may take long; `give_up` says what it has not sent by the end."""
         self._tracer = traces.get_tracer(SCOPE)
         self._meters = meters
         self._close = close
+        self._give_up = give_up
 
     def begin(self, trace: Trace | None) -> CallSpan:
         """A call has come."""
@@ -132,6 +139,7 @@ class OtelObserver:
         closing = threading.Thread(target=self._close, name="telemetry", daemon=True)
         closing.start()
         closing.join(within_s)
+        self._give_up()
 
 
 class LateSpan:
