@@ -51,13 +51,15 @@ def gateway(browser: Browser) -> Iterator[Gateway]:
                 "[incident]}]",
             },
         )
-        with Gateway(files) as gateway:
+        links = {"AEGIS_TRACE_URL": "https://traces.example/trace/{trace_id}"}
+        with Gateway(files, environment=links) as gateway:
             parent: dict[str, str] = {}
             for place in range(51):
                 key = gateway.key(agents[place % 5 == 4])
                 body = chat_body(f"hi {place} [[tokens=20]]", max_tokens=90)
                 again = {"x-stainless-retry-count": "1"} if place == 2 else {}
-                answer = ask(gateway, "POST", CHAT, body, key=key, headers={**parent, **again})
+                traced = {"traceparent": f"00-{place + 1:032x}-{1:016x}-0{place % 2}"}
+                answer = ask(gateway, "POST", CHAT, body, key=key, headers={**parent, **again, **traced})
                 if place < 3:  # the first ones are one run, each below the one before
                     names = {"aegis-run-id": "aegis-run-id", "aegis-parent-id": "aegis-decision-id"}
                     parent = {name: answer.headers[of] for name, of in names.items()}
