@@ -14,9 +14,11 @@ from opentelemetry.semconv._incubating.attributes import gen_ai_attributes, mcp_
 from opentelemetry.semconv.attributes import error_attributes
 
 from aegis_gateway import bootstrap
+from aegis_gateway.adapters.telemetry.attributes import call_attributes, named
 from aegis_gateway.adapters.telemetry.meters import Meters
 from aegis_gateway.adapters.telemetry.spans import OtelObserver
 from aegis_gateway.application.commands import Admit, Admitted, ApprovalNote, Moved
+from aegis_gateway.application.runs import Delegator, Runs
 from aegis_gateway.application.tracing import AnswerOrigin, CallAsked
 from aegis_gateway.domain.approval import Approval, ApprovalAnswer
 from aegis_gateway.domain.approval_route import Route
@@ -179,3 +181,17 @@ def test_the_conventions_names_are_those_of_the_conventions(names: set[str]) -> 
 def test_the_plain_names_are_there(names: set[str]) -> None:
     """Those that dashboards were promised."""
     assert set() == PLAIN - names
+
+
+@pytest.mark.parametrize(("asked_by", "parent"), [("boss", "boss"), (None, "lead")])
+def test_the_agent_above_is_who_asked_or_who_delegated(asked_by: str | None, parent: str) -> None:
+    """Whoever asks in another's name goes before whoever delegated the run; of a run of one's own there is none."""
+    runs = Runs(b"pepper", lambda length: bytes(length))
+    own = runs.open("acme", "lead", "key_1", 1)
+    delegated = runs.delegate(
+        "acme", own, Delegator(agent="lead", key="key_1"), "bot", parent=None, depth=1, now_ns=2
+    )
+    call = asked(run=delegated.id, asked_by=asked_by)
+    assert parent == call_attributes(call, named(call, "allow"))["parent_agent_id"]
+    alone = asked(run=own.id, asked_by=None)
+    assert "parent_agent_id" not in call_attributes(alone, named(alone, "allow"))
