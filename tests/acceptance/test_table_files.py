@@ -34,6 +34,7 @@ FILE = re.compile(r'href="([^"]+/table\.(csv|xlsx)[^"]*)"')
 TABLES = {
     "/": 2,
     "/calls": 1,
+    "/kpi": 3,
     "/budgets": 1,
     "/budgets/acme/tiny": 3,
     "/agents": 1,

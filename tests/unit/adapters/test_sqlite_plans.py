@@ -9,7 +9,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from aegis_gateway.adapters import budget_use, delivery_rows, metrics_reports, reports
+from aegis_gateway.adapters import budget_use, delivery_rows, metrics_reports, outcome_reports, reports
 from aegis_gateway.adapters.queries import named_queries
 from aegis_gateway.adapters.sqlite.database import PACKAGE, connect
 
@@ -29,6 +29,14 @@ def connection(tmp_path: Path) -> Iterator[apsw.Connection]:
     [
         (SWEPT["expired"], "call USING INDEX call_open (state=?)"),
         (SWEPT["orphans"], "call USING INDEX call_open (state=?)"),
+        (SWEPT["forget_old_requests"], "request_settled USING PRIMARY KEY (day<?)"),
+        (SWEPT["settled_before"], "request_settled USING PRIMARY KEY (day=? AND tenant=? AND request=?)"),
+        (SWEPT["add_to_outcome"], "outcome USING PRIMARY KEY (tenant=? AND run=?)"),
+        (SWEPT["first_call_of_run"], "call USING INDEX call_by_run (tenant=? AND <expr>=?)"),
+        (
+            outcome_reports._TOLD,
+            "outcome USING INDEX outcome_by_result (tenant=? AND result=? AND began_ns>? AND began_ns<?)",
+        ),
         (reports._STANDINGS, "standing USING PRIMARY KEY (tenant=? AND budget=?)"),
         (
             reports._WHOLE.format(marks="?, ?"),

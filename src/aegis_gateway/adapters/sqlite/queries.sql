@@ -220,7 +220,7 @@ on conflict do update
 
 -- name: add_to_outcome
 -- What was settled in a tree that was reported on.
-update outcome set cost = ?1 + min(cost, 9223372036854775807 - ?1) where tenant = ?2 and run = ?3 and is_counted;
+update outcome set cost = ? + min(cost, 9223372036854775807 - ?) where tenant = ? and run = ? and is_counted;
 
 -- name: add_to_outcome_sums
 -- The same, in the sums of the hour and the day in which it was begun.
@@ -238,7 +238,7 @@ on conflict do update
 -- name: settled_before
 -- Whether a request was settled within a day: today (UTC), or the day before.
 select 1 from request_settled
- where day in (?1, ?1 - 1) and tenant = ?2 and request = ?3 and settled_ns >= ?4 limit 1;
+ where day in (?, ? - 1) and tenant = ? and request = ? and settled_ns >= ? limit 1;
 
 -- name: write_request
 -- When a request was settled last.

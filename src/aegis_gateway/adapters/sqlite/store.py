@@ -338,7 +338,7 @@ class _Locked(RegistryRows):
             many(_Q["write_outcome_sum"], [sum_values(row) for row in changes.outcome_sums])
         self._note_requests(changes.requests)
         for late in changes.late_costs:
-            self._connection.execute(_Q["add_to_outcome"], (late.cost, late.tenant, late.run))
+            self._connection.execute(_Q["add_to_outcome"], (late.cost, late.cost, late.tenant, late.run))
             if self._connection.changes():
                 self._connection.execute(_Q["add_to_outcome_sums"], (late.cost, late.tenant, late.run))
         if changes.notices:
@@ -360,7 +360,7 @@ class _Locked(RegistryRows):
         for asked in requests:
             day = asked.settled_ns // DAY_NS
             of = (asked.tenant, asked.request)
-            if execute(_Q["settled_before"], (day, *of, asked.settled_ns - REUSE_NS)).fetchone():
+            if execute(_Q["settled_before"], (day, day, *of, asked.settled_ns - REUSE_NS)).fetchone():
                 self._connection.executemany(_Q["write_usage"], map(sum_values, repeat_rows(asked)))
         settled = [
             (each.settled_ns // DAY_NS, each.tenant, each.request, each.settled_ns) for each in requests

@@ -34,6 +34,7 @@ from aegis_gateway.entrypoints.people.budgets import pages as budgets
 from aegis_gateway.entrypoints.people.calls import pages as calls
 from aegis_gateway.entrypoints.people.door import THREADS
 from aegis_gateway.entrypoints.people.incidents import pages as incidents
+from aegis_gateway.entrypoints.people.kpi import pages as kpi
 from aegis_gateway.entrypoints.people.live.looker import StoreLooker
 from aegis_gateway.entrypoints.people.live.pages import LivePages
 from aegis_gateway.entrypoints.people.live.watch import Watch
@@ -138,6 +139,10 @@ def _pages(office: Office, settings: Settings, rollouts: Rollouts) -> list[Route
         get("/calls", calls.show_all),
         get("/calls/table.{ending}", calls.export_table),
         get("/calls/{tenant}/{call}", calls.show_one),
+        get("/kpi", kpi.show_figures),
+        get("/kpi/table.{ending}", kpi.export_table),
+        get("/kpi/work", kpi.show_work),
+        get("/kpi/work/table.{ending}", kpi.export_work),
         get("/runs/{tenant}/{run}", runs.show_one),
         get("/runs/{tenant}/{run}/table.{ending}", runs.export_one),
         get("/sign-in", signing_in.show_sign_in, is_open=True),

@@ -36,6 +36,7 @@ _PREFIXES = (
     "/runs",
     "/agents",
     "/incidents",
+    "/kpi",
     "/live",
     "/approvals",
     "/notifications",

@@ -33,6 +33,7 @@ GROUPS = (
         pages=(
             Page(name="Overview", address="/", key="o"),
             Page(name="Budgets", address="/budgets", key="b"),
+            Page(name="Key figures", address="/kpi", key="k"),
             Page(name="Report", address="/report", key="m"),
         ),
     ),

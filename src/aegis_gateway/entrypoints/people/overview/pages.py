@@ -40,10 +40,14 @@ _FIGURES = (
     "cost_per_call",
     "cost_per_1k_tokens",
     "cost_per_agent",
+    "cost_per_success",
+    "success_rate",
+    "wasted",
     "allocation_coverage",
     "violations",
     "saved_by_downgrades",
     "not_spent",
+    "cache_candidates",
 )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from starlette.responses import Response
 
+from aegis_gateway.adapters.outcome_reports import OutcomeReports
 from aegis_gateway.adapters.reports import CallReport, Reports
 from aegis_gateway.application.runs import KnownRun, recorded_run
 from aegis_gateway.domain.registry import Registry
@@ -14,6 +15,7 @@ from aegis_gateway.domain.replication import Run
 from aegis_gateway.domain.trace_place import TracePlace
 from aegis_gateway.entrypoints.call_account import cost_text, trace_link
 from aegis_gateway.entrypoints.people.calls.view import EFFECT_WORDS, STATE_WORDS
+from aegis_gateway.entrypoints.people.kpi.view import RESULT_WORDS
 from aegis_gateway.entrypoints.people.living import living
 from aegis_gateway.entrypoints.people.runs.export import RUN_COLUMNS, run_rows
 from aegis_gateway.entrypoints.people.runs.tree import RunNode, delegate, run_node
@@ -72,6 +74,8 @@ def show_one(visit: Visit) -> Response:
     if found is None:
         return _none(visit)
     reading, top, known = found
+    with visit.office.store() as store:
+        reported = OutcomeReports(store.query).of_run(visit.at["tenant"], top.number)
     return living(
         visit,
         "runs/one.html",
@@ -79,6 +83,8 @@ def show_one(visit: Visit) -> Response:
         top=top,
         sums=top.sums,
         known=known,
+        reported=reported,
+        result_words=RESULT_WORDS,
         is_cut=reading.is_cut,
         traces=_traces(top),
         traces_max=TRACES_MAX,

@@ -1,0 +1,1 @@
+"""Key figures, as people look at them."""
