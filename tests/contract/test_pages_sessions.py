@@ -149,3 +149,23 @@ def test_other_secrets_sign_nobody_in(house: House, sessions: Sessions) -> None:
     assert "agent's key" in refused(lambda: sessions.begin_by_token(key))
     assert "cut or mistyped" in refused(lambda: sessions.begin_by_token(token[:-1]))
     assert "cut or mistyped" in refused(lambda: sessions.begin_by_token(""))
+
+
+def test_signing_out_elsewhere(house: House, sessions: Sessions, reader: Store, clock: TurnableClock) -> None:
+    """One's own sessions alone, those that have not ended; this one only if wished."""
+    here, there = by_token(house, sessions, "ben"), by_token(house, sessions, "ben")
+    ana = by_token(house, sessions, "ana")
+    stored = StoredSessions(reader.query)
+    now_ns = house.store.clock_ns()
+    assert {here.session.hash, there.session.hash} == {each.hash for each, _ in stored.open_of("ben", now_ns)}
+    assert all(hint for _, hint in stored.open_of("ben", now_ns))
+    assert 0 == sessions.end_all("no such session", and_this=True)
+    assert 1 == sessions.end_all(here.secret, and_this=False)
+    assert 0 == sessions.end_all(here.secret, and_this=False)
+    assert 0 == sessions.end_all(there.secret, and_this=True)
+    assert [here.session.hash] == [each.hash for each, _ in stored.open_of("ben", now_ns)]
+    assert 1 == sessions.end_all(here.secret, and_this=True)
+    assert [] == stored.open_of("ben", now_ns)
+    assert [ana.session.hash] == [each.hash for each, _ in stored.open_of("ana", now_ns)]
+    clock.turn(SESSION_NS)
+    assert [] == stored.open_of("ana", house.store.clock_ns())

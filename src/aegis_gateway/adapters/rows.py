@@ -21,6 +21,7 @@ from aegis_gateway.adapters.last_seen_rows import LastSeenRows
 from aegis_gateway.adapters.pace_rows import PaceRows
 from aegis_gateway.adapters.people_rows import PeopleRows
 from aegis_gateway.adapters.proposal_rows import ProposalRows
+from aegis_gateway.adapters.saved_view_rows import SavedViewRows
 from aegis_gateway.adapters.session_rows import SessionRows
 from aegis_gateway.application.ports import (
     CallMove,
@@ -429,6 +430,7 @@ class RegistryRows(
     PeopleRows,
     ProposalRows,
     SessionRows,
+    SavedViewRows,
     BudgetChangeRows,
     AdaptationRows,
     IncidentRows,

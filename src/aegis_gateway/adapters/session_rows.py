@@ -36,6 +36,15 @@ TOKEN_HOLDER = (
 )
 """A token with its person. By the index on hashes."""
 
+OPEN_SESSIONS = (
+    f"select {_named('session', _SESSION_FIELDS)}, person_token.hint"  # noqa: S608 - names of columns
+    " from session left join person_token on person_token.token = session.token"
+    " where session.person = ? and session.ended_ns is null and session.expires_ns > ?"
+    " order by session.begun_ns desc, session.hash"
+)
+"""A person's sessions that have not ended, the newest first, with the hint of the token that each began with. There
+are few sessions: what is over is forgotten after a day."""
+
 _LINK = f"select {', '.join(_LINK_FIELDS)} from sign_in_link where hash = ?"  # noqa: S608 - names of columns
 _WRITE_SESSION = (
     f"insert into session ({', '.join(_SESSION_FIELDS)}) values (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - names of columns
@@ -54,20 +63,31 @@ def signed_in_row(row: tuple[Any, ...]) -> SignedIn:
     """A session with its person and token, from the row of `SIGNED_IN`."""
     to_person = len(_SESSION_FIELDS)
     to_token = to_person + len(_PERSON_FIELDS)
-    digest, person, token, seen_by, begun_ns, expires_ns, ended_ns = row[:to_person]
+    session = session_row(row[:to_person])
     return SignedIn(
-        session=Session(
-            hash=bytes(digest),
-            person=person,
-            token=token,
-            seen_by=_names_decoder.decode(seen_by),
-            begun_ns=begun_ns,
-            expires_ns=expires_ns,
-            ended_ns=ended_ns,
-        ),
+        session=session,
         person=person_row(row[to_person:to_token]),
-        token=token_row(row[to_token:]) if token is not None else None,
+        token=token_row(row[to_token:]) if session.token is not None else None,
     )
+
+
+def session_row(row: tuple[Any, ...]) -> Session:
+    """A session by itself."""
+    digest, person, token, seen_by, begun_ns, expires_ns, ended_ns = row
+    return Session(
+        hash=bytes(digest),
+        person=person,
+        token=token,
+        seen_by=_names_decoder.decode(seen_by),
+        begun_ns=begun_ns,
+        expires_ns=expires_ns,
+        ended_ns=ended_ns,
+    )
+
+
+def open_session_row(row: tuple[Any, ...]) -> tuple[Session, str | None]:
+    """A session with the hint of its token, from a row of `OPEN_SESSIONS`."""
+    return session_row(row[:-1]), row[-1]
 
 
 class SessionRows(Statements):
@@ -76,6 +96,10 @@ class SessionRows(Statements):
     def signed_in(self, digest: bytes) -> SignedIn | None:
         """A session with its person and token, by what is kept of its secret."""
         return next((signed_in_row(row) for row in self._rows(SIGNED_IN, (digest,))), None)
+
+    def open_sessions(self, person: str, now_ns: int) -> list[Session]:
+        """A person's sessions that have not ended, the newest first."""
+        return [open_session_row(row)[0] for row in self._rows(OPEN_SESSIONS, (person, now_ns))]
 
     def save_session(self, session: Session) -> None:
         """Write a session, or that it has ended; nothing else of one changes."""

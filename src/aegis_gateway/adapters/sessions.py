@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from aegis_gateway.adapters.people_rows import person_row, token_row
 from aegis_gateway.adapters.reports import Query
-from aegis_gateway.adapters.session_rows import SIGNED_IN, TOKEN_HOLDER, signed_in_row
+from aegis_gateway.adapters.session_rows import (
+    OPEN_SESSIONS,
+    SIGNED_IN,
+    TOKEN_HOLDER,
+    open_session_row,
+    signed_in_row,
+)
 from aegis_gateway.domain.people import Person, Token
-from aegis_gateway.domain.session import SignedIn
+from aegis_gateway.domain.session import Session, SignedIn
 
 _PERSON_COLUMNS = 5
 
@@ -22,6 +28,11 @@ class StoredSessions:
         """A session with its person and token, by what is kept of its secret."""
         rows = self._query(SIGNED_IN, (digest,))
         return next((signed_in_row(tuple(row.values())) for row in rows), None)
+
+    def open_of(self, person: str, now_ns: int) -> list[tuple[Session, str | None]]:
+        """A person's sessions that have not ended, the newest first, with the hint of the token of each."""
+        rows = self._query(OPEN_SESSIONS, (person, now_ns))
+        return [open_session_row(tuple(row.values())) for row in rows]
 
     def token_holder(self, digest: bytes) -> tuple[Person, Token] | None:
         """A token with its person, by what is kept of its secret."""

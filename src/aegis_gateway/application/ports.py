@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from aegis_gateway.application.delivery_ports import DeliveryChange
+from aegis_gateway.application.saved_view_ports import SavedViewChange
 from aegis_gateway.domain.adaptation_turn import Lately
 from aegis_gateway.domain.admit import RateKey, StandingKey
 from aegis_gateway.domain.approval import Approval, ApprovalAnswer
@@ -385,7 +386,7 @@ class GatewayRow(msgspec.Struct, frozen=True, kw_only=True):
     seen_ns: int
 
 
-class RegistryChange(LockedTenants, DeliveryChange, Protocol):
+class RegistryChange(LockedTenants, DeliveryChange, SavedViewChange, Protocol):
     """A transaction that changes the registry of the tenants it holds."""
 
     def create_tenant(self, tenant: str) -> None:
@@ -429,6 +430,9 @@ class RegistryChange(LockedTenants, DeliveryChange, Protocol):
 
     def signed_in(self, digest: bytes) -> SignedIn | None:
         """A session with its person and token, by what is kept of its secret."""
+
+    def open_sessions(self, person: str, now_ns: int) -> list[Session]:
+        """A person's sessions that have not ended, the newest first."""
 
     def save_session(self, session: Session) -> None:
         """Write a session, or that it has ended; nothing else of one changes."""

@@ -77,6 +77,19 @@ class Sessions:
             if found is not None and found.session.ended_ns is None:
                 change.save_session(msgspec.structs.replace(found.session, ended_ns=change.now_ns))
 
+    def end_all(self, secret: str, *, and_this: bool) -> int:
+        """Sign whoever has this session out everywhere else, and here too if wished; how many sessions that ended."""
+        count = 0
+        with self._store.change([]) as change:
+            own = change.signed_in(secret_digest("session", secret, self._pepper))
+            if own is None or own.why_over(change.now_ns) is not None:
+                return 0
+            for each in change.open_sessions(own.session.person, change.now_ns):
+                if and_this or each.hash != own.session.hash:
+                    change.save_session(msgspec.structs.replace(each, ended_ns=change.now_ns))
+                    count += 1
+        return count
+
     def _begin(
         self, change: RegistryChange, person_id: str, token: str | None, seen_by: tuple[str, ...]
     ) -> Begun:

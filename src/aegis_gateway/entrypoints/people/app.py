@@ -48,7 +48,9 @@ from aegis_gateway.entrypoints.people.rendering import static_files
 from aegis_gateway.entrypoints.people.report.pages import ReportPages
 from aegis_gateway.entrypoints.people.rollout.pages import RolloutPages
 from aegis_gateway.entrypoints.people.runs import pages as runs
+from aegis_gateway.entrypoints.people.saved import pages as saved
 from aegis_gateway.entrypoints.people.security import Secured
+from aegis_gateway.entrypoints.people.settings.pages import SettingsPages
 from aegis_gateway.entrypoints.people.shadow.pages import ShadowPages
 from aegis_gateway.entrypoints.people.slack.door import SlackDoor
 from aegis_gateway.entrypoints.people.visits import Handler, Visit, page
@@ -118,6 +120,7 @@ def build(
 
 def _pages(office: Office, settings: Settings, rollouts: Rollouts) -> list[Route]:
     shadow, rollout, report = ShadowPages(settings), RolloutPages(rollouts), ReportPages(settings, rollouts)
+    own = SettingsPages(settings)
 
     def get(path: str, handler: Handler, *, is_open: bool = False) -> Route:
         return Route(path, page(office, handler, is_open=is_open), methods=["GET"])
@@ -145,6 +148,10 @@ def _pages(office: Office, settings: Settings, rollouts: Rollouts) -> list[Route
         get("/kpi/work/table.{ending}", kpi.export_work),
         get("/runs/{tenant}/{run}", runs.show_one),
         get("/runs/{tenant}/{run}/table.{ending}", runs.export_one),
+        get("/settings", own.show),
+        post("/settings/sessions", own.end_sessions),
+        post("/views", saved.save_view),
+        post("/views/{view}", saved.change_view),
         get("/sign-in", signing_in.show_sign_in, is_open=True),
         post("/sign-in", signing_in.sign_in, is_open=True),
         post("/sign-out", signing_in.sign_out),

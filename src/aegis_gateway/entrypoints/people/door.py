@@ -45,6 +45,8 @@ _PREFIXES = (
     "/shadow",
     "/report",
     "/rollout",
+    "/settings",
+    "/views",
     "/sign-in",
     "/sign-out",
     "/static",

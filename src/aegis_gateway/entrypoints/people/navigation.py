@@ -6,12 +6,15 @@ import msgspec
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """A page in the menu. `key` opens it after `g`; `sections` begin the paths that belong to it besides its own."""
+    """A page in the menu. `key` opens it after `g`; `sections` begin the paths that belong to it besides its own.
+    `has_views`: its address says what is looked at, so it can be saved.
+    """
 
     name: str
     address: str
     key: str
     sections: tuple[str, ...] = ()
+    has_views: bool = True
 
     def has(self, path: str) -> bool:
         """Whether a path is this page's, or of something that one comes to from it."""
@@ -63,7 +66,8 @@ GROUPS = (
         name="Gateway",
         pages=(
             Page(name="Rollout", address="/rollout", key="r"),
-            Page(name="API", address="/api/docs", key="d"),
+            Page(name="API", address="/api/docs", key="d", has_views=False),
+            Page(name="Settings", address="/settings", key=",", has_views=False),
         ),
     ),
 )

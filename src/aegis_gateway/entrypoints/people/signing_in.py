@@ -45,6 +45,11 @@ def sign_out(visit: Visit) -> Response:
     """End the session: it is worth nothing afterwards, whoever has kept its cookie."""
     with visit.office.store() as store:
         visit.office.sessions(store).end(visit.secret)
+    return signed_out(visit)
+
+
+def signed_out(visit: Visit) -> Response:
+    """What a browser is told whose session is over."""
     response = redirect("/sign-in")
     response.headers.append("set-cookie", set_cookie(SESSION, "", secure=visit.is_secure, seconds=0))
     return response

@@ -28,6 +28,7 @@ from aegis_gateway.entrypoints.people.cookies import (
     set_cookie,
 )
 from aegis_gateway.entrypoints.people.office import Office
+from aegis_gateway.entrypoints.people.saved.menu import ViewsMenu, views_menu
 
 _FIELDS_MAX = 256
 _FORM = "application/x-www-form-urlencoded"
@@ -36,7 +37,9 @@ _log = logging.getLogger("aegis.people")
 
 
 class Visit(msgspec.Struct, frozen=True, kw_only=True):
-    """A request and whoever makes it. `secret` is the browser's, `signed_in` is None where nobody is."""
+    """A request and whoever makes it. `secret` is the browser's, `signed_in` is None where nobody is; `menu` are
+    their saved views, for a whole page.
+    """
 
     office: Office
     method: str
@@ -49,6 +52,7 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
     secret: str
     is_new: bool
     signed_in: SignedIn | None
+    menu: ViewsMenu | None = None
 
     @property
     def person(self) -> Person:
@@ -93,6 +97,7 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
             {
                 "person": self.signed_in.person if self.signed_in is not None else None,
                 "path": self.path,
+                "menu": self.menu,
                 "csrf": csrf_of(self.secret, self.office.pepper),
                 "now_ns": self.office.now_ns(),
                 **values,
@@ -151,6 +156,10 @@ def _answer(office: Office, handler: Handler, request: Request, body: bytes, is_
         found = office.signed_in(cookie) if cookie else None
         if found is not None and cookie is not None:
             visit = msgspec.structs.replace(visit, signed_in=found, secret=cookie, is_new=False)
+            if not visit.is_part:
+                # Before anything else has a store: a thread that held one and waited for another could wait for ever.
+                menu = views_menu(office, found.person, visit.path, visit.query)
+                visit = msgspec.structs.replace(visit, menu=menu)
         if visit.signed_in is None and not is_open:
             return _sign_in_first(visit, request)
         if visit.method == "POST" and not is_csrf_of(visit.field("csrf"), visit.secret, office.pepper):
