@@ -47,6 +47,7 @@ PAGES = (
     "/budgets/acme/tiny",
     "/budgets/acme/runs",
     "/budgets/acme/recent",
+    "/settings",
 )
 FIRST_VIEW_MS = 1_000
 """Ten times what it takes on a machine with nothing else to do; tests share theirs."""
@@ -233,7 +234,7 @@ def test_what_was_done_to_a_limit(desk: Watched, gateway: Gateway, staff: Staff)
         "section", has=desk.page.get_by_role("heading", name="What was done to its limit")
     )
     words = " ".join(history.inner_text().split())
-    for told in ("$5.00 → $7.50", "Increase", "asked by fin", ", until ", reason):
+    for told in ("$5.00 to $7.50", "Increase", "asked by fin", ", until ", reason):
         assert told in words
     assert [] == desk.wrong
 
@@ -350,6 +351,51 @@ def test_the_menu_on_a_phone(browser: Browser, gateway: Gateway, staff: Staff) -
         page.get_by_role("button", name="Sign in").click()
         assert page.get_by_role("link", name="Incidents").is_visible()
         assert not page.get_by_role("button", name="Menu").is_visible()
+
+
+def test_keys(desk: Watched, browser: Browser, gateway: Gateway, staff: Staff) -> None:
+    """`g` and a letter opens a page, `j` goes to rows, `?` tells all; not while somebody writes, nor switched off."""
+    page = desk.go("/budgets")
+    page.keyboard.press("g")
+    page.keyboard.press("c")
+    page.wait_for_url("**/calls")
+    page.get_by_label("Agent").press_sequentially("gob?")
+    assert ("gob?", f"{gateway.url}/calls") == (page.get_by_label("Agent").input_value(), page.url)
+    page.get_by_role("heading", name="Calls", exact=True).click()
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("k")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/calls/acme/**")
+    page.keyboard.press("Shift+?")
+    dialog = page.get_by_role("dialog", name="Keys")
+    assert dialog.is_visible()
+    assert "Notifications" in dialog.inner_text()
+    dialog.get_by_label("Keys are on").uncheck()
+    page.keyboard.press("Escape")
+    assert not dialog.is_visible()
+    page.keyboard.press("g")
+    page.keyboard.press("b")
+    page.keyboard.press("v")
+    assert not page.get_by_role("dialog", name="Saved views").is_visible()
+    page.keyboard.press("Shift+?")
+    dialog.get_by_label("Keys are on").check()
+    page.keyboard.press("Escape")
+    page.keyboard.press("v")
+    assert page.get_by_role("dialog", name="Saved views").is_visible()
+    assert [] == desk.wrong
+    with browser.new_context(viewport=DESK, java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto(f"{gateway.url}{staff.link('fin')}")
+        page.get_by_role("button", name="Sign in").click()
+        page.goto(f"{gateway.url}/?range=30d&by=model")
+        page.get_by_role("button", name="Views").click()
+        page.get_by_label("Save this view of Overview").fill("Models")
+        page.get_by_role("button", name="Save", exact=True).click()
+        page.goto(f"{gateway.url}/budgets")
+        page.get_by_role("button", name="Views").click()
+        page.get_by_role("link", name="Models").click()
+        page.wait_for_url("**/?range=30d&by=model")
 
 
 def test_by_keyboard_alone(desk: Watched) -> None:

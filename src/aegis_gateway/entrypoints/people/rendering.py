@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from aegis_gateway.domain.legible import legible
 from aegis_gateway.domain.money import usd_short
@@ -27,6 +28,14 @@ _TYPES = {
     ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
 }
+
+
+_GLYPHS = {
+    "✓": "M2.2 6.6 4.9 9.2 9.9 3",
+    "✗": "M3 3l6 6M9 3 3 9",
+    "→": "M1.5 6h9M7.2 2.7 10.5 6 7.2 9.3",
+}
+"""Signs that not every machine has a letter for, as they are drawn."""
 
 
 class StaticFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +66,15 @@ def _legible(value: object) -> object:
     return legible(value.replace("\r\n", "\n")) if isinstance(value, str) else value
 
 
+def glyph(sign: str) -> str:
+    """A sign, drawn where letters can't be relied on; what it means is said in words beside it."""
+    if sign not in _GLYPHS:
+        return sign
+    return Markup('<svg class="glyph" viewBox="0 0 12 12" aria-hidden="true"><path d="{}"/></svg>').format(
+        _GLYPHS[sign]
+    )
+
+
 class Templates:
     """The templates, read once each."""
 
@@ -76,6 +94,7 @@ class Templates:
             "exact": words.exact,
             "figure_parts": figure_parts,
             "figure_value": figure_value,
+            "glyph": glyph,
             "iso": words.iso,
             "local": words.local,
             "money": usd_short,
