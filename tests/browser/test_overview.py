@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,21 @@ def test_a_budgets_numbers_are_its_balances(desk: Watched, gateway: Gateway) -> 
     page.get_by_role("link", name="Budgets").first.click()
     assert 0 < page.locator("tbody tr").count()
     assert f"{row['posted']}" in [each.get_attribute("value") for each in page.locator("tbody data").all()]
+    assert [] == desk.wrong
+
+
+def test_charts_as_pictures(desk: Watched, pictures: Path) -> None:
+    """A PNG that is as wide wherever it is made, with the chart, its title and its colours' names in it."""
+    for place, path in enumerate(("/?range=30d&by=team", "/budgets/acme/day")):
+        page = desk.go(path)
+        page.wait_for_selector(".canvas[data-drawn] canvas")
+        with page.expect_download() as downloading:
+            page.get_by_role("button", name="PNG").click()
+        body = Path(downloading.value.path()).read_bytes()
+        (pictures / f"chart-{place}.png").write_bytes(body)
+        assert b"\x89PNG\r\n\x1a\n" == body[:8]
+        assert (2_400, 1_240) == struct.unpack(">II", body[16:24])
+        assert len(body) > 20_000
     assert [] == desk.wrong
 
 

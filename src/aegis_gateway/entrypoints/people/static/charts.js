@@ -3,6 +3,7 @@
 
 (() => {
   const NANO = 1e9;
+  const PICTURE = { width: 1200, height: 620 };
   const drawn = new Map(); // canvas id: {chart, data, tag, kind}
 
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
@@ -136,6 +137,30 @@
     canvas.dataset.drawn = entry.tag;
   };
 
+  // A chart as a picture that stands by itself: of one width everywhere, with its title, what is said of it, and names for
+  // its colours.
+  const picture = (canvas, entry) => {
+    const figure = canvas.closest("figure");
+    const sheet = figure.closest("section") ?? figure;
+    const words = (element) => (element?.innerText ?? "").replace(/\s+/g, " ").trim();
+    const option = kinds[entry.kind](entry.data, PICTURE.width);
+    const named = option.series.filter((each) => each.stack !== "band" && ["bar", "line"].includes(each.type));
+    const ink = { color: color("ink"), fontSize: 20, fontWeight: 600 };
+    const dim = { color: color("dim"), fontSize: 14, lineHeight: 19, width: PICTURE.width - 60, overflow: "break" };
+    option.title = {
+      text: [document.querySelector("h1"), sheet.querySelector("h2")].map(words).filter(Boolean).join(" · "),
+      subtext: [sheet.querySelector(".row > p.dim"), document.getElementById(figure.getAttribute("aria-labelledby"))].map(words).filter(Boolean).join("\n"),
+      left: 20, top: 16, itemGap: 8, textStyle: ink, subtextStyle: dim,
+    };
+    if (named.length > 1) option.legend = { data: named.map((each) => each.name), left: 20, bottom: 14, textStyle: { color: color("dim"), fontSize: 13 }, itemWidth: 26, itemHeight: named.some((each) => each.type === "bar" || each.areaStyle) ? 10 : 0 };
+    if (option.grid) option.grid = { ...option.grid, left: 24, right: 36, top: 132, bottom: 52 };
+    const chart = echarts.init(document.createElement("div"), null, { renderer: "canvas", ...PICTURE });
+    chart.setOption(option);
+    const address = chart.getDataURL({ pixelRatio: 2, backgroundColor: color("sheet") });
+    chart.dispose();
+    return address;
+  };
+
   const show = async (figure) => {
     const canvas = figure.querySelector(".canvas");
     const { chart: kind, src, tag } = figure.dataset;
@@ -177,9 +202,10 @@
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-png]");
     const entry = button && drawn.get(button.dataset.png);
-    if (!entry) return;
+    const canvas = entry && document.getElementById(button.dataset.png);
+    if (!canvas) return;
     const link = document.createElement("a");
-    link.href = entry.chart.getDataURL({ pixelRatio: 2, backgroundColor: color("sheet") });
+    link.href = picture(canvas, entry);
     link.download = `${button.dataset.png.replace("-canvas", "")}.png`;
     link.click();
   });
