@@ -34,6 +34,8 @@ _GLYPHS = {
     "✓": "M2.2 6.6 4.9 9.2 9.9 3",
     "✗": "M3 3l6 6M9 3 3 9",
     "→": "M1.5 6h9M7.2 2.7 10.5 6 7.2 9.3",
+    "▴": "M2.5 7.5 6 4l3.5 3.5",
+    "▾": "M2.5 4.5 6 8l3.5-3.5",
 }
 """Signs that not every machine has a letter for, as they are drawn."""
 

@@ -105,11 +105,11 @@
   });
 
   document.addEventListener("DOMContentLoaded", () => {
-    const who = document.querySelector(".top .who");
-    if (!who) return;
+    const tools = document.querySelector(".top .tools");
+    if (!tools) return;
     const button = make("button", "Keys ", { class: "quiet keys-button", type: "button" });
     button.append(make("kbd", "?"));
     button.addEventListener("click", () => help().showModal());
-    who.before(button);
+    tools.append(button);
   });
 })();
