@@ -713,6 +713,7 @@ def test_the_installed_command() -> None:
         "top",
         "entries",
         "doctor",
+        "audit",
     ] == found
 
 

@@ -105,6 +105,18 @@ def test_enforcing(gateway: Gateway, people: dict[str, Visitor]) -> None:
     assert f"/shadow/acme?{said}" == wider.headers.get("location"), text_of(wider)
     page = text_of(people["fin"].get(f"/shadow/acme?{said}"))
     assert ("aegis proposals approve 1" in page) == wants_two
+    waiting = text_of(people["vi"].get("/policies/versions"))
+    assert ("Wants a second person" in waiting, "/policies/proposals/1" in waiting) == (wants_two, wants_two)
+    shown = people["vi"].get("/policies/proposals/1")
+    assert (200 if wants_two else 404) == shown.status
+    if wants_two:
+        for words in (
+            "by fin",
+            "waits for a second person",
+            "removed: </span>@mode(",
+            "aegis proposals approve 1",
+        ):
+            assert words in text_of(shown), words
     until(
         lambda: rules(people["fin"]) == {"all-of-it"} if wants_two else not rules(people["fin"]),
         "still quiet",

@@ -28,6 +28,10 @@ PATHS = {
     "rule-shadow": f"/policies/{TENANT}/quiet?range=24h",
     "versions": "/policies/versions",
     "version": "/policies/versions/2",
+    "record": "/audit?since=ever",
+    "record-none": "/audit?who=nobody",
+    "entry": f"/audit/{TENANT}/3",
+    "verified": "/audit/verified",
 }
 
 

@@ -23,6 +23,7 @@ from aegis_gateway.domain.errors import AegisError, NotPermitted
 from aegis_gateway.entrypoints.cli import (
     agent,
     approvals,
+    audit,
     budgets,
     call,
     calls,
@@ -71,6 +72,7 @@ BUILT_IN = (
     *("estimate", "budget", "kpi", "calls", "call", "runs", "shadow", "incidents", "notifications", "digest"),
     *("report", "rollout"),
     *("top", "entries", "doctor"),
+    "audit",
 )
 
 _RUN, _WHO, _LOOK = "Configure and run", "Who may", "See"
@@ -159,6 +161,7 @@ def build(plugins: Iterable[EntryPoint] = ()) -> typer.Typer:
     app.add_typer(rollout.app, rich_help_panel=_LOOK)
     app.command(rich_help_panel=_LOOK, short_help="All of that, live.")(top.top)
     app.command(rich_help_panel=_LOOK, short_help="The record itself, byte for byte.")(entries.entries)
+    app.add_typer(audit.app, rich_help_panel=_LOOK)
     app.command(
         rich_help_panel=_LOOK, short_help="Whether all is in order: versions, clock, store, keys, disk."
     )(doctor.doctor)

@@ -20,6 +20,7 @@ from aegis_gateway.entrypoints.data_plane.mcp.origins import Origins
 from aegis_gateway.entrypoints.people import signing_in
 from aegis_gateway.entrypoints.people.agents.routes import agent_routes
 from aegis_gateway.entrypoints.people.api import agents as agents_api
+from aegis_gateway.entrypoints.people.api import audit as audit_api
 from aegis_gateway.entrypoints.people.api import calls as calls_api
 from aegis_gateway.entrypoints.people.api import kpi as kpi_api
 from aegis_gateway.entrypoints.people.api import notifications as notifications_api
@@ -29,6 +30,7 @@ from aegis_gateway.entrypoints.people.api.manual import operations
 from aegis_gateway.entrypoints.people.api.operations import router
 from aegis_gateway.entrypoints.people.api.problems import tell_problems
 from aegis_gateway.entrypoints.people.approvals import pages as approvals
+from aegis_gateway.entrypoints.people.audit.routes import audit_routes
 from aegis_gateway.entrypoints.people.bridge import Application, AsgiApp
 from aegis_gateway.entrypoints.people.budgets import pages as budgets
 from aegis_gateway.entrypoints.people.calls import pages as calls
@@ -100,6 +102,7 @@ def build(
     app.state.office = office
     app.state.policy_texts = texts
     app.include_router(router)
+    app.include_router(audit_api.router(settings))
     app.include_router(notifications_api.router)
     app.include_router(kpi_api.router)
     app.include_router(calls_api.router)
@@ -177,6 +180,7 @@ def _pages(office: Office, settings: Settings, rollouts: Rollouts) -> list[Route
         get("/rollout", rollout.show),
         post("/rollout", rollout.review),
         *policy_routes(office, settings),
+        *audit_routes(office, settings),
         get("/shadow", shadow.show_tenants),
         get("/shadow/{tenant}", shadow.show_all),
         get("/shadow/{tenant}/table.{ending}", shadow.export_all),

@@ -60,6 +60,7 @@ GROUPS = (
         pages=(
             Page(name="Policies", address="/policies", key="p"),
             Page(name="Shadow", address="/shadow", key="s"),
+            Page(name="Record", address="/audit", key="e"),
         ),
     ),
     Group(

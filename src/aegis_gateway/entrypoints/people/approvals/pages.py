@@ -13,6 +13,7 @@ from aegis_gateway.domain.errors import NotPermitted
 from aegis_gateway.entrypoints.people.approvals.brief import total_maximum
 from aegis_gateway.entrypoints.people.approvals.desk import ApprovalsDesk, groups_of
 from aegis_gateway.entrypoints.people.approvals.export import APPROVAL_COLUMNS, approval_rows
+from aegis_gateway.entrypoints.people.approvals.tally import tally_of
 from aegis_gateway.entrypoints.people.living import living
 from aegis_gateway.entrypoints.people.reader import reader_of
 from aegis_gateway.entrypoints.people.tables import table_file
@@ -43,10 +44,12 @@ def show_decided(visit: Visit) -> Response:
     """What became of requests."""
     with _desk(visit) as desk:
         tenant = visit.query.get("tenant") or None
+        decided = desk.decided(tenant)
         return living(
             visit,
             "approvals/decided.html",
-            briefs=[desk.short(approval) for approval in desk.decided(tenant)],
+            briefs=[desk.short(approval) for approval in decided],
+            tally=tally_of(decided),
             tenants=desk.readable,
             tenant=tenant,
         )

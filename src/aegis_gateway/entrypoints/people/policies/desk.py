@@ -67,6 +67,8 @@ REFUSED = frozenset(
 )
 """Those that kept a call from being sent."""
 
+_LISTED_BACK = 30
+"""So many versions are looked at to tell since when each rule of a list stands as it does."""
 _OTHERS = {
     "budget": "a budget",
     "rate": "a rate limit",
@@ -172,7 +174,7 @@ class PoliciesDesk:
         loaded = self._versions.configuration(version)
         if self._tenant not in loaded.registries:
             return
-        lasting = self._versions.lasting(self._reports, version.version)
+        lasting = self._versions.lasting(self._reports, version.version, _LISTED_BACK)
         since = since_when((each, self._versions.sources(each, self._tenant)) for each in lasting)
         policies = bootstrap.compiled_policies(loaded, self._tenant).rules
         all_in_shadow = loaded.registries[self._tenant].proxy is not None

@@ -8,15 +8,17 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
 import yaml
 
-from aegis_gateway.adapters.cedar_listing import policy_texts
+from aegis_gateway.adapters.cedar_listing import PolicyText, policy_texts
 from aegis_gateway.configuration.load import MAIN_FILE, RULES
 
 _POLICIES = re.compile(r"policies/(?:([A-Za-z0-9][A-Za-z0-9._-]*)/)?[A-Za-z0-9][A-Za-z0-9._-]*\.cedar")
+_TEXTS_KEPT = 64
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Reads what was read once already; the one in C where there is one."""
 
@@ -37,12 +39,18 @@ def rule_sources(files: Mapping[str, str], tenant: str) -> dict[str, RuleSource]
     for path, text in sorted(files.items()):
         place = _POLICIES.fullmatch(path)
         if place is not None and place[1] in (None, tenant):
-            for each in policy_texts(text):
+            for each in _policies(text):
                 own = _without_preface(each.text)
                 found[each.policy.id] = RuleSource(
                     id=each.policy.id, language="Cedar", file=path, line=each.line, text=own
                 )
     return found | {each.id: each for each in _written_in_yaml(files.get(MAIN_FILE, ""), tenant)}
+
+
+@lru_cache(maxsize=_TEXTS_KEPT)
+def _policies(text: str) -> tuple[PolicyText, ...]:
+    """The policies of a file; most versions leave most files as they were."""
+    return tuple(policy_texts(text))
 
 
 def _without_preface(text: str) -> str:

@@ -71,8 +71,9 @@ class AppliedVersions:
         """The rules of a tenant in it, as they were written."""
         return self._sources.get((version.digest, tenant), lambda: rule_sources(version.files, tenant))
 
-    def lasting(self, reports: Reports, until: int) -> Iterator[ConfigVersion]:
-        """Intact versions for everybody, from one back to the first, a hundred at most; canaries are left out."""
-        for each in reports.versions(until=until, limit=LOOKED_BACK):
-            if each.canary is None and self.is_intact(each):
+    def lasting(self, reports: Reports, until: int, most: int = LOOKED_BACK) -> Iterator[ConfigVersion]:
+        """Intact versions for everybody, from one back to the first, so many at most; canaries are left out."""
+        signatures = bootstrap.signatures(self._settings)
+        for each in reports.versions(until=until, limit=most):
+            if each.canary is None and is_intact(each, signatures):
                 yield each

@@ -1,0 +1,1 @@
+"""The record as people look into it: what was done, by whom, and whether it is whole."""
