@@ -141,6 +141,8 @@ def test_one_agent(gateway: Gateway, people: dict[str, Visitor]) -> None:
     ):
         assert words in page, words
     assert "/budgets/acme/else" not in page
+    for leads in (f"/calls/{TENANT}/{dearest['call']}", f"/runs/{TENANT}/{dearest['run'][4:24]}"):
+        assert 'href="/agents/acme/bot"' in text_of(people["vi"].get(leads)), leads
     assert gateway.key("bot") not in page
     assert bytes(key["hash"]).hex() not in page
     assert "5 runs" in page
