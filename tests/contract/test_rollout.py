@@ -9,10 +9,13 @@ from aegis_gateway.application.operators import Caller
 from aegis_gateway.application.ports import Store
 from aegis_gateway.application.redelivering import Redelivering
 from aegis_gateway.application.reviewing import Reviews
+from aegis_gateway.configuration.settings import Settings
+from aegis_gateway.configuration.telemetry import TelemetrySettings
 from aegis_gateway.domain.channel import Channel
 from aegis_gateway.domain.delivery import NotSent, Outcome, Sent
 from aegis_gateway.domain.errors import ConfigurationError
 from aegis_gateway.domain.review import QUARTER_NS
+from aegis_gateway.entrypoints.jobs import jobs
 from tests.ledgers import DAY_NS, TurnableClock
 
 CALLER = Caller(local_name="ann")
@@ -70,6 +73,17 @@ def test_a_channel_is_tested_when_all_of_a_test_was_sent(store: Store, clock: Tu
     acts.test("acme", OPS, lambda _: next(told))
     assert {"mail": first_ns, "ops": clock.at_ns - DAY_NS} == reports.tested("acme")
     assert {} == reports.tested("zeta")
+
+
+def test_telemetry_that_is_sent_is_noted(store: Store) -> None:
+    """The steward notes that spans or metrics are sent; where none are, it notes nothing."""
+    for settings, noted in (
+        (Settings(), set()),
+        (Settings(telemetry=TelemetrySettings(traces="grpc")), {"telemetry"}),
+    ):
+        (job,) = (job for job in jobs(settings) if job.name == "noting telemetry")
+        job.begin(store)()
+        assert noted == set(RolloutReports(store.query).seen())
 
 
 def test_who_looked_last_is_kept(store: Store, reader: Store) -> None:

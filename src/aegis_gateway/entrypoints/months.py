@@ -62,6 +62,18 @@ class Month(msgspec.Struct, frozen=True, kw_only=True):
         return Stretch(since_ns=self.before_since_ns, until_ns=until_ns, words=words)
 
     @property
+    def days(self) -> list[tuple[int, int]]:
+        """Its days, from and to whole hours, also those to come."""
+        found: list[tuple[int, int]] = []
+        at_ns = self.since_ns
+        while at_ns < self.until_ns:
+            # By the end of the hour: a day may begin in the midst of the one that it is taken from.
+            day = window_at("daily", ZoneInfo(self.zone), at_ns + HOUR_NS - 1)
+            found.append((at_ns, _whole(day.ends_ns)))
+            at_ns = _whole(day.ends_ns)
+        return found
+
+    @property
     def whole_before(self) -> tuple[int, int]:
         """All of the month before."""
         return self.before_since_ns, self.since_ns

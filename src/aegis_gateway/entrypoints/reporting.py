@@ -19,7 +19,6 @@ from aegis_gateway.domain.report_points import ReportFacts, Shadowed, decisions_
 from aegis_gateway.domain.rollout import Rollout
 from aegis_gateway.domain.shadow_rules import in_shadow
 from aegis_gateway.entrypoints.months import Month
-from aegis_gateway.entrypoints.people.overview.periods import day_of
 from aegis_gateway.entrypoints.plan_lines import PlanLines
 from aegis_gateway.entrypoints.tenant_spending import TenantSpending
 
@@ -95,19 +94,9 @@ def _changes(usage: UsageReports, tenant: str, month: Month) -> Iterable[Changes
 
 def _days(usage: UsageReports, tenant: str, month: Month) -> Iterable[tuple[str, int]]:
     """Each day of the month with what it came to; those to come with nothing."""
-    stretches: list[tuple[int, int]] = []
-    labels: list[str] = []
-    at_ns = month.since_ns
-    while at_ns < month.until_ns:
-        since_ns, until_ns = day_of(month.zone, at_ns)
-        if since_ns < month.since_ns:  # the hour in which the month begins is the day before's in some zones
-            at_ns = until_ns
-            continue
-        stretches.append((since_ns, until_ns))
-        labels.append(f"{len(labels) + 1}")
-        at_ns = until_ns
+    stretches = month.days
     amounts = usage.over_time(tenant, stretches, "team", ())[None]
-    return zip(labels, amounts, strict=True)
+    return ((f"{day}", amount) for day, amount in enumerate(amounts, 1))
 
 
 def _facts(

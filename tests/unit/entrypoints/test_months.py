@@ -64,6 +64,22 @@ def test_months_begin_with_whole_hours() -> None:
 
 
 @pytest.mark.parametrize(
+    "zone", ["UTC", NEW_YORK, "Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe", "Africa/Cairo"]
+)
+@pytest.mark.parametrize(
+    ("text", "count"), [("2026-02", 28), ("2026-03", 31), ("2026-04", 30), ("2026-10", 31), ("2026-11", 30)]
+)
+def test_a_month_is_made_of_its_days(zone: str, text: str, count: int) -> None:
+    """In every zone, through every change of clocks: as many as there are, each where the one before ends."""
+    month = month_of(text, zone, NOW)
+    days = month.days
+    assert count == len(days)
+    assert (month.since_ns, month.until_ns) == (days[0][0], days[-1][1])
+    assert [end for _, end in days[:-1]] == [start for start, _ in days[1:]]
+    assert {23, 24, 25} >= {(end - start) // HOUR_NS for start, end in days}
+
+
+@pytest.mark.parametrize(
     "text", ["2026-12", "2999-01", "1969-12", "2026-13", "2026-1", "x", "2026-11-01", "\u0662026-11"]
 )
 def test_what_is_no_month_is_told(text: str) -> None:

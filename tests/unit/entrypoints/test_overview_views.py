@@ -61,6 +61,9 @@ def test_stretches_leave_nothing_out(zone: str) -> None:
     assert ends[:-1] == [each.since_ns for each in period.stretches]
     assert period.until_ns == ends[-1]
     assert all(each % HOUR_NS == 0 for each in ends)
+    days = [each.day for each in period.stretches]
+    assert ("2026-01-15", "2026-11-20", 310) == (days[0], days[-1], len(set(days)))
+    assert len(days) == len(set(days))
 
 
 @pytest.mark.parametrize(

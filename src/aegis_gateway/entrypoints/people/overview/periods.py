@@ -94,7 +94,9 @@ def stated_period(since: str, until: str, zone: str, now_ns: int) -> Period | No
     if since_ns is None or until_ns is None:
         return None
     end_ns = now_ns - now_ns % HOUR_NS + HOUR_NS
-    since_ns, until_ns = since_ns - since_ns % HOUR_NS, min(until_ns + -until_ns % HOUR_NS, end_ns)
+    # A day ends with the hour in which the next begins; a time is within the hour that is looked at.
+    whole_ns = until_ns - until_ns % HOUR_NS if _is_day(until) else until_ns + -until_ns % HOUR_NS
+    since_ns, until_ns = since_ns - since_ns % HOUR_NS, min(whole_ns, end_ns)
     hours = (until_ns - since_ns) // HOUR_NS
     if not 0 < hours <= CUSTOM_DAYS_MOST * _DAY_HOURS or since_ns < 0:
         return None
@@ -115,10 +117,14 @@ def stated_period(since: str, until: str, zone: str, now_ns: int) -> Period | No
     )
 
 
+def _is_day(text: str) -> bool:
+    return 0 < len(text) <= len("2026-11-23")
+
+
 def _stated_ns(text: str, zone: str, *, is_end: bool) -> int | None:
     try:
         moment = datetime.fromisoformat(text)
-        if len(text) <= len("2026-11-23"):
+        if _is_day(text):
             moment = moment.replace(tzinfo=ZoneInfo(zone)) + timedelta(days=int(is_end))
         return ns_of(moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone)))
     except (ValueError, OverflowError):
@@ -128,9 +134,10 @@ def _stated_ns(text: str, zone: str, *, is_end: bool) -> int | None:
 def _days_between(zone: str, since_ns: int, until_ns: int) -> Iterator[Stretch]:
     at_ns = since_ns
     while at_ns < until_ns:
-        day = datetime.fromisoformat(window_at("daily", ZoneInfo(zone), at_ns).label)
-        _, end_ns = day_of(zone, at_ns)
-        ends_ns = min(max(end_ns, at_ns + HOUR_NS), until_ns)
+        # By the end of the hour: a day may begin in the midst of the one that it is taken from.
+        within_ns = at_ns + HOUR_NS - 1
+        day = datetime.fromisoformat(window_at("daily", ZoneInfo(zone), within_ns).label)
+        ends_ns = min(day_of(zone, within_ns)[1], until_ns)
         yield Stretch(
             since_ns=at_ns,
             until_ns=ends_ns,
