@@ -3,7 +3,8 @@
 Four gateways, alike but for their telemetry: none; a receiver that takes all at once; one that takes connections and
 never answers; one that isn't there. They take turns in short rounds over the same chats of the bundled provider, and
 each figure is compared with that of the gateway without telemetry in the same turn. Besides, how much memory the
-workers have before and after, and where the spans went: received, or lost by the log's word.
+workers have before, after, and after some more rounds, since what waits to be sent is bounded and no more than that may
+be held; and where the spans went: received, or lost by the log's word.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -31,7 +32,7 @@ from bench.load import Plan, Result
 from bench.machine import Machine, this_machine
 from bench.processes import free_port
 from bench.rounds import DISTURBED, Generator, Patience, Row, p50, p99, take_turns
-from bench.targets import Aegis, configuration
+from bench.targets import Aegis, Target, configuration
 from bench.truth import billed, truth
 
 CALLERS = (1, 32)
@@ -65,11 +66,14 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
-    """What a gateway's worker holds before the rounds and after them, and what became of its spans."""
+    """What a gateway's worker holds before the rounds, after them, and after half as many again; and what became of its
+    spans.
+    """
 
     telemetry: str
     before_mib: float
     after_mib: float
+    later_mib: float
     calls: int
     received: int
     lost: dict[str, int]
@@ -167,17 +171,21 @@ def measure(
         assert provider.pid is not None, "the provider runs"
         targets = [each.aegis for each in watched]
         for callers in CALLERS:
-
-            def plan(target: object, callers: int = callers) -> Plan:
-                assert isinstance(target, Aegis), "they all are"
-                return Plan(port=target.port, key=target.key, callers=callers, seconds=seconds)
-
-            found = take_turns(generator, provider.pid, targets, plan, turns, patience)
+            found = take_turns(generator, provider.pid, targets, _plan(callers, seconds), turns, patience)
             for each, row in zip(targets, found, strict=True):
                 row.wrong += truth(each, partial(billed, provider, each.account)).faults()
             rows += [_compared(callers, row, found[0]) for row in found]
-        memory = [_settled(each, provider, receiver) for each in watched]
+        after_mib = [each.memory_mib() for each in watched]
+        further = _plan(CALLERS[-1], seconds)
+        take_turns(generator, provider.pid, targets, further, (turns + 1) // 2, Patience(0))
+        memory = [
+            _settled(each, mib, provider, receiver) for each, mib in zip(watched, after_mib, strict=True)
+        ]
     return rows, memory
+
+
+def _plan(callers: int, seconds: float) -> Callable[[Target], Plan]:
+    return lambda target: Plan(port=target.port, key=target.key, callers=callers, seconds=seconds)
 
 
 def _compared(callers: int, row: Row, off: Row) -> Compared:
@@ -207,9 +215,9 @@ def _compared(callers: int, row: Row, off: Row) -> Compared:
     )
 
 
-def _settled(each: Watched, provider: UpstreamProcess, receiver: Receiver) -> Memory:
+def _settled(each: Watched, after_mib: float, provider: UpstreamProcess, receiver: Receiver) -> Memory:
     """What is left when a gateway has stopped, and so sent or given up its last spans."""
-    after_mib = each.memory_mib()
+    later_mib = each.memory_mib()
     calls, _ = billed(provider, each.aegis.account)
     each.aegis.stop()
     received = 0
@@ -223,6 +231,7 @@ def _settled(each: Watched, provider: UpstreamProcess, receiver: Receiver) -> Me
         telemetry=each.telemetry,
         before_mib=each.before_mib,
         after_mib=after_mib,
+        later_mib=later_mib,
         calls=calls,
         received=received,
         lost=each.lost(),
@@ -265,15 +274,15 @@ def told(report: Report) -> str:
         "",
         "## Memory of a worker, and its spans",
         "",
-        "| telemetry | before MiB | after MiB | calls | spans received | lost, by the log |",
-        "|---|---|---|---|---|---|",
+        "| telemetry | before MiB | after MiB | after more MiB | calls | spans received | lost, by the log |",
+        "|---|---|---|---|---|---|---|",
     ]
-    lines += [
-        f"| {each.telemetry} | {each.before_mib:.0f} | {each.after_mib:.0f} | {each.calls:,} | {each.received:,} | "
-        + (", ".join(f"{count:,} ({why})" for why, count in sorted(each.lost.items())) or "–")
-        + " |"
-        for each in report.memory
-    ]
+    for each in report.memory:
+        lost = ", ".join(f"{count:,} ({why})" for why, count in sorted(each.lost.items())) or "–"
+        lines.append(
+            f"| {each.telemetry} | {each.before_mib:.0f} | {each.after_mib:.0f} | {each.later_mib:.0f} "
+            f"| {each.calls:,} | {each.received:,} | {lost} |"
+        )
     disturbed = max(row.others for row in report.rows)
     if disturbed > DISTURBED:
         lines += ["", f"The machine was busy with other work meanwhile: up to {disturbed:.0%} of it."]
