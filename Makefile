@@ -39,7 +39,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-large check bench bench-policies bench-visibility bench-replay bench-redaction bench-sdk \
-	bench-mcp bench-telemetry conformance fuzz chaos fmt lock clean
+	bench-mcp bench-telemetry bench-pages conformance fuzz chaos fmt lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -90,6 +90,9 @@ bench-mcp: $(INSTALLED) ## measure what the gateway adds to calls of MCP tools, 
 bench-telemetry: $(INSTALLED) ## measure what telemetry costs, with a receiver that takes it, hangs, or is down
 	@$(BIN)/python -m bench.telemetry $(ARGS)
 
+bench-pages: $(INSTALLED) $(BROWSABLE) ## measure what open pages cost calls, and how late they are, in a real browser
+	@$(BIN)/python -m bench.pages $(ARGS)
+
 conformance: $(INSTALLED) $(READY) $(CONFORMANT) ## hold the MCP gateway against the official suite, check by check
 	@$(BIN)/python -m tests.conformance $(ARGS)
 
@@ -118,7 +121,7 @@ lock: $(LOCKED) $(NODE_READY) ## write requirements.lock anew from pyproject.tom
 		{ echo "a lock file names an address: see above" >&2; exit 1; }
 
 clean: ## remove .venv, caches and what was built
-	@rm -rf $(VENV) build dist sdk/dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) build dist sdk/dist .hypothesis .screenshots .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Without the stamp, what is there was left by an interrupted set-up or by another place: start afresh.

@@ -100,3 +100,9 @@ def wait_until(is_so: Callable[[], bool], what: str, *, seconds_max: float) -> N
         if time.monotonic() > deadline:
             raise NotReady(f"{what} after {seconds_max:g} s")
         time.sleep(_POLL_S)
+
+
+def memory_mib(pid: int) -> float:
+    """The memory that a process has in use."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    return int(text.partition("VmRSS:")[2].split()[0]) / 1_024
