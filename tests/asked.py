@@ -10,6 +10,7 @@ import msgspec
 from aegis_gateway import bootstrap
 from aegis_gateway.application.approval_requests import request
 from aegis_gateway.application.recording import RegistryRecording
+from aegis_gateway.demo.stage import Stage
 from aegis_gateway.domain.approval import Approval, Asking
 from tests.gateways import TENANT, Gateway
 
@@ -27,7 +28,7 @@ PAYMENT = Asking(
 _numbers = itertools.count(1)
 
 
-def ask_people(gateway: Gateway, group_after: int | None = None, **more: object) -> Approval:
+def ask_people(gateway: Gateway | Stage, group_after: int | None = None, **more: object) -> Approval:
     """Make a request, each of another call."""
     asking = msgspec.structs.replace(PAYMENT, **{"fingerprint": f"f{next(_numbers)}", **more})
     with (

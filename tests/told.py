@@ -8,6 +8,7 @@ import itertools
 import msgspec
 
 from aegis_gateway import bootstrap
+from aegis_gateway.demo.stage import Stage
 from aegis_gateway.domain.channel import Target
 from aegis_gateway.domain.delivery import Delivery, delivery_of
 from aegis_gateway.domain.message import Message
@@ -24,7 +25,9 @@ REFUSED = "the other side answered 400"
 _numbers = itertools.count(1)
 
 
-def tell(gateway: Gateway, message: Message = EXHAUSTED, *, tenant: str = TENANT, **more: object) -> Delivery:
+def tell(
+    gateway: Gateway | Stage, message: Message = EXHAUSTED, *, tenant: str = TENANT, **more: object
+) -> Delivery:
     """Write one, given up after a try unless more is said."""
     with contextlib.closing(bootstrap.store(gateway.settings)) as store, store.change([tenant]) as change:
         made = delivery_of(

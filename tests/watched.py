@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, ViewportSize
 
+from aegis_gateway.demo.stage import Stage
 from tests.gateways import Gateway
 
 PHONE: ViewportSize = {"width": 360, "height": 640}
@@ -14,7 +18,7 @@ SOON_MS = 10_000
 class Watched:
     """A page, and all that is not as it should be about it: errors, and requests to anybody else."""
 
-    def __init__(self, context: BrowserContext, gateway: Gateway) -> None:
+    def __init__(self, context: BrowserContext, gateway: Gateway | Stage) -> None:
         self.gateway = gateway
         self.wrong: list[str] = []
         self.page: Page = context.new_page()
@@ -52,3 +56,10 @@ def overflow(page: Page) -> int:
     """How many pixels a page is wider than what it is shown on."""
     found = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     return int(found)
+
+
+def pictures() -> Path:
+    """Where pictures of pages are left, for whoever wants to look at them."""
+    directory = Path(os.environ.get("AEGIS_SCREENSHOTS") or Path(__file__).parents[1] / ".screenshots")
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory

@@ -83,8 +83,7 @@ def test_a_yes_on_a_phone(phone: Watched, gateway: Gateway, staff: Staff) -> Non
     assert [] == phone.wrong
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+@pytest.mark.parametrize(("scheme", "size"), [("light", DESK), ("dark", PHONE)], ids=["desk", "phone"])
 def test_nothing_keeps_anybody_out(
     browser: Browser, gateway: Gateway, staff: Staff, scheme: str, size: ViewportSize
 ) -> None:

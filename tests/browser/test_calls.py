@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -14,7 +13,7 @@ from aegis_gateway.domain.people import Grant
 from tests.browsers import Staff
 from tests.chromium import AXE, chromium
 from tests.gateways import TENANT, Gateway, ask, chat_body, configuration
-from tests.watched import DESK, PHONE, Watched, overflow
+from tests.watched import DESK, PHONE, Watched, overflow, pictures
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -24,8 +23,6 @@ POLICIES = (
     '@id("never") @reason("this one never may call a model; ask whoever owns it")\n'
     'forbid(principal == Agent::"an-agent-with-quite-a-long-name", action, resource);\n'
 )
-SHOTS = os.environ.get("AEGIS_TEST_SCREENSHOTS", "")
-"""A directory to leave pictures of the pages in, for whoever wants to look at them."""
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +73,7 @@ def token(gateway: Gateway) -> str:
     return staff.tokens["fin"]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+@pytest.mark.parametrize(("scheme", "size"), [("light", DESK), ("dark", PHONE)], ids=["desk", "phone"])
 def test_nothing_keeps_anybody_out(
     browser: Browser, gateway: Gateway, token: str, scheme: str, size: ViewportSize
 ) -> None:
@@ -108,8 +104,9 @@ def test_nothing_keeps_anybody_out(
         }
         for name, path in paths.items():
             watched.go(path)
-            if SHOTS:
-                watched.page.screenshot(path=f"{SHOTS}/{name}-{size['width']}-{scheme}.png", full_page=True)
+            watched.page.screenshot(
+                path=pictures() / f"calls-{name}-{scheme}-{size['width']}.png", full_page=True
+            )
             assert [] == watched.complaints(), path
             assert 0 == overflow(watched.page), path
         assert [] == watched.wrong

@@ -89,8 +89,7 @@ def test_what_was_given_up_is_sent_again_from_a_phone(
         assert [] == phone.wrong
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+@pytest.mark.parametrize(("scheme", "size"), [("light", DESK), ("dark", PHONE)], ids=["desk", "phone"])
 def test_nothing_keeps_anybody_out(
     browser: Browser, gateway: Gateway, staff: Staff, scheme: str, size: ViewportSize
 ) -> None:

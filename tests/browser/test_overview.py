@@ -1,11 +1,7 @@
-"""Overview and budgets as people meet them: their numbers are the ledger's; on a phone, at a desk, light, dark, blind.
-
-`AEGIS_SCREENSHOTS` names a directory in which the pages are kept as pictures.
-"""
+"""Overview and budgets as people meet them: their numbers are the ledger's; phone and desk, light, dark and blind."""
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +19,7 @@ from tests.chromium import AXE, chromium
 from tests.gateways import TENANT, Gateway, chat, configuration, until
 from tests.spending import aegis
 from tests.spent import spend_for_weeks
-from tests.watched import DESK, PHONE, Watched, overflow
+from tests.watched import DESK, PHONE, Watched, overflow, pictures
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -91,14 +87,6 @@ def staff(gateway: Gateway) -> Staff:
     staff.add("fin", Grant(role="finops", tenant=TENANT))
     staff.add("zoe", Grant(role="viewer", tenant="zeta"))
     return staff
-
-
-@pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """Where pictures are kept."""
-    directory = Path(os.environ.get("AEGIS_SCREENSHOTS") or tmp_path)
-    directory.mkdir(parents=True, exist_ok=True)
-    return directory
 
 
 @pytest.fixture
@@ -268,10 +256,9 @@ def test_what_wants_somebody(desk: Watched, gateway: Gateway) -> None:
     assert [] == desk.wrong
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+@pytest.mark.parametrize(("scheme", "size"), [("light", DESK), ("dark", PHONE)], ids=["desk", "phone"])
 def test_nothing_keeps_anybody_out(
-    browser: Browser, gateway: Gateway, staff: Staff, pictures: Path, scheme: str, size: ViewportSize
+    browser: Browser, gateway: Gateway, staff: Staff, scheme: str, size: ViewportSize
 ) -> None:
     """Axe finds nothing on any page, with all there is to unfold unfolded; nothing is wider than the page."""
     with browser.new_context(
@@ -288,7 +275,7 @@ def test_nothing_keeps_anybody_out(
             if page.locator("[data-chart]").count():
                 page.wait_for_selector(".canvas[data-drawn] canvas")
             width = "phone" if size is PHONE else "desk"
-            page.screenshot(path=pictures / f"{number}-{scheme}-{width}.png", full_page=True)
+            page.screenshot(path=pictures() / f"overview-{number}-{scheme}-{width}.png", full_page=True)
             page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
             assert [] == watched.complaints(), path
             assert 0 == overflow(page), path

@@ -118,7 +118,10 @@ def build(
     secured = Secured(
         cast(AsgiApp, app), Origins(settings.host, settings.page_hosts), trusted_prefixes=_SIGNED_BY_ITSELF
     )
-    return Application(app=secured, hang_up=watch.close)
+    paths = tuple(
+        each.path for each in app.routes if isinstance(each, Route) and "GET" in (each.methods or ())
+    )
+    return Application(app=secured, hang_up=watch.close, paths=paths)
 
 
 def _pages(office: Office, settings: Settings, rollouts: Rollouts) -> list[Route]:

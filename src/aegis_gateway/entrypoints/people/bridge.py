@@ -22,10 +22,14 @@ AsgiApp = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 
 class Application(msgspec.Struct, frozen=True, kw_only=True):
-    """An application; `hang_up` ends its answers that would go on for as long as somebody listens."""
+    """An application; `hang_up` ends its answers that would go on for as long as somebody listens.
+
+    `paths` are those that it answers a GET at, in the order in which they are looked for.
+    """
 
     app: AsgiApp
     hang_up: Callable[[], None]
+    paths: tuple[str, ...]
 
 
 BODY_BYTES_MAX = 1024 * 1024
