@@ -118,8 +118,16 @@ select state, count(*) as calls from call
 """
 """Calls that are not closed, by state. By the index on open calls."""
 
-_EFFECTS = "select effect, count(*) as calls from call where tenant = ? and decided_ns >= ? group by effect"
-"""Calls by effect since an instant. A range of the index on (tenant, decided_ns)."""
+_EFFECTS = """
+select '' as effect, count(*) as calls from call where tenant = ? and decided_ns >= ?
+ union all
+select effect, count(*) from call where tenant = ? and decided_ns >= ? and effect <> 'allow' group by effect
+"""
+"""All calls since an instant, and by effect those that were not allowed.
+
+Ranges of the index on (tenant, decided_ns) and of that on such calls: neither reads a call's row, of which there are
+60,000 in a busy minute.
+"""
 
 _SPENT = """
 select next_sequence - 1 as sequence,
@@ -668,7 +676,9 @@ class Reports:
 
     def effects(self, tenant: str, since_ns: int) -> dict[str, int]:
         """How many calls were decided since an instant, by effect."""
-        return {row["effect"]: row["calls"] for row in self._query(_EFFECTS, (tenant, since_ns))}
+        found = {row["effect"]: int(row["calls"]) for row in self._query(_EFFECTS, 2 * (tenant, since_ns))}
+        allowed = found.pop("") - sum(found.values())
+        return {**({"allow": allowed} if allowed else {}), **found}
 
     def spent(self, tenant: str, since_ns: int) -> Spent:
         """What the calls decided since an instant have cost so far."""

@@ -7,8 +7,10 @@ Rule 2: statistics are floats and stay statistics: what becomes an amount again 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
+from itertools import accumulate
 from statistics import fmean
 from typing import Literal
 
@@ -37,6 +39,8 @@ class HourlyUse:
         self._amounts = amounts
         self._zone = zone
         self._slots: dict[int, int] = {}
+        self._alike: dict[int, tuple[dict[int, list[int]], int]] = {}
+        self._sums: tuple[list[int], list[int]] | None = None
 
     def amount(self, hour: int) -> int:
         """What was spent in an hour."""
@@ -47,7 +51,31 @@ class HourlyUse:
 
         Windows begin in the midst of an hour where a zone is so many and a half hours from UTC.
         """
-        return round(sum(self.amount(hour) * share for hour, share in parts(from_ns, to_ns)))
+        if to_ns <= from_ns:
+            return 0
+        first, last = from_ns // HOUR_NS, (to_ns - 1) // HOUR_NS
+        if first == last:
+            return round(self.amount(first) * ((to_ns - from_ns) / HOUR_NS))
+        begin = self.amount(first) * (((first + 1) * HOUR_NS - from_ns) / HOUR_NS)
+        end = self.amount(last) * ((to_ns - last * HOUR_NS) / HOUR_NS)
+        return self._before(last) - self._before(first + 1) + round(begin + end)
+
+    def _before(self, hour: int) -> int:
+        """What was spent in all hours before one. A year is asked about a hundred times for one chart."""
+        if self._sums is None:
+            hours = sorted(self._amounts)
+            self._sums = hours, [0, *accumulate(self._amounts[each] for each in hours)]
+        hours, sums = self._sums
+        return sums[bisect_left(hours, hour)]
+
+    def alike(self, slot: int, cycle: int, first: int, before: int) -> list[int]:
+        """What was spent in those hours of a stretch that are one of a cycle, as all that are ten in the morning."""
+        hours, until = self._alike.get(cycle, ({}, self.first))
+        for hour in range(until, before):
+            hours.setdefault(self.slot(hour) % cycle, []).append(hour)
+        self._alike[cycle] = hours, max(until, before)
+        found = hours.get(slot, [])
+        return [self.amount(hour) for hour in found[bisect_left(found, first) : bisect_left(found, before)]]
 
     def slot(self, hour: int) -> int:
         """Which hour of the week it is, in the budget's zone."""
@@ -74,11 +102,8 @@ class Usual:
         self.basis: Basis = "weeks" if weeks >= _WEEKS_LEAST else "days" if days >= _DAYS_LEAST else "pace"
         self.days = 7 * weeks if self.basis == "weeks" else days
         self._cycle = WEEK if self.basis == "weeks" else 24
-        samples: dict[int, list[int]] = {}
-        if self.basis != "pace":
-            for hour in range(before - self.days * 24, before):
-                samples.setdefault(use.slot(hour) % self._cycle, []).append(use.amount(hour))
-        self._amounts = {slot: fmean(found) for slot, found in samples.items()}
+        self._before = before
+        self._amounts: dict[int, float] = {}
 
     def between(self, from_ns: int, to_ns: int) -> float:
         """What usually is spent in a stretch of time."""
@@ -88,7 +113,13 @@ class Usual:
 
     def in_hour(self, hour: int) -> float:
         """What usually is spent in an hour."""
-        return self._amounts.get(self._use.slot(hour) % self._cycle, 0.0)
+        if self.basis == "pace":
+            return 0.0
+        slot = self._use.slot(hour) % self._cycle
+        if slot not in self._amounts:
+            found = self._use.alike(slot, self._cycle, self._before - self.days * 24, self._before)
+            self._amounts[slot] = fmean(found) if found else 0.0
+        return self._amounts[slot]
 
 
 def parts(from_ns: int, to_ns: int) -> list[tuple[int, float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 
 from starlette.responses import Response
 
@@ -17,6 +18,8 @@ def living(visit: Visit, template: str, *, status: int = 200, **values: object) 
     tag = hashlib.sha256(part.encode()).hexdigest()[:16]
     if not visit.is_part:
         return visit.answer(visit.render(template, {**values, "seen": tag, "is_part": False}), status)
-    if visit.query.get("seen") == tag:
-        return Response(status_code=204)
-    return visit.answer(part.replace(_SEEN, tag), status)
+    is_same = visit.query.get("seen") == tag
+    answer = Response(status_code=204) if is_same else visit.answer(part.replace(_SEEN, tag), status)
+    # A page that took long to read is asked for more seldom, so that pages never take much of the machine from calls.
+    answer.headers["server-timing"] = f"part;dur={(time.perf_counter() - visit.begun_s) * 1_000:.1f}"
+    return answer

@@ -8,6 +8,7 @@ Rule 3: who isn't signed in is sent to do so and comes back; where they come bac
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from urllib.parse import parse_qsl, urlencode
 
@@ -53,6 +54,7 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
     is_new: bool
     signed_in: SignedIn | None
     menu: ViewsMenu | None = None
+    begun_s: float = msgspec.field(default_factory=time.perf_counter)
 
     @property
     def person(self) -> Person:

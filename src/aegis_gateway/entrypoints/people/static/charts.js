@@ -160,6 +160,8 @@
     chart.dispose();
     return address;
   };
+  // While its numbers change all the time, a chart is drawn anew every few seconds; the table beside it is what is exact.
+  const AGAIN_MS = 5000;
 
   const show = async (figure) => {
     const canvas = figure.querySelector(".canvas");
@@ -167,6 +169,12 @@
     if (!kinds[kind]) return; // its script is yet to come, and shows it then
     figure.hidden = false;
     let entry = drawn.get(canvas.id);
+    const wait = entry && entry.src === src && entry.tag !== tag ? entry.at + AGAIN_MS - Date.now() : 0;
+    if (wait > 0) {
+      if (!canvas.firstChild) draw(canvas, entry);
+      entry.waits ||= setTimeout(showAll, wait);
+      return;
+    }
     if (!entry || entry.tag !== tag || entry.src !== src) {
       if (entry && !canvas.firstChild) draw(canvas, entry); // what was there, until what is comes
       const answer = await fetch(src, { headers: { accept: "application/json" } });
@@ -174,7 +182,7 @@
         figure.hidden = !entry;
         return;
       }
-      entry = { kind, src, tag, data: await answer.json(), chart: entry?.chart };
+      entry = { kind, src, tag, data: await answer.json(), chart: entry?.chart, at: Date.now(), waits: 0 };
       drawn.set(canvas.id, entry);
     } else if (entry.chart?.getDom() === canvas && canvas.firstChild) {
       return; // still there, and still right
