@@ -22,11 +22,12 @@ from typer.testing import CliRunner
 
 from aegis_gateway.adapters.clock import SystemClock
 from aegis_gateway.adapters.stores import open_store
-from aegis_gateway.application.commands import Lose, Settle
+from aegis_gateway.application.commands import Lose, Settle, TellOutcome
 from aegis_gateway.application.ledger import Ledger
 from aegis_gateway.application.ports import Store
 from aegis_gateway.domain.decision import Reason, Verdict
 from aegis_gateway.domain.money import nano_usd
+from aegis_gateway.domain.outcome import Report, Result
 from aegis_gateway.domain.pace import PaceSums
 from aegis_gateway.entrypoints.cli.main import build
 from tests.ledgers import ATTRIBUTION, admission, budget, cost, quote
@@ -744,8 +745,25 @@ def test_key_figures(installed: Aegis, gateway: Store) -> None:
         (each["name"], each["spent_nano_usd"], each["calls"]) for each in told["parts"]
     ]
     assert "lending-day" in [each["budget"] for each in told["budgets"]]
-    words = installed.run("kpi")
+    by = msgspec.structs.replace(ATTRIBUTION, agent="loan-bot")
+    results: tuple[Result, ...] = ("success", "failure")
+    for number, result in enumerate(results):
+        run, report = f"run_{number:020x}{'0' * 16}", Report(result=result, value_nano_usd=nano_usd("4.00"))
+        Ledger(gateway).process(
+            [TellOutcome(call=run, tenant="northbank", number=run[4:24], report=report, by=by)]
+        )
+    told = json.loads(installed.run("kpi", "--by", "agent", "--json"))
+    assert [("failure", 1), ("success", 1)] == sorted(
+        (each["outcome"], each["trees"]) for each in told["outcomes"]
+    )
+    assert [("no", "enforce", "deny", "loan-bot", 1)] == [
+        tuple(each[name] for name in ("rule", "mode", "did", "agent", "calls")) for each in told["violators"]
+    ]
+    words = installed.run("kpi", "--by", "agent")
     assert "$0.015" in words
+    assert "what agents reported of their work" in words
+    assert "who was stopped, or would have been" in words
+    assert "$8.00" in words
     assert "denied by policy" in words
     assert "leaves no time" in installed.both("kpi", "--until", "2020-01-01", code=2)[1]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from aegis_gateway.adapters.outcome_reports import OutcomeReports
 from aegis_gateway.application.commands import (
     Command,
     Failed,
@@ -258,3 +259,37 @@ def test_sums_stay_within_64_bits(ledger: Ledger, store: Store) -> None:
             )
     rows = store.query("select trees, cost, claimed from outcome_sum where start_ns = 0")
     assert [(4, 0, 0)] == [tuple(int(value) for value in row.values()) for row in rows]
+
+
+def test_what_is_told_of_work(ledger: Ledger, store: Store, clock: TurnableClock) -> None:
+    """By result in a period, the newest first, with what it cost; of one run, counted or not; of all there ever was."""
+    first, second = minted(), opened(NOON_NS + HOUR_NS)
+    below = delegated(second)
+    ledger.process([ask("a", first), *settle(a=10)])
+    ledger.process(settle(a=10))
+    clock.turn(HOUR_NS)
+    ledger.process([opening(second), opening(below), ask("b", second)])
+    told(ledger, tell(first, "success", name="one", value_nano_usd=5))
+    told(
+        ledger,
+        tell(second, "partial"),
+        tell(second, "success", name="two", transactions=4),
+        tell(below, "failure"),
+    )
+    ledger.process(settle(b=20))
+    reports = OutcomeReports(store.query)
+    found = reports.told("acme", "success", NOON_NS, NOON_NS + DAY_NS, 10)
+    assert [("two", 20, 1, 4), ("one", 10, 0, None)] == [
+        (each.name, each.cost, each.changes, each.transactions) for each in found
+    ]
+    assert ["two"] == [each.name for each in reports.told("acme", "success", NOON_NS, NOON_NS + DAY_NS, 1)]
+    assert ["one"] == [each.name for each in reports.told("acme", "success", NOON_NS, NOON_NS + HOUR_NS, 9)]
+    assert [] == reports.told("acme", "failure", NOON_NS, NOON_NS + DAY_NS, 10), "it counts with its tree"
+    assert [] == reports.told("globex", "success", NOON_NS, NOON_NS + DAY_NS, 10)
+    alone = reports.of_run("acme", below.number)
+    assert alone is not None
+    assert "failure" == alone.result
+    assert reports.of_run("acme", "0" * 20) is None
+    assert {"success": OutcomeSum(trees=2, begun=2, transactions=5, cost=30, claimed=5)} == {
+        key.result: sums for key, sums in reports.ever("acme") if sums.trees
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from aegis_gateway.adapters.reports import Query
+from aegis_gateway.domain.outcome import OutcomeKey, OutcomeSum
 
 
 class ToldWork(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +34,16 @@ select {_FIELDS} from outcome
 """  # noqa: S608  # our own names
 """A range of the index on results of trees, from its end."""
 
+_OF = ", ".join(OutcomeKey.__struct_fields__)
+_SUMS = ", ".join(f"sum({name}) as {name}" for name in OutcomeSum.__struct_fields__)
+_EVER = f"""
+select {_OF}, {_SUMS} from outcome_sum
+ where tenant = ? and span = 'fortnight'
+ group by {_OF}
+ order by {_OF}
+"""  # noqa: S608  # our own names
+"""Sums of the longest span: a range of the primary key."""
+
 _ONE = f"select {_FIELDS} from outcome where tenant = ? and run = ?"  # noqa: S608  # our own names
 """By the primary key."""
 
@@ -48,6 +59,16 @@ class OutcomeReports:
         """Trees that were begun in a period and came to something, the newest first, at most so many."""
         rows = self._query(_TOLD, (tenant, result, since_ns, until_ns, limit))
         return [ToldWork(**row) for row in rows]
+
+    def ever(self, tenant: str) -> list[tuple[OutcomeKey, OutcomeSum]]:
+        """All that was ever reported, by agent and result, as it stands now: less of one where another replaced it."""
+        return [
+            (
+                OutcomeKey(**{name: row[name] for name in OutcomeKey.__struct_fields__}),
+                OutcomeSum(*(int(row[name]) for name in OutcomeSum.__struct_fields__)),
+            )
+            for row in self._query(_EVER, (tenant,))
+        ]
 
     def of_run(self, tenant: str, number: str) -> ToldWork | None:
         """What was reported of one run, whether a tree began with it or not."""

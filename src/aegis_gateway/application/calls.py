@@ -1180,8 +1180,7 @@ def _place(span: CallSpan | None, told: Trace | None) -> TracePlace | None:
 def _request(view: TenantView, agent: Agent, described: Described, arguments: ArgumentsRecord) -> int | None:
     """What tells a call's request from others, where its answer could be used again."""
     connector = view.registry.connectors.get(described.connector)
-    operations = () if connector is None else connector.operations
-    if not is_reusable(described.model, operations, described.tool):
+    if not is_reusable(described.model, connector, described.tool):
         return None
     of = (agent.id, described.connector, described.tool, described.model or "")
     return request_number(*of, arguments.hmac)

@@ -11,9 +11,8 @@ Rule 3: a candidate is a call that was settled within a day after the same reque
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 
-from aegis_gateway.domain.registry import Operation
+from aegis_gateway.domain.registry import Connector
 
 REUSE_NS = 24 * 3_600 * 1_000_000_000
 """For how long an answer is taken to be as good as new."""
@@ -22,12 +21,14 @@ _READING = ("GET", "HEAD")
 _BYTES = 8
 
 
-def is_reusable(model: str | None, operations: Iterable[Operation], tool: str) -> bool:
-    """Whether an answer could be used again: a model's, or that of an operation which only reads."""
+def is_reusable(model: str | None, connector: Connector | None, tool: str) -> bool:
+    """Whether an answer could be used again: a model's, or that of an operation over HTTP which only reads."""
     if model is not None:
         return True
-    name = tool.rpartition(".")[2]
-    return any(each.method in _READING for each in operations if each.id == name)
+    if connector is None or connector.kind != "http":
+        return False
+    name = tool.removeprefix(f"{connector.id}.")
+    return any(each.method in _READING for each in connector.operations if each.id == name)
 
 
 def request_number(*parts: str) -> int:
