@@ -16,8 +16,8 @@ from aegis_gateway.application.ports import (
     Changes,
     LateCost,
     LockedTenants,
-    OutcomeSumRow,
     TreeSoFar,
+    outcome_sum_rows,
 )
 from aegis_gateway.application.runs import recorded_run
 from aegis_gateway.domain.money import NANO_USD_MAX
@@ -94,13 +94,7 @@ class Outcomes:
     def write(self, changes: Changes) -> None:
         """Tell what is to be written."""
         changes.outcomes = list(self._changed.values())
-        changes.outcome_sums = [
-            OutcomeSumRow(
-                tenant=tenant, span=span, start_ns=began_ns - began_ns % length_ns, key=key, sums=sums
-            )
-            for (tenant, began_ns, key), sums in self._sums.items()
-            for span, length_ns in SPANS.items()
-        ]
+        changes.outcome_sums = outcome_sum_rows(self._sums)
         changes.late_costs = [
             LateCost(tenant=tenant, run=run, cost=cost) for (tenant, run), cost in self._late.items()
         ]

@@ -28,7 +28,7 @@ from aegis_gateway.domain.registry import Agent, Deadlines, Key
 from aegis_gateway.domain.replication import Run, RunClaim
 from aegis_gateway.domain.rollout_facts import Dashboard
 from aegis_gateway.domain.session import Session, SignedIn, SignInLink
-from aegis_gateway.domain.usage import RuleKey, RuleSum, ShadowKey, ShadowSum, Span, UsageKey, UsageSum
+from aegis_gateway.domain.usage import SPANS, RuleKey, RuleSum, ShadowKey, ShadowSum, Span, UsageKey, UsageSum
 from aegis_gateway.domain.window import Window
 
 
@@ -164,6 +164,15 @@ class OutcomeSumRow(msgspec.Struct, frozen=True, kw_only=True):
     start_ns: int
     key: OutcomeKey
     sums: OutcomeSum
+
+
+def outcome_sum_rows(sums: Mapping[tuple[str, int, OutcomeKey], OutcomeSum]) -> list[OutcomeSumRow]:
+    """Sums of hours, each for every span that it lies in."""
+    return [
+        OutcomeSumRow(tenant=tenant, span=span, start_ns=hour_ns - hour_ns % length_ns, key=key, sums=each)
+        for (tenant, hour_ns, key), each in sums.items()
+        for span, length_ns in SPANS.items()
+    ]
 
 
 class LateCost(msgspec.Struct, frozen=True, kw_only=True):

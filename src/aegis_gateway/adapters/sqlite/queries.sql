@@ -220,20 +220,8 @@ on conflict do update
 
 -- name: add_to_outcome
 -- What was settled in a tree that was reported on.
-update outcome set cost = ? + min(cost, 9223372036854775807 - ?) where tenant = ? and run = ? and is_counted;
-
--- name: add_to_outcome_sums
--- The same, in the sums of the hour and the day in which it was begun.
-insert into outcome_sum (tenant, span, start_ns, agent, team, project, cost_centre, environment, result, trees, begun,
-                         transactions, cost, claimed)
-select tenant, each.span, began_ns - began_ns % each.length, agent, team, project, cost_centre, environment, result, 0, 0,
-       0, ?1, 0
-  from outcome
- cross join (select 'hour' as span, 3600000000000 as length union all select 'day', 86400000000000
-             union all select 'fortnight', 1209600000000000) as each
- where tenant = ?2 and run = ?3
-on conflict do update
-   set cost = excluded.cost + min(outcome_sum.cost, 9223372036854775807 - excluded.cost);
+update outcome set cost = ? + min(cost, 9223372036854775807 - ?) where tenant = ? and run = ? and is_counted
+returning began_ns, agent, team, project, cost_centre, environment, result;
 
 -- name: settled_before
 -- Whether a request was settled within a day: today (UTC), or the day before.

@@ -51,23 +51,26 @@ from aegis_gateway.application.ports import (
     Changes,
     Clock,
     Head,
+    LateCost,
     NamedCall,
     NameKey,
     SettledRequest,
     StoredState,
     TreeSoFar,
     UsedKey,
+    outcome_sum_rows,
 )
 from aegis_gateway.domain.admit import RateKey, StandingKey
 from aegis_gateway.domain.errors import DiskFailed, LedgerUnavailable, StoreError
 from aegis_gateway.domain.ledger import Standing
-from aegis_gateway.domain.outcome import Outcome
+from aegis_gateway.domain.outcome import Outcome, OutcomeKey, OutcomeSum, added
 from aegis_gateway.domain.replication import Run
 from aegis_gateway.domain.reuse import REUSE_NS
-from aegis_gateway.domain.usage import DAY_NS
+from aegis_gateway.domain.usage import DAY_NS, SPANS
 
 _Q = named_queries(PACKAGE)
 
+_OF_WORK = OutcomeKey.__struct_fields__
 _CHECKPOINT_PAGES = 1_000
 
 _log = logging.getLogger("aegis.store")
@@ -337,10 +340,7 @@ class _Locked(RegistryRows):
         if changes.outcome_sums:
             many(_Q["write_outcome_sum"], [sum_values(row) for row in changes.outcome_sums])
         self._note_requests(changes.requests)
-        for late in changes.late_costs:
-            self._connection.execute(_Q["add_to_outcome"], (late.cost, late.cost, late.tenant, late.run))
-            if self._connection.changes():
-                self._connection.execute(_Q["add_to_outcome_sums"], (late.cost, late.tenant, late.run))
+        self._add_late_costs(changes.late_costs)
         if changes.notices:
             many(_Q["write_notice"], [notice_values(notice) for notice in changes.notices])
         self.save_approvals(changes.approvals)
@@ -353,6 +353,23 @@ class _Locked(RegistryRows):
         if changes.names or changes.freed_names:
             many(_Q["forget_named_call"], changes.freed_names)
             many(_Q["write_named_call"], [name_values(named) for named in changes.names])
+
+    def _add_late_costs(self, late_costs: Sequence[LateCost]) -> None:
+        """Add what was settled in trees to those that were reported on, and to their sums, each sum once."""
+        execute = self._connection.execute
+        more: dict[tuple[str, int, OutcomeKey], OutcomeSum] = {}
+        for late in late_costs:
+            values = (late.cost, late.cost, late.tenant, late.run)
+            for began_ns, *of in execute(_Q["add_to_outcome"], values):
+                place = (
+                    late.tenant,
+                    began_ns - began_ns % SPANS["hour"],
+                    OutcomeKey(**dict(zip(_OF_WORK, of, strict=True))),
+                )
+                more[place] = added(more.get(place, OutcomeSum()), OutcomeSum(cost=late.cost))
+        if more:
+            rows = map(sum_values, outcome_sum_rows(more))
+            self._connection.executemany(_Q["write_outcome_sum"], rows)
 
     def _note_requests(self, requests: Sequence[SettledRequest]) -> None:
         """Count those that had been settled within a day, and note that all of them were."""

@@ -104,9 +104,7 @@ def savings_of(query: Query, view: TenantView, agent: str | None, range_: Range,
 
 def _is_reusable(registry: Registry, request: SettledRequest) -> bool:
     """Whether its answer could be used again."""
-    connector = registry.connectors.get(request.connector)
-    operations = connector.operations if connector is not None else ()
-    return is_reusable(request.model or None, operations, request.tool)
+    return is_reusable(request.model or None, registry.connectors.get(request.connector), request.tool)
 
 
 def _instead(
