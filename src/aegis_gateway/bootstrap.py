@@ -46,6 +46,7 @@ from aegis_gateway.application.approval_watch import ApprovalWatch
 from aegis_gateway.application.approvals import Outcomes
 from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.directory import Directory, DirectoryCopy, KnownKey, TenantView
+from aegis_gateway.application.pace import Pace
 from aegis_gateway.application.ports import Clock, Signatures, Store, StoredState, TenantState, Upstream
 from aegis_gateway.application.rejudging import Rejudging
 from aegis_gateway.application.replay import Replay
@@ -644,7 +645,8 @@ def calls(settings: Settings, ledger: LedgerClient, observer: Observer | None = 
         ApprovalReports(lambda sql, values: [tuple(row.values()) for row in query(sql, values)])
     )
     directory = Directory(loader, loader.epochs)
-    return Calls(directory, asked, SystemClock(), os.urandom, pepper(settings), watch, observer)
+    pace = Pace(metering=observer.metering if observer is not None else None)
+    return Calls(directory, asked, SystemClock(), os.urandom, pepper(settings), watch, observer, pace)
 
 
 class VerifiedRegistries:

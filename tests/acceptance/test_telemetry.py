@@ -34,7 +34,7 @@ from tests.gateways import (
     configuration,
     until,
 )
-from tests.otlp import OtlpReceiver
+from tests.otlp import OtlpReceiver, ReceivedPoint
 from tests.unit.adapters.test_telemetry_names import documented
 
 pytestmark = pytest.mark.xdist_group("telemetry")
@@ -288,8 +288,28 @@ def test_spans_and_metrics_come_by_each_protocol(upstream: UpstreamProcess, prot
         assert 8 == sum(decided)
         took = [point for point in receiver.points if point.metric == "gen_ai.client.operation.duration"]
         assert 8 == sum(point.count for point in took)
+        _assert_speed_and_budgets_are_told(receiver.points)
         named = {name for point in receiver.points for name in point.attributes}
         assert not {name for name in named if "call" in name or "run" in name or "customer" in name}
+
+
+def _assert_speed_and_budgets_are_told(points: list[ReceivedPoint]) -> None:
+    """Of eight calls at one door, in deltas; of the budget that they spent."""
+    for metric in ("aegis.call.duration", "aegis.call.added.duration", "aegis.call.upstream.duration"):
+        took = [point for point in points if point.metric == metric]
+        assert (8, {True}) == (sum(point.count for point in took), {point.is_delta for point in took})
+        assert {("acme", "models")} == {
+            (point.attributes["aegis.tenant"], point.attributes["aegis.door"]) for point in took
+        }
+    settled = [point for point in points if point.metric == "aegis.settlements"]
+    assert 8 == sum(point.value for point in settled)
+    for metric in ("aegis.budget.utilization", "aegis.budget.burn_rate"):
+        told = [point for point in points if point.metric == metric]
+        assert {("acme", "plenty")} == {
+            (point.attributes["aegis.tenant"], point.attributes["aegis.budget"]) for point in told
+        }
+    used = [point.value for point in points if point.metric == "aegis.budget.utilization"]
+    assert 0 < max(used) < 1
 
 
 def test_nothing_of_prompts_arguments_and_secrets_is_sent(gateway: Gateway, receiver: OtlpReceiver) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aegis_gateway.application.approvals import let_time_pass
+from aegis_gateway.application.metering import Metering
 from aegis_gateway.application.passing import Passing
 from aegis_gateway.application.ports import Store
 from aegis_gateway.application.tracing import CallSpan, SpanNote, Trace
@@ -18,6 +19,11 @@ class Heard:
 
     def __init__(self) -> None:
         self.ended: list[tuple[str, ApprovalState, str, int]] = []
+
+    @property
+    def metering(self) -> Metering:
+        """Nothing is measured here."""
+        raise NotImplementedError
 
     def begin(self, trace: Trace | None) -> CallSpan:
         """No call is made here."""

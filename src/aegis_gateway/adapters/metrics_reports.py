@@ -12,10 +12,12 @@ from collections.abc import Sequence
 
 import msgspec
 
-from aegis_gateway.adapters.reports import Query
+from aegis_gateway.adapters.reports import BudgetStanding, Query, Reports
 from aegis_gateway.adapters.usage_reports import Dimension, UsageReports
+from aegis_gateway.application.metering import BudgetSeen
+from aegis_gateway.domain.forecast import is_endless
 from aegis_gateway.domain.hourly import HOUR_NS
-from aegis_gateway.domain.registry import UNREGISTERED
+from aegis_gateway.domain.registry import ON_THE_FLY, UNREGISTERED, Registry
 from aegis_gateway.domain.usage import UsageSum, together
 
 _EVER_NS = 2**62
@@ -46,6 +48,13 @@ class TenantSums(msgspec.Struct, frozen=True, kw_only=True):
 
     calls: dict[tuple[str, ...], UsageSum]
     violations: dict[tuple[str, str, str], int]
+
+
+class BudgetMeasured(msgspec.Struct, frozen=True, kw_only=True):
+    """A budget's balance, and how full it is and burns."""
+
+    standing: BudgetStanding
+    seen: BudgetSeen
 
 
 class MetricsReports:
@@ -88,6 +97,25 @@ class MetricsReports:
         """Keys that are held."""
         return int(self._query(_HELD, (tenant,))[0]["number"])
 
+    def budgets(self, registry: Registry, now_ns: int) -> list[BudgetMeasured]:
+        """The balances of a tenant's budgets in their windows, without those that are made on the fly."""
+        tenant = registry.tenant
+        budgets = [each for each in registry.budgets.values() if set(ON_THE_FLY).isdisjoint(each.per)]
+        in_hour = self.used_in_hour(tenant, [each.id for each in budgets if not each.per], now_ns)
+        return [
+            BudgetMeasured(
+                standing=each,
+                seen=BudgetSeen(
+                    tenant=tenant,
+                    budget=each.budget.id,
+                    scope=each.scope,
+                    utilization=(each.spent + each.reserved) / each.limit if each.limit > 0 else None,
+                    burn_rate=_burn_rate(each, in_hour.get(each.budget.id, 0)),
+                ),
+            )
+            for each in Reports(self._query).standings(tenant, budgets, now_ns)
+        ]
+
     def used_in_hour(self, tenant: str, budgets: Sequence[str], at_ns: int) -> dict[str, int]:
         """What was spent of budgets that aren't split, in the whole hour before the one of an instant."""
         hour, found = at_ns // HOUR_NS - 1, dict[str, int]()
@@ -96,3 +124,13 @@ class MetricsReports:
             sql = _LAST_HOUR.format(marks=", ".join("?" * len(some)))
             found |= {row["budget"]: int(row["amount"]) for row in self._query(sql, (tenant, *some, hour))}
         return found
+
+
+def _burn_rate(standing: BudgetStanding, used: int) -> float | None:
+    """How fast a budget is spent, by what was `used` in an hour, against an even spending; None where that makes no
+    sense.
+    """
+    window = standing.window
+    if standing.budget.per or standing.limit <= 0 or is_endless(window):
+        return None
+    return used / standing.limit * (window.ends_ns - window.starts_ns) / HOUR_NS

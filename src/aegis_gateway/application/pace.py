@@ -13,8 +13,9 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from aegis_gateway.application.metering import Metering
 from aegis_gateway.domain.errors import UpstreamFault
-from aegis_gateway.domain.pace import PaceRow, PaceSums
+from aegis_gateway.domain.pace import Measure, PaceRow, PaceSums
 
 Settled = Literal["settled", "in_doubt", "late"]
 Refused = Literal["overload", "unavailable", "failed", "not_identified", "not_understood"]
@@ -59,11 +60,16 @@ class ReadPace(Protocol):
 class Pace:
     """The counts of one process that aren't told yet."""
 
-    def __init__(self, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
-        """Start with none; the clock is only compared with itself."""
+    def __init__(
+        self, clock_ns: Callable[[], int] = time.monotonic_ns, metering: Metering | None = None
+    ) -> None:
+        """Start with none; the clock is only compared with itself. `metering` is told of each, where there is any."""
         self.clock_ns = clock_ns
         self.sums = PaceSums()
         self.under_way: Counter[str] = Counter()
+        self._metering = metering
+        if metering is not None:
+            metering.watch_under_way(lambda: self.under_way)
 
     def begin(self, door: str, read_ns: int = 0) -> CallTimer:
         """A call is there, which took so long to read, the time left out in which it came in."""
@@ -71,11 +77,23 @@ class Pace:
 
     def refused(self, door: str, why: Refused) -> None:
         """The gateway answered a request without deciding about a call."""
-        self.sums.count("refused", (door, why))
+        self.count("refused", (door, why))
 
     def settlement(self, tenant: str, how: Settled) -> None:
         """What became of a call is on disk, or is not yet."""
-        self.sums.count("settlement", (tenant, how))
+        self.count("settlement", (tenant, how))
+
+    def count(self, measure: Measure, labels: tuple[str, ...]) -> None:
+        """Something happened."""
+        self.sums.count(measure, labels)
+        if self._metering is not None:
+            self._metering.counted(measure, labels)
+
+    def time(self, measure: Measure, labels: tuple[str, ...], took_ns: int) -> None:
+        """Something took so long."""
+        self.sums.time(measure, labels, took_ns)
+        if self._metering is not None:
+            self._metering.timed(measure, labels, took_ns)
 
     def take(self) -> Paced:
         """What is to be told."""
@@ -144,15 +162,15 @@ class CallTimer:
     def _failed(self, kind: str) -> None:
         if not self._has_failed:
             self._has_failed = True
-            self._pace.sums.count("upstream_error", (self._tenant, self._connector, kind))
+            self._pace.count("upstream_error", (self._tenant, self._connector, kind))
 
     def _end(self, effect: str, now_ns: int, upstream_ns: int | None) -> None:
         if self._is_over:
             return
         self._is_over = True
-        sums, labels = self._pace.sums, (self._tenant, self._door, effect)
+        pace, labels = self._pace, (self._tenant, self._door, effect)
         whole_ns = now_ns - self._began_ns
-        sums.time("whole", labels, whole_ns)
-        sums.time("added", labels, max(0, whole_ns - self._waited_ns - (upstream_ns or 0)))
+        pace.time("whole", labels, whole_ns)
+        pace.time("added", labels, max(0, whole_ns - self._waited_ns - (upstream_ns or 0)))
         if upstream_ns is not None:
-            sums.time("upstream", (self._tenant, self._door, self._connector), max(0, upstream_ns))
+            pace.time("upstream", (self._tenant, self._door, self._connector), max(0, upstream_ns))

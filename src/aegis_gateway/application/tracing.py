@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 
 from aegis_gateway.application.commands import Admit, Admitted, Moved
+from aegis_gateway.application.metering import Metering
 from aegis_gateway.domain.approval import Approval
 from aegis_gateway.domain.ledger import Evidence
 from aegis_gateway.domain.registry import Registry
@@ -106,6 +107,10 @@ class CallSpan(Protocol):
 
 class Observer(Protocol):
     """What makes spans and metrics of calls and of people's answers."""
+
+    @property
+    def metering(self) -> Metering:
+        """What makes metrics beside those of single calls' spans."""
 
     def begin(self, trace: Trace | None) -> CallSpan:
         """A call has come, within its caller's trace if it says one."""

@@ -26,6 +26,8 @@ from aegis_gateway.application.ports import Store
 from aegis_gateway.application.tracing import SEND_LAST_S, Observer
 from aegis_gateway.configuration.settings import Settings, read_settings
 from aegis_gateway.domain.errors import AegisError, DiskFailed
+from aegis_gateway.entrypoints.budget_metrics import budgets_seen
+from aegis_gateway.entrypoints.in_force import InForce
 from aegis_gateway.entrypoints.jobs import jobs
 
 DRAIN_S = 18.0
@@ -111,9 +113,11 @@ def serve(socket_path: Path) -> None:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, _take_note)
             threading.Thread(target=_end_with, args=(ledger,), daemon=True).start()
-            observer = _observer(settings)
+            observer, in_force = _observer(settings), InForce(settings)
+            if observer is not None:
+                observer.metering.watch_budgets(lambda: budgets_seen(settings, in_force))
             steward = Steward(
-                jobs(settings, observer), lambda: open_store(settings.store), lambda: os._exit(70)
+                jobs(settings, in_force, observer), lambda: open_store(settings.store), lambda: os._exit(70)
             )
             steward.start()
             _wait_for(asked)

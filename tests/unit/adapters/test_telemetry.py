@@ -13,9 +13,12 @@ from aegis_gateway.adapters.telemetry.attributes import reason_text, settlement_
 from aegis_gateway.adapters.telemetry.losses import Losses, WatchedMeters
 from aegis_gateway.adapters.telemetry.meters import Meters
 from aegis_gateway.adapters.telemetry.otlp import Seldom
+from aegis_gateway.adapters.telemetry.pace_meters import BUDGETS_MAX, PaceMeters
 from aegis_gateway.adapters.telemetry.spans import OtelObserver
+from aegis_gateway.application.metering import BudgetSeen
 from aegis_gateway.application.tracing import CallAsked
 from aegis_gateway.domain.decision import Reason
+from aegis_gateway.domain.errors import LedgerUnavailable
 from aegis_gateway.domain.ledger import Evidence
 from aegis_gateway.domain.money import UnitPrice
 from aegis_gateway.domain.price import ChargeLine, charge_line
@@ -124,3 +127,48 @@ def test_a_receiver_that_is_down_is_complained_of_once_a_minute() -> None:
         now_s[0] = at_s
         said.append(seldom.filter(record))
     assert [True, False, False, True, False] == said
+
+
+def test_budgets_are_told_within_a_bound_the_fullest_first() -> None:
+    """Whenever metrics are sent, as they are then; a question that fails costs these metrics alone."""
+    reader = InMemoryMetricReader()
+    meters = PaceMeters(MeterProvider([reader], shutdown_on_exit=False).get_meter("test"))
+    told = [
+        BudgetSeen(tenant="acme", budget=f"b{number}", scope="", utilization=number / 2_000, burn_rate=None)
+        for number in range(BUDGETS_MAX + 500)
+    ]
+    failing = [False]
+
+    def read() -> list[BudgetSeen]:
+        if failing[0]:
+            raise LedgerUnavailable("the database cannot be read")
+        return told
+
+    meters.watch_budgets(read)
+    meters.timed("added", ("acme", "models", "allow"), 1_500_000)
+    meters.counted("upstream_error", ("acme", "openai", "timeout"))
+    used = _points(reader)["aegis.budget.utilization"]
+    assert BUDGETS_MAX == len(used)
+    assert (500 / 2_000, 1_499 / 2_000) == (min(used.values()), max(used.values()))
+    del told[1:]
+    assert {("b0", "", "acme"): 0.0} == _points(reader)["aegis.budget.utilization"]
+    failing[0] = True
+    found = _points(reader)
+    assert {("allow", "models", "acme"): 1.5e-3} == found["aegis.call.added.duration"]
+    assert {("openai", "acme", "timeout"): 1} == found["aegis.upstream.errors"]
+    assert "aegis.budget.utilization" not in found
+
+
+def _points(reader: InMemoryMetricReader) -> dict[str, dict[tuple[str, ...], float]]:
+    """Values, or histograms' sums, by the values of their attributes in the order of those names."""
+    data = reader.get_metrics_data()
+    assert data is not None
+    return {
+        metric.name: {
+            tuple(str(value) for _, value in sorted((point.attributes or {}).items())): float(
+                getattr(point, "value", getattr(point, "sum", 0.0))
+            )
+            for point in metric.data.data_points
+        }
+        for metric in data.resource_metrics[0].scope_metrics[0].metrics
+    }

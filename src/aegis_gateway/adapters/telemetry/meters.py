@@ -9,6 +9,7 @@ from opentelemetry.metrics import Histogram
 from opentelemetry.sdk.metrics import MeterProvider
 
 from aegis_gateway.adapters.telemetry.attributes import OPERATION, Named, tokens_of
+from aegis_gateway.adapters.telemetry.pace_meters import PaceMeters
 from aegis_gateway.application.commands import Moved
 from aegis_gateway.application.tracing import DecisionTold
 from aegis_gateway.domain.approval import Approval
@@ -33,6 +34,7 @@ class Meters:
     def __init__(self, metrics: MeterProvider, scope: str) -> None:
         """Make them; their boundaries are those that the conventions advise."""
         meter = metrics.get_meter(scope)
+        self.pace = PaceMeters(meter)
 
         def histogram(name: str, unit: str, what: str, bounds: tuple[float, ...]) -> Histogram:
             return meter.create_histogram(

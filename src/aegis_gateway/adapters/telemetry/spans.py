@@ -43,6 +43,7 @@ from aegis_gateway.adapters.telemetry.attributes import (
 )
 from aegis_gateway.adapters.telemetry.meters import Meters
 from aegis_gateway.application.commands import Admitted, Moved
+from aegis_gateway.application.metering import Metering
 from aegis_gateway.application.tracing import (
     AnswerOrigin,
     CallAsked,
@@ -91,6 +92,11 @@ class OtelObserver:
         self._meters = meters
         self._close = close
         self._give_up = give_up
+
+    @property
+    def metering(self) -> Metering:
+        """What makes metrics beside those of single calls' spans."""
+        return self._meters.pace
 
     def begin(self, trace: Trace | None) -> CallSpan:
         """A call has come."""

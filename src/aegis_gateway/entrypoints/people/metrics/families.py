@@ -13,12 +13,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from aegis_gateway.adapters.metrics_reports import MetricsReports
-from aegis_gateway.adapters.reports import BudgetStanding, Reports
+from aegis_gateway.adapters.reports import Reports
 from aegis_gateway.application.ports import Store
-from aegis_gateway.domain.forecast import is_endless
-from aegis_gateway.domain.hourly import HOUR_NS
 from aegis_gateway.domain.money import NANO_PER_USD
-from aegis_gateway.domain.registry import ON_THE_FLY, Registry
+from aegis_gateway.domain.registry import Registry
 
 _WHOSE = ("tenant", "team", "agent", "connector", "model")
 _BUDGET = ("tenant", "budget", "scope")
@@ -105,20 +103,17 @@ class LedgerMetrics(Collector):
         )
         now_ns = self._store.clock_ns()
         for registry in self._registries:
-            budgets = [each for each in registry.budgets.values() if set(ON_THE_FLY).isdisjoint(each.per)]
-            burnt = [each.id for each in budgets if not each.per]
-            in_hour = reports.used_in_hour(registry.tenant, burnt, now_ns)
-            for standing in Reports(self._store.query).standings(registry.tenant, budgets, now_ns):
-                labels = (registry.tenant, standing.budget.id, standing.scope)
+            for each in reports.budgets(registry, now_ns):
+                standing, seen = each.standing, each.seen
+                labels = (seen.tenant, seen.budget, seen.scope)
                 if registry.quantities[standing.budget.quantity].is_money:
                     limit.add_metric(labels, standing.limit / NANO_PER_USD)
                     spent.add_metric(labels, standing.spent / NANO_PER_USD)
                     reserved.add_metric(labels, standing.reserved / NANO_PER_USD)
-                if standing.limit > 0:
-                    used.add_metric(labels, (standing.spent + standing.reserved) / standing.limit)
-                rate = _burn_rate(standing, in_hour.get(standing.budget.id, 0))
-                if rate is not None:
-                    burn.add_metric(labels[:2], rate)
+                if seen.utilization is not None:
+                    used.add_metric(labels, seen.utilization)
+                if seen.burn_rate is not None:
+                    burn.add_metric(labels[:2], seen.burn_rate)
         yield from (limit, spent, reserved, used, burn)
 
     def _waiting(self, reports: MetricsReports) -> Iterator[Metric]:
@@ -153,13 +148,3 @@ class LedgerMetrics(Collector):
                 deliveries.add_metric((tenant, state), undelivered.get(state, 0))
             held.add_metric((tenant,), reports.held_keys(tenant))
         yield from (calls, approvals, incidents, deliveries, held)
-
-
-def _burn_rate(standing: BudgetStanding, used: int) -> float | None:
-    """How fast a budget is spent, by what was `used` in an hour, against an even spending; None where that makes no
-    sense.
-    """
-    window = standing.window
-    if standing.budget.per or standing.limit <= 0 or is_endless(window):
-        return None
-    return used / standing.limit * (window.ends_ns - window.starts_ns) / HOUR_NS
