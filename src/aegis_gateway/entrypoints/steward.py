@@ -26,7 +26,7 @@ from aegis_gateway.application.ports import Store
 from aegis_gateway.application.tracing import SEND_LAST_S, Observer
 from aegis_gateway.configuration.settings import Settings, read_settings
 from aegis_gateway.domain.errors import AegisError, DiskFailed
-from aegis_gateway.entrypoints.budget_metrics import budgets_seen
+from aegis_gateway.entrypoints.budget_metrics import BudgetMetrics
 from aegis_gateway.entrypoints.in_force import InForce
 from aegis_gateway.entrypoints.jobs import jobs
 
@@ -115,7 +115,7 @@ def serve(socket_path: Path) -> None:
             threading.Thread(target=_end_with, args=(ledger,), daemon=True).start()
             observer, in_force = _observer(settings), InForce(settings)
             if observer is not None:
-                observer.metering.watch_budgets(lambda: budgets_seen(settings, in_force))
+                observer.metering.watch_budgets(BudgetMetrics(settings, in_force))
             steward = Steward(
                 jobs(settings, in_force, observer), lambda: open_store(settings.store), lambda: os._exit(70)
             )
