@@ -53,8 +53,11 @@ def gateway(upstream: UpstreamProcess) -> Iterator[Gateway]:
     )
     other = files["aegis.yaml"].partition("  acme:\n")[2]
     with Gateway({**files, "aegis.yaml": f"{files['aegis.yaml']}  zeta:\n{other}"}, workers=2) as gateway:
-        for _ in range(3):
+        for _ in range(2):
             assert 200 == chat(gateway, "hello [[tokens=20]]").status
+        run = chat(gateway, "hello [[tokens=20]]").headers["aegis-run-id"]
+        told = ask(gateway, "POST", f"/v1/runs/{run}/outcome", {"outcome": "success"}, key=gateway.key())
+        assert 200 == told.status
         assert 402 == chat(gateway, "hello", key=gateway.key("other")).status
         assert 500 <= chat(gateway, "hello [[fail=503]]").status
         assert 401 == chat(gateway, "hello", key="nobodys").status
@@ -117,6 +120,10 @@ def test_sums_are_the_ledgers(gateway: Gateway) -> None:
     assert standing["posted"] == round(
         values(text, "aegis_budget_spent_usd")['budget="day",scope="",tenant="acme"'] * 1e9
     )
+    assert {'agent="bot",result="success",tenant="acme"': 1.0} == values(text, "aegis_outcomes")
+    (told,) = gateway.query("select cost from outcome")
+    assert told["cost"] > 0
+    assert [told["cost"]] == [round(each * 1e9) for each in values(text, "aegis_outcome_cost_usd").values()]
     used = values(text, "aegis_budget_utilization_ratio")['budget="day",scope="",tenant="acme"']
     assert standing["posted"] / 20e9 == pytest.approx(used)
     assert "run_" not in text

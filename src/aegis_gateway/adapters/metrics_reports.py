@@ -32,6 +32,10 @@ _DELIVERIES = (
     "select state, count(*) as number from delivery"
     " where tenant = ? and state in ('waiting', 'dead') group by state"
 )
+_OUTCOMES = (
+    "select team, agent, result, sum(trees) as trees, sum(cost) as cost from outcome_sum"
+    " where tenant = ? and span = 'day' group by team, agent, result"
+)
 _HELD = "select count(*) as number from api_key where tenant = ? and holds is not null"
 _LAST_HOUR = (
     "select budget, amount from budget_hour"
@@ -80,6 +84,15 @@ class MetricsReports:
         for quiet in self._usage.shadow(tenant, 0, _EVER_NS):
             violations[quiet.rule, quiet.would, "shadow"] += quiet.calls
         return TenantSums(calls=calls, violations=violations)
+
+    def outcomes(self, tenant: str) -> dict[tuple[str, str], tuple[int, int]]:
+        """How many trees of runs were reported on, and what they cost: by agent and result."""
+        found: dict[tuple[str, str], tuple[int, int]] = {}
+        for row in self._query(_OUTCOMES, (tenant,)):
+            agent = UNREGISTERED if row["team"] == UNREGISTERED else row["agent"]
+            trees, cost = found.get((agent, row["result"]), (0, 0))
+            found[agent, row["result"]] = (trees + int(row["trees"]), cost + int(row["cost"]))
+        return found
 
     def waiting_approvals(self, tenant: str) -> int:
         """Requests for a person's word that nobody has answered."""

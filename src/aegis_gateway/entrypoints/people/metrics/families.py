@@ -19,6 +19,9 @@ from aegis_gateway.domain.money import NANO_PER_USD
 from aegis_gateway.domain.registry import Registry
 
 _WHOSE = ("tenant", "team", "agent", "connector", "model")
+_OUTCOME = ("tenant", "agent", "result")
+_UNTOLD = "untold"
+"""Of runs of which only transactions are told yet."""
 _BUDGET = ("tenant", "budget", "scope")
 
 
@@ -34,6 +37,7 @@ class LedgerMetrics(Collector):
         """All families."""
         reports = MetricsReports(self._store.query)
         yield from self._calls(reports)
+        yield from self._outcomes(reports)
         yield from self._budgets(reports)
         yield from self._waiting(reports)
 
@@ -79,6 +83,23 @@ class LedgerMetrics(Collector):
             for labels, number in read.violations.items():
                 violations.add_metric((tenant, *labels), number)
         yield from (cost, tokens, calls, begun, unpriced, saved, violations)
+
+    def _outcomes(self, reports: MetricsReports) -> Iterator[Metric]:
+        # Gauges: a report may be replaced by another, and then counts elsewhere.
+        trees = GaugeMetricFamily(
+            "aegis_outcomes",
+            "Trees of runs that agents reported on, by what became of them.",
+            labels=_OUTCOME,
+        )
+        cost = GaugeMetricFamily(
+            "aegis_outcome_cost_usd", "What those trees have cost, in dollars.", labels=_OUTCOME
+        )
+        for registry in self._registries:
+            for (agent, result), (number, spent) in reports.outcomes(registry.tenant).items():
+                labels = (registry.tenant, agent, result or _UNTOLD)
+                trees.add_metric(labels, number)
+                cost.add_metric(labels, spent / NANO_PER_USD)
+        yield from (trees, cost)
 
     def _budgets(self, reports: MetricsReports) -> Iterator[Metric]:
         limit, spent, reserved = (
