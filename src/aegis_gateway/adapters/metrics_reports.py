@@ -8,7 +8,7 @@ Rule 2: what they are told apart by is configured, and so bounded: no run, call,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -17,7 +17,7 @@ from aegis_gateway.adapters.usage_reports import Dimension, UsageReports
 from aegis_gateway.application.metering import BudgetSeen
 from aegis_gateway.domain.forecast import is_endless
 from aegis_gateway.domain.hourly import HOUR_NS
-from aegis_gateway.domain.registry import ON_THE_FLY, UNREGISTERED, Registry
+from aegis_gateway.domain.registry import ON_THE_FLY, UNREGISTERED, Budget, Registry
 from aegis_gateway.domain.usage import UsageSum, together
 
 _EVER_NS = 2**62
@@ -41,7 +41,7 @@ _LAST_HOUR = (
     "select budget, amount from budget_hour"
     " where tenant = ? and budget in ({marks}) and scope = '' and hour = ?"
 )
-_ASKED_AT_ONCE = 500
+BUDGETS_AT_ONCE = 100
 _DIMENSIONS: tuple[Dimension, ...] = ("team", "agent", "connector", "model", "effect", "code", "rule")
 
 
@@ -110,33 +110,34 @@ class MetricsReports:
         """Keys that are held."""
         return int(self._query(_HELD, (tenant,))[0]["number"])
 
-    def budgets(self, registry: Registry, now_ns: int) -> list[BudgetMeasured]:
-        """The balances of a tenant's budgets in their windows, without those that are made on the fly."""
-        tenant = registry.tenant
-        budgets = [each for each in registry.budgets.values() if set(ON_THE_FLY).isdisjoint(each.per)]
-        in_hour = self.used_in_hour(tenant, [each.id for each in budgets if not each.per], now_ns)
-        return [
-            BudgetMeasured(
-                standing=each,
-                seen=BudgetSeen(
-                    tenant=tenant,
-                    budget=each.budget.id,
-                    scope=each.scope,
-                    utilization=(each.spent + each.reserved) / each.limit if each.limit > 0 else None,
-                    burn_rate=_burn_rate(each, in_hour.get(each.budget.id, 0)),
-                ),
-            )
-            for each in Reports(self._query).standings(tenant, budgets, now_ns)
-        ]
+    def budgets(self, registry: Registry, now_ns: int) -> Iterator[BudgetMeasured]:
+        """The balances of a tenant's budgets in their windows, without those that are made on the fly.
 
-    def used_in_hour(self, tenant: str, budgets: Sequence[str], at_ns: int) -> dict[str, int]:
+        They are read `BUDGETS_AT_ONCE`, as they are taken.
+        """
+        budgets = [each for each in registry.budgets.values() if set(ON_THE_FLY).isdisjoint(each.per)]
+        for first in range(0, len(budgets), BUDGETS_AT_ONCE):
+            yield from self._some(registry.tenant, budgets[first : first + BUDGETS_AT_ONCE], now_ns)
+
+    def _some(self, tenant: str, budgets: Sequence[Budget], now_ns: int) -> Iterator[BudgetMeasured]:
+        in_hour = self._used_in_hour(tenant, [each.id for each in budgets if not each.per], now_ns)
+        for each in Reports(self._query).standings(tenant, budgets, now_ns):
+            seen = BudgetSeen(
+                tenant=tenant,
+                budget=each.budget.id,
+                scope=each.scope,
+                utilization=(each.spent + each.reserved) / each.limit if each.limit > 0 else None,
+                burn_rate=_burn_rate(each, in_hour.get(each.budget.id, 0)),
+            )
+            yield BudgetMeasured(standing=each, seen=seen)
+
+    def _used_in_hour(self, tenant: str, budgets: Sequence[str], at_ns: int) -> dict[str, int]:
         """What was spent of budgets that aren't split, in the whole hour before the one of an instant."""
-        hour, found = at_ns // HOUR_NS - 1, dict[str, int]()
-        for first in range(0, len(budgets), _ASKED_AT_ONCE):
-            some = budgets[first : first + _ASKED_AT_ONCE]
-            sql = _LAST_HOUR.format(marks=", ".join("?" * len(some)))
-            found |= {row["budget"]: int(row["amount"]) for row in self._query(sql, (tenant, *some, hour))}
-        return found
+        if not budgets:
+            return {}
+        sql = _LAST_HOUR.format(marks=", ".join("?" * len(budgets)))
+        rows = self._query(sql, (tenant, *budgets, at_ns // HOUR_NS - 1))
+        return {row["budget"]: int(row["amount"]) for row in rows}
 
 
 def _burn_rate(standing: BudgetStanding, used: int) -> float | None:

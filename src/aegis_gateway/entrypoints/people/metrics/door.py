@@ -7,10 +7,11 @@ only a gateway that no other machine reaches tells everybody who asks.
 from __future__ import annotations
 
 import ipaddress
+import time
 from contextlib import suppress
 
-from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,7 +21,10 @@ from aegis_gateway.application.ports import Store
 from aegis_gateway.domain.errors import LedgerUnavailable, StoreError
 from aegis_gateway.entrypoints.people.metrics.families import LedgerMetrics
 from aegis_gateway.entrypoints.people.metrics.pace import PaceMetrics
+from aegis_gateway.entrypoints.people.metrics.text import text_of
 from aegis_gateway.entrypoints.people.office import Office
+
+BREATH_S = 0.0005
 
 _WHO = (
     "metrics want a person's token here, as `Authorization: Bearer aegis_person_…`; "
@@ -57,14 +61,14 @@ class MetricsDoor:
             return Response(_WHO, status_code=401, headers=headers, media_type="text/plain")
         views = office.tenants()
         readable = sorted(views) if found is None else office.readable(found[0])
-        registry = CollectorRegistry()
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         with office.store() as store:
-            registry.register(LedgerMetrics(store, [views[tenant].registry for tenant in readable]))
+            registries = [views[tenant].registry for tenant in readable]
+            collectors: list[Collector] = [LedgerMetrics(store, registries, _breathe)]
             if pace is not None:
                 is_whole = len(readable) == len(views)
-                registry.register(PaceMetrics(pace, frozenset(readable), is_whole=is_whole))
-            body = encode(registry)
+                collectors.append(PaceMetrics(pace, frozenset(readable), is_whole=is_whole))
+            body = text_of(encode, collectors, _breathe)
             self._note(store)
         return Response(body, headers={"content-type": content_type})
 
@@ -77,6 +81,11 @@ class MetricsDoor:
         with suppress(LedgerUnavailable, StoreError), store.change([]) as change:
             change.note_seen("metrics", now_ns)
             self._noted_ns = now_ns
+
+
+def _breathe() -> None:
+    """Let the event loop have its turn."""
+    time.sleep(BREATH_S)
 
 
 def _is_loopback(host: str) -> bool:
