@@ -71,6 +71,7 @@ from aegis_gateway.application.visibility import reach_of
 from aegis_gateway.domain.admit import BudgetClaim
 from aegis_gateway.domain.decision import Effect, Reason, Shadow, Throttle, would_deny
 from aegis_gateway.domain.errors import (
+    AegisError,
     CallError,
     CallRepeated,
     IllegalTransition,
@@ -130,6 +131,8 @@ class AsyncLedger(Protocol):
 
 class NotIdentified(CallError):
     """The caller could not be identified; nothing was recorded, there is no tenant to record it for."""
+
+    is_identified = False
 
 
 class CallContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -409,16 +412,18 @@ class Calls:
             CallRepeated: its name is that of a call before; nothing was decided.
             LedgerUnavailable: the decision could not be made durable.
         """
-        if self._observer is None:
-            return await self._decide(key, describe, context, None)
-        span = self._observer.begin(context.trace)
+        span = None if self._observer is None else self._observer.begin(context.trace)
         try:
             return await self._decide(key, describe, context, span)
         except CallRepeated as fault:
-            span.repeated(fault.first)
+            if span is not None:
+                span.repeated(fault.first)
             raise
         except BaseException as fault:  # the span of one that is cancelled ends too
-            span.undecided(_why_undecided(fault))
+            if isinstance(fault, AegisError):
+                self.pace.undecided(context.door, fault)
+            if span is not None:
+                span.undecided(_why_undecided(fault))
             raise
 
     async def _decide(

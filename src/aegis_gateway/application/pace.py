@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from aegis_gateway.application.metering import Metering
-from aegis_gateway.domain.errors import UpstreamFault
+from aegis_gateway.domain.errors import AegisError, CallError, UpstreamFault
 from aegis_gateway.domain.pace import Measure, PaceRow, PaceSums
 
 Settled = Literal["settled", "in_doubt", "late"]
@@ -78,6 +78,17 @@ class Pace:
     def refused(self, door: str, why: Refused) -> None:
         """The gateway answered a request without deciding about a call."""
         self.count("refused", (door, why))
+
+    def undecided(self, door: str, fault: AegisError) -> None:
+        """Nothing could be decided about a request. Once for each fault, however many see it pass."""
+        if fault.is_counted:
+            return
+        fault.is_counted = True
+        if not isinstance(fault, CallError):
+            # The ledger, the store or the configuration.
+            self.refused(door, "unavailable")
+        else:
+            self.refused(door, "not_understood" if fault.is_identified else "not_identified")
 
     def settlement(self, tenant: str, how: Settled) -> None:
         """What became of a call is on disk, or is not yet."""

@@ -26,7 +26,9 @@ import msgspec
 
 
 class AegisError(Exception):
-    """The root of all faults that Aegis raises itself."""
+    """The root of all faults that Aegis raises itself. `is_counted`: it is, where refused requests are counted."""
+
+    is_counted = False
 
 
 class MoneyError(AegisError, ValueError):
@@ -78,8 +80,10 @@ class CallError(AegisError):
     """The caller's request cannot be understood.
 
     `field` is the path of the fault in the request (`messages[2].content`), or None where the whole body is
-    at fault.
+    at fault. `is_identified`: it is known who calls, or nobody has asked that.
     """
+
+    is_identified = True
 
     def __init__(self, message: str, *, field: str | None = None, status: int = 400) -> None:
         """Keep the message for the caller, the path of the fault and the HTTP status that says it."""

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from aegis_gateway.application.calls import NotIdentified
 from aegis_gateway.application.pace import CallTimer, Pace
-from aegis_gateway.domain.errors import UpstreamFault
+from aegis_gateway.domain.errors import AegisError, CallError, LedgerUnavailable, UpstreamFault
 from aegis_gateway.domain.pace import number_of
 
 MS = 1_000_000
@@ -98,3 +99,22 @@ def test_what_is_taken_is_told_once() -> None:
     assert {("models", "overload"), ("acme", "late")} == {row.labels for row in told.rows}
     assert {"models": 2} == told.under_way == pace.take().under_way
     assert () == pace.take().rows
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        (NotIdentified("who?", status=401), "not_identified"),
+        (CallError("what?"), "not_understood"),
+        (LedgerUnavailable("it is gone"), "unavailable"),
+    ],
+)
+def test_a_fault_counts_once_on_its_way(fault: AegisError, why: str) -> None:
+    """Whoever sees it first: many doors answer it themselves."""
+    pace = Pace()
+    for door in ("mcp", "other"):
+        pace.undecided(door, fault)
+    pace.undecided("models", CallError("another"))
+    assert [(("mcp", why), 1), (("models", "not_understood"), 1)] == [
+        (row.labels, number_of(row)) for row in pace.take().rows
+    ]

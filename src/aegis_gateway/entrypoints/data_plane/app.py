@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from aegis_gateway.application.calls import Calls, NotIdentified
+from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.estimates import Estimates
 from aegis_gateway.application.ports import Secrets, Upstream
 from aegis_gateway.domain.errors import AegisError, CallError
@@ -81,12 +81,11 @@ class DataPlane:
             else:
                 await door(scope, protocol)
         except CallError as fault:
-            is_known = not isinstance(fault, NotIdentified)
-            self._pace.refused(name, "not_understood" if is_known else "not_identified")
+            self._pace.undecided(name, fault)
             send_error(protocol, misunderstood(fault, errors))
         except AegisError as fault:
             # The ledger, the store or the configuration: nothing can be decided, so nothing is forwarded.
-            self._pace.refused(name, "unavailable")
+            self._pace.undecided(name, fault)
             send_error(protocol, unavailable(str(fault), errors))
         except Exception:
             # The last resort: the caller gets an answer, the operator the trace, and nothing more is forwarded.
