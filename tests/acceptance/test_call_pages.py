@@ -172,6 +172,7 @@ def test_a_page_that_is_open_is_told_only_what_changed(people: dict[str, Visitor
 def test_how_fast_it_is(gateway: Gateway, people: dict[str, Visitor]) -> None:
     """As the workers measured it and the store has it within seconds; upstream failures too; others see nothing."""
     assert 500 <= ask(gateway, "POST", CHAT, chat_body("hi [[fail=503]]", max_tokens=90)).status
+    assert 401 == ask(gateway, "POST", CHAT, chat_body("hi"), key="nobodys").status
 
     def seen() -> PaceSeen:
         with gateway.store() as store:
@@ -187,4 +188,5 @@ def test_how_fast_it_is(gateway: Gateway, people: dict[str, Visitor]) -> None:
     assert f"<strong>{duration_text(took.p99_ns)}</strong>" in page
     assert "upstream failures <strong>1</strong> (1 errors of theirs)" in page
     assert '<svg class="spark"' in page
+    assert "refused without a decision <strong>1</strong> (1 unknown key)" in page
     assert "added by the gateway" not in text_of(people["zoe"].get("/calls"))

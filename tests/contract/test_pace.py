@@ -5,7 +5,7 @@ from __future__ import annotations
 from aegis_gateway.adapters.pace_reports import PaceReports
 from aegis_gateway.adapters.pace_rows import KEPT_NS
 from aegis_gateway.application.ports import Store
-from aegis_gateway.domain.pace import PaceRow, PaceSums, number_of, together
+from aegis_gateway.domain.pace import OF_NOBODY, PaceRow, PaceSums, number_of, together
 from tests.ledgers import NOON_NS, SECOND_NS, TurnableClock
 
 TEN_NS = 10 * SECOND_NS
@@ -42,6 +42,8 @@ def test_what_was_counted_is_read_by_tenant_and_time(
     reports = PaceReports(reader.query)
     assert [2, 1, 0] == numbers(reports.slices("acme", NOON_NS - 1, TEN_NS, 3))
     assert [1, 0] == numbers(reports.slices("zeta", NOON_NS - 1, TEN_NS, 2))
+    own = reports.slices(OF_NOBODY, NOON_NS - 1, TEN_NS, 2)
+    assert [3, 1] == [sum(map(number_of, each.rows())) for each in own], "refusals, which are of nobody"
     (first, _) = reports.slices("acme", NOON_NS - 1, TEN_NS, 2)
     assert {("acme", "models", "allow"): 2, ("acme", "settled"): 2} == {
         row.labels: number_of(row) for row in first.rows()

@@ -46,6 +46,8 @@ BOUNDS_NS: dict[Measure, tuple[int, ...]] = {"added": _FINE, "upstream": _COARSE
 
 ROWS_MAX = 4_096
 _BEYOND = ""
+OF_NOBODY = ""
+"""Whose counts those are that are the gateway's own, where they are kept by tenant."""
 
 
 class PaceRow(msgspec.Struct, frozen=True, array_like=True):
@@ -141,12 +143,10 @@ def quantile_ns(measure: Measure, buckets: tuple[int, ...], per_mille: int) -> i
 
 
 def by_tenant(rows: Iterable[PaceRow]) -> Iterator[tuple[str, tuple[PaceRow, ...]]]:
-    """The rows of each tenant, by its name; without the gateway's own."""
+    """The rows of each tenant, by its name; the gateway's own are `OF_NOBODY`'s."""
     found: dict[str, list[PaceRow]] = {}
     for row in rows:
-        tenant = of_tenant(row)
-        if tenant is not None:
-            found.setdefault(tenant, []).append(row)
+        found.setdefault(of_tenant(row) or OF_NOBODY, []).append(row)
     for tenant in sorted(found):
         yield tenant, tuple(found[tenant])
 

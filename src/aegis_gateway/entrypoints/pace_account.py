@@ -10,7 +10,7 @@ from collections import Counter
 import msgspec
 
 from aegis_gateway.adapters.pace_reports import PaceReports
-from aegis_gateway.domain.pace import Measure, PaceRow, PaceSums, number_of, quantile_ns, together
+from aegis_gateway.domain.pace import OF_NOBODY, Measure, PaceRow, PaceSums, number_of, quantile_ns, together
 
 SLICE_NS = 10 * 1_000_000_000
 SLICES = 30
@@ -29,13 +29,16 @@ class Took(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PaceSeen(msgspec.Struct, frozen=True, kw_only=True):
-    """What was measured in the last minutes. `decided` is by stretch of ten seconds, the oldest first."""
+    """What was measured in the last minutes. `decided` is by stretch of ten seconds, the oldest first. `refused` are
+    requests of anybody that were answered without a decision, by why; None for who may not know of all tenants.
+    """
 
     decided: tuple[int, ...]
     effects: dict[str, int]
     took: dict[Measure, Took]
     upstream_errors: dict[str, int]
     late: int
+    refused: dict[str, int] | None = None
 
     @property
     def calls(self) -> int:
@@ -48,11 +51,12 @@ class PaceSeen(msgspec.Struct, frozen=True, kw_only=True):
         return sum(self.upstream_errors.values())
 
 
-def read_pace(reports: PaceReports, tenant: str, now_ns: int) -> PaceSeen:
-    """What was measured of a tenant's calls lately."""
+def read_pace(reports: PaceReports, tenant: str, now_ns: int, *, is_whole: bool = False) -> PaceSeen:
+    """What was measured of a tenant's calls lately; `is_whole`: for who may know of all tenants."""
     # Whole stretches, so that what is shown changes when there is something new and not with each look.
     until_ns = now_ns - now_ns % SLICE_NS + SLICE_NS
-    slices = reports.slices(tenant, until_ns - SLICES * SLICE_NS, SLICE_NS, SLICES)
+    since_ns = until_ns - SLICES * SLICE_NS
+    slices = reports.slices(tenant, since_ns, SLICE_NS, SLICES)
     rows = PaceSums(row for each in slices for row in each.rows()).rows()
     effects: Counter[str] = Counter()
     errors: Counter[str] = Counter()
@@ -71,6 +75,7 @@ def read_pace(reports: PaceReports, tenant: str, now_ns: int) -> PaceSeen:
         took={measure: took for measure in _MEASURES if (took := _took(measure, rows)) is not None},
         upstream_errors=dict(sorted(errors.items())),
         late=late,
+        refused=_refused(reports.slices(OF_NOBODY, since_ns, SLICE_NS, SLICES)) if is_whole else None,
     )
 
 
@@ -89,6 +94,14 @@ def rate_text(calls: int, seconds: int) -> str:
     """So many calls in so many seconds as a rate: `0.2`, `12.3`, `1,204`."""
     rate = calls / seconds
     return f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}" if rate >= 0.05 or not calls else "< 0.1"
+
+
+def _refused(slices: list[PaceSums]) -> dict[str, int]:
+    found: Counter[str] = Counter()
+    for row in (row for each in slices for row in each.rows()):
+        if row.measure == "refused":
+            found[row.labels[1]] += number_of(row)
+    return dict(sorted(found.items()))
 
 
 def _took(measure: Measure, rows: tuple[PaceRow, ...]) -> Took | None:

@@ -82,7 +82,7 @@ class Watch:
             spent=self._spent_today(registry, now_ns),
             effects=reports.effects(self._tenant, now_ns - RATE_WINDOW_S * _NANOS),
             open_calls=reports.open_calls(self._tenant),
-            pace=read_pace(PaceReports(self._session.store.query), self._tenant, now_ns),
+            pace=read_pace(PaceReports(self._session.store.query), self._tenant, now_ns, is_whole=True),
             standings=tuple(standings),
             calls=tuple(reports.calls(self._tenant, CallFilter(), calls)),
         )
@@ -185,6 +185,8 @@ def _pace(pace: PaceSeen) -> Text:
     if not pace.took:
         line.append("  no call was measured", style=DIM)
     line.append(f"  upstream failures {pace.failed}", style="bold red" if pace.failed else DIM)
+    if pace.refused:
+        line.append(f"  refused undecided {sum(pace.refused.values())}", style="bold red")
     if pace.late:
         line.append(f"  not settled at once {pace.late}", style="bold magenta")
     line.append(f"  over {MINUTES} min", style=DIM)
@@ -235,5 +237,6 @@ def _pace_record(pace: PaceSeen) -> dict[str, object]:
             for measure, took in pace.took.items()
         },
         "upstream_errors": pace.upstream_errors,
+        "refused_requests": pace.refused or {},
         "settled_late": pace.late,
     }

@@ -27,6 +27,7 @@ from aegis_gateway.entrypoints.people.calls.view import (
     EFFECT_WORDS,
     ERROR_WORDS,
     EVER,
+    REFUSED_WORDS,
     SINCE_WORDS,
     STATE_WORDS,
     CallsView,
@@ -52,7 +53,8 @@ def show_all(visit: Visit) -> Response:
         found = reports.calls(view.tenant, view.wanted(now_ns), LISTED_MAX + 1, behind=view.behind)
         effects = reports.effects(view.tenant, now_ns - _MINUTE_NS)
         under_way = reports.open_calls(view.tenant)
-        pace = read_pace(PaceReports(store.query), view.tenant, now_ns)
+        is_whole = len(visit.readable) == len(visit.office.tenants())
+        pace = read_pace(PaceReports(store.query), view.tenant, now_ns, is_whole=is_whole)
     listed = found[:LISTED_MAX]
     return living(
         visit,
@@ -69,6 +71,7 @@ def show_all(visit: Visit) -> Response:
         rate=rate_text,
         duration=duration_text,
         error_words=ERROR_WORDS,
+        refused_words=REFUSED_WORDS,
         effect_words=EFFECT_WORDS,
         state_words=STATE_WORDS,
         since_words={

@@ -32,6 +32,13 @@ ERROR_WORDS = {
     "5xx": "errors of theirs",
     "429": "too many requests",
 }
+REFUSED_WORDS = {
+    "overload": "overload",
+    "unavailable": "ledger not available",
+    "failed": "the gateway failed",
+    "not_identified": "unknown key",
+    "not_understood": "not understood",
+}
 SINCE_WORDS = {
     "15m": "15 minutes",
     "1h": "hour",
