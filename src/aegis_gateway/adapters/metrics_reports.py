@@ -34,7 +34,7 @@ _DELIVERIES = (
 )
 _OUTCOMES = (
     "select team, agent, result, sum(trees) as trees, sum(cost) as cost from outcome_sum"
-    " where tenant = ? and span = 'day' group by team, agent, result"
+    " where tenant = ? and span = 'fortnight' group by team, agent, result"
 )
 _HELD = "select count(*) as number from api_key where tenant = ? and holds is not null"
 _LAST_HOUR = (

@@ -55,6 +55,14 @@ class LedgerMetrics(Collector):
         saved = CounterMetricFamily(
             "aegis_saved_usd", "Dollars that were expected and not spent, by why.", labels=("tenant", "why")
         )
+        again = CounterMetricFamily(
+            "aegis_repeated_calls",
+            "Calls whose same request was settled within a day before.",
+            labels=("tenant", "agent"),
+        )
+        again_cost = CounterMetricFamily(
+            "aegis_repeated_cost_usd", "What those calls cost, in dollars.", labels=("tenant", "agent")
+        )
         violations = CounterMetricFamily(
             "aegis_policy_violations",
             "Calls that a rule refused, throttled or put before a person; in shadow, would have.",
@@ -63,7 +71,7 @@ class LedgerMetrics(Collector):
         for registry in self._registries:
             tenant = registry.tenant
             sums: dict[tuple[str, ...], list[int]] = {}
-            agents: dict[str, int] = {}
+            agents: dict[str, list[int]] = {}
             without, downgraded, refused = 0, 0, 0
             read = reports.sums(tenant)
             for (*whose, effect), each in read.calls.items():
@@ -71,21 +79,26 @@ class LedgerMetrics(Collector):
                 found[0] += each.cost
                 found[1] += each.tokens
                 calls.add_metric((tenant, *whose, effect), each.calls)
-                agents[whose[1]] = agents.get(whose[1], 0) + each.transactions
+                agent = agents.setdefault(whose[1], [0, 0, 0])
+                agent[0] += each.transactions
+                agent[1] += each.repeats
+                agent[2] += each.repeated
                 without += each.unpriced
                 downgraded += each.saved
                 refused += 0 if effect == "allow" else each.expected
             for labels, (spent, used) in sums.items():
                 cost.add_metric((tenant, *labels), spent / NANO_PER_USD)
                 tokens.add_metric((tenant, *labels), used)
-            for agent, number in agents.items():
-                begun.add_metric((tenant, agent), number)
+            for name, (trees, repeats, repeated) in agents.items():
+                begun.add_metric((tenant, name), trees)
+                again.add_metric((tenant, name), repeats)
+                again_cost.add_metric((tenant, name), repeated / NANO_PER_USD)
             unpriced.add_metric((tenant,), without)
             saved.add_metric((tenant, "cheaper_model"), downgraded / NANO_PER_USD)
             saved.add_metric((tenant, "refused"), refused / NANO_PER_USD)
             for labels, number in read.violations.items():
                 violations.add_metric((tenant, *labels), number)
-        yield from (cost, tokens, calls, begun, unpriced, saved, violations)
+        yield from (cost, tokens, calls, begun, unpriced, saved, again, again_cost, violations)
 
     def _outcomes(self, reports: MetricsReports) -> Iterator[Metric]:
         # Gauges: a report may be replaced by another, and then counts elsewhere.
