@@ -21,8 +21,11 @@ APPROVALS_AT_ONCE = 100
 WAITING_MAX = 1_000
 
 
-def jobs(settings: Settings, in_force: InForce, observer: Observer | None = None) -> tuple[Job, ...]:
-    """All jobs, for one steward; `observer` makes telemetry of what they see."""
+def jobs(
+    settings: Settings, observer: Observer | None = None, in_force: InForce | None = None
+) -> tuple[Job, ...]:
+    """All jobs, for one steward; `observer` makes telemetry of what they see. `in_force` is shared with others."""
+    in_force = in_force or InForce(settings)
     return (
         Job(name="approvals", period_s=1.0, begin=lambda store: _approvals(settings, store)),
         Job(name="holding", period_s=0.25, begin=lambda store: _holding(in_force, store)),

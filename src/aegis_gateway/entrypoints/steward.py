@@ -117,7 +117,7 @@ def serve(socket_path: Path) -> None:
             if observer is not None:
                 observer.metering.watch_budgets(BudgetMetrics(settings, in_force))
             steward = Steward(
-                jobs(settings, in_force, observer), lambda: open_store(settings.store), lambda: os._exit(70)
+                jobs(settings, observer, in_force), lambda: open_store(settings.store), lambda: os._exit(70)
             )
             steward.start()
             _wait_for(asked)
