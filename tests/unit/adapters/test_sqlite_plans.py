@@ -9,7 +9,14 @@ from pathlib import Path
 import apsw
 import pytest
 
-from aegis_gateway.adapters import budget_use, delivery_rows, metrics_reports, outcome_reports, reports
+from aegis_gateway.adapters import (
+    budget_use,
+    delivery_rows,
+    metrics_reports,
+    outcome_reports,
+    record_reports,
+    reports,
+)
 from aegis_gateway.adapters.queries import named_queries
 from aegis_gateway.adapters.sqlite.database import PACKAGE, connect
 
@@ -47,6 +54,21 @@ def connection(tmp_path: Path) -> Iterator[apsw.Connection]:
             "budget_hour USING PRIMARY KEY (tenant=? AND budget=? AND scope=? AND hour=?)",
         ),
         (reports._EFFECTS, "call USING INDEX call_by_time (tenant=? AND decided_ns>?)"),
+        (
+            CALLS + " and rule = ?" + reports._NEWEST_FIRST,
+            "call USING INDEX call_by_rule (tenant=? AND rule=?)",
+        ),
+        (record_reports._STATES, "call USING PRIMARY KEY (call=?)"),
+        (record_reports._STATES, "entry USING INDEX entry_by_call (call=?)"),
+        (record_reports._OF_CALL, "entry USING INDEX entry_by_call (call=?)"),
+        (
+            record_reports._DOWN + " and type = ?" + record_reports._RARE,
+            "entry USING INDEX entry_by_kind (tenant=? AND type=? AND sequence>? AND sequence<?)",
+        ),
+        (
+            record_reports._UNDECIDED,
+            "call USING INDEX call_by_time (tenant=? AND decided_ns>? AND decided_ns<?)",
+        ),
         (reports._SPENT, "call USING INDEX call_by_time (tenant=? AND decided_ns>?)"),
         (
             reports._SPENT_SINCE,
