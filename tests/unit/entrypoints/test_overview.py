@@ -23,7 +23,7 @@ from aegis_gateway.entrypoints.people.budgets.course import course_of
 from aegis_gateway.entrypoints.people.overview.export import usage_columns, usage_rows
 from aegis_gateway.entrypoints.people.overview.periods import RANGES, Range, day_of, month_of, period_of
 from aegis_gateway.entrypoints.people.overview.view import Grouping, View, view_of
-from aegis_gateway.entrypoints.people.rendering import static_files
+from aegis_gateway.entrypoints.people.rendering import glyph, static_files
 from aegis_gateway.entrypoints.people.tables import csv_text
 from aegis_gateway.entrypoints.people.words import exact, local, more_than
 
@@ -169,3 +169,12 @@ def test_the_library_of_charts_is_the_published_one() -> None:
     licence = static_files()["echarts.LICENSE.txt"].body.decode()
     for words in ("6.1.0", "Apache License", "The Apache Software Foundation", "Mike Bostock"):
         assert words in licence
+
+
+def test_signs_are_drawn() -> None:
+    """Those that not every machine has a letter for; what somebody wrote stays a text, escaped where it stands."""
+    assert glyph("✓").startswith("<svg")
+    assert glyph("✓") != glyph("✗")
+    for text in ("!", "<b>", "✓✓", ""):
+        assert text == glyph(text)
+        assert type(glyph(text)) is str
