@@ -128,6 +128,7 @@ def test_only_pages_and_only_by_their_forms(gateway: Gateway, staff: Staff) -> N
     assert 403 == vi.post("/views", {"name": "Forged", "address": "/calls", "csrf": "0" * 64}).status
     assert "Forged" not in text_of(vi.get("/settings"))
     assert 303 == Visitor(gateway).get("/settings").status
+    assert 'name="address"' not in text_of(vi.get("/budgets/acme/no-such-budget"))
 
 
 def test_what_is_in_force(gateway: Gateway, staff: Staff) -> None:

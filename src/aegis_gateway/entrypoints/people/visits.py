@@ -117,7 +117,8 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
     def failure(self, status: int, title: str, words: str) -> Response:
         """A page that says what is wrong and what to do."""
         # What isn't there, or isn't theirs to see, is no view to save: its address isn't shown again.
-        return self.page("failure.html", status=status, title=title, words=words, menu=None)
+        menu = None if self.menu is None else msgspec.structs.replace(self.menu, here=None)
+        return self.page("failure.html", status=status, title=title, words=words, menu=menu)
 
     def no_tenant(self) -> Response:
         """What is said of a tenant that isn't there, or that whoever is signed in may not see."""
