@@ -55,6 +55,7 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
     signed_in: SignedIn | None
     menu: ViewsMenu | None = None
     begun_s: float = msgspec.field(default_factory=time.perf_counter)
+    begun_cpu_s: float = msgspec.field(default_factory=time.thread_time)
 
     @property
     def person(self) -> Person:
