@@ -1,8 +1,8 @@
 """`python -m bench.ledger OTHER`: what a decision with its settlement costs the ledger alone, here and in another tree.
 
 `OTHER` is this repository at another commit (`git archive COMMIT | tar -x -C OTHER`). Both are run in turns, each in a
-process of its own, on SQLite on a disk, in batches of 32 against three budgets; ratios are taken within a turn, the median
-counts.
+process of its own, on SQLite on a disk, in batches of 32 against three budgets; ratios are taken within a turn, the
+median counts.
 """
 
 from __future__ import annotations
