@@ -57,7 +57,7 @@ def risks_of(facts: ReportFacts) -> Iterator[Point]:
             f"{usd_short(each.comes_to_nano_usd)} of {usd_short(each.plan_nano_usd)} planned in {each.window}"
         )
         if each.is_exhausted:
-            words = f"Budget {each.budget} is exhausted: {told}"
+            words = f"Budget {each.budget} is exhausted now: {told}"
         elif each.expected_nano_usd is not None:
             words = f"Budget {each.budget} is expected to exceed its plan: {told} ({each.calls_for})"
         else:
@@ -142,10 +142,11 @@ def decisions_of(facts: ReportFacts) -> Iterator[Point]:
         for each in facts.plans:
             if each.mode == "enforce" and each.expected_nano_usd is not None and _is_over(each):
                 more = each.expected_nano_usd - each.plan_nano_usd
+                raised = f"raise it by {usd_short(more)}" if more > 0 else "raise the limit of its window"
                 yield Point(
                     kind="budget",
                     tone="ask",
-                    words=f"Budget {each.budget}: spend less, or raise it by {usd_short(more)} (owner {each.owner})",
+                    words=f"Budget {each.budget}: spend less, or {raised} (owner {each.owner})",
                     address=_budget(tenant, each.budget),
                 )
     for step in facts.rollout.steps:

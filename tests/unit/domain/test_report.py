@@ -200,7 +200,7 @@ def test_each_risk_is_told_with_its_number_and_its_page() -> None:
     told = [each.words for each in found]
     assert [
         "Budget a/b is expected to exceed its plan: $115.00 of $100.00 planned in 2026-11 (corrective plan)",
-        "Budget tiny is exhausted: $40.00 of $100.00 planned in 2026-11",
+        "Budget tiny is exhausted now: $40.00 of $100.00 planned in 2026-11",
         "1 incident open now",
         "2 calls in doubt now, counted at the most that they can come to: $3.00",
         "$0.000000025 (25 %) spent by callers that nobody had registered",
@@ -227,6 +227,12 @@ def test_decisions_are_those_that_are_open() -> None:
         "Budget day: spend less, or raise it by $15.00 (owner ana@acme.example)",
     ] == [each.words for each in found[:3]]
     assert 3 + len(open_steps.steps) == len(found)
+    used_up = msgspec.structs.replace(PLAN, expected_nano_usd=40 * DOLLAR, is_exhausted=True)
+    within_plan = next(iter(decisions_of(facts(plans=[used_up]))))
+    assert (
+        "Budget day: spend less, or raise the limit of its window (owner ana@acme.example)"
+        == within_plan.words
+    )
     past = decisions_of(facts(plans=[over], is_over=True))
     assert [] == list(past)
 
