@@ -23,8 +23,10 @@ from aegis_gateway.adapters.traffic import StoredTraffic
 from aegis_gateway.application.administration import Administration
 from aegis_gateway.application.amending import Amending, InForce, Wish, Word
 from aegis_gateway.application.budget_changes import BudgetChanges
-from aegis_gateway.application.calls import CallContext, Calls, Decided
+from aegis_gateway.application.call_context import CallContext
+from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.commands import Command, Release, Reply
+from aegis_gateway.application.decided import Decided
 from aegis_gateway.application.directory import Directory, DirectoryCopy, KnownKey
 from aegis_gateway.application.judgement import Described
 from aegis_gateway.application.ledger import Ledger

@@ -20,7 +20,7 @@ from typing import Any, Literal, cast
 import apsw
 import msgspec
 
-from aegis_gateway.application.calls import AsyncLedger
+from aegis_gateway.application.asking_ledger import AsyncLedger
 from aegis_gateway.application.commands import Command, Reply
 from aegis_gateway.application.ports import (
     LockedTenants,

@@ -13,7 +13,9 @@ from typing import Generic
 import msgspec
 
 from aegis_gateway.application.books import Books, Windows
-from aegis_gateway.application.calls import CallContext, Calls, Considered
+from aegis_gateway.application.call_context import CallContext
+from aegis_gateway.application.calls import Calls
+from aegis_gateway.application.considered import Considered
 from aegis_gateway.application.judgement import D, D_co, Describe, Described, judged
 from aegis_gateway.application.measuring import learnt_measures
 from aegis_gateway.application.ports import BalanceReader, Balances

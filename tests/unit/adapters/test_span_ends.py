@@ -18,8 +18,11 @@ from aegis_gateway import bootstrap
 from aegis_gateway.adapters.telemetry.meters import Meters
 from aegis_gateway.adapters.telemetry.spans import OtelObserver
 from aegis_gateway.application.administration import Administration
-from aegis_gateway.application.calls import CallContext, Calls, Decided, NotIdentified
+from aegis_gateway.application.call_context import CallContext
+from aegis_gateway.application.callers import NotIdentified
+from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.commands import Admit, Command, Failed, Reply, Settle, Stale
+from aegis_gateway.application.decided import Decided
 from aegis_gateway.application.directory import Directory, DirectoryCopy, KnownKey
 from aegis_gateway.application.ledger import Ledger
 from aegis_gateway.application.operators import Caller

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from aegis_gateway.application.calls import NotIdentified
+from aegis_gateway.application.callers import NotIdentified
 from aegis_gateway.application.pace import CallTimer, Pace
 from aegis_gateway.domain.errors import AegisError, CallError, LedgerUnavailable, UpstreamFault
 from aegis_gateway.domain.pace import number_of

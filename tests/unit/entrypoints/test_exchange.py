@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from aegis_gateway.application.calls import CallContext
+from aegis_gateway.application.call_context import CallContext
 from aegis_gateway.domain.errors import CallError
 from aegis_gateway.entrypoints.data_plane.exchange import BODY_BYTES_MAX, Caller, call_context, read_body
 

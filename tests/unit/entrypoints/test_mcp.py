@@ -11,7 +11,7 @@ import pytest
 
 from aegis_gateway.adapters.redaction import TextRedactor
 from aegis_gateway.adapters.sealing import AesSealer
-from aegis_gateway.application.calls import AnswerRedaction
+from aegis_gateway.application.decided import AnswerRedaction
 from aegis_gateway.domain.errors import CallError, UpstreamFault
 from aegis_gateway.domain.redaction import Redaction
 from aegis_gateway.domain.registry import Connector

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from aegis_gateway.adapters.balances import StoredBalances
 from aegis_gateway.application.books import Windows
-from aegis_gateway.application.calls import NEW_RUN, considered_as
+from aegis_gateway.application.considered import NEW_RUN, considered_as
 from aegis_gateway.application.estimates import ASKED_AGAIN_MAX, Estimate, Seen, balances_for, estimated
 from aegis_gateway.application.judgement import Circumstances, Described
 from aegis_gateway.application.runs import recorded_run

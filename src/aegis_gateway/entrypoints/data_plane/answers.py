@@ -9,8 +9,8 @@ from __future__ import annotations
 import msgspec
 
 from aegis_gateway.adapters.redaction import TextRedactor
-from aegis_gateway.application.calls import Decided
 from aegis_gateway.application.commands import Moved
+from aegis_gateway.application.decided import Decided
 from aegis_gateway.application.judgement import D, Described
 from aegis_gateway.application.ports import UpstreamAnswer
 from aegis_gateway.domain.decision import Shadow

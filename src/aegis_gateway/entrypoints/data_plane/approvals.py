@@ -19,7 +19,8 @@ from urllib.parse import parse_qs
 import msgspec
 
 from aegis_gateway.application.approval_watch import ApprovalWatch
-from aegis_gateway.application.calls import Calls, Decided
+from aegis_gateway.application.calls import Calls
+from aegis_gateway.application.decided import Decided
 from aegis_gateway.application.judgement import Described
 from aegis_gateway.domain.approval import Approval
 from aegis_gateway.domain.entry import time_text
@@ -51,7 +52,7 @@ class ApprovalsDoor:
         key = api_key(scope)
         match = _PATH.fullmatch(scope.path)
         if scope.method != "GET" or match is None:
-            await self._calls.identify(key)
+            await self._calls.callers.identify(key)
             raise nothing_at(scope)
         found = await self._own(key, match[1])
         wait_s = _seconds(parse_qs(scope.query_string).get("wait", ["0"])[0], "wait")
@@ -67,7 +68,7 @@ class ApprovalsDoor:
         Raises:
             CallError: it has none of that id.
         """
-        known = await self._calls.valid_caller(key)
+        known = await self._calls.callers.valid_caller(key)
         found = await self._watch.find(known.view.registry.tenant, approval)
         agent = known.agent
         if found is None or agent is None or found.kind != "call" or not agent.may_ask_for(found.requester):

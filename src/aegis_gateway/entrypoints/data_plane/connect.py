@@ -9,8 +9,9 @@ from urllib.parse import parse_qsl, quote, urlencode
 import msgspec
 
 from aegis_gateway.adapters.redaction import TextRedactor
-from aegis_gateway.application.calls import Calls, Decided
+from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.commands import Moved
+from aegis_gateway.application.decided import Decided
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.application.judgement import Described
 from aegis_gateway.application.ports import Secrets, Upstream, UpstreamAnswer, UpstreamRequest
@@ -100,7 +101,7 @@ class ConnectDoor:
     async def __call__(self, scope: Scope, protocol: HttpProtocol) -> None:
         """Answer one request."""
         key = api_key(scope)
-        await self._calls.identify(key)
+        await self._calls.callers.identify(key)
         connector, *segments = path_segments(scope.path.removeprefix(PREFIX))
         raw = await read_body(scope, protocol)
         if raw:

@@ -16,8 +16,10 @@ from typing import Any
 import msgspec
 
 from aegis_gateway.adapters.reports import CallReport
-from aegis_gateway.application.calls import CallContext, Calls, Decided, remaining_nano_usd
+from aegis_gateway.application.call_context import CallContext
+from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.commands import Moved
+from aegis_gateway.application.decided import Decided, remaining_nano_usd
 from aegis_gateway.application.tracing import Trace
 from aegis_gateway.domain.decision import Reason
 from aegis_gateway.domain.errors import AegisError, CallError
@@ -101,7 +103,7 @@ class DecisionsDoor:
     async def __call__(self, scope: Scope, protocol: HttpProtocol) -> None:
         """Answer one request."""
         key = api_key(scope)
-        await self._calls.identify(key)
+        await self._calls.callers.identify(key)
         raw = await read_body(scope, protocol)
         if raw:
             json_type(scope.headers)

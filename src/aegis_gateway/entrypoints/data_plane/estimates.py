@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from aegis_gateway.application.calls import CallContext, Calls
+from aegis_gateway.application.call_context import CallContext
+from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.application.estimates import BudgetOutlook, Cheaper, Estimate, Estimates
 from aegis_gateway.application.judgement import Describe, Described
@@ -81,7 +82,7 @@ class EstimatesDoor:
     async def __call__(self, scope: Scope, protocol: HttpProtocol) -> None:
         """Answer one request."""
         key = api_key(scope)
-        await self._calls.identify(key)
+        await self._calls.callers.identify(key)
         raw = await read_body(scope, protocol)
         json_type(scope.headers)
         answer = await self._answer(scope, key, raw)
@@ -95,7 +96,7 @@ class EstimatesDoor:
         raise nothing_at(scope)
 
     async def _estimate(self, key: str | None, asked: EstimateRequest) -> dict[str, Any]:
-        view = (await self._calls.identify(key)).view
+        view = (await self._calls.callers.identify(key)).view
         context = CallContext(run=asked.run, parent=asked.parent, customer=asked.customer)
         return written(await self._estimates.estimate(key, description(view, asked), context))
 

@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator
 from typing import Any, Protocol, runtime_checkable
 
 from aegis_gateway.adapters.patience import Patience
-from aegis_gateway.application.calls import CallContext, Decided, remaining_nano_usd
+from aegis_gateway.application.call_context import CallContext
 from aegis_gateway.application.commands import Moved
+from aegis_gateway.application.decided import Decided, remaining_nano_usd
 from aegis_gateway.application.judgement import Described
 from aegis_gateway.application.tracing import Trace
 from aegis_gateway.domain.errors import CallError

@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from aegis_gateway.application.calls import Calls, Decided
+from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.commands import Moved
+from aegis_gateway.application.decided import Decided
 from aegis_gateway.application.judgement import Described
 from aegis_gateway.application.ports import Secrets, UpstreamRequest
 from aegis_gateway.application.tracing import Trace

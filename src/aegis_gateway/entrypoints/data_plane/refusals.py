@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from aegis_gateway.application.calls import Decided
 from aegis_gateway.application.commands import ApprovalNote
+from aegis_gateway.application.decided import Decided
 from aegis_gateway.application.judgement import Described
 from aegis_gateway.domain.decision import Reason, ReasonCode
 from aegis_gateway.domain.entry import time_text

@@ -19,7 +19,8 @@ from typing import Any
 
 import msgspec
 
-from aegis_gateway.application.calls import Calls, RunAsked
+from aegis_gateway.application.callers_runs import RunAsked
+from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.runs import NAME_CHARACTERS_MAX, KnownRun, recorded_run
 from aegis_gateway.domain.entry import time_text
 from aegis_gateway.domain.errors import CallError
@@ -64,7 +65,7 @@ class RunsDoor:
     async def __call__(self, scope: Scope, protocol: HttpProtocol) -> None:
         """Answer one request."""
         key = api_key(scope)
-        await self._calls.identify(key)
+        await self._calls.callers.identify(key)
         raw = await read_body(scope, protocol)
         if raw:
             json_type(scope.headers)
@@ -84,7 +85,7 @@ class RunsDoor:
         if name is not None and not (0 < len(name) <= NAME_CHARACTERS_MAX and name.isprintable()):
             raise CallError(f"a name has 1 to {NAME_CHARACTERS_MAX} printable characters", field="name")
         above = None if asked.parent is None else await self._above(key, asked.parent, asked.run)
-        opened = await self._calls.open_run(
+        opened = await self._calls.runs.open(
             key,
             RunAsked(agent=asked.agent, run=asked.run, parent=asked.parent, above=above, name=name),
         )
@@ -120,13 +121,13 @@ class RunsDoor:
         return recorded_run(found.run or "")
 
     async def _end(self, protocol: HttpProtocol, key: str | None, run: str) -> None:
-        ended = await self._calls.end_run(key, run)
+        ended = await self._calls.runs.end(key, run)
         state = "ended" if ended.is_counted else "not_counted"
         protocol.response_bytes(200, _JSON, _encode({"run": run, "state": state, "below": ended.below}))
 
     async def _tell_outcome(self, protocol: HttpProtocol, key: str | None, run: str, raw: bytes) -> None:
         report = report_of(raw)
-        told = await self._calls.tell_outcome(key, run, report)
+        told = await self._calls.runs.tell_outcome(key, run, report)
         answer = {
             "run": run,
             "outcome": report.result or None,

@@ -16,8 +16,10 @@ from decimal import Decimal
 import msgspec
 
 from aegis_gateway.adapters.reports import CallReport, Reports
-from aegis_gateway.application.calls import NO_CONTEXT, CallContext, Calls, Decided
+from aegis_gateway.application.call_context import NO_CONTEXT, CallContext
+from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.commands import Moved
+from aegis_gateway.application.decided import Decided
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.application.ports import Sealer
 from aegis_gateway.application.tracing import SpanNote
@@ -250,7 +252,7 @@ class ToolDecisions:
             NotIdentified: the caller is unknown, or not allowed in any more.
             CallError: the caller has none of that id.
         """
-        known = await self._calls.valid_caller(key)
+        known = await self._calls.callers.valid_caller(key)
         asker = known.agent
         found = await asyncio.to_thread(self._reports.call, known.view.registry.tenant, call)
         is_theirs = found is not None and asker is not None and asker.may_ask_for(found.agent)
@@ -281,7 +283,7 @@ class ToolDecisions:
 
     async def _caller(self, key: str | None) -> tuple[str, str]:
         """The caller's tenant and agent."""
-        known = await self._calls.identify(key)
+        known = await self._calls.callers.identify(key)
         return known.view.registry.tenant, known.key.agent
 
     async def _before(self, key: str | None, fault: CallRepeated) -> ToolDecision:
@@ -331,7 +333,7 @@ class ToolDecisions:
             NotIdentified: the caller is unknown, or not allowed in any more: a revoked key frees nothing.
             CallError: the token is none, or was given to somebody else or for another call.
         """
-        known = await self._calls.valid_caller(key)
+        known = await self._calls.callers.valid_caller(key)
         tenant, agent = known.view.registry.tenant, known.key.agent
         try:
             sealed = base64.urlsafe_b64decode(token.encode())

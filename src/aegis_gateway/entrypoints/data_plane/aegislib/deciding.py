@@ -15,7 +15,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from aegis_gateway.application.calls import CallContext, Calls, Decided
+from aegis_gateway.application.call_context import CallContext
+from aegis_gateway.application.calls import Calls
+from aegis_gateway.application.decided import Decided
 from aegis_gateway.application.directory import KnownKey
 from aegis_gateway.application.tracing import Trace
 from aegis_gateway.domain.errors import AegisError, CallError
@@ -78,7 +80,7 @@ class DecidingDoor:
     async def __call__(self, scope: Scope, protocol: HttpProtocol) -> None:
         """Answer one request."""
         key = api_key(scope)
-        known = await self._calls.identify(key)
+        known = await self._calls.callers.identify(key)
         raw = await read_body(scope, protocol)
         if raw:
             json_type(scope.headers)
@@ -164,8 +166,8 @@ class DecidingDoor:
         if _is_agents(known, said):
             return
         # It may have another name by now.
-        await self._calls.view(key)
-        known = await self._calls.identify(key)
+        await self._calls.callers.view(key)
+        known = await self._calls.callers.identify(key)
         if not _is_agents(known, said):
             raise CallError(
                 f"the API key is that of agent `{known.key.agent}`, and `{said[:64]}` is said to call; give each agent "

@@ -39,7 +39,7 @@ class CapabilitiesDoor:
 
     async def __call__(self, scope: Scope, protocol: HttpProtocol) -> None:
         """Answer one request."""
-        view = await self._calls.view(api_key(scope))
+        view = await self._calls.callers.view(api_key(scope))
         capabilities = {
             "api_version": "1.0",
             "deployment": "on_prem",
@@ -62,7 +62,7 @@ class PricingDoor:
 
     async def __call__(self, scope: Scope, protocol: HttpProtocol) -> None:
         """Answer one request."""
-        view = await self._calls.view(api_key(scope))
+        view = await self._calls.callers.view(api_key(scope))
         models = view.registry.models.values()
         pricing = {
             "catalog_version": _version(view),

@@ -80,7 +80,7 @@ class TelemetryDoor:
     async def __call__(self, scope: Scope, protocol: HttpProtocol) -> None:
         """Answer one request."""
         key = api_key(scope)
-        known = await self._calls.identify(key)
+        known = await self._calls.callers.identify(key)
         agent = (known.view.registry.tenant, known.key.agent)
         self._take(agent, 1)
         raw = await _bounded_body(scope, protocol)

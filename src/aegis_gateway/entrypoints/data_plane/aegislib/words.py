@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from aegis_gateway.adapters.reports import CallReport
-from aegis_gateway.application.calls import Decided
+from aegis_gateway.application.decided import Decided
 from aegis_gateway.domain.decision import Reason, ReasonCode
 from aegis_gateway.domain.errors import AegisError, CallError
 from aegis_gateway.entrypoints.data_plane.connect import OperationCall

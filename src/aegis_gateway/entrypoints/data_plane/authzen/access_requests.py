@@ -15,9 +15,10 @@ from typing import Any
 
 import msgspec
 
+from aegis_gateway.application.admission import IDEMPOTENCY_KEY_CHARACTERS_MAX
 from aegis_gateway.application.approval_watch import ApprovalWatch
-from aegis_gateway.application.calls import IDEMPOTENCY_KEY_CHARACTERS_MAX, Decided
 from aegis_gateway.application.commands import ApprovalNote
+from aegis_gateway.application.decided import Decided
 from aegis_gateway.application.directory import KnownKey, TenantView
 from aegis_gateway.application.ports import Clock, Sealer
 from aegis_gateway.domain.approval import Approval, ApprovalState

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from aegis_gateway.adapters.reports import CallReport
-from aegis_gateway.application.calls import Decided, remaining_nano_usd
+from aegis_gateway.application.decided import Decided, remaining_nano_usd
 from aegis_gateway.application.estimates import Estimate
 from aegis_gateway.application.judgement import Described
 from aegis_gateway.domain.decision import Reason

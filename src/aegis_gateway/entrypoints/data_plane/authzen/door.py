@@ -126,7 +126,7 @@ class AuthzenDoor:
         if (scope.method, scope.path) == ("GET", CONFIGURATION):
             return _configuration(_base_url(scope), self._access is not None)
         key = api_key(scope)
-        await self._calls.identify(key)
+        await self._calls.callers.identify(key)
         raw = await read_body(scope, protocol)
         if self._access is not None and scope.path.startswith(REQUESTS):
             return await self._requested(self._access, scope, key, raw)
@@ -154,10 +154,10 @@ class AuthzenDoor:
         if (scope.method, scope.path) == ("POST", REQUESTS):
             checked_json(scope.headers, raw)
             asked, name = read(AccessRequest, raw), scope.headers.get(_NAME)
-            return await access.submit(await self._calls.caller(key), asked, name, base_url)
+            return await access.submit(await self._calls.callers.caller(key), asked, name, base_url)
         task = scope.path.removeprefix(f"{REQUESTS}/")
         if scope.method == "GET" and scope.path != task and "/" not in task:
-            return await access.status(await self._calls.caller(key), task, base_url)
+            return await access.status(await self._calls.callers.caller(key), task, base_url)
         words = f"{scope.method[:16]} is not done to that; `POST {REQUESTS}` asks, and `GET` of a task says how it is"
         raise CallError(words, status=405)
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 
-from aegis_gateway.application.calls import CallContext, Calls
+from aegis_gateway.application.call_context import CallContext
+from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.directory import KnownKey
 from aegis_gateway.application.estimates import Estimates
 from aegis_gateway.application.judgement import Describe, Described
@@ -118,14 +119,14 @@ class Evaluating:
         Raises:
             CallError: the asker may not ask for it.
         """
-        known = await self._calls.identify(key)
+        known = await self._calls.callers.identify(key)
         try:
             agent = subject_of(known, subject.type, subject.id)
         except CallError:
             agent = None
         if agent is None:
             # What is not so by this copy may be so by now: look before saying no.
-            known = await self._calls.caller(key)
+            known = await self._calls.callers.caller(key)
             agent = subject_of(known, subject.type, subject.id)
         return known, agent
 
@@ -137,7 +138,7 @@ class Evaluating:
         Raises:
             NotIdentified: the asker is unknown.
         """
-        await self._calls.identify(key)
+        await self._calls.callers.identify(key)
 
         async def one(raw: bytes) -> Answer:
             try:
@@ -166,7 +167,7 @@ class Evaluating:
             max_output_tokens=ours.max_output_tokens,
             api="embeddings" if target.action == "embed" else None,
         )
-        view = (await self._calls.identify(key)).view
+        view = (await self._calls.callers.identify(key)).view
         model = view.registry.models.get(target.model or "")
         if model is not None and target.action != action_on(model):
             words = f"`{target.action[:64]}` is not done to model `{model.id}`; `{action_on(model)}` is"
@@ -209,5 +210,5 @@ def described_as(target: Target, arguments: bytes) -> Describe[Described]:
 def may_reach(calls: Calls, known: KnownKey, agent: Agent, target: Target) -> bool:
     """Whether an agent may do something under some arguments."""
     view = calls.directory.copy.view_of(known.view.registry.tenant, agent.id) or known.view
-    reach = calls.reach_of(view, agent)
+    reach = calls.callers.reach_of(view, agent)
     return reach.tool(target.action) if target.model is None else reach.model(target.action, target.model)

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from aegis_gateway.application.calls import CallContext, Calls
+from aegis_gateway.application.call_context import CallContext
+from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.directory import KnownKey
 from aegis_gateway.domain.errors import CallError
 from aegis_gateway.domain.registry import EVERY_AGENT, Agent, Registry
@@ -70,7 +71,7 @@ class Searching:
 
     async def subjects(self, key: str | None, asked: SubjectSearch) -> Answer:
         """Who may do an action to a resource, among those that the asker may ask for."""
-        known = await self._calls.caller(key)
+        known = await self._calls.callers.caller(key)
         resource = asked.resource
         target = target_of(known.view.registry, resource.type, resource.id, asked.action.name)
         is_there = asked.subject.type == AGENT and exists(known.view.registry, target)
@@ -81,7 +82,7 @@ class Searching:
 
     async def resources(self, key: str | None, asked: ResourceSearch) -> Answer:
         """To which resources of a type a subject may do an action."""
-        known = await self._calls.caller(key)
+        known = await self._calls.callers.caller(key)
         agent = subject_of(known, asked.subject.type, asked.subject.id)
         kind = asked.resource.type
         targets = targets_of(known.view.registry, kind, asked.action.name)
@@ -92,7 +93,7 @@ class Searching:
 
     async def actions(self, key: str | None, asked: ActionSearch) -> Answer:
         """What a subject may do to a resource."""
-        known = await self._calls.caller(key)
+        known = await self._calls.callers.caller(key)
         agent = subject_of(known, asked.subject.type, asked.subject.id)
         resource = asked.resource
         targets = actions_of(known.view.registry, resource.type, resource.id)

@@ -20,8 +20,9 @@ from typing import Literal
 
 import msgspec
 
-from aegis_gateway.application.calls import Calls, Decided
+from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.commands import Moved
+from aegis_gateway.application.decided import Decided
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.application.ports import Secrets
 from aegis_gateway.domain.errors import CallError, CallRepeated, UpstreamFault
@@ -128,7 +129,7 @@ class AuthorizationDoor:
         `is_awaited`: whether the Envoy still waits. One that doesn't lets nothing pass.
         """
         key = api_key(asked)
-        await self._calls.identify(key)
+        await self._calls.callers.identify(key)
         connector, *segments = path_segments(asked.path.removeprefix(CONNECT))
         if raw:
             _check_type(asked)

@@ -20,7 +20,8 @@ from typing import Any, Literal
 import msgspec
 
 from aegis_gateway.adapters.upstream import without_secret
-from aegis_gateway.application.calls import Calls, Decided
+from aegis_gateway.application.calls import Calls
+from aegis_gateway.application.decided import Decided
 from aegis_gateway.application.ports import Secrets, UpstreamAnswer
 from aegis_gateway.domain.errors import UpstreamFault
 from aegis_gateway.entrypoints.data_plane.app import DataPlane

@@ -16,8 +16,8 @@ from typing import Any
 
 import msgspec
 
-from aegis_gateway.application.calls import Decided
 from aegis_gateway.application.commands import ApprovalNote
+from aegis_gateway.application.decided import Decided
 from aegis_gateway.application.ports import Sealer
 from aegis_gateway.domain.entry import time_text
 from aegis_gateway.entrypoints.data_plane.connect import OperationCall

@@ -14,8 +14,9 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from aegis_gateway.application.calls import Calls, Decided
+from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.commands import Moved
+from aegis_gateway.application.decided import Decided
 from aegis_gateway.application.directory import TenantView
 from aegis_gateway.domain.decision import Reason
 from aegis_gateway.domain.errors import CallError, UpstreamFault

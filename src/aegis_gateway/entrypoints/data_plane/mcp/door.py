@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 
-from aegis_gateway.application.calls import Calls, NotIdentified
+from aegis_gateway.application.callers import NotIdentified
+from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.ports import Clock, Sealer, Secrets, Upstream
 from aegis_gateway.domain.errors import CallError, UpstreamFault
 from aegis_gateway.domain.registry import Connector
@@ -94,7 +95,7 @@ class McpDoor:
 
     async def _answer(self, scope: Scope, protocol: HttpProtocol, server: str) -> None:
         key = api_key(scope)
-        await self._calls.identify(key)
+        await self._calls.callers.identify(key)
         if scope.method == "POST":
             await self._posted(scope, protocol, key, server)
             return

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 import msgspec
 
 from aegis_gateway.adapters.redaction import TextRedactor
-from aegis_gateway.application.calls import AnswerRedaction, Decided
+from aegis_gateway.application.decided import AnswerRedaction, Decided
 from aegis_gateway.application.judgement import D
 from aegis_gateway.domain.decision import Shadow
 from aegis_gateway.domain.errors import NotRedactable

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from aegis_gateway.application.calls import Decided, remaining_nano_usd
 from aegis_gateway.application.commands import Moved
+from aegis_gateway.application.decided import Decided, remaining_nano_usd
 from aegis_gateway.application.judgement import Described
 from aegis_gateway.domain.decision import Reason, ReasonCode
 from aegis_gateway.domain.money import usd_decimal_text, usd_text

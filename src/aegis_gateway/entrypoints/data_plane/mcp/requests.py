@@ -64,8 +64,8 @@ async def who_asks(
     Raises:
         NotIdentified: the caller is unknown, or not allowed in any more.
     """
-    known = await (calls.caller(key) if as_of_now else calls.identify(key))
+    known = await (calls.callers.caller(key) if as_of_now else calls.callers.identify(key))
     if known.agent is None:
-        known = await calls.caller(key)
+        known = await calls.callers.caller(key)
     assert known.agent is not None, "whoever is allowed in is an agent"
     return Who(scope=scope, protocol=protocol, key=key, known=known, agent=known.agent, now_ns=clock.now_ns())

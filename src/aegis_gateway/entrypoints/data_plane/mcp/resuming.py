@@ -16,8 +16,8 @@ from decimal import Decimal
 
 import msgspec
 
-from aegis_gateway.application.calls import AnswerRedaction, Decided
 from aegis_gateway.application.commands import Admitted
+from aegis_gateway.application.decided import AnswerRedaction, Decided
 from aegis_gateway.application.ports import Sealer
 from aegis_gateway.application.tracing import SpanNote
 from aegis_gateway.domain.decision import Shadow

@@ -17,7 +17,10 @@ from functools import partial
 
 import msgspec
 
-from aegis_gateway.application.calls import CallContext, Calls, Decided, NotIdentified
+from aegis_gateway.application.call_context import CallContext
+from aegis_gateway.application.callers import NotIdentified
+from aegis_gateway.application.calls import Calls
+from aegis_gateway.application.decided import Decided
 from aegis_gateway.application.ports import Sealer
 from aegis_gateway.domain.errors import CallError, LedgerUnavailable, UpstreamFault
 from aegis_gateway.domain.registry import Connector

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 
-from aegis_gateway.application.calls import Calls, NotIdentified
+from aegis_gateway.application.callers import NotIdentified
+from aegis_gateway.application.calls import Calls
 from aegis_gateway.domain.errors import AegisError
 from aegis_gateway.entrypoints.data_plane.mcp.requests import Who
 
@@ -68,7 +69,7 @@ class Streams:
     async def _is_allowed(self, who: Who) -> bool:
         """Whether the caller's key still lets it in; while that can't be read, it does."""
         try:
-            await self._calls.caller(who.key)
+            await self._calls.callers.caller(who.key)
         except NotIdentified:
             return False
         except AegisError:

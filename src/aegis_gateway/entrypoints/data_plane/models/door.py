@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 import time
 
-from aegis_gateway.application.calls import Calls, Decided
+from aegis_gateway.application.calls import Calls
+from aegis_gateway.application.decided import Decided
 from aegis_gateway.application.ports import Secrets, Upstream, UpstreamAnswer, UpstreamRequest, UpstreamStream
 from aegis_gateway.domain.errors import UpstreamFault
 from aegis_gateway.entrypoints.data_plane.answers import send_answer, shown_answer
@@ -68,7 +69,7 @@ class ModelDoor:
     async def __call__(self, scope: Scope, protocol: HttpProtocol, address: Address = NO_ADDRESS) -> None:
         """Answer one request."""
         dialect, key = self._dialect, api_key(scope)
-        await self._calls.identify(key)
+        await self._calls.callers.identify(key)
         body = await read_body(scope, protocol)
         began_ns = time.monotonic_ns()
         request = dialect.parse(address, body)

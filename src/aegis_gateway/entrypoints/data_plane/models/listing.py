@@ -32,7 +32,7 @@ class ModelsListing:
 
     async def __call__(self, scope: Scope, protocol: HttpProtocol, name: str = "") -> None:
         """Answer one request, for all models or for the one that is named."""
-        view = await self._calls.view(api_key(scope))
+        view = await self._calls.callers.view(api_key(scope))
         models: Mapping[str, Model] = view.registry.models
         if not name:
             protocol.response_bytes(200, _JSON, _encode(self._page(list(models.values()))))

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from aegis_gateway.adapters.redaction import RedactedStream, TextRedactor
-from aegis_gateway.application.calls import Decided
+from aegis_gateway.application.decided import Decided
 from aegis_gateway.domain.decision import Shadow
 from aegis_gateway.domain.errors import NotRedactable
 from aegis_gateway.domain.redaction import Counts

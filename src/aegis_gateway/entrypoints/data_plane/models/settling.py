@@ -6,8 +6,9 @@ answer that broke off before it was counted is in doubt.
 
 from __future__ import annotations
 
-from aegis_gateway.application.calls import Calls, Decided
+from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.commands import Moved
+from aegis_gateway.application.decided import Decided
 from aegis_gateway.domain.ledger import Evidence
 from aegis_gateway.domain.price import Usage, model_charges
 from aegis_gateway.domain.quote import CALLS, TOKENS, Quote
