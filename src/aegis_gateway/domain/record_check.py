@@ -18,16 +18,24 @@ Check = Literal["numbering", "canonical", "place", "order", "call", "charges", "
 CHECKS: tuple[Check, ...] = get_args(Check)
 
 CHECK_WORDS: dict[Check, str] = {
-    "numbering": "the numbers have no gap, from the first entry to the last that was written",
+    "numbering": "the numbers of what was checked have no gap; of all of it, up to the last that was written",
     "canonical": "the bytes are what the entry's content is written to (canonical JSON, RFC 8785)",
     "place": "an entry says the tenant, number, kind, call and time that it is kept under",
     "order": "no entry is older than the one before it",
     "call": "a call's row says what its entries say, and each call has its decision in the record",
     "charges": "what a call was charged is what its settlement says, line by line",
-    "sums": "what is added up by hour and by day is what the calls come to",
+    "sums": "what is added up of the hours and days that were checked is what their calls come to",
     "version": "the configuration that decided is, to the byte, what was signed, and follows the one before it",
     "policies": "the policies that a decision names are those of its configuration",
 }
+
+ENTRY_CHECK_WORDS: dict[Check, str] = {
+    **CHECK_WORDS,
+    "numbering": "there is an entry under this number",
+    "order": "it is not older than the one before it",
+    "sums": "what is added up of its hour is what the calls of that hour come to",
+}
+"""The same where one entry was checked, and nothing before or after it."""
 
 _encoder = msgspec.json.Encoder(order="sorted")
 _decoder = msgspec.json.Decoder()

@@ -25,11 +25,17 @@ _APPLIED = "select body from entry where type = 'configuration' and tenant = ? o
 """What a tenant's record says of configurations. By the index on them."""
 
 PROVES = (
-    "Entries are numbered without a gap up to the last that was written, and each has its one form and place. Of "
-    "calls, row, charges, sums and entries say the same. The versions that decided are as they were signed. So no "
-    "entry was taken away or put in between unless all that follow were written anew, and of calls nothing was "
-    "changed in one place alone."
+    "What was checked is numbered without a gap (all of it: up to the last that was written), and each entry has its "
+    "one form and place. Of its calls, row, charges, sums and entries say the same. The versions that decided are as "
+    "they were signed. So no entry was taken away or put in between unless all that follow were written anew, and of "
+    "calls nothing was changed in one place alone."
 )
+ENTRY_PROVES = (
+    "This entry stands under its number, in its one form and place. If it is about a call, the call’s row, charges and "
+    "entries say the same, and the sums of its hour are those of the calls. The version that decided is as it was "
+    "signed. Of other entries this says nothing; verify a stretch of the record, or all of it, for that."
+)
+"""What is shown where one entry alone was checked."""
 PROVES_NOT = (
     "Who can write to the database could still change an entry that is about something else than a call, or "
     "everything about a call at once: entries aren’t chained or signed one by one yet. A digest that you keep "

@@ -18,7 +18,7 @@ from aegis_gateway import bootstrap
 from aegis_gateway.adapters.record_reports import RecordReports
 from aegis_gateway.application.verifying import Verified
 from aegis_gateway.configuration.settings import Settings
-from aegis_gateway.domain.record_check import CHECK_WORDS, Kept, content
+from aegis_gateway.domain.record_check import CHECK_WORDS, ENTRY_CHECK_WORDS, Kept, content
 from aegis_gateway.entrypoints.people.audit.view import (
     ABOUT_WORDS,
     SEQUENCE_MAX,
@@ -31,7 +31,7 @@ from aegis_gateway.entrypoints.people.living import living
 from aegis_gateway.entrypoints.people.tables import table_file
 from aegis_gateway.entrypoints.people.visits import Visit, redirect
 from aegis_gateway.entrypoints.record_words import KIND_WORDS, line_of, links_of, who_of
-from aegis_gateway.entrypoints.verification import PROVES, PROVES_NOT, verified
+from aegis_gateway.entrypoints.verification import ENTRY_PROVES, PROVES, PROVES_NOT, verified
 
 LISTED_MAX = 50
 EXPORTED_MAX = 10_000
@@ -136,7 +136,7 @@ class AuditPages:
             neighbours=neighbours,
             checks=_checks(checked, kept),
             faults=checked.faults,
-            proves=PROVES,
+            proves=ENTRY_PROVES,
             proves_not=PROVES_NOT,
         )
 
@@ -207,7 +207,7 @@ def _checks(found: Verified, kept: Kept | None) -> list[tuple[str, str, str]]:
         "policies": kept is not None and kept.type == "decision" and bool((said or {}).get("policy_version")),
     }
     told: list[tuple[str, str, str]] = []
-    for check, words in CHECK_WORDS.items():
+    for check, words in ENTRY_CHECK_WORDS.items():
         state = "fails" if check in found.counts else "holds" if about.get(check, True) else "none"
         told.append((check, state, words))
     return told
