@@ -24,6 +24,7 @@ KIND_WORDS = {
     "expire": "ran out",
     "doubt": "in doubt",
     "run": "run",
+    "outcome": "outcome",
     "configuration": "configuration",
     "proposal": "proposal",
     "approval": "approval",
@@ -34,6 +35,7 @@ KIND_WORDS = {
     "threshold": "threshold",
     "incident": "incident",
     "notification": "notification",
+    "review": "review",
 }
 """The kinds of entries."""
 
@@ -152,6 +154,14 @@ def _run(said: Said) -> str:
     return f"a run of {whose} was {event}" + (f": {why}" if event == "refused" and why else "")
 
 
+def _outcome(said: Said) -> str:
+    again = " anew" if said.get("event") == "replaced" else ""
+    name = f": {said['name']}" if said.get("name") else ""
+    return (
+        f"{said.get('agent')} reported{again} that a run came to {said.get('result') or 'nothing yet'}{name}"
+    )
+
+
 def _agent(said: Said) -> str:
     agent = said.get("agent")
     name = agent.get("id") if isinstance(agent, dict) else agent
@@ -233,6 +243,7 @@ _LINES: dict[str, Any] = {
     "doubt": lambda said: f"is in doubt: {said.get('reason', '')}",
     "configuration": _configuration,
     "run": _run,
+    "outcome": _outcome,
     "agent": _agent,
     "budget_change": _budget_change,
     "threshold": _threshold,
@@ -242,6 +253,7 @@ _LINES: dict[str, Any] = {
     "approval": _act("approval", "approval", "about"),
     "incident": _act("incident", "incident", "subject"),
     "notification": _act("notification", "channel"),
+    "review": lambda said: f"spending was reviewed, by {said.get('actor')}: {said.get('note', '')}",
 }
 
 

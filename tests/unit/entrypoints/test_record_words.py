@@ -55,6 +55,16 @@ REFUSED = {
             {"event": "ended", "for": "bot", "actor": "ana", "below": 2},
             "ana ended a run of bot, and 2 below it",
         ),
+        (
+            "outcome",
+            {"event": "replaced", "agent": "bot", "run": "run_a", "result": "success", "name": "refund"},
+            "bot reported anew that a run came to success: refund",
+        ),
+        (
+            "review",
+            {"act": "review", "actor": "ana", "note": "as planned"},
+            "spending was reviewed, by ana: as planned",
+        ),
         ("of tomorrow", {"v": 1, "colour": "red", "parts": 3}, "colour red, parts 3"),
         ("decision", None, "what stands here can’t be read"),
     ],
