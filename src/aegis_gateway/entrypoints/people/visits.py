@@ -121,6 +121,10 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
         menu = None if self.menu is None else msgspec.structs.replace(self.menu, here=None)
         return self.page("failure.html", status=status, title=title, words=words, menu=menu)
 
+    def without_tenant(self) -> Response:
+        """What is shown in the place of a page of one tenant: whoever may see none at all is told what to do."""
+        return self.no_tenant() if self.readable else self.page("overview/none.html")
+
     def no_tenant(self) -> Response:
         """What is said of a tenant that isn't there, or that whoever is signed in may not see."""
         return self.failure(

@@ -52,7 +52,7 @@ def show_all(visit: Visit) -> Response:
     """A tenant's agents, the dearest first."""
     view = _view(visit)
     if view is None:
-        return visit.no_tenant() if visit.readable else visit.page("overview/none.html")
+        return visit.without_tenant()
     registry = visit.office.tenants()[view.tenant].registry
     with visit.office.store() as store:
         lines = roster(store.query, registry, store.clock_ns())

@@ -39,7 +39,7 @@ def show_tenant(visit: Visit) -> Response:
     """What all agents of a tenant asked again."""
     tenant = visit.tenant
     if tenant is None:
-        return visit.no_tenant() if visit.readable else visit.page("overview/none.html")
+        return visit.without_tenant()
     view = visit.office.tenants()[tenant]
     savings = _read(visit, view, None)
     pairs = urlencode({"tenant": tenant})

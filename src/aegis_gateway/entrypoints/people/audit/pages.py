@@ -61,7 +61,7 @@ class AuditPages:
         """Entries, the newest first."""
         view = _view(visit)
         if view is None:
-            return _no_tenant(visit)
+            return visit.without_tenant()
         number = _number(visit.query.get("n", ""))
         if number:
             return redirect(f"/audit/{quote(view.tenant, safe='')}/{number}")
@@ -91,14 +91,14 @@ class AuditPages:
         """The same as a file."""
         view = _view(visit)
         if view is None:
-            return _no_tenant(visit)
+            return visit.without_tenant()
         return table_file(visit, f"{view.tenant}-record", _COLUMNS, _rows(_all(visit, view)))
 
     def export_lines(self, visit: Visit) -> Response:
         """The same as JSON lines: the entries' own bytes, a line each."""
         view = _view(visit)
         if view is None:
-            return _no_tenant(visit)
+            return visit.without_tenant()
         body = b"".join(each.body + b"\n" for each in _all(visit, view))
         headers = {"content-disposition": f'attachment; filename="{view.tenant}-record.jsonl"'}
         return Response(body, media_type="application/jsonl", headers=headers)
@@ -144,7 +144,7 @@ class AuditPages:
         """Check a stretch of the record: the last entries, or those that are named."""
         tenant = visit.tenant
         if tenant is None:
-            return _no_tenant(visit)
+            return visit.without_tenant()
         with visit.office.store() as store:
             newest = RecordReports(store.query).newest(tenant)
             last = min(_number(visit.query.get("to", "")) or newest, newest)
@@ -222,10 +222,6 @@ def _view(visit: Visit) -> AuditView | None:
     """What is asked for; None where it is of no tenant that the reader may see."""
     tenant = visit.tenant
     return None if tenant is None else view_of(visit.query, tenant)
-
-
-def _no_tenant(visit: Visit) -> Response:
-    return visit.no_tenant() if visit.readable else visit.page("overview/none.html")
 
 
 def _no_entry(visit: Visit) -> Response:

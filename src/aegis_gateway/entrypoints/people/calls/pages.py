@@ -47,7 +47,7 @@ def show_all(visit: Visit) -> Response:
     """A tenant's calls, the newest first, and how many were decided how just now."""
     view = _view(visit)
     if view is None:
-        return _no_tenant(visit)
+        return visit.without_tenant()
     with visit.office.store() as store:
         reports, now_ns = Reports(store.query), store.clock_ns()
         found = reports.calls(view.tenant, view.wanted(now_ns), LISTED_MAX + 1, behind=view.behind)
@@ -87,7 +87,7 @@ def export_table(visit: Visit) -> Response:
     """The same calls as a file, from the newest on."""
     view = _view(visit)
     if view is None:
-        return _no_tenant(visit)
+        return visit.without_tenant()
     with visit.office.store() as store:
         found = Reports(store.query).calls(view.tenant, view.wanted(store.clock_ns()), EXPORTED_MAX)
     return table_file(visit, f"{view.tenant}-calls-{view.since}", CALL_COLUMNS, call_rows(found))
@@ -129,10 +129,6 @@ def _view(visit: Visit) -> CallsView | None:
     """What is asked for; None where it is of no tenant that the reader may see."""
     tenant = visit.tenant
     return None if tenant is None else view_of(visit.query, tenant)
-
-
-def _no_tenant(visit: Visit) -> Response:
-    return visit.no_tenant() if visit.readable else visit.page("overview/none.html")
 
 
 def _no_call(visit: Visit) -> Response:

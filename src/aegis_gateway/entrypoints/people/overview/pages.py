@@ -55,7 +55,7 @@ def show_overview(visit: Visit) -> Response:
     """What is spent, what wants somebody, how budgets stand, and what spending is made of."""
     view = _view(visit)
     if view is None:
-        return visit.page("overview/none.html") if not visit.readable else visit.no_tenant()
+        return visit.without_tenant()
     registry = visit.office.tenants()[view.tenant].registry
     with visit.office.store() as store:
         desk = OverviewDesk(store, registry)

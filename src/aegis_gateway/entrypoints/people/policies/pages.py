@@ -61,7 +61,7 @@ class PoliciesPages:
         """A tenant's rules, with what they did in a period."""
         view = _view(visit)
         if view is None:
-            return _no_tenant(visit)
+            return visit.without_tenant()
         registry = visit.office.tenants()[view.tenant].registry
         fault = ""
         rules: list[Rule] = []
@@ -92,7 +92,7 @@ class PoliciesPages:
         """The same as a file: a row for each thing that a rule did."""
         view = _view(visit)
         if view is None:
-            return _no_tenant(visit)
+            return visit.without_tenant()
         registry = visit.office.tenants()[view.tenant].registry
         with visit.office.store() as store:
             rules = PoliciesDesk(store, self.versions, view.tenant, registry.zone).rules(view)
@@ -177,10 +177,6 @@ def _view(visit: Visit) -> PoliciesView | None:
     """What is asked for; None where it is of no tenant that the reader may see."""
     tenant = visit.tenant
     return None if tenant is None else view_of(visit.query, tenant)
-
-
-def _no_tenant(visit: Visit) -> Response:
-    return visit.no_tenant() if visit.readable else visit.page("overview/none.html")
 
 
 def _no_rule(visit: Visit) -> Response:

@@ -62,7 +62,7 @@ class VersionsPages:
         """All versions, the newest first, and the proposals that wait."""
         tenant = visit.tenant
         if tenant is None:
-            return _no_tenant(visit)
+            return visit.without_tenant()
         until = _number(visit.query.get("until", "")) or _NUMBER_MAX
         with self._desk(visit) as desk:
             found = desk.listed(tenant, until)
@@ -84,7 +84,7 @@ class VersionsPages:
         """The same as a file."""
         tenant = visit.tenant
         if tenant is None:
-            return _no_tenant(visit)
+            return visit.without_tenant()
         with self._desk(visit) as desk:
             found = desk.listed(tenant, _number(visit.query.get("until", "")) or _NUMBER_MAX)
         return table_file(visit, "versions", _COLUMNS, _rows(found))
@@ -220,10 +220,6 @@ def _rows(found: list[Listed]) -> Iterator[Row]:
 def _number(text: str) -> int:
     """A version's number; 0 where it is none."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0
-
-
-def _no_tenant(visit: Visit) -> Response:
-    return visit.no_tenant() if visit.readable else visit.page("overview/none.html")
 
 
 def _none(visit: Visit) -> Response:

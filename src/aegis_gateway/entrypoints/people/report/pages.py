@@ -94,7 +94,7 @@ class ReportPages:
     def _page(self, visit: Visit, store: Store) -> Response:
         tenant = visit.tenant
         if tenant is None:
-            return visit.page("overview/none.html") if not visit.readable else visit.no_tenant()
+            return visit.without_tenant()
         registry = visit.office.tenants()[tenant].registry
         now_ns = store.clock_ns()
         try:

@@ -45,7 +45,7 @@ class RolloutPages:
         """How far one tenant is."""
         tenant = visit.tenant
         if tenant is None:
-            return visit.page("overview/none.html") if not visit.readable else visit.no_tenant()
+            return visit.without_tenant()
         with visit.office.store() as store:
             return self._page(visit, store, tenant)
 
