@@ -152,12 +152,7 @@ def rotate(
 @app.command("revoke")
 def revoke(
     key: KeyArgument,
-    reason: Annotated[
-        str,
-        typer.Option(
-            "--reason", metavar="WORDS", help="Why; it stands in the record.", parser=options.one_line
-        ),
-    ] = "",
+    reason: options.ReasonOption = "",
     store: StoreOption = None,
     tenant: TenantOption = None,
     as_json: JsonOption = False,

@@ -35,12 +35,7 @@ HeldArgument = Annotated[
 
 def hold(
     name: HeldArgument,
-    reason: Annotated[
-        str,
-        typer.Option(
-            "--reason", metavar="WORDS", help="Why; it stands in the record.", parser=options.one_line
-        ),
-    ],
+    reason: options.ReasonOption,
     until: Annotated[
         str | None,
         typer.Option(
@@ -93,12 +88,7 @@ def hold(
 
 def restore(
     name: HeldArgument,
-    reason: Annotated[
-        str,
-        typer.Option(
-            "--reason", metavar="WORDS", help="Why; it stands in the record.", parser=options.one_line
-        ),
-    ] = "",
+    reason: options.ReasonOption = "",
     store: StoreOption = None,
     tenant: TenantOption = None,
     as_json: JsonOption = False,

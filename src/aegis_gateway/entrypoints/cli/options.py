@@ -47,6 +47,12 @@ def one_line(text: str) -> str:
     return text.strip()
 
 
+ReasonOption = Annotated[
+    str,
+    typer.Option("--reason", metavar="WORDS", help="Why; it stands in the record.", parser=one_line),
+]
+
+
 def span_ns(text: str) -> int:
     """A span of time, written as `0`, `90s`, `30m`, `24h` or `7d`."""
     found = _SPAN.fullmatch(text.strip())
