@@ -12,6 +12,7 @@ from aegis_gateway import bootstrap
 from aegis_gateway.adapters.record_reports import RecordReports
 from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.domain.errors import CallError
+from aegis_gateway.domain.moment import ns_of
 from aegis_gateway.domain.record_search import EntryFilter
 from aegis_gateway.entrypoints.people.api.operations import PROBLEMS, Asks, Tenant
 from aegis_gateway.entrypoints.people.audit.pages import VERIFIED_MAX
@@ -91,7 +92,7 @@ def router(settings: Settings) -> APIRouter:
         name = asks.tenant(tenant)
         wanted = EntryFilter(
             kind=kind, who=who, agent=agent, budget=budget, call=call, rule=rule, version=version, key=key, words=words,
-            since_ns=_instant(since), until_ns=_instant(until),
+            since_ns=_instant(since, "since"), until_ns=_instant(until, "until"),
         )  # fmt: skip
         with asks.office.store() as store:
             listed = RecordReports(store.query).search(name, wanted, below or _NUMBER_MAX, limit)
@@ -135,10 +136,10 @@ def router(settings: Settings) -> APIRouter:
     return found
 
 
-def _instant(moment: AwareDatetime | None) -> int | None:
+def _instant(moment: AwareDatetime | None, field: str) -> int | None:
     if moment is None:
         return None
-    seconds = int(moment.timestamp())
-    if not 0 <= seconds < 2**33:
-        raise CallError("write a time between 1970 and 2242", field="since", status=422)
-    return seconds * 1_000_000_000
+    found_ns = ns_of(moment)
+    if found_ns is None:
+        raise CallError("write a time between 1970 and 2262", field=field, status=422)
+    return found_ns

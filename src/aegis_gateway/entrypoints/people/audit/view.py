@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from aegis_gateway.domain.duration import duration_ns
+from aegis_gateway.domain.moment import ns_of
 from aegis_gateway.domain.record_search import SUBJECTS, EntryFilter
 from aegis_gateway.entrypoints.record_words import KIND_WORDS
 
@@ -145,6 +146,4 @@ def _instant(text: str) -> int | None:
         found = datetime.fromisoformat(text)
     except ValueError:
         return None
-    known = found if found.tzinfo is not None else found.replace(tzinfo=UTC)
-    seconds = int(known.timestamp())
-    return seconds * 1_000_000_000 if 0 <= seconds < 2**33 else None
+    return ns_of(found if found.tzinfo is not None else found.replace(tzinfo=UTC))
