@@ -139,6 +139,11 @@ def may(person: Person, permission: Permission, tenant: str) -> bool:
     )
 
 
+def sees_shared(person: Person, tenants: Collection[str]) -> bool:
+    """Whether a person may see what holds for all of these tenants, and so may name any of them, as a policy can."""
+    return all(may(person, "read", tenant) for tenant in tenants)
+
+
 def is_person_id(text: str) -> bool:
     """Whether a text can be a person's id: a name or an address, in small letters."""
     return _ID.fullmatch(text) is not None

@@ -19,6 +19,11 @@ from aegis_gateway.configuration.load import MAIN_FILE
 from aegis_gateway.configuration.settings import Settings
 
 
+def is_shared(file: str, tenant: str) -> bool:
+    """Whether what stands in a file of a configuration holds for all tenants, not for one alone."""
+    return file != MAIN_FILE and not file.startswith(f"policies/{tenant}/")
+
+
 class PolicyText(msgspec.Struct, frozen=True, kw_only=True):
     """A policy that refused something: its words, where it is written, and its text where that may be shown."""
 
@@ -39,21 +44,18 @@ class PolicyTexts:
         self._version = 0
         self._found: dict[str, Mapping[str, PolicyOrigin]] = {}
 
-    def of(self, store: Store, tenant: str, version: int, *, sees_all: bool) -> dict[str, PolicyText]:
+    def of(self, store: Store, tenant: str, version: int, *, sees_shared: bool) -> dict[str, PolicyText]:
         """A tenant's policies by id, as of a version.
 
         Raises:
             VersionForged: it is not as it was signed.
         """
-        own = f"policies/{tenant}/"
         return {
             name: PolicyText(
                 id=name,
                 message=each.message,
                 place=f"{each.file}:{each.line}",
-                cedar=each.cedar.strip()
-                if sees_all or each.is_rule or each.file.startswith(own) or each.file == MAIN_FILE
-                else "",
+                cedar=each.cedar.strip() if sees_shared or not is_shared(each.file, tenant) else "",
                 is_rule=each.is_rule,
             )
             for name, each in self._read(store, tenant, version).items()

@@ -81,7 +81,7 @@ def cost(
                 f"there is no agent `{agent}`; {instead(agent, sorted(view.registry.agents))}"
             )
         savings = savings_of(query, view, agent, period.value, now_ns)
-        texts = PolicyTexts(session.settings).of(session.store, name, view.config_version, sees_all=True)
+        texts = PolicyTexts(session.settings).of(session.store, name, view.config_version, sees_shared=True)
     if as_json:
         print_json(account_record(found, savings, texts, now_ns, utc))
         return

@@ -12,7 +12,7 @@ from aegis_gateway.application.sessions import Sessions, secret_digest
 from aegis_gateway.bootstrap import VerifiedRegistries
 from aegis_gateway.domain.errors import KeyFormatError
 from aegis_gateway.domain.keys import check_key, key_hash, token_digest
-from aegis_gateway.domain.people import Person, Token, may
+from aegis_gateway.domain.people import Person, Token, may, sees_shared
 from aegis_gateway.domain.session import SignedIn
 from aegis_gateway.entrypoints.people.attempts import Attempts
 from aegis_gateway.entrypoints.people.pool import StorePool
@@ -79,6 +79,10 @@ class Office:
     def sessions(self, store: Store) -> Sessions:
         """Signing in and out, on a store."""
         return Sessions(store, self.pepper, self.random_bytes)
+
+    def sees_shared(self, person: Person) -> bool:
+        """Whether somebody may see what is written for all tenants: it may name any of them."""
+        return sees_shared(person, self.tenants())
 
     def readable(self, person: Person) -> list[str]:
         """The tenants that somebody may see, by name."""

@@ -193,8 +193,8 @@ def _visit(office: Office, request: Request, body: bytes, signed_in: SignedIn | 
         office=office,
         method=request.method,
         path=request.url.path,
-        at={name: str(value) for name, value in request.path_params.items()},
-        query=dict(request.query_params),
+        at={name: _storable(str(value)) for name, value in request.path_params.items()},
+        query={name: _storable(value) for name, value in request.query_params.items()},
         form=_form(headers.get("content-type", ""), body),
         headers=headers,
         address=request.client.host if request.client else "",
@@ -213,8 +213,13 @@ def _form(content_type: str, body: bytes) -> dict[str, tuple[str, ...]]:
     except ValueError:
         return {}
     for name, value in pairs:
-        found[name] = (*found.get(name, ()), value)
+        found[name] = (*found.get(name, ()), _storable(value))
     return found
+
+
+def _storable(text: str) -> str:
+    """A text that every store takes: none of PostgreSQL's has a NUL, and nothing here is named with one."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _sign_in_first(visit: Visit, request: Request) -> Response:

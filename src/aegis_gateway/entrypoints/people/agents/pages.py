@@ -16,7 +16,7 @@ from aegis_gateway.application.recording import REASON_CHARACTERS_MAX
 from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.domain.agent_state import AGENT_STATE_WORDS, AGENT_STATES
 from aegis_gateway.domain.errors import ConfigurationError, NotPermitted
-from aegis_gateway.domain.people import ALL_TENANTS, may
+from aegis_gateway.domain.people import may
 from aegis_gateway.domain.registry import Registry
 from aegis_gateway.entrypoints.agents.account import KEYS_LISTED, AgentAccount, account_of
 from aegis_gateway.entrypoints.agents.advice import advice_on
@@ -194,8 +194,8 @@ class AgentPages:
         if not rules:
             return {}
         version = visit.office.tenants()[account.tenant].config_version
-        sees_all = may(visit.person, "read", ALL_TENANTS) or len(visit.office.tenants()) == 1
-        found = self._texts.of(store, account.tenant, version, sees_all=sees_all)
+        sees_shared = visit.office.sees_shared(visit.person)
+        found = self._texts.of(store, account.tenant, version, sees_shared=sees_shared)
         return {name: text for name, text in found.items() if name in rules}
 
 

@@ -9,7 +9,6 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 
 from aegis_gateway.domain.errors import CallError
-from aegis_gateway.domain.people import ALL_TENANTS, may
 from aegis_gateway.entrypoints.agents.account import account_of
 from aegis_gateway.entrypoints.agents.policy_texts import PolicyTexts
 from aegis_gateway.entrypoints.agents.records import account_record, line_record
@@ -139,6 +138,6 @@ def show_agent(
         if found is None:
             raise CallError(f"there is no agent `{agent[:64]}` in `{name}`", field="agent", status=404)
         savings = savings_of(store.query, view, agent, period, now_ns)
-        sees_all = may(asks.reader.person, "read", ALL_TENANTS) or len(asks.office.tenants()) == 1
-        policies = texts.of(store, name, view.config_version, sees_all=sees_all)
+        sees_shared = asks.office.sees_shared(asks.reader.person)
+        policies = texts.of(store, name, view.config_version, sees_shared=sees_shared)
     return account_record(found, savings, policies, now_ns, iso)

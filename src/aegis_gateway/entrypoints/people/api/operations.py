@@ -78,6 +78,9 @@ def _asker(
             status=401,
         )
     found = office.token_holder(credentials.credentials)
+    if any("\0" in f"{each}" for each in (*request.path_params.values(), *request.query_params.values())):
+        # No text of a store has one, and PostgreSQL refuses to be asked for it.
+        raise CallError("leave the NUL out; nothing here is named with one", status=422)
     if found is None:
         raise CallError("the token is not known here, or is not valid any more", status=401)
     person, token = found

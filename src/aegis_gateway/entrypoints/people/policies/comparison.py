@@ -1,6 +1,7 @@
 """What differs between two configurations, as far as a reader may see: in words, and as lines of files.
 
-Rule: of the main file, in which all tenants stand, a reader who may not see them all is shown those of theirs alone.
+Rule: of the main file, in which all tenants stand, a reader who may not see them all is shown those of theirs alone;
+      of files that hold for all tenants, and so may name any of them, that they differ, without a line of them.
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ def compared(
             is_partial = True
     shown = [tenant for tenant in sorted(tenants) if may_read(tenant)]
     files = tuple(_files(old_files, new_files, may_read, None if sees_all else shown))
+    is_partial |= not sees_all and any(map(_is_shared, _differing(old_files, new_files)))
     return Comparison(
         changes=tuple((tenant, tuple(words)) for tenant, words in found.items()),
         files=files,
@@ -80,10 +82,10 @@ def compared(
 def _files(
     old: Mapping[str, str], new: Mapping[str, str], may_read: MayRead, only: Iterable[str] | None
 ) -> Iterator[FileDiff]:
-    for path in sorted({*old, *new}, key=lambda each: (each != MAIN_FILE, each)):
+    for path in _differing(old, new):
         place = _OF_TENANT.fullmatch(path)
         before, now = old.get(path, ""), new.get(path, "")
-        if before == now or (place is not None and not may_read(place[1])):
+        if (place is not None and not may_read(place[1])) or (only is not None and _is_shared(path)):
             continue
         if path != MAIN_FILE or only is None:
             yield FileDiff(path=path, lines=tuple(diff_lines(before, now)))
@@ -92,6 +94,16 @@ def _files(
             mine, yours = part_of(before, tenant), part_of(now, tenant)
             if mine != yours:
                 yield FileDiff(path=f"{path}, tenant {tenant}", lines=tuple(diff_lines(mine, yours)))
+
+
+def _differing(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """The files that differ, the main one first."""
+    paths = sorted({*old, *new}, key=lambda each: (each != MAIN_FILE, each))
+    return [each for each in paths if old.get(each, "") != new.get(each, "")]
+
+
+def _is_shared(path: str) -> bool:
+    return path != MAIN_FILE and _OF_TENANT.fullmatch(path) is None
 
 
 def part_of(text: str, tenant: str) -> str:

@@ -1,7 +1,9 @@
 """The rules of a tenant with what they did, as one reader sees them.
 
 Rule 1: what is in force is read as it was signed; what was done, from the sums that are kept of it, in one query.
-Rule 2: rules that did something in the period and hold no longer are told too, and so is what isn't a policy (budgets,
+Rule 2: a policy that holds for all tenants may name any of them; of its text, whom it is about and how it was changed,
+        who may not see them all is shown nothing, and `q` finds nothing of it for them.
+Rule 3: rules that did something in the period and hold no longer are told too, and so is what isn't a policy (budgets,
         rates, the want of a permit): nothing that was refused is without a row.
 """
 
@@ -24,6 +26,7 @@ from aegis_gateway.domain.judge import Policy
 from aegis_gateway.domain.money import usd_short
 from aegis_gateway.domain.rule_name import NO_PERMIT
 from aegis_gateway.domain.shadow_rules import WOULD as WOULD_WORDS
+from aegis_gateway.entrypoints.agents.policy_texts import is_shared
 from aegis_gateway.entrypoints.people.overview.periods import Period, period_of
 from aegis_gateway.entrypoints.people.policies.history import RuleChange, Since, changes_of, since_when
 from aegis_gateway.entrypoints.people.policies.sources import RuleSource
@@ -119,8 +122,11 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 class PoliciesDesk:
     """What pages of policies ask, on a store."""
 
-    def __init__(self, store: Store, versions: AppliedVersions, tenant: str, zone: str) -> None:
-        """`zone` is the tenant's time zone."""
+    def __init__(
+        self, store: Store, versions: AppliedVersions, tenant: str, zone: str, *, sees_shared: bool
+    ) -> None:
+        """`zone` is the tenant's time zone; `sees_shared`: the reader may see what is written for all tenants."""
+        self._sees_shared = sees_shared
         self._versions = versions
         self._tenant = tenant
         self._zone = zone
@@ -180,26 +186,40 @@ class PoliciesDesk:
         all_in_shadow = loaded.registries[self._tenant].proxy is not None
         for origin in bootstrap.policy_origins(loaded, self._tenant):
             policy = policies[origin.id]
+            is_shown = self._shows(origin.file)
             yield Rule(
                 id=origin.id,
                 mode="shadow" if all_in_shadow else policy.mode,
                 effect=policy.effect,
-                about=f"{origin.who}: {origin.what}" + (f", {origin.when}" if origin.when else ""),
+                about=_about_of(origin) if is_shown else "for all tenants",
                 did=tuple(did.pop(origin.id, ())),
-                origin=origin,
-                policy=policy,
+                origin=origin
+                if is_shown
+                else msgspec.structs.replace(origin, who="", what="", when="", cedar=""),
+                policy=policy if is_shown else None,
                 since=since.get(origin.id),
             )
 
     def source(self, rule: str) -> RuleSource | None:
-        """A rule's own text, as it was written."""
+        """A rule's own text, as it was written; empty where the reader may not see it."""
         version = self.in_force()
-        return None if version is None else self._versions.sources(version, self._tenant).get(rule)
+        found = None if version is None else self._versions.sources(version, self._tenant).get(rule)
+        if found is None or self._shows(found.file):
+            return found
+        return msgspec.structs.replace(found, text="")
 
     def history(self, rule: str) -> list[RuleChange]:
-        """What versions did to a rule, the newest first."""
+        """What versions did to a rule, the newest first; without the lines where the reader may not see them."""
         lasting = self._versions.lasting(self._reports, 2**31 - 1)
-        return changes_of(rule, ((each, self._versions.sources(each, self._tenant)) for each in lasting))
+        versions = [(each, self._versions.sources(each, self._tenant)) for each in lasting]
+        found = changes_of(rule, versions)
+        if all(self._shows(sources[rule].file) for _, sources in versions if rule in sources):
+            return found
+        return [msgspec.structs.replace(each, lines=()) for each in found]
+
+    def _shows(self, file: str) -> bool:
+        """Whether the reader may see what stands in a file of the configuration about this tenant."""
+        return self._sees_shared or not is_shared(file, self._tenant)
 
     def over_time(self, rule: str, period: Period) -> list[dict[str, int]]:
         """How many calls a rule did what to, in each hour or day of a period."""
@@ -261,6 +281,10 @@ def _money(each: RuleDid) -> str:
 
 def _mode_of(name: str) -> str:
     return "enforce" if name == NO_PERMIT or (name.partition(":")[0] in _OTHERS and ":" in name) else "gone"
+
+
+def _about_of(origin: PolicyOrigin) -> str:
+    return f"{origin.who}: {origin.what}" + (f", {origin.when}" if origin.when else "")
 
 
 def _about(name: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from starlette.responses import Response
 
+from aegis_gateway.application.ports import Store
 from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.domain.errors import ConfigurationError, VersionForged
 from aegis_gateway.entrypoints.people.columns import Column, Row
@@ -62,11 +63,10 @@ class PoliciesPages:
         view = _view(visit)
         if view is None:
             return visit.without_tenant()
-        registry = visit.office.tenants()[view.tenant].registry
         fault = ""
         rules: list[Rule] = []
         with visit.office.store() as store:
-            desk = PoliciesDesk(store, self.versions, view.tenant, registry.zone)
+            desk = self._desk(visit, store, view.tenant)
             period = desk.period(view)
             try:
                 rules = desk.rules(view)
@@ -93,9 +93,8 @@ class PoliciesPages:
         view = _view(visit)
         if view is None:
             return visit.without_tenant()
-        registry = visit.office.tenants()[view.tenant].registry
         with visit.office.store() as store:
-            rules = PoliciesDesk(store, self.versions, view.tenant, registry.zone).rules(view)
+            rules = self._desk(visit, store, view.tenant).rules(view)
         return table_file(visit, f"{view.tenant}-policies-{view.range}", _COLUMNS, _rows(rules))
 
     def show_one(self, visit: Visit) -> Response:
@@ -104,9 +103,8 @@ class PoliciesPages:
         if tenant not in visit.readable:
             return _no_rule(visit)
         view = view_of(visit.query, tenant)
-        registry = visit.office.tenants()[tenant].registry
         with visit.office.store() as store:
-            desk = PoliciesDesk(store, self.versions, tenant, registry.zone)
+            desk = self._desk(visit, store, tenant)
             period = desk.period(view)
             rule = next(iter(desk.rules(view, only=name)), None)
             history = desk.history(name)
@@ -139,6 +137,11 @@ class PoliciesPages:
             effect_words=EFFECT_WORDS,
             mode_words=MODE_WORDS,
         )
+
+    def _desk(self, visit: Visit, store: Store, tenant: str) -> PoliciesDesk:
+        zone = visit.office.tenants()[tenant].registry.zone
+        sees_shared = visit.office.sees_shared(visit.person)
+        return PoliciesDesk(store, self.versions, tenant, zone, sees_shared=sees_shared)
 
 
 def _columns_of(counts: list[dict[str, int]]) -> list[tuple[int, int, int]]:

@@ -31,6 +31,10 @@ from aegis_gateway.entrypoints.people.words import sentence
 
 _NUMBER_MAX = 2**31 - 1
 _NOTE_MAX = 1_000
+_NOT_EVERYWHERE = (
+    "you may not go back to an earlier configuration in each tenant that it would change; that needs the role admin "
+    "or finops there"
+)
 _COLUMNS = [
     Column("version", "count"),
     Column("applied", "time"),
@@ -109,7 +113,11 @@ class VersionsPages:
                 done = desk.roll_back(listed.version, based_on, note)
             except (ConfigurationError, NotPermitted, VersionForged) as fault:
                 status = 403 if isinstance(fault, NotPermitted) else 409
-                return self._one(visit, desk, status=status, error=sentence(f"nothing was changed: {fault}"))
+                # Whom it would be about names tenants, which the reader may not see.
+                why = (
+                    f"{fault}" if status == 409 or visit.office.sees_shared(visit.person) else _NOT_EVERYWHERE
+                )
+                return self._one(visit, desk, status=status, error=sentence(f"nothing was changed: {why}"))
         if isinstance(done, Proposal):
             return redirect(f"/policies/proposals/{done.number}")
         return redirect(f"/policies/versions/{done.version}")
