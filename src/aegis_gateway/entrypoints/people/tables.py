@@ -21,6 +21,8 @@ from aegis_gateway.entrypoints.people.spreadsheet import XLSX_TYPE, xlsx
 from aegis_gateway.entrypoints.people.visits import Visit
 from aegis_gateway.entrypoints.people.words import iso
 
+FILE_ROWS_MAX = 10_000
+"""So many rows a file has of what can be any number of rows."""
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 _SHARE_DECIMALS = 6
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")

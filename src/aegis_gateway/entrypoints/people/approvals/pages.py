@@ -16,12 +16,11 @@ from aegis_gateway.entrypoints.people.approvals.export import APPROVAL_COLUMNS, 
 from aegis_gateway.entrypoints.people.approvals.tally import tally_of
 from aegis_gateway.entrypoints.people.living import living
 from aegis_gateway.entrypoints.people.reader import reader_of
-from aegis_gateway.entrypoints.people.tables import table_file
+from aegis_gateway.entrypoints.people.tables import FILE_ROWS_MAX, table_file
 from aegis_gateway.entrypoints.people.visits import Visit, redirect
 from aegis_gateway.entrypoints.people.words import sentence
 
 _GROUP_MAX = 256
-_EXPORTED_MAX = 10_000
 
 
 def show_inbox(visit: Visit) -> Response:
@@ -67,7 +66,7 @@ def export_decided(visit: Visit) -> Response:
     """What became of requests, as a file."""
     tenant = visit.query.get("tenant") or None
     with _desk(visit) as desk:
-        rows = approval_rows(desk.decided(tenant, _EXPORTED_MAX), visit.office.now_ns())
+        rows = approval_rows(desk.decided(tenant, FILE_ROWS_MAX), visit.office.now_ns())
         return table_file(visit, f"{tenant or 'all'}-approvals-decided", APPROVAL_COLUMNS, rows)
 
 

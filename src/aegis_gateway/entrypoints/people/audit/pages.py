@@ -28,13 +28,12 @@ from aegis_gateway.entrypoints.people.audit.view import (
 )
 from aegis_gateway.entrypoints.people.columns import Column, Row
 from aegis_gateway.entrypoints.people.living import living
-from aegis_gateway.entrypoints.people.tables import table_file
+from aegis_gateway.entrypoints.people.tables import FILE_ROWS_MAX, table_file
 from aegis_gateway.entrypoints.people.visits import Visit, redirect
 from aegis_gateway.entrypoints.record_words import KIND_WORDS, line_of, links_of, who_of
 from aegis_gateway.entrypoints.verification import ENTRY_PROVES, PROVES, PROVES_NOT, verified
 
 LISTED_MAX = 50
-EXPORTED_MAX = 10_000
 VERIFIED_MAX = 2_000
 """So many entries are checked by a page: it has the interpreter meanwhile, which calls need."""
 
@@ -84,7 +83,7 @@ class AuditPages:
             kind_words=KIND_WORDS,
             about_words=ABOUT_WORDS,
             since_words=SINCE_WORDS,
-            exported_max=EXPORTED_MAX,
+            exported_max=FILE_ROWS_MAX,
         )
 
     def export_table(self, visit: Visit) -> Response:
@@ -187,7 +186,7 @@ def _all(visit: Visit, view: AuditView) -> list[Kept]:
     with visit.office.store() as store:
         wanted = view.wanted(store.clock_ns())
         below = SEQUENCE_MAX if view.below is None else view.below
-        return list(RecordReports(store.query).search(view.tenant, wanted, below, EXPORTED_MAX).entries)
+        return list(RecordReports(store.query).search(view.tenant, wanted, below, FILE_ROWS_MAX).entries)
 
 
 def _rows(entries: list[Kept]) -> Iterator[Row]:

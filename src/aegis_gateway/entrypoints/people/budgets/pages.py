@@ -39,13 +39,12 @@ from aegis_gateway.entrypoints.people.budgets.export import (
     window_rows,
 )
 from aegis_gateway.entrypoints.people.living import living
-from aegis_gateway.entrypoints.people.tables import table_file
+from aegis_gateway.entrypoints.people.tables import FILE_ROWS_MAX, table_file
 from aegis_gateway.entrypoints.people.visits import Visit
 
 _HISTORY_MAX = 50
 _SCOPES_LISTED = 100
 _AGENTS_LISTED = 8
-_EXPORTED_MAX = 10_000
 
 
 class ThresholdLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,16 +178,16 @@ def export_one(visit: Visit) -> Response:
         now_ns, reports = store.clock_ns(), Reports(store.query)
         match visit.at["table"]:
             case "history":
-                changes = history_of(store.rows, registry.tenant, budget.id, _EXPORTED_MAX)
+                changes = history_of(store.rows, registry.tenant, budget.id, FILE_ROWS_MAX)
                 return table_file(visit, name, CHANGE_COLUMNS, change_rows(changes, registry))
             case "agents":
-                agents = _agents(reports, registry, budget, now_ns, _EXPORTED_MAX)
+                agents = _agents(reports, registry, budget, now_ns, FILE_ROWS_MAX)
                 return table_file(visit, name, AGENT_COLUMNS, agent_rows(agents))
             case "windows":
-                windows = reports.windows(registry.tenant, budget.id, now_ns, _EXPORTED_MAX)
+                windows = reports.windows(registry.tenant, budget.id, now_ns, FILE_ROWS_MAX)
                 return table_file(visit, name, WINDOW_COLUMNS, window_rows(windows, quantity))
             case "balances":
-                standings = _standings(store, registry, budget, now_ns)[:_EXPORTED_MAX]
+                standings = _standings(store, registry, budget, now_ns)[:FILE_ROWS_MAX]
                 balances = [
                     balance_of(store.query, registry, each, now_ns, with_forecast=False) for each in standings
                 ]

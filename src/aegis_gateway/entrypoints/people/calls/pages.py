@@ -34,11 +34,10 @@ from aegis_gateway.entrypoints.people.calls.view import (
     view_of,
 )
 from aegis_gateway.entrypoints.people.living import living
-from aegis_gateway.entrypoints.people.tables import table_file
+from aegis_gateway.entrypoints.people.tables import FILE_ROWS_MAX, table_file
 from aegis_gateway.entrypoints.people.visits import Visit
 
 LISTED_MAX = 50
-EXPORTED_MAX = 10_000
 
 _MINUTE_NS = 60 * 1_000_000_000
 
@@ -79,7 +78,7 @@ def show_all(visit: Visit) -> Response:
             **({} if view.since in (*SINCE_WORDS, EVER) else {view.since: view.since}),
         },
         cost_text=cost_text,
-        exported_max=EXPORTED_MAX,
+        exported_max=FILE_ROWS_MAX,
     )
 
 
@@ -89,7 +88,7 @@ def export_table(visit: Visit) -> Response:
     if view is None:
         return visit.without_tenant()
     with visit.office.store() as store:
-        found = Reports(store.query).calls(view.tenant, view.wanted(store.clock_ns()), EXPORTED_MAX)
+        found = Reports(store.query).calls(view.tenant, view.wanted(store.clock_ns()), FILE_ROWS_MAX)
     return table_file(visit, f"{view.tenant}-calls-{view.since}", CALL_COLUMNS, call_rows(found))
 
 

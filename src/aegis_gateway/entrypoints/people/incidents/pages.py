@@ -21,12 +21,11 @@ from aegis_gateway.domain.registry import Registry
 from aegis_gateway.entrypoints.people.incidents.export import INCIDENT_COLUMNS, incident_rows
 from aegis_gateway.entrypoints.people.living import living
 from aegis_gateway.entrypoints.people.reader import reader_of
-from aegis_gateway.entrypoints.people.tables import table_file
+from aegis_gateway.entrypoints.people.tables import FILE_ROWS_MAX, table_file
 from aegis_gateway.entrypoints.people.visits import Visit, redirect
 from aegis_gateway.entrypoints.people.words import amount, sentence
 
 LISTED_MAX = 100
-_EXPORTED_MAX = 10_000
 
 _AMOUNTS = {"amount": "begins at", "limit": "limit", "posted": "spent then", "pending": "reserved then"}
 _WORDS = {"budget": "budget", "scope": "for", "window": "window", "why": "why", "owner": "owner"}
@@ -47,7 +46,7 @@ def show_all(visit: Visit) -> Response:
 def export_all(visit: Visit) -> Response:
     """The same as a file."""
     registries = {tenant: view.registry for tenant, view in visit.office.tenants().items()}
-    rows = incident_rows(_listed(visit, _EXPORTED_MAX), registries)
+    rows = incident_rows(_listed(visit, FILE_ROWS_MAX), registries)
     name = f"{visit.query.get('tenant') or 'all'}-incidents-{_state(visit)}"
     return table_file(visit, name, INCIDENT_COLUMNS, rows)
 

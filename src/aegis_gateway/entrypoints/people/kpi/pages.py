@@ -20,12 +20,11 @@ from aegis_gateway.entrypoints.people.kpi.view import (
     view_of,
 )
 from aegis_gateway.entrypoints.people.living import living
-from aegis_gateway.entrypoints.people.tables import table_file
+from aegis_gateway.entrypoints.people.tables import FILE_ROWS_MAX, table_file
 from aegis_gateway.entrypoints.people.visits import Visit
 
 PARTS_SHOWN = 100
 WORK_SHOWN = 100
-_WORK_IN_A_FILE = 10_000
 
 
 def show_figures(visit: Visit) -> Response:
@@ -104,7 +103,7 @@ def export_work(visit: Visit) -> Response:
     registry = visit.office.tenants()[tenant].registry
     with visit.office.store() as store:
         since_ns, until_ns = view.period(registry.zone, store.clock_ns())
-        found = OutcomeReports(store.query).told(tenant, result, since_ns, until_ns, _WORK_IN_A_FILE)
+        found = OutcomeReports(store.query).told(tenant, result, since_ns, until_ns, FILE_ROWS_MAX)
     columns, rows = work_table(found)
     return table_file(visit, f"{tenant}-{view.range}-work-{result or 'open'}", columns, rows)
 

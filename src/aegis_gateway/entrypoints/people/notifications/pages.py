@@ -15,12 +15,11 @@ from aegis_gateway.entrypoints.people.living import living
 from aegis_gateway.entrypoints.people.notifications.desk import NotificationsDesk
 from aegis_gateway.entrypoints.people.notifications.export import DELIVERY_COLUMNS, delivery_rows
 from aegis_gateway.entrypoints.people.reader import reader_of
-from aegis_gateway.entrypoints.people.tables import table_file
+from aegis_gateway.entrypoints.people.tables import FILE_ROWS_MAX, table_file
 from aegis_gateway.entrypoints.people.visits import Visit, redirect
 from aegis_gateway.entrypoints.people.words import sentence
 
 _FIRST: DeliveryState = "dead"
-_EXPORTED_MAX = 10_000
 _COUNTED: tuple[DeliveryState, ...] = ("dead", "waiting")
 """States that a page says the number of: what somebody may have to look at. What was sent only grows."""
 
@@ -35,7 +34,7 @@ def export_all(visit: Visit) -> Response:
     """The same as a file."""
     tenant, state = visit.query.get("tenant") or None, _state(visit)
     with _desk(visit) as desk:
-        rows = delivery_rows(desk.listed(tenant, state, None, _EXPORTED_MAX))
+        rows = delivery_rows(desk.listed(tenant, state, None, FILE_ROWS_MAX))
         return table_file(visit, f"{tenant or 'all'}-notifications-{state}", DELIVERY_COLUMNS, rows)
 
 
