@@ -1,4 +1,6 @@
-"""Scene 8: one run in three APIs, with a purse of its own; and a call that is made once, however often it is sent."""
+"""Scene 8: one run in three APIs, with a purse of its own; a call that is made once, however often it is sent; and what
+became of the work, in its agent's words.
+"""
 
 from __future__ import annotations
 
@@ -49,6 +51,11 @@ def _play(stage: Stage, tell: Teller, _day: Day) -> Outcome:
     tell.say(
         f"It named it, so the provider saw {charged} call, and the scribe got the same answer three times."
     )
+    tell.say("And it says what became of its work: the first run got nowhere, the last one has the minutes.")
+    told = [
+        _report(door, run, "failure"),
+        _report(door, again[0].headers["aegis-run-id"], "success"),
+    ]
     return Outcome(
         checks=(
             Check(
@@ -63,6 +70,10 @@ def _play(stage: Stage, tell: Teller, _day: Day) -> Outcome:
             Check(
                 words="a call that was sent three times under one name was made once and answered alike",
                 holds=charged == 1 and len({str(answer.body) for answer in again}) == 1,
+            ),
+            Check(
+                words="what became of both runs is recorded, with what they cost",
+                holds=all(answer.is_success and answer.body["state"] == "recorded" for answer in told),
             ),
         )
     )
@@ -80,6 +91,11 @@ def _spend(door: Door) -> tuple[str, list[HttpAnswer]]:
 def _ask(door: Door, turn: int, headers: dict[str, str]) -> HttpAnswer:
     path, body = _ASKED[turn % len(_ASKED)]
     return call_http(door, "POST", path, body, {"anthropic-version": "2023-06-01", **headers})
+
+
+def _report(door: Door, run: str, outcome: str) -> HttpAnswer:
+    """Say what became of a run."""
+    return call_http(door, "POST", f"/v1/runs/{run}/outcome", {"outcome": outcome, "name": NAME})
 
 
 def _words(answer: HttpAnswer) -> str:
