@@ -32,6 +32,7 @@ class Records:
         self.people: dict[bytes, Person] = {}
         self.asked: list[tuple[set[str], set[bytes]]] = []
         self.is_down = False
+        self.is_broken = False
 
     async def looked_at(self, times: int) -> None:
         """Wait until it was looked at so often."""
@@ -43,6 +44,8 @@ class Records:
         self.asked.append((set(tenants), set(sessions)))
         if self.is_down:
             raise LedgerUnavailable("down")
+        if self.is_broken:
+            raise ZeroDivisionError
         return Glance(ends={each: self.ends[each] for each in tenants}, people=dict(self.people))
 
 
@@ -236,5 +239,22 @@ def test_a_stream_from_beginning_to_end() -> None:
         refused = LiveStream(watch, View(session=b"vi", person=vi, tenant="acme"), "")
         await refused({"type": "http"}, receive, send)
         assert 503 == (await sent.get())["status"]
+
+    run(play)
+
+
+def test_a_look_that_fails_unforeseen_ends_streams() -> None:
+    """Nobody looks at a page that stands still: they are sent away, and who comes anew is told again."""
+
+    async def play(records: Records, watch: Watch) -> None:
+        vi = looks(records, person())
+        records.is_broken = True
+        watch.join(vi)
+        assert "leave" == await vi.news(LONG_S)
+        watch.leave(vi)
+        records.is_broken = False
+        again = looks(records, person())
+        watch.join(again)
+        assert "changed" == await again.news(LONG_S)
 
     run(play)

@@ -107,5 +107,10 @@ class Watch:
                             each.may_see(glance.people.get(each.view.session), self._tenants())
                         each.see(glance.ends)
                 await asyncio.sleep(self._look_s)
+        except Exception:
+            # The last resort: the trace for the operator, and pages ask again instead of looking at what stands still.
+            _log.exception("pages that are open can't be told what is new")
         finally:
             self._looking = None
+            for each in self._onlookers:
+                each.end("leave")
