@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -25,7 +24,6 @@ POLICIES = (
     '@id("small-models-only") @reason("only the small model, until the pilot is over; ask the desk")\n'
     'forbid(principal == Agent::"support-bot", action, resource == Model::"gpt-4.1");\n'
 )
-SHOTS = os.environ.get("AEGIS_TEST_SCREENSHOTS", "")
 """A directory to leave pictures of the pages in, for whoever wants to look at them."""
 
 
@@ -97,8 +95,6 @@ def test_nothing_keeps_anybody_out(
             if name == "agent":
                 watched.page.wait_for_selector("#spending-canvas[data-drawn]")
                 watched.page.locator("details summary").first.click()
-            if SHOTS:
-                watched.page.screenshot(path=f"{SHOTS}/{name}-{size['width']}-{scheme}.png", full_page=True)
             assert [] == watched.complaints(), path
             assert 0 == overflow(watched.page), path
         assert [] == watched.wrong

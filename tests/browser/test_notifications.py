@@ -81,6 +81,7 @@ def test_what_was_given_up_is_sent_again_from_a_phone(
         button.tap()
         page.wait_for_selector("article .mark.allow")
         assert [told[0].id] == [got.headers["x-aegis-delivery"] for got in workflow.got]
+        page.get_by_role("button", name="Menu").tap()
         page.get_by_role("link", name="Notifications").first.tap()
         page.get_by_role("button", name="Retry all 2").tap()
         page.get_by_text("2 notifications are tried again now").wait_for()

@@ -213,7 +213,7 @@ def test_a_budgets_numbers_are_its_balances(desk: Watched, gateway: Gateway) -> 
     assert [] == desk.wrong
 
 
-def test_charts_as_pictures(desk: Watched, pictures: Path) -> None:
+def test_charts_as_pictures(desk: Watched) -> None:
     """A PNG that is as wide wherever it is made, with the chart, its title and its colours' names in it."""
     for place, path in enumerate(("/?range=30d&by=team", "/budgets/acme/day")):
         page = desk.go(path)
@@ -221,7 +221,7 @@ def test_charts_as_pictures(desk: Watched, pictures: Path) -> None:
         with page.expect_download() as downloading:
             page.get_by_role("button", name="PNG").click()
         body = Path(downloading.value.path()).read_bytes()
-        (pictures / f"chart-{place}.png").write_bytes(body)
+        (pictures() / f"chart-{place}.png").write_bytes(body)
         assert b"\x89PNG\r\n\x1a\n" == body[:8]
         assert (2_400, 1_240) == struct.unpack(">II", body[16:24])
         assert len(body) > 20_000

@@ -1,6 +1,6 @@
 """The report of a month in a real browser and on paper: equal to the ledger, readable, printable, sent by mail.
 
-`AEGIS_SCREENSHOTS` names a directory in which the pages are kept as pictures, and the report as PDF.
+The pages are kept as pictures and the report as PDF, where `tests.watched.pictures` says.
 """
 
 from __future__ import annotations
@@ -8,13 +8,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
 from collections.abc import Iterator
 from datetime import datetime
 from email import message_from_bytes, policy
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -29,7 +27,7 @@ from tests.chromium import AXE, chromium
 from tests.gateways import TENANT, Gateway, ask, chat, configuration, until
 from tests.spending import aegis
 from tests.spent import spend_for_weeks
-from tests.watched import DESK, PHONE, Watched, overflow
+from tests.watched import DESK, PHONE, Watched, overflow, pictures
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -122,14 +120,6 @@ def world(browser: Browser) -> Iterator[World]:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """Where pictures are kept."""
-    directory = Path(os.environ.get("AEGIS_SCREENSHOTS") or tmp_path)
-    directory.mkdir(parents=True, exist_ok=True)
-    return directory
-
-
-@pytest.fixture
 def desk(browser: Browser, world: World) -> Iterator[Watched]:
     """Fin's page at a desk."""
     with browser.new_context(viewport=DESK) as context:
@@ -204,10 +194,10 @@ def _nano(dollars: str) -> int:
     return int(Fraction(dollars) * 1_000_000_000)
 
 
-def test_it_prints_on_a_few_pages_of_a4(desk: Watched, world: World, pictures: Path) -> None:
+def test_it_prints_on_a_few_pages_of_a4(desk: Watched, world: World) -> None:
     """As PDF it is a few pages of A4, without menu, forms and buttons, and nothing is wider than the paper."""
     page = desk.go(f"/report?month={world.last}")
-    file = pictures / "report.pdf"
+    file = pictures() / "report.pdf"
     page.pdf(path=file, prefer_css_page_size=True)
     document = file.read_bytes()
     boxes = re.findall(rb"/MediaBox \[0 0 ([0-9.]+) ([0-9.]+)\]", document)
@@ -225,7 +215,7 @@ def test_it_prints_on_a_few_pages_of_a4(desk: Watched, world: World, pictures: P
 
 
 @pytest.mark.parametrize(("size", "scheme"), [(DESK, "light"), (DESK, "dark"), (PHONE, "light")])
-def test_it_is_for_everybody(browser: Browser, world: World, pictures: Path, size: Any, scheme: Any) -> None:
+def test_it_is_for_everybody(browser: Browser, world: World, size: Any, scheme: Any) -> None:
     """Light, dark, on a phone: nothing for axe to complain of, nothing beside the page, no error, no other host."""
     with browser.new_context(viewport=size, color_scheme=scheme, bypass_csp=True) as context:
         context.add_init_script(path=AXE)
@@ -234,7 +224,7 @@ def test_it_is_for_everybody(browser: Browser, world: World, pictures: Path, siz
         watched.sign_in(world.staff.tokens["fin"])
         for name in ("report", "rollout"):
             page = watched.go(f"/{name}")
-            page.screenshot(path=pictures / f"{name}-{scheme}-{size['width']}.png", full_page=True)
+            page.screenshot(path=pictures() / f"{name}-{scheme}-{size['width']}.png", full_page=True)
             assert [] == watched.complaints()
             assert 0 == overflow(page)
         assert [] == watched.wrong
