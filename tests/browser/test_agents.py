@@ -67,8 +67,7 @@ def token(gateway: Gateway) -> str:
     return staff.tokens["fin"]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+@pytest.mark.parametrize(("scheme", "size"), [("light", DESK), ("dark", PHONE)], ids=["desk", "phone"])
 def test_nothing_keeps_anybody_out(
     browser: Browser, gateway: Gateway, token: str, scheme: str, size: ViewportSize
 ) -> None:
