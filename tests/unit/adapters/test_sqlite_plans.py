@@ -53,7 +53,7 @@ def connection(tmp_path: Path) -> Iterator[apsw.Connection]:
             metrics_reports._LAST_HOUR.format(marks="?, ?"),
             "budget_hour USING PRIMARY KEY (tenant=? AND budget=? AND scope=? AND hour=?)",
         ),
-        (reports._EFFECTS, "call USING INDEX call_by_time (tenant=? AND decided_ns>?)"),
+        (reports._EFFECTS, "call USING COVERING INDEX call_by_time (tenant=? AND decided_ns>?)"),
         (
             CALLS + " and rule = ?" + reports._NEWEST_FIRST,
             "call USING INDEX call_by_rule (tenant=? AND rule=?)",
