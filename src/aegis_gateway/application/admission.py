@@ -12,25 +12,13 @@ import msgspec
 from aegis_gateway.application.approval_claims import claim_of
 from aegis_gateway.application.asked import asked_record
 from aegis_gateway.application.call_context import CallContext
-from aegis_gateway.application.commands import (
-    Admit,
-    ArgumentsRecord,
-    Attribution,
-    CallName,
-)
+from aegis_gateway.application.commands import Admit, ArgumentsRecord, Attribution, CallName
 from aegis_gateway.application.considered import Considered
 from aegis_gateway.application.directory import TenantView
-from aegis_gateway.application.judgement import (
-    Described,
-)
-from aegis_gateway.domain.errors import (
-    CallError,
-)
+from aegis_gateway.application.judgement import Described
+from aegis_gateway.domain.errors import CallError
 from aegis_gateway.domain.rate import RateClaim
-from aegis_gateway.domain.registry import (
-    Agent,
-    Key,
-)
+from aegis_gateway.domain.registry import Agent, Key
 from aegis_gateway.domain.reuse import is_reusable, request_number
 from aegis_gateway.domain.trace_place import TracePlace
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from aegis_gateway.application.commands import (
-    Command,
-    Reply,
-)
+from aegis_gateway.application.commands import Command, Reply
 
 
 class AsyncLedger(Protocol):

@@ -11,17 +11,10 @@ from collections.abc import Callable
 from aegis_gateway.application.directory import Directory, KnownKey, TenantView
 from aegis_gateway.application.ports import Clock
 from aegis_gateway.application.visibility import reach_of
-from aegis_gateway.domain.errors import (
-    CallError,
-    KeyFormatError,
-)
+from aegis_gateway.domain.errors import CallError, KeyFormatError
 from aegis_gateway.domain.judge import Reach
 from aegis_gateway.domain.keys import OUR_KEYS, check_key, key_hash
-from aegis_gateway.domain.registry import (
-    Agent,
-    credential_key,
-    stranger,
-)
+from aegis_gateway.domain.registry import Agent, credential_key, stranger
 
 
 class NotIdentified(CallError):

@@ -10,16 +10,7 @@ from aegis_gateway.application.call_context import CallContext
 from aegis_gateway.application.call_ids import DEPTH_MAX, CallIds
 from aegis_gateway.application.callers import Callers
 from aegis_gateway.application.claims import rates_of_opening
-from aegis_gateway.application.commands import (
-    Ended,
-    EndRun,
-    Known,
-    Opened,
-    OpenRun,
-    Stale,
-    TellOutcome,
-    Told,
-)
+from aegis_gateway.application.commands import Ended, EndRun, Known, Opened, OpenRun, Stale, TellOutcome, Told
 from aegis_gateway.application.considered import run_claim
 from aegis_gateway.application.directory import Directory, KnownKey, TenantView
 from aegis_gateway.application.ports import Clock
@@ -32,16 +23,9 @@ from aegis_gateway.application.runs import (
     refuse_over,
 )
 from aegis_gateway.domain.decision import Effect, Reason, would_deny
-from aegis_gateway.domain.errors import (
-    CallError,
-    IllegalTransition,
-    LedgerUnavailable,
-)
+from aegis_gateway.domain.errors import CallError, IllegalTransition, LedgerUnavailable
 from aegis_gateway.domain.outcome import Report
-from aegis_gateway.domain.registry import (
-    Agent,
-    Key,
-)
+from aegis_gateway.domain.registry import Agent, Key
 from aegis_gateway.domain.replication import RunClaim, too_deep
 
 

@@ -33,32 +33,16 @@ from aegis_gateway.application.commands import (
 from aegis_gateway.application.considered import NEW_RUN, Considered, considered_as
 from aegis_gateway.application.decided import AnswerRedaction, Decided
 from aegis_gateway.application.directory import Directory, TenantView
-from aegis_gateway.application.judgement import (
-    Circumstances,
-    D,
-    Describe,
-    Described,
-)
+from aegis_gateway.application.judgement import Circumstances, D, Describe, Described
 from aegis_gateway.application.measuring import RememberedMeasures
 from aegis_gateway.application.pace import CallTimer, Pace
 from aegis_gateway.application.ports import Clock, NameKey
-from aegis_gateway.application.runs import (
-    Runs,
-    recorded_run,
-)
+from aegis_gateway.application.runs import Runs, recorded_run
 from aegis_gateway.application.tracing import CallAsked, CallSpan, Observer, SpanNote, Trace
-from aegis_gateway.domain.errors import (
-    AegisError,
-    CallError,
-    CallRepeated,
-    LedgerUnavailable,
-    UpstreamFault,
-)
+from aegis_gateway.domain.errors import AegisError, CallError, CallRepeated, LedgerUnavailable, UpstreamFault
 from aegis_gateway.domain.ledger import Evidence
 from aegis_gateway.domain.measure import Measure
-from aegis_gateway.domain.registry import (
-    Agent,
-)
+from aegis_gateway.domain.registry import Agent
 from aegis_gateway.domain.trace_place import TracePlace, trace_place
 
 WAITING_MAX = 1_024

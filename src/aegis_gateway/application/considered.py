@@ -19,20 +19,13 @@ from aegis_gateway.application.judgement import (
     no_measures,
 )
 from aegis_gateway.application.measuring import measures_on, with_thresholds_of
-from aegis_gateway.application.runs import (
-    KnownRun,
-)
+from aegis_gateway.application.runs import KnownRun
 from aegis_gateway.domain.admit import BudgetClaim
 from aegis_gateway.domain.decision import Throttle
-from aegis_gateway.domain.errors import (
-    CallError,
-)
+from aegis_gateway.domain.errors import CallError
 from aegis_gateway.domain.measure import Measure
 from aegis_gateway.domain.rate import RateClaim
-from aegis_gateway.domain.registry import (
-    Agent,
-    Key,
-)
+from aegis_gateway.domain.registry import Agent, Key
 from aegis_gateway.domain.replication import IDLE_NS, RunClaim
 
 NEW_RUN = "run_new"

@@ -6,12 +6,8 @@ from typing import Generic
 
 import msgspec
 
-from aegis_gateway.application.commands import (
-    Admitted,
-)
-from aegis_gateway.application.judgement import (
-    D_co,
-)
+from aegis_gateway.application.commands import Admitted
+from aegis_gateway.application.judgement import D_co
 from aegis_gateway.application.pace import CallTimer
 from aegis_gateway.application.tracing import CallSpan, SpanNote, Trace
 from aegis_gateway.domain.admit import BudgetClaim
