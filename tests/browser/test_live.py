@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, Page, Route
 
 from aegis_gateway.demo.upstream.process import UpstreamProcess
 from aegis_gateway.domain.people import Grant
+from tests.asked import ask_people
 from tests.browsers import Staff
 from tests.chromium import chromium
 from tests.gateways import TENANT, Gateway, chat, configuration
@@ -82,6 +83,17 @@ def test_a_call_is_there_as_it_happens(desk: Watched, gateway: Gateway) -> None:
     how(page, "Live")
     for _ in range(3):
         shown(page, make_call(gateway))
+    assert [] == desk.wrong
+
+
+def test_what_waits_stands_in_the_menu(desk: Watched, gateway: Gateway) -> None:
+    """On every page, in words for who can't see it, and as it comes."""
+    page = desk.go("/calls")
+    how(page, "Live")
+    assert 1 == page.get_by_role("link", name="Approvals", exact=True).count()
+    ask_people(gateway)
+    page.get_by_role("link", name="Approvals 1 waiting", exact=True).wait_for()
+    desk.go("/settings").get_by_role("link", name="Approvals 1 waiting", exact=True).wait_for()
     assert [] == desk.wrong
 
 

@@ -10,6 +10,7 @@ import apsw
 import pytest
 
 from aegis_gateway.adapters import (
+    attention,
     budget_use,
     delivery_rows,
     metrics_reports,
@@ -109,6 +110,14 @@ def connection(tmp_path: Path) -> Iterator[apsw.Connection]:
         (
             delivery_rows.COUNT + delivery_rows.OF_STATE["dead"],
             "delivery USING COVERING INDEX delivery_dead (tenant=?)",
+        ),
+        (
+            attention._WAITING.format(places="?, ?"),
+            "approval USING COVERING INDEX approval_in_state (tenant=? AND state=?)",
+        ),
+        (
+            attention._OPEN.format(places="?, ?"),
+            "incident USING INDEX incident_open (tenant=? AND opened_ns>?)",
         ),
         (reports._OPEN, "call USING COVERING INDEX call_open (state=? AND tenant=?)"),
     ],

@@ -10,6 +10,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from aegis_gateway.adapters.attention import Attention
 from aegis_gateway.application.ports import Store
 from aegis_gateway.domain.approval import Approval, Asking, waiting
 from aegis_gateway.domain.approval_route import Group, Route, Want
@@ -112,6 +113,7 @@ def test_an_argument_turns_nothing_around_it() -> None:
         "approvals/inbox.html",
         {
             **{"person": BEN, "path": "/approvals", "csrf": "", "now_ns": 0, "is_part": False, "seen": ""},
+            "attention": Attention(),
             **{"mine": [brief_of(asked(facts=facts), Background(), BEN, ("ben",), 0)], "others": []},
             **{"tenants": ["acme"], "tenant": None, "total": lambda _: None},
         },

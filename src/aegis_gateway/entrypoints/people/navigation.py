@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
+
+COUNTED_MOST = 99
+"""Of what waits, so much is said as a number."""
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
     """A page in the menu. `key` opens it after `g`; `sections` begin the paths that belong to it besides its own.
-    `has_views`: its address says what is looked at, so it can be saved.
+    `has_views`: its address says what is looked at, so it can be saved. `counts` is what of `Attention` stands beside
+    it, and `counted` says what the number is of.
     """
 
     name: str
@@ -15,6 +21,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     sections: tuple[str, ...] = ()
     has_views: bool = True
+    counts: Literal["", "approvals", "incidents"] = ""
+    counted: str = ""
 
     def has(self, path: str) -> bool:
         """Whether a path is this page's, or of something that one comes to from it."""
@@ -50,8 +58,8 @@ GROUPS = (
     Group(
         name="People",
         pages=(
-            Page(name="Approvals", address="/approvals", key="a"),
-            Page(name="Incidents", address="/incidents", key="i"),
+            Page(name="Approvals", address="/approvals", key="a", counts="approvals", counted="waiting"),
+            Page(name="Incidents", address="/incidents", key="i", counts="incidents", counted="open"),
             Page(name="Notifications", address="/notifications", key="n"),
         ),
     ),

@@ -19,7 +19,7 @@ from aegis_gateway.domain.money import usd_short
 from aegis_gateway.entrypoints.cli.kpi import figure_parts, figure_value
 from aegis_gateway.entrypoints.cli.output import percent, window_text
 from aegis_gateway.entrypoints.people import words
-from aegis_gateway.entrypoints.people.navigation import GROUPS
+from aegis_gateway.entrypoints.people.navigation import COUNTED_MOST, GROUPS
 
 _HERE = Path(__file__).parent
 _TYPES = {
@@ -114,7 +114,7 @@ class Templates:
             "utc": words.utc,
             "window": window_text,
         }
-        self._environment.globals |= {"groups": GROUPS, "static": static_url}
+        self._environment.globals |= {"counted_most": COUNTED_MOST, "groups": GROUPS, "static": static_url}
 
     def render(self, name: str, values: Mapping[str, object]) -> str:
         """A page, or a part of one."""

@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from aegis_gateway.adapters.attention import Attention, attention
 from aegis_gateway.domain.errors import AegisError, NotPermitted
 from aegis_gateway.domain.people import Person
 from aegis_gateway.domain.session import SignedIn
@@ -28,6 +29,7 @@ from aegis_gateway.entrypoints.people.cookies import (
     is_csrf_of,
     set_cookie,
 )
+from aegis_gateway.entrypoints.people.navigation import COUNTED_MOST
 from aegis_gateway.entrypoints.people.office import Office
 from aegis_gateway.entrypoints.people.saved.menu import ViewsMenu, views_menu
 
@@ -39,7 +41,7 @@ _log = logging.getLogger("aegis.people")
 
 class Visit(msgspec.Struct, frozen=True, kw_only=True):
     """A request and whoever makes it. `secret` is the browser's, `signed_in` is None where nobody is; `menu` are
-    their saved views, for a whole page.
+    their saved views, for a whole page, and `attention` is what waits in the tenants that they may see.
     """
 
     office: Office
@@ -54,6 +56,7 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
     is_new: bool
     signed_in: SignedIn | None
     menu: ViewsMenu | None = None
+    attention: Attention = Attention()
     begun_s: float = msgspec.field(default_factory=time.perf_counter)
     begun_cpu_s: float = msgspec.field(default_factory=time.thread_time)
 
@@ -101,6 +104,7 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
                 "person": self.signed_in.person if self.signed_in is not None else None,
                 "path": self.path,
                 "menu": self.menu,
+                "attention": self.attention,
                 "csrf": csrf_of(self.secret, self.office.pepper),
                 "now_ns": self.office.now_ns(),
                 **values,
@@ -165,10 +169,7 @@ def _answer(office: Office, handler: Handler, request: Request, body: bytes, is_
         found = office.signed_in(cookie) if cookie else None
         if found is not None and cookie is not None:
             visit = msgspec.structs.replace(visit, signed_in=found, secret=cookie, is_new=False)
-            if not visit.is_part:
-                # Before anything else has a store: a thread that held one and waited for another could wait for ever.
-                menu = views_menu(office, found.person, visit.path, visit.query)
-                visit = msgspec.structs.replace(visit, menu=menu)
+            visit = _with_menu(visit, found.person)
         if visit.signed_in is None and not is_open:
             return _sign_in_first(visit, request)
         if visit.method == "POST" and not is_csrf_of(visit.field("csrf"), visit.secret, office.pepper):
@@ -184,6 +185,18 @@ def _answer(office: Office, handler: Handler, request: Request, body: bytes, is_
     except AegisError as fault:
         _log.warning("a page could not be shown: %s", fault)
         return visit.failure(503, "This can't be shown now", f"{fault}")
+
+
+def _with_menu(visit: Visit, person: Person) -> Visit:
+    """A visit with what its page's menus show. Of saved views nothing is read for a part of a page.
+
+    Before anything else has a store: a thread that held one and waited for another could wait for ever.
+    """
+    readable = visit.office.readable(person)
+    with visit.office.store() as store:
+        waits = attention(store.query, readable, COUNTED_MOST + 1)
+        menu = None if visit.is_part else views_menu(store, person, readable, visit.path, visit.query)
+    return msgspec.structs.replace(visit, menu=menu, attention=waits)
 
 
 def _visit(office: Office, request: Request, body: bytes, signed_in: SignedIn | None) -> Visit:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode
 
 import msgspec
 
 from aegis_gateway.adapters.saved_view_rows import SavedViewReports
+from aegis_gateway.application.ports import Store
 from aegis_gateway.domain.people import Person
 from aegis_gateway.domain.saved_view import NAME_CHARACTERS_MAX, SavedView, names_of, view_address
 from aegis_gateway.entrypoints.people.navigation import GROUPS, Page
-from aegis_gateway.entrypoints.people.office import Office
 
 
 class ViewsMenu(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,12 +27,12 @@ class ViewsMenu(msgspec.Struct, frozen=True, kw_only=True):
     name_max: int = NAME_CHARACTERS_MAX
 
 
-def views_menu(office: Office, person: Person, path: str, query: Mapping[str, str]) -> ViewsMenu:
-    """The menu on the page of an address."""
-    readable = office.readable(person)
-    with office.store() as store:
-        reports = SavedViewReports(store.rows)
-        own, shared = reports.of_person(person.id), reports.shared(person.id, readable)
+def views_menu(
+    store: Store, person: Person, readable: Sequence[str], path: str, query: Mapping[str, str]
+) -> ViewsMenu:
+    """The menu on the page of an address, for somebody who may see some tenants."""
+    reports = SavedViewReports(store.rows)
+    own, shared = reports.of_person(person.id), reports.shared(person.id, readable)
     page = page_to_save(path)
     here = None if page is None else view_address(f"{path}?{urlencode(query)}" if query else path)
     named = names_of(here or "/") & set(readable)
