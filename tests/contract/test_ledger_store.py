@@ -12,6 +12,7 @@ import msgspec
 import psycopg
 import pytest
 
+from aegis_gateway.adapters.balances import StoredBalances
 from aegis_gateway.application.commands import (
     Admit,
     Admitted,
@@ -42,6 +43,7 @@ from aegis_gateway.domain.errors import LedgerUnavailable
 from aegis_gateway.domain.ledger import TRANSITIONS, Leg, Standing
 from aegis_gateway.domain.money import UnitPrice
 from aegis_gateway.domain.price import charge_line
+from aegis_gateway.domain.rate import Turns
 from aegis_gateway.domain.window import Window
 from tests.ledgers import (
     ATTRIBUTION,
@@ -274,12 +276,13 @@ class TestRows:
         assert expected == self.read(store, lambda locked: locked.standings([key, other]))
 
     def test_arrivals(self, store: Store) -> None:
-        """Arrival times come back by key, the last one written."""
-        for arrival in (5, 2**63 - 1):
-            self.write(store, Changes(arrivals=[("acme", ("burst", ""), arrival)]))
+        """Free turns come back by key, as they were last written; also to who reads balances from outside."""
         keys = [("acme", ("burst", "")), ("zeta", ("burst", ""))]
-        expected = {("acme", ("burst", "")): 2**63 - 1}
-        assert expected == self.read(store, lambda locked: locked.arrivals(keys))
+        for turns in (Turns(5), Turns(2**63 - 1, ((1, 2), (7, 2**62))), Turns(9)):
+            self.write(store, Changes(arrivals=[("acme", ("burst", ""), turns)]))
+            assert {keys[0]: turns} == self.read(store, lambda locked: locked.arrivals(keys))
+            seen = StoredBalances(store.query).read("acme", (), [("burst", "")], None, 0)
+            assert {("burst", ""): turns} == seen.arrivals
 
     def test_charges_and_entries(self, store: Store) -> None:
         """A bill keeps its lines in order, an entry its bytes as they are."""

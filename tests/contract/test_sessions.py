@@ -20,6 +20,7 @@ from aegis_gateway.application.commands import Admitted, Failed, Moved, Settle
 from aegis_gateway.application.ledger import Ledger
 from aegis_gateway.application.ports import Changes, Store
 from aegis_gateway.domain.errors import LedgerUnavailable, StoreError
+from aegis_gateway.domain.rate import Turns
 from tests.ledgers import Database, TurnableClock, admission, cost, create_tenants, postgres_database
 
 KEEPER = """
@@ -235,7 +236,7 @@ class TestPostgresSessions:
         def lose_it() -> None:
             with store.lock(["acme"]) as locked:
                 if written:
-                    locked.write(Changes(arrivals=[("acme", ("r", ""), 5)]))
+                    locked.write(Changes(arrivals=[("acme", ("r", ""), Turns(5))]))
                 end_sessions(postgres)
 
         with pytest.raises(LedgerUnavailable):
@@ -250,7 +251,7 @@ class TestPostgresSessions:
 
         def sleep() -> None:
             with sleeper.lock(["acme"]) as locked:
-                locked.write(Changes(arrivals=[("acme", ("r", ""), 5)]))
+                locked.write(Changes(arrivals=[("acme", ("r", ""), Turns(5))]))
                 locked.arrivals([])  # waits until the server has all of it
                 sql = "select 1 from pg_stat_activity where state like 'idle in transaction%'"
                 eventually(lambda: not postgres.execute(sql))

@@ -6,7 +6,21 @@ import msgspec
 import pytest
 
 from aegis_gateway.application.batch import WAITED_AND_NOT_SENT_NS
-from aegis_gateway.application.commands import Admit, Admitted, Dispatch, Expire, Moved, Release, Settle
+from aegis_gateway.application.commands import (
+    Admit,
+    Admitted,
+    CallName,
+    Command,
+    Dispatch,
+    Expire,
+    Failed,
+    Known,
+    Moved,
+    Release,
+    Settle,
+    TakenTurn,
+    Withdraw,
+)
 from aegis_gateway.application.ledger import Ledger
 from aegis_gateway.application.ports import Store
 from aegis_gateway.domain.admit import BudgetClaim
@@ -126,6 +140,121 @@ def test_who_waits_and_is_gone_gives_back(ledger: Ledger, store: Store, clock: T
     clock.turn(20 * SECOND_NS + WAITED_AND_NOT_SENT_NS)
     ledger.sweep()
     assert (100, 0) == balance(store, "month")
+
+
+def turns_of(reply: object) -> tuple[TakenTurn, ...]:
+    """The turns that a call was told that it has."""
+    assert isinstance(reply, Admitted)
+    assert reply.turns
+    return reply.turns
+
+
+def told(ledger: Ledger, *commands: Command) -> list[tuple[str, str, int]]:
+    """What the ledger says of calls: effect, state, and how many seconds each is to wait."""
+    replies = ledger.process(commands)
+    assert all(isinstance(reply, Admitted) for reply in replies)
+    return [(r.effect, r.state, r.wait_ns // SECOND_NS) for r in replies if isinstance(r, Admitted)]
+
+
+def test_a_turn_that_is_given_back_is_the_next_callers(
+    ledger: Ledger, store: Store, clock: TurnableClock
+) -> None:
+    """Also after a restart; those who wait keep theirs. With the last in the line, all behind it is free as well."""
+    now, soon, later = ledger.process([waiting(name, 25) for name in ("now", "soon", "later")])
+    assert isinstance(now, Admitted)
+    assert () == now.turns
+    assert [("throttle", "refused", 0)] == told(ledger, waiting("many", 25))
+    clock.turn(SECOND_NS)
+    ledger.process([Release(call="soon", tenant="acme", reason="left", turns=turns_of(soon))])
+    assert [("allow", "reserved", 9)] == told(Ledger(store), waiting("next", 25))
+    assert [("throttle", "refused", 0)] == told(ledger, waiting("too-many", 25))
+    ledger.process([Release(call="later", tenant="acme", reason="left", turns=turns_of(later))])
+    assert [("allow", "reserved", 19), ("throttle", "refused", 0)] == told(
+        ledger, waiting("last", 25), waiting("none", 25)
+    )
+    clock.turn(9 * SECOND_NS)
+    (moved,) = ledger.process([Dispatch(call="next", tenant="acme")])
+    assert isinstance(moved, Moved)
+    assert "dispatched" == moved.state
+
+
+def test_a_turn_is_given_back_and_taken_in_one_batch(ledger: Ledger, store: Store) -> None:
+    """Who asks right behind who leaves has its turn, its money and its name."""
+    name = CallName(name="n", request=b"r")
+    claim = msgspec.structs.replace(rate("pace", 1, 10 * SECOND_NS), delay_ns=15 * SECOND_NS)
+
+    def named(call: str) -> Admit:
+        return msgspec.structs.replace(
+            admission(call, budgets=(budget(limit=200),), rates=(claim,)), name=name
+        )
+
+    ledger.process([admission("now", budgets=(budget(limit=200),), rates=(claim,))])
+    (soon,) = ledger.process([named("soon")])
+    known, _, again = ledger.process(
+        [
+            named("known"),
+            Release(call="soon", tenant="acme", reason="left", turns=turns_of(soon)),
+            named("again"),
+        ]
+    )
+    assert isinstance(known, Known)
+    assert "soon" == known.first
+    assert isinstance(again, Admitted)
+    assert ("allow", turns_of(soon)) == (again.effect, again.turns)
+    assert (200, 0) == balance(store, "month")
+
+
+def test_what_was_sent_gives_nothing_back(ledger: Ledger, store: Store, clock: TurnableClock) -> None:
+    """Whoever comes first decides: what has won its dispatch can't be released any more, and keeps turn and money."""
+    _, soon = ledger.process([waiting(name, 15) for name in ("now", "soon")])
+    clock.turn(10 * SECOND_NS)
+    release = Release(call="soon", tenant="acme", reason="left", turns=turns_of(soon))
+    _, refused = ledger.process([Dispatch(call="soon", tenant="acme"), release])
+    assert isinstance(refused, Failed)
+    assert "illegal_transition" == refused.kind
+    assert (200, 0) == balance(store, "month")
+    assert [("allow", "reserved", 10)] == told(ledger, waiting("next", 15))
+    (row,) = store.query("select state from call where call = ?", ("soon",))
+    assert "dispatched" == row["state"]
+
+
+def test_what_was_given_back_is_not_sent(ledger: Ledger, store: Store, clock: TurnableClock) -> None:
+    """The other way round, the dispatch is refused; given back twice, it was given back once."""
+    _, soon = ledger.process([waiting(name, 15) for name in ("now", "soon")])
+    clock.turn(10 * SECOND_NS)
+    release = Release(call="soon", tenant="acme", reason="left", turns=turns_of(soon))
+    _, sent, twice = ledger.process([release, Dispatch(call="soon", tenant="acme"), release])
+    for refused in (sent, twice):
+        assert isinstance(refused, Failed)
+        assert "illegal_transition" == refused.kind
+    assert (100, 0) == balance(store, "month")
+    assert [("allow", "dispatched", 0), ("allow", "reserved", 10)] == told(
+        ledger, waiting("next", 15), waiting("after", 15)
+    )
+
+
+@pytest.mark.parametrize("has_won", [False, True])
+def test_a_dispatch_that_nobody_knows_of(
+    ledger: Ledger, store: Store, clock: TurnableClock, *, has_won: bool
+) -> None:
+    """Taken back as never sent it costs nothing, whether it had won or not; again it is the same."""
+    _, soon = ledger.process([waiting(name, 15) for name in ("now", "soon")])
+    assert isinstance(soon, Admitted)
+    clock.turn(10 * SECOND_NS)
+    if has_won:
+        ledger.process([Dispatch(call="soon", tenant="acme")])
+    withdraw = Withdraw(call="soon", tenant="acme", not_before=soon.sequence, reason="nobody knew")
+    for again in (False, True):
+        (moved,) = ledger.process([withdraw])
+        assert isinstance(moved, Moved)
+        assert ("settled" if has_won else "released", 0, again) == (
+            moved.state,
+            moved.cost_nano_usd,
+            moved.again,
+        )
+    assert (100, 0) == balance(store, "month")
+    (entry,) = store.query("select body from entry where call = ? order by sequence desc limit 1", ("soon",))
+    assert b"nobody knew" in bytes(entry["body"])
 
 
 @pytest.mark.parametrize("limit", [50, 5_000])

@@ -9,6 +9,7 @@ What must hold, after every step (the numbers are those of the project's list of
 - I4: a call has one terminal state; the same command again gives the same answer.
 - I7: what was dispatched before a restart counts at its maximum until there is evidence.
 - I8: each acknowledged decision has exactly one entry, at the place it was acknowledged with, and no place is empty.
+- A rate has free what nobody took: the first turn that is, is the next call's, and what was released is free again.
 - Each balance is what its calls' legs add up to; each bill is what its lines add up to.
 - What is kept by hour and by day of calls and costs is what the calls add up to; what of outcomes, what is reported.
 - What a reported run has cost is what its calls add up to, before the report and after it.
@@ -47,6 +48,7 @@ from aegis_gateway.application.commands import (
     Seen,
     Settle,
     Stale,
+    TakenTurn,
     TellOutcome,
     Told,
 )
@@ -83,6 +85,7 @@ from tests.ledgers import (
 from tests.properties.model import (
     BUDGETS,
     EXHAUSTED,
+    FOR_EVER_NS,
     ONCE,
     OPEN,
     RATES,
@@ -527,10 +530,19 @@ class LedgerMachine(RuleBasedStateMachine):
             "select tenant, budget, scope, starts_ns, pending, posted from standing where tenant in (?, ?)"
         )
         assert expected == {(tenant, *key): (pending, posted) for tenant, *key, pending, posted in rows}
-        arrivals = self._rows(
-            "select tenant, rate, scope, arrival_ns from rate_arrival where tenant in (?, ?)"
+
+    @invariant()
+    def rates_have_free_what_nobody_took(self) -> None:
+        """From the tenant's last instant on, by the turns of all calls that were not given back."""
+        rows = self._rows(
+            "select tenant, rate, scope, arrival_ns, free from rate_arrival where tenant in (?, ?)"
         )
-        assert self.model.arrivals == {(tenant, rate, scope): at for tenant, rate, scope, at in arrivals}
+        assert self.model.turns.keys() == {(tenant, rate, scope) for tenant, rate, scope, *_ in rows}
+        for tenant, rate_, scope, next_ns, free in rows:
+            now_ns = self.model.last_ns[tenant]
+            stretches = [*msgspec.json.decode(free or "[]"), (next_ns, FOR_EVER_NS)]
+            found = [(max(begins, now_ns), ends) for begins, ends in stretches if ends > now_ns]
+            assert self.model.free(tenant, rate_, scope, now_ns) == found
 
     @invariant()
     def what_is_carried_is_fixed(self) -> None:
@@ -817,7 +829,8 @@ class LedgerMachine(RuleBasedStateMachine):
             case "dispatch":
                 return Dispatch(call=name, tenant=tenant)
             case "release":
-                return Release(call=name, tenant=tenant, reason="the caller hung up")
+                turns = self._turns(name)
+                return Release(call=name, tenant=tenant, reason="the caller hung up", turns=turns)
             case "expire":
                 return Expire(call=name, tenant=tenant)
             case "lose":
@@ -827,6 +840,14 @@ class LedgerMachine(RuleBasedStateMachine):
                 actual = {} if tokens is None else {"tokens": tokens}
                 evidence = Evidence(source="usage", lines=bill(cost, act.lines), actual=actual)
                 return Settle(call=name, tenant=tenant, evidence=evidence)
+
+    def _turns(self, name: str) -> tuple[TakenTurn, ...]:
+        """The turns that a call was told that it has."""
+        known = self.model.calls[name]
+        return tuple(
+            TakenTurn(rate=each, scope=known.call.agent, begins_ns=begins_ns, ends_ns=ends_ns)
+            for each, (begins_ns, ends_ns) in known.turns.items()
+        )
 
     def _outcome(self, name: str, act: Act) -> tuple[int, int | None]:
         """What a call came to: below, at or above what it could come to. Its tokens are told or not."""
@@ -873,6 +894,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 output_tokens=reply.output_tokens,
                 balances=pairs(reply.balances),
             )
+            assert (self._turns(command.call) if reply.state == "reserved" else ()) == reply.turns
             for claim, balance in zip(command.budgets, reply.balances, strict=False):
                 most = BUDGETS[claim.budget].most
                 assert balance.pending + balance.posted <= claim.limit + most, "I2"

@@ -64,6 +64,8 @@ THRESHOLDS = {
 }
 """At how many percent of which budgets something is done, by the thresholds' ids."""
 
+FOR_EVER_NS = 2**63 - 1
+
 RATES = {"burst": (2, 10 * SECOND_NS), "pace": (5, HOUR_NS)}
 """How many calls, in how long; both are kept for each agent."""
 
@@ -111,6 +113,9 @@ class Watch:
     state: Literal["ready", "passed", "over"] = "ready"
 
 
+Stretch = tuple[int, int]
+"""When something begins and ends: the turn of a rate that a call has."""
+
 Turn = tuple[Key, str, str]
 """A threshold of a balance, and what happened to it."""
 
@@ -128,6 +133,7 @@ class Known:
     cost: int | None = None
     overrun: bool = False
     most: dict[str, int] = field(default_factory=dict)
+    turns: dict[str, Stretch] = field(default_factory=dict)
 
 
 class Model:
@@ -144,7 +150,7 @@ class Model:
         self.carried: dict[Key, int] = {}
         self.lapsed: set[Key] = set()
         self.taken_under: dict[Key, int] = {}
-        self.arrivals: dict[tuple[str, str, str], int] = {}
+        self.turns: dict[tuple[str, str, str], list[Stretch]] = {}
         self.watched: dict[Key, dict[str, Watch]] = {}
         self.watched_limits: dict[Key, int] = {}
         self.turned: dict[str, list[tuple[str, str, str, str]]] = {tenant: [] for tenant in tenants}
@@ -195,9 +201,11 @@ class Model:
         if refusal or legs is None:
             legs = []
         code, effect = refusal or ("permitted", "allow")
+        turns: dict[str, Stretch] = {}
         if effect == "allow":
-            for rate in call.rates:
-                self.arrivals[tenant, rate, call.agent] = self._arrival(rate, call, now_ns)
+            turns = {rate: self._turn(rate, call, now_ns) for rate in call.rates}
+            for rate, turn in turns.items():
+                self.turns.setdefault((tenant, rate, call.agent), []).append(turn)
             for key, _, _ in legs:
                 self._open(key, now_ns)
         waits = call.reserve_for_ns
@@ -211,6 +219,7 @@ class Model:
             maximum=most.get("usd"),
             expires_ns=None if waits is None else now_ns + waits,
             most=most,
+            turns=turns,
         )
         sequence = self._enter(name, "decision")
         self._tell(turned)
@@ -237,6 +246,9 @@ class Model:
         if state in ("released", "expired"):
             self._lapse([key for key, _, _ in known.legs], self.last_ns[known.call.tenant])
             known.cost = 0
+        if state == "released":
+            for rate, turn in known.turns.items():
+                self.turns[known.call.tenant, rate, known.call.agent].remove(turn)
         known.state = state
         self._enter(name, "doubt" if event == "lose" else event)
         return state
@@ -287,7 +299,7 @@ class Model:
             return "clock_fell_back", "deny"
         for rate in call.rates:
             limit, period_ns = RATES[rate]
-            if self._arrival(rate, call, now_ns) > now_ns + limit * -(-period_ns // limit):
+            if self._turn(rate, call, now_ns)[1] > now_ns + limit * -(-period_ns // limit):
                 return "rate_limited", "throttle"
         for name in call.budgets:
             budget = BUDGETS[name]
@@ -297,10 +309,22 @@ class Model:
                 return "unbounded_cost", "deny"
         return None
 
-    def _arrival(self, rate: str, call: Call, now_ns: int) -> int:
+    def _turn(self, rate: str, call: Call, now_ns: int) -> Stretch:
+        """The first stretch of one interval from now on in which nobody has a turn."""
         limit, period_ns = RATES[rate]
-        before = self.arrivals.get((call.tenant, rate, call.agent), 0)
-        return max(before, now_ns) + -(-period_ns // limit)
+        interval_ns = -(-period_ns // limit)
+        free = self.free(call.tenant, rate, call.agent, now_ns)
+        begins_ns = next(begins for begins, ends in free if ends - begins >= interval_ns)
+        return begins_ns, begins_ns + interval_ns
+
+    def free(self, tenant: str, rate: str, agent: str, now_ns: int) -> list[Stretch]:
+        """The stretches from an instant on in which nobody has a turn; the last one has no end."""
+        begins_ns, found = now_ns, []
+        for turn in sorted(self.turns.get((tenant, rate, agent), ())):
+            if turn[0] > begins_ns:
+                found.append((begins_ns, turn[0]))
+            begins_ns = max(begins_ns, turn[1])
+        return [*found, (begins_ns, FOR_EVER_NS)]
 
     def _output_tokens(self, call: Call, now_ns: int) -> int:
         """The most output that fits into every hard budget, found by trying; the least if none does."""

@@ -37,6 +37,7 @@ from aegis_gateway.domain.admit import RateKey, StandingKey, Standings
 from aegis_gateway.domain.approval import Approval
 from aegis_gateway.domain.ledger import Evidence, Standing
 from aegis_gateway.domain.outcome import Outcome
+from aegis_gateway.domain.rate import Turns
 from aegis_gateway.domain.replication import Run
 from aegis_gateway.domain.window import Window
 from tests.ledgers import DAY_NS, sqlite_database
@@ -85,7 +86,7 @@ class FaultyLocked:
     def used(self, keys: Collection[UsedKey]) -> set[UsedKey]:
         return self.inner.used(keys)
 
-    def arrivals(self, keys: Collection[tuple[str, RateKey]]) -> dict[tuple[str, RateKey], int]:
+    def arrivals(self, keys: Collection[tuple[str, RateKey]]) -> dict[tuple[str, RateKey], Turns]:
         return self.inner.arrivals(keys)
 
     def named_calls(self, keys: Collection[NameKey]) -> dict[NameKey, NamedCall]:
@@ -170,7 +171,16 @@ class ChargesRefusals(FaultyLocked):
     def write(self, changes: Changes) -> None:
         for call in changes.calls:
             if call.reason_code == "budget_exhausted":
-                changes.arrivals.append((call.tenant, ("burst", "x"), call.decided_ns))
+                changes.arrivals.append((call.tenant, ("burst", "x"), Turns(call.decided_ns)))
+        super().write(changes)
+
+
+class KeepsTurns(FaultyLocked):
+    """What is released gives back its money, and not its turns."""
+
+    def write(self, changes: Changes) -> None:
+        if any(move.state == "released" for move in changes.moves):
+            changes.arrivals = []
         super().write(changes)
 
 
@@ -394,6 +404,7 @@ def in_transactions(locked: type[FaultyLocked]) -> Callable[[LedgerStore], Ledge
             ForgetsLateCosts,
             KeepsWhatWasReplaced,
             ChargesRefusals,
+            KeepsTurns,
             ForgetsWhatIsPassed,
         )
     ]
@@ -405,6 +416,7 @@ def in_transactions(locked: type[FaultyLocked]) -> Callable[[LedgerStore], Ledge
         "forgets late costs",
         "keeps what was replaced",
         "charges refusals",
+        "keeps turns",
         "forgets what is passed",
         "pretends",
         "releases at restart",

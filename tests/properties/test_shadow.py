@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from aegis_gateway.domain.admit import BudgetClaim, Standings, admit
 from aegis_gateway.domain.decision import Mode
 from aegis_gateway.domain.ledger import Standing
-from aegis_gateway.domain.rate import RateClaim
+from aegis_gateway.domain.rate import RateClaim, Turns
 from aegis_gateway.domain.window import Window
 from tests.ledgers import NOON_NS, SECOND_NS, budget, quote
 
@@ -63,7 +63,7 @@ def test_shadow_changes_nothing(
         return Standings(
             windows=(WINDOW,) * len(those),
             balances={(claim.budget, claim.scope, WINDOW.label): balance for claim, balance in those},
-            arrivals={(claim.rate, claim.scope): arrival for claim, arrival in rated},
+            arrivals={(claim.rate, claim.scope): Turns(arrival) for claim, arrival in rated},
         )
 
     acting = [each for each in claimed if each[0].mode == "enforce"]

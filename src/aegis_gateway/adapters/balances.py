@@ -10,10 +10,11 @@ from collections.abc import Collection
 import msgspec
 
 from aegis_gateway.adapters.reports import Query
-from aegis_gateway.adapters.rows import standing
+from aegis_gateway.adapters.rows import standing, turns
 from aegis_gateway.application.ports import Balances
 from aegis_gateway.domain.admit import RateKey, StandingKey
 from aegis_gateway.domain.ledger import Standing
+from aegis_gateway.domain.rate import Turns
 from aegis_gateway.domain.replication import Run, RunClaim, called
 
 _HEAD = """
@@ -28,7 +29,7 @@ select 'standing', budget, scope, "window", pending, posted, buckets, notes from
 """
 _ARRIVALS = """
 union all
-select 'arrival', rate, scope, '', arrival_ns, 0, null, null from rate_arrival
+select 'arrival', rate, scope, '', arrival_ns, 0, free, null from rate_arrival
  where tenant = ? and ({keys})
 """
 """By the primary keys, key by key."""
@@ -82,7 +83,7 @@ class StoredBalances:
         epoch = last_ns = others = 0
         kept: Run | None = None
         balances: dict[StandingKey, Standing] = {}
-        turns: dict[RateKey, int] = {}
+        arriving: dict[RateKey, Turns] = {}
         found_used: set[tuple[str, str]] = set()
         for row in self._query(sql, tuple(values)):
             match row["kind"]:
@@ -102,12 +103,12 @@ class StoredBalances:
                 case "others":
                     others = row["first"]
                 case _:
-                    turns[row["name"], row["scope"]] = row["first"]
+                    arriving[row["name"], row["scope"]] = turns(row["first"], row["buckets"])
         return Balances(
             epoch=epoch,
             last_ns=last_ns,
             standings=balances,
-            arrivals=turns,
+            arrivals=arriving,
             run=kept,
             others_open=others,
             used=frozenset(found_used),

@@ -52,6 +52,7 @@ from aegis_gateway.domain.money import NANO_USD_MAX
 from aegis_gateway.domain.notice import Notice
 from aegis_gateway.domain.outcome import Outcome, OutcomeKey, OutcomeSum, Report
 from aegis_gateway.domain.price import ChargeLine
+from aegis_gateway.domain.rate import Slot, Turns
 from aegis_gateway.domain.registry import Agent, Key, Throttle
 from aegis_gateway.domain.replication import Run
 from aegis_gateway.domain.usage import (
@@ -104,6 +105,7 @@ decode_legs = msgspec.json.Decoder(tuple[Leg, ...]).decode
 """Reads the legs of a row."""
 _agent_decoder = msgspec.json.Decoder(Agent)
 _buckets_decoder = msgspec.json.Decoder(dict[int, int])
+_free_decoder = msgspec.json.Decoder(tuple[Slot, ...])
 _holds_decoder = msgspec.json.Decoder(tuple[Hold, ...])
 _names_decoder = msgspec.json.Decoder(tuple[str, ...])
 _notes_decoder = msgspec.json.Decoder(WindowNotes)
@@ -306,6 +308,16 @@ def run_row(row: tuple[Any, ...]) -> Run:
     fields = dict(zip(RUN_FIELDS, row, strict=True))
     fields["is_kept"] = bool(fields["is_kept"])
     return Run(**fields)
+
+
+def turns(next_ns: int, free: str | None) -> Turns:
+    """A rate's free turns, of its columns."""
+    return Turns(next_ns) if free is None else Turns(next_ns, _free_decoder.decode(free))
+
+
+def turns_values(free: Turns) -> tuple[int, str | None]:
+    """A rate's columns."""
+    return free.next_ns, _encode(free.free).decode() if free.free else None
 
 
 def standing(pending: int, posted: int, buckets: str | None, notes: str | None) -> Standing:

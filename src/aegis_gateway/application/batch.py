@@ -35,6 +35,7 @@ from aegis_gateway.application.commands import (
     Seen,
     Settle,
     Stale,
+    TakenTurn,
     TellOutcome,
     Withdraw,
 )
@@ -87,8 +88,6 @@ SHADOWS_MAX = 64
 
 WAITED_AND_NOT_SENT_NS = 10 * 1_000_000_000
 """How long after its wait was over a call may still be sent; then its reservation has run out."""
-
-NEVER_ANSWERED = "it was not known whether its admission was committed; nobody was told to send it"
 
 
 class Batch:
@@ -159,6 +158,12 @@ class Batch:
         asking: list[Admit | OpenRun] = [*admits, *openings]
         rate_keys = {
             (command.tenant, (claim.rate, claim.scope)) for command in asking for claim in command.rates
+        }
+        rate_keys |= {
+            (command.tenant, (turn.rate, turn.scope))
+            for command in commands
+            if isinstance(command, Release)
+            for turn in command.turns
         }
         self._books = Books(standings, locked.arrivals(rate_keys) if rate_keys else {}, windows, used)
         self._names = Names(locked, admits, self._calls.values())
@@ -283,13 +288,13 @@ class Batch:
                 case Settle():
                     return self._settle(row, command.evidence)
                 case Release():
-                    return self._let_go(row, "release", command.reason)
+                    return self._release(row, command)
                 case Expire():
                     return self._expire(row)
                 case Lose():
                     return self._lose(row, command.reason)
                 case Withdraw():
-                    return self._withdraw(row, command.not_before)
+                    return self._withdraw(row, command)
                 case Keep():
                     self._names.keep(row, command)
                     return Kept(call=row.call)
@@ -389,6 +394,7 @@ class Batch:
             balances=self._balances(row.tenant, row.legs),
             wait_ns=admission.wait_ns,
             approval=approval,
+            turns=_taken_turns(admission) if state == "reserved" else (),
         )
 
     def _measures(self, command: Admit, standings: Standings) -> tuple[Measure, ...]:
@@ -496,6 +502,12 @@ class Batch:
         self._books.release(row.tenant, row.legs, self._now[row.tenant])
         return self._move(row, state, event, {"reason": reason}, cost_nano_usd=0)
 
+    def _release(self, row: CallRow, command: Release) -> Reply:
+        reply = self._let_go(row, "release", command.reason)
+        turns = {(turn.rate, turn.scope): (turn.begins_ns, turn.ends_ns) for turn in command.turns}
+        self._books.give_back(row.tenant, turns, self._now[row.tenant])
+        return reply
+
     def _expire(self, row: CallRow) -> Reply:
         if row.state == "reserved" and not self._has_expired(row):
             return self._moved(row)
@@ -504,12 +516,12 @@ class Batch:
     def _lose(self, row: CallRow, reason: str) -> Reply:
         return self._move(row, transition(row.state, "lose"), "doubt", {"reason": reason})
 
-    def _withdraw(self, row: CallRow, not_before: int) -> Reply:
-        if row.sequence < not_before or row.state not in ("dispatched", "reserved"):
+    def _withdraw(self, row: CallRow, command: Withdraw) -> Reply:
+        if row.sequence < command.not_before or row.state not in ("dispatched", "reserved"):
             return self._moved(row)
         if row.state == "reserved":
-            return self._let_go(row, "release", NEVER_ANSWERED)
-        return self._settle(row, Evidence(source="not_sent", note=NEVER_ANSWERED))
+            return self._let_go(row, "release", command.reason)
+        return self._settle(row, Evidence(source="not_sent", note=command.reason))
 
     def _has_expired(self, row: CallRow) -> bool:
         return row.expires_ns is not None and self._now[row.tenant] >= row.expires_ns
@@ -603,6 +615,13 @@ class Batch:
             last_ns=head.last_ns,
         )
         return head.next_sequence
+
+
+def _taken_turns(admission: Admission) -> tuple[TakenTurn, ...]:
+    return tuple(
+        TakenTurn(rate=rate, scope=scope, begins_ns=begins_ns, ends_ns=ends_ns)
+        for (rate, scope), (begins_ns, ends_ns) in admission.turns.items()
+    )
 
 
 def _clock_fell_back(by_ns: int) -> Reason:

@@ -5,7 +5,7 @@ Rule: a call is decided with the balances that earlier calls left, and only one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from zoneinfo import ZoneInfo
 
 from aegis_gateway.application.ports import UsedKey
@@ -22,7 +22,7 @@ from aegis_gateway.domain.ledger import NOTHING, Leg, Standing
 from aegis_gateway.domain.limits import lapsed, lasting_limit, noted, opened, taken_under, wants_notes
 from aegis_gateway.domain.money import NANO_USD_MAX
 from aegis_gateway.domain.passing import Passed, exhausted, settled, with_thresholds
-from aegis_gateway.domain.rate import RateClaim
+from aegis_gateway.domain.rate import RateClaim, Slot, Turns, given_back
 from aegis_gateway.domain.rolling import length_of, rolled, settle_rolling
 from aegis_gateway.domain.watched import Turn
 from aegis_gateway.domain.window import Period, Window, window_at
@@ -62,7 +62,7 @@ class Windows:
 
 
 class Books:
-    """Balances and rates' arrival times, by tenant and key; `touched` and `taken` are what was changed of them.
+    """Balances and rates' free turns, by tenant and key; `touched` and `taken` are what was changed of them.
 
     Of a balance that was touched, the quantity is kept, and the window where it may have been opened. `used` are those
     budgets with carry-over that were used before, where the window before has no balance, by tenant, budget and scope.
@@ -72,7 +72,7 @@ class Books:
     def __init__(
         self,
         standings: dict[tuple[str, StandingKey], Standing],
-        arrivals: dict[tuple[str, RateKey], int],
+        arrivals: dict[tuple[str, RateKey], Turns],
         windows: Windows,
         used: Iterable[UsedKey] = (),
     ) -> None:
@@ -221,6 +221,14 @@ class Books:
             key = (tenant, (leg.budget, leg.scope, leg.window))
             self.standings[key] = lapsed(self.standings.get(key, NOTHING), now_ns).release(leg.amount)
             self.touched.setdefault(key, (leg.quantity, None))
+
+    def give_back(self, tenant: str, turns: Mapping[RateKey, Slot], now_ns: int) -> None:
+        """Give back the turns of a call that was never sent."""
+        for rate, turn in turns.items():
+            free = self.arrivals.get((tenant, rate))
+            if free is not None:
+                self.arrivals[tenant, rate] = given_back(free, turn, now_ns)
+                self.taken[tenant, rate] = None
 
     def forget(self, key: tuple[str, StandingKey]) -> None:
         """Forget a balance that was touched, as if it had never been opened."""

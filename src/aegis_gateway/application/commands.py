@@ -23,6 +23,8 @@ from aegis_gateway.domain.quote import Quote
 from aegis_gateway.domain.rate import RateClaim
 from aegis_gateway.domain.replication import RunClaim
 
+NEVER_ANSWERED = "it was not known whether its admission was committed; nobody was told to send it"
+
 
 class Attribution(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Whom a call is put down to, and what it is a call of. Copied into the record as it stood at the decision.
@@ -162,12 +164,25 @@ class Settle(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=Tru
     evidence: Evidence
 
 
+class TakenTurn(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """The turn of a rate that a call has taken, on the rate's line of theoretical arrival times."""
+
+    rate: str
+    scope: str
+    begins_ns: int
+    ends_ns: int
+
+
 class Release(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
-    """Give back what a reserved call holds; it was never sent. `reason` is recorded."""
+    """Give back what a reserved call holds, and the `turns` that it was told it has; it was never sent.
+
+    `reason` is recorded.
+    """
 
     call: str
     tenant: str
     reason: str = ""
+    turns: tuple[TakenTurn, ...] = ()
 
 
 class Lose(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
@@ -186,14 +201,16 @@ class Expire(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=Tru
 
 
 class Withdraw(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
-    """Take back an admission whose commit was never known of, if it happened: nobody was told to send it.
+    """Take back a commit that was never known of, if it happened: an admission that nobody was told of, or a dispatch
+    after which nothing was sent.
 
-    A decision at an earlier place of the record than `not_before` is another one, and stays.
+    A decision at an earlier place of the record than `not_before` is another one, and stays. `reason` is recorded.
     """
 
     call: str
     tenant: str
     not_before: int
+    reason: str = NEVER_ANSWERED
 
 
 class Keep(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
@@ -291,8 +308,8 @@ Command = (
 class Admitted(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
     """A decision that is on disk. `balances` are those of the call's budgets after it, in the order asked.
 
-    A call that has to wait is reserved, and must win its dispatch after `wait_ns`. `approval` is the request for a
-    person's word that it waits for, was let through by or is refused for.
+    A call that has to wait is reserved, has `turns`, and must win its dispatch after `wait_ns`. `approval` is the
+    request for a person's word that it waits for, was let through by or is refused for.
     """
 
     call: str
@@ -305,6 +322,7 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=T
     balances: tuple[Standing, ...] = ()
     wait_ns: int = 0
     approval: ApprovalNote | None = None
+    turns: tuple[TakenTurn, ...] = ()
 
 
 class Stale(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):

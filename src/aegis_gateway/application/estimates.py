@@ -42,7 +42,7 @@ from aegis_gateway.domain.quote import (
     quote_model,
     quote_proxied,
 )
-from aegis_gateway.domain.rate import RateClaim, wait_ns
+from aegis_gateway.domain.rate import ALL_FREE, RateClaim, wait_ns
 from aegis_gateway.domain.registry import Model
 from aegis_gateway.domain.replication import run_refusal
 from aegis_gateway.domain.window import Window
@@ -224,7 +224,8 @@ def _estimate(considered: Considered[D], standings: Standings, balances: Balance
     )
     rates = tuple(
         RateOutlook(
-            rate=claim, wait_ns=wait_ns(claim, standings.arrivals.get((claim.rate, claim.scope), 0), now_ns)
+            rate=claim,
+            wait_ns=wait_ns(claim, standings.arrivals.get((claim.rate, claim.scope), ALL_FREE), now_ns),
         )
         for claim in considered.rates
     )

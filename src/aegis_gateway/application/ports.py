@@ -24,6 +24,7 @@ from aegis_gateway.domain.pace import PaceRow
 from aegis_gateway.domain.people import Person, Token
 from aegis_gateway.domain.price import ChargeLine
 from aegis_gateway.domain.proposal import Answer, Proposal
+from aegis_gateway.domain.rate import Turns
 from aegis_gateway.domain.registry import Agent, Deadlines, Key
 from aegis_gateway.domain.replication import Run, RunClaim
 from aegis_gateway.domain.rollout_facts import Dashboard
@@ -257,7 +258,7 @@ class Changes(msgspec.Struct, kw_only=True):
     charges: list[tuple[str, str, tuple[ChargeLine, ...]]] = []
     entries: list[EntryRow] = []
     standings: list[StandingRow] = []
-    arrivals: list[tuple[str, RateKey, int]] = []
+    arrivals: list[tuple[str, RateKey, Turns]] = []
     names: list[NamedCall] = []
     freed_names: list[NameKey] = []
     shadows: list[ShadowRow] = []
@@ -295,8 +296,8 @@ class LockedTenants(Protocol):
     def used(self, keys: Collection[UsedKey]) -> set[UsedKey]:
         """Those of some budgets (by tenant, id and scope) that have a balance in any window."""
 
-    def arrivals(self, keys: Collection[tuple[str, RateKey]]) -> dict[tuple[str, RateKey], int]:
-        """Theoretical arrival times by tenant and key; those never used are absent."""
+    def arrivals(self, keys: Collection[tuple[str, RateKey]]) -> dict[tuple[str, RateKey], Turns]:
+        """Which turns of rates are free, by tenant and key; those never used are absent."""
 
     def named_calls(self, keys: Collection[NameKey]) -> dict[NameKey, NamedCall]:
         """Calls by their callers' names for them; unknown ones are absent."""
@@ -543,7 +544,7 @@ class Balances(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
     last_ns: int
     standings: dict[StandingKey, Standing]
-    arrivals: dict[RateKey, int]
+    arrivals: dict[RateKey, Turns]
     run: Run | None = None
     others_open: int = 0
     used: frozenset[tuple[str, str]] = frozenset()

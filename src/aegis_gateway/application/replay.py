@@ -305,7 +305,7 @@ class Replay:
             self._cost(call, settlement)
         elif kind in ("release", "expire"):
             for rerun in self._reruns:
-                rerun.release(call, at_ns)
+                rerun.release(call, at_ns, expired=kind == "expire")
             self._cost(call, None)
 
     def _cost(self, call: str, settlement: RecordedSettlement | None) -> None:

@@ -25,6 +25,7 @@ from aegis_gateway.application.runs import RUN_CHARACTERS, recorded_run
 from aegis_gateway.domain.admit import (
     Admission,
     BudgetClaim,
+    RateKey,
     Standings,
     admit,
     admitted,
@@ -42,7 +43,7 @@ from aegis_gateway.domain.limits import lasting_limit, taken_under, wants_notes
 from aegis_gateway.domain.measure import Measure, measures
 from aegis_gateway.domain.price import Kind, Usage, model_charges
 from aegis_gateway.domain.quote import USD, Quote
-from aegis_gateway.domain.rate import RateClaim, take
+from aegis_gateway.domain.rate import ALL_FREE, RateClaim, Slot, taken, turn_of
 from aegis_gateway.domain.registry import (
     ON_THE_FLY,
     Agent,
@@ -102,6 +103,7 @@ class _Held(msgspec.Struct, frozen=True, kw_only=True):
 
     legs: tuple[Leg, ...]
     admitted_ns: int
+    turns: Mapping[RateKey, Slot] = {}
     model: str | None = None
     maximum: Mapping[str, int] | None = None
 
@@ -217,15 +219,20 @@ class Rerun:
             is_there = (self._tenant, (budget.budget, budget.scope, window.label)) in self._books.standings
             if budget.instances_max is not None and not is_there:
                 opened.append(instances_key(budget, at_ns))
-        arrivals = {
-            (rate.rate, rate.scope): take(
-                rate, self._books.arrivals.get((self._tenant, (rate.rate, rate.scope)), 0), at_ns
-            )
-            for rate in rates
+        free = {
+            key: self._books.arrivals.get((self._tenant, key), ALL_FREE)
+            for key in ((rate.rate, rate.scope) for rate in rates)
         }
-        admission = Admission(effect="allow", legs=tuple(legs), arrivals=arrivals, opened=tuple(opened))
+        turns = {(rate.rate, rate.scope): turn_of(rate, free[rate.rate, rate.scope], at_ns) for rate in rates}
+        admission = Admission(
+            effect="allow",
+            legs=tuple(legs),
+            turns=turns,
+            arrivals={key: taken(free[key], turn, at_ns) for key, turn in turns.items()},
+            opened=tuple(opened),
+        )
         self._books.take(self._tenant, admission, budgets, windows)
-        self._held[decision.call] = _Held(legs=admission.legs, admitted_ns=at_ns)
+        self._held[decision.call] = _Held(legs=admission.legs, admitted_ns=at_ns, turns=admission.turns)
 
     def _exhaust(self, decision: RecordedDecision, agent: Agent, quote: Quote, at_ns: int) -> None:
         """Note of a call from before that a budget had too little left for it: what the budget then does goes on."""
@@ -365,11 +372,12 @@ class Rerun:
             )
         self._books.settle(self._tenant, held.legs, amounts, held.admitted_ns, now_ns=now_ns)
 
-    def release(self, call: str, now_ns: int) -> None:
-        """Give back what a call holds that was never sent."""
+    def release(self, call: str, now_ns: int, *, expired: bool = False) -> None:
+        """Give back what a call holds that was never sent, and its turns, unless they have `expired`."""
         held = self._held.pop(call, None)
         if held is not None:
             self._books.release(self._tenant, held.legs, now_ns)
+            self._books.give_back(self._tenant, {} if expired else held.turns, now_ns)
 
     def forget(self, now_ns: int) -> None:
         """Forget what no call looks at again: balances of windows that are over and hold nothing any more (a window
@@ -382,10 +390,10 @@ class Rerun:
             is_carried = budget is not None and budget.carry_over is not None
             if window.ends_ns + is_carried * 2 * (window.ends_ns - window.starts_ns) <= now_ns:
                 self._books.forget(key)
-        for turn, arrival_ns in list(self._books.arrivals.items()):
-            if arrival_ns <= now_ns:
-                del self._books.arrivals[turn]
-                self._books.taken.pop(turn, None)
+        for rate, turns in list(self._books.arrivals.items()):
+            if turns.next_ns <= now_ns:
+                del self._books.arrivals[rate]
+                self._books.taken.pop(rate, None)
 
     def _take(self, decision: RecordedDecision, case: _Case, admission: Admission, at_ns: int) -> None:
         if admission.effect != "allow":
@@ -402,6 +410,7 @@ class Rerun:
         self._held[decision.call] = _Held(
             legs=admission.legs,
             admitted_ns=at_ns,
+            turns=admission.turns,
             model=model if is_other else None,
             maximum=admission.maximum if is_other or is_shorter else None,
         )

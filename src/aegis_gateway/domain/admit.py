@@ -22,7 +22,7 @@ from aegis_gateway.domain.limit_change import LimitChange
 from aegis_gateway.domain.limits import CarryOver, limit_of, rate_of
 from aegis_gateway.domain.money import usd_rounded_up, usd_text
 from aegis_gateway.domain.quote import USD, Quote
-from aegis_gateway.domain.rate import RateClaim, take, wait_ns
+from aegis_gateway.domain.rate import ALL_FREE, RateClaim, Slot, Turns, taken, turn_of, wait_for
 from aegis_gateway.domain.threshold import OF_BUDGET, Threshold
 from aegis_gateway.domain.window import Period, Window
 
@@ -74,14 +74,14 @@ class BudgetClaim(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class Standings(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands when a call is decided: windows by claim, balances by key, arrival times by rate.
+    """What stands when a call is decided: windows by claim, balances by key, free turns by rate.
 
     `opening` are the balances that the call would open, where something is fixed when they are.
     """
 
     windows: tuple[Window, ...]
     balances: Mapping[StandingKey, Standing]
-    arrivals: Mapping[RateKey, int]
+    arrivals: Mapping[RateKey, Turns]
     opening: Mapping[StandingKey, Standing] = {}
 
     def balance(self, budget: BudgetClaim, window: Window) -> Standing:
@@ -91,18 +91,20 @@ class Standings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Admission(msgspec.Struct, frozen=True, kw_only=True):
-    """The outcome: allowed with its legs and arrival times, or refused with reasons and neither.
+    """The outcome: allowed with its legs and turns, or refused with reasons and neither.
 
     `output_tokens` is the output limit that fits, where the quote had one; `maximum` what the call can come to
-    at that limit. `wait_ns` is how long an allowed call has to wait before it may be sent; `opened` are the counters
-    of balances that it opens. Legs of budgets in shadow come last; `shadow` are those that would have refused it.
+    at that limit. `turns` are those that it takes of its rates, and `arrivals` say which are free after it. `wait_ns`
+    is how long an allowed call has to wait before it may be sent; `opened` are the counters of balances that it opens.
+    Legs of budgets in shadow come last; `shadow` are those that would have refused it.
     `exhausted` is the balance that had too little left for a call that would have fit into an empty one.
     """
 
     effect: Effect
     reasons: tuple[Reason, ...] = ()
     legs: tuple[Leg, ...] = ()
-    arrivals: dict[RateKey, int] = {}
+    turns: dict[RateKey, Slot] = {}
+    arrivals: dict[RateKey, Turns] = {}
     output_tokens: int | None = None
     maximum: dict[str, int] = {}
     wait_ns: int = 0
@@ -177,12 +179,14 @@ def admit(
     if admission.effect != "allow":
         return admission
     shadow = []
-    arrivals, legs, opened = dict(admission.arrivals), list(admission.legs), list(admission.opened)
+    turns, arrivals = dict(admission.turns), dict(admission.arrivals)
+    legs, opened = list(admission.legs), list(admission.opened)
     for rate in rates:
         if rate.mode == "shadow":
             would = alone(rate=(rate,))
             if would.effect == "allow":
-                arrivals[rate.rate, rate.scope] = would.arrivals[rate.rate, rate.scope]
+                key = (rate.rate, rate.scope)
+                turns[key], arrivals[key] = would.turns[key], would.arrivals[key]
             else:
                 shadow.append(Shadow(rule=rate.rule, would="throttle"))
     for budget, window in claims:
@@ -195,7 +199,12 @@ def admit(
             else:
                 shadow.append(Shadow(rule=f"budget:{budget.budget}", would="deny"))
     return msgspec.structs.replace(
-        admission, legs=tuple(legs), arrivals=arrivals, opened=tuple(opened), shadow=tuple(shadow)
+        admission,
+        legs=tuple(legs),
+        turns=turns,
+        arrivals=arrivals,
+        opened=tuple(opened),
+        shadow=tuple(shadow),
     )
 
 
@@ -217,10 +226,14 @@ def _admit_enforced(
     standings: Standings,
     now_ns: int,
 ) -> Admission:
-    arrivals = {(rate.rate, rate.scope): standings.arrivals.get((rate.rate, rate.scope), 0) for rate in rates}
+    turns: dict[RateKey, Slot] = {}
     wait = 0
     if rates:
-        waits = [(wait_ns(rate, arrivals[rate.rate, rate.scope], now_ns), rate) for rate in rates]
+        waits = []
+        for each in rates:
+            free = standings.arrivals.get((each.rate, each.scope), ALL_FREE)
+            turn = turns[each.rate, each.scope] = turn_of(each, free, now_ns)
+            waits.append((wait_for(each, turn, now_ns), each))
         wait, slowest = max(waits, key=lambda each: each[0])
         if wait and any(0 < needed > rate.delay_ns for needed, rate in waits):
             return Admission(effect="throttle", reasons=(_rate_limited(slowest, wait),))
@@ -264,8 +277,9 @@ def _admit_enforced(
     return Admission(
         effect="allow",
         legs=tuple(legs),
+        turns=turns,
         arrivals={
-            (rate.rate, rate.scope): take(rate, arrivals[rate.rate, rate.scope], now_ns) for rate in rates
+            of: taken(standings.arrivals.get(of, ALL_FREE), turn, now_ns) for of, turn in turns.items()
         },
         output_tokens=output_tokens,
         maximum=maximum,

@@ -8,7 +8,7 @@ from aegis_gateway.domain.admit import BudgetClaim, Standings, admit
 from aegis_gateway.domain.ledger import Standing
 from aegis_gateway.domain.money import UnitPrice
 from aegis_gateway.domain.quote import CALLS, TOKENS, USD, OutputBound, Quote
-from aegis_gateway.domain.rate import RateClaim
+from aegis_gateway.domain.rate import RateClaim, Turns
 from aegis_gateway.domain.window import Window
 
 NOW_NS = 1_000_000_000_000
@@ -64,13 +64,13 @@ def standings(
     budgets: tuple[BudgetClaim, ...],
     balances: dict[str, Standing] | None = None,
     window: Window = OPEN,
-    arrivals: dict[tuple[str, str], int] | None = None,
+    next_ns: dict[tuple[str, str], int] | None = None,
 ) -> Standings:
     """What stands: balances by budget, in one window for all."""
     return Standings(
         windows=tuple(window for _ in budgets),
         balances={(name, "", window.label): balance for name, balance in (balances or {}).items()},
-        arrivals=arrivals or {},
+        arrivals={rate: Turns(at_ns) for rate, at_ns in (next_ns or {}).items()},
     )
 
 
@@ -156,7 +156,7 @@ def test_rates_come_before_budgets() -> None:
     """Where both would refuse it is the rate that says so, with the time after which it would not."""
     claim, pace = budget(limit=1), rate()
     full = {("pace", ""): NOW_NS + 10 * SECOND_NS}
-    admission = admit(flat(), (pace,), (claim,), standings((claim,), arrivals=full), NOW_NS)
+    admission = admit(flat(), (pace,), (claim,), standings((claim,), next_ns=full), NOW_NS)
     assert ("throttle", (), {}) == (admission.effect, admission.legs, admission.arrivals)
     assert [("rate_limited", "pace", 5 * SECOND_NS)] == [
         (reason.code, reason.subject, reason.wait_ns) for reason in admission.reasons
@@ -164,11 +164,12 @@ def test_rates_come_before_budgets() -> None:
 
 
 def test_a_call_that_a_budget_refuses_takes_nothing_from_a_rate() -> None:
-    """Arrival times change only for calls that are let through."""
+    """Turns are taken only by calls that are let through."""
     claim, pace = budget(limit=1), rate()
     assert {} == admit(flat(), (pace,), (claim,), standings((claim,)), NOW_NS).arrivals
-    taken = admit(flat(), (pace,), (), standings(()), NOW_NS).arrivals
-    assert {("pace", ""): NOW_NS + 5 * SECOND_NS} == taken
+    taken = admit(flat(), (pace,), (), standings(()), NOW_NS)
+    assert {("pace", ""): (NOW_NS, NOW_NS + 5 * SECOND_NS)} == taken.turns
+    assert {("pace", ""): Turns(NOW_NS + 5 * SECOND_NS)} == taken.arrivals
 
 
 @pytest.mark.parametrize(
@@ -300,8 +301,8 @@ def test_the_wait_is_long_enough_for_all_rates() -> None:
         rate("second"),
         RateClaim(rate="minute", scope="", limit=1, period_ns=60 * SECOND_NS, burst=1),
     )
-    arrivals = {("second", ""): NOW_NS + 10 * SECOND_NS, ("minute", ""): NOW_NS + 60 * SECOND_NS}
-    admission = admit(flat(), (second, minute), (), standings((), arrivals=arrivals), NOW_NS)
+    full = {("second", ""): NOW_NS + 10 * SECOND_NS, ("minute", ""): NOW_NS + 60 * SECOND_NS}
+    admission = admit(flat(), (second, minute), (), standings((), next_ns=full), NOW_NS)
     assert admission.reasons[0].wait_ns is not None
     later = NOW_NS + admission.reasons[0].wait_ns
-    assert "allow" == admit(flat(), (second, minute), (), standings((), arrivals=arrivals), later).effect
+    assert "allow" == admit(flat(), (second, minute), (), standings((), next_ns=full), later).effect

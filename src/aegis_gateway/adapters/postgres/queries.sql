@@ -46,11 +46,11 @@ select tenant, budget, scope
  );
 
 -- name: arrivals
--- Rates' theoretical arrival times by key, looked up in the same way.
-select tenant, rate, scope, found.arrival_ns
+-- Which turns of rates are free, by key, looked up in the same way.
+select tenant, rate, scope, found.arrival_ns, found.free
   from json_populate_recordset(null::rate_arrival, %s::json) as key
  cross join lateral (
-    select rate_arrival.arrival_ns from rate_arrival
+    select rate_arrival.arrival_ns, rate_arrival.free from rate_arrival
      where rate_arrival.tenant = key.tenant and rate_arrival.rate = key.rate and rate_arrival.scope = key.scope
     offset 0
  ) as found;
@@ -129,9 +129,9 @@ on conflict (tenant, span, start_ns, rule, did) do update
        cost = excluded.cost + least(rule_sum.cost, 9223372036854775807 - excluded.cost);
 
 -- name: write_arrivals
--- Rates' theoretical arrival times.
+-- Which turns of rates are free.
 insert into rate_arrival select * from json_populate_recordset(null::rate_arrival, %s::json)
-on conflict (tenant, rate, scope) do update set arrival_ns = excluded.arrival_ns;
+on conflict (tenant, rate, scope) do update set arrival_ns = excluded.arrival_ns, free = excluded.free;
 
 -- name: write_shadows
 -- What rules in shadow would have changed.

@@ -55,6 +55,8 @@ from aegis_gateway.adapters.rows import (
     stored_state,
     sum_values,
     tree_so_far,
+    turns,
+    turns_values,
 )
 from aegis_gateway.application.ports import (
     CallRow,
@@ -72,6 +74,7 @@ from aegis_gateway.domain.admit import RateKey, StandingKey
 from aegis_gateway.domain.errors import LedgerUnavailable, StoreError
 from aegis_gateway.domain.ledger import Standing
 from aegis_gateway.domain.outcome import Outcome
+from aegis_gateway.domain.rate import Turns
 from aegis_gateway.domain.replication import Run
 from aegis_gateway.domain.reuse import REUSE_NS
 from aegis_gateway.domain.usage import DAY_NS
@@ -87,7 +90,7 @@ _STANDING_COLUMNS = (
     "tenant", "budget", "scope", "window", "quantity", "starts_ns", "ends_ns", "pending", "posted",
     "buckets", "notes", "passed",
 )  # fmt: skip
-_ARRIVAL_COLUMNS = ("tenant", "rate", "scope", "arrival_ns")
+_ARRIVAL_COLUMNS = ("tenant", "rate", "scope", "arrival_ns", "free")
 _HOUR_COLUMNS = HourRow.__struct_fields__
 _MOVE_COLUMNS = ("state", "cost_nano_usd", "overrun", "settled_ns", "call")
 _CHARGE_COLUMNS = (
@@ -340,10 +343,10 @@ class _Locked(RegistryRows):
         wanted = _records(_STANDING_KEY_COLUMNS[:3], keys)
         return {(row[0], row[1], row[2]) for row in self._all(self._execute("used", (wanted,)))}
 
-    def arrivals(self, keys: Collection[tuple[str, RateKey]]) -> dict[tuple[str, RateKey], int]:
-        wanted = _records(_ARRIVAL_COLUMNS[:-1], ((tenant, *key) for tenant, key in keys))
+    def arrivals(self, keys: Collection[tuple[str, RateKey]]) -> dict[tuple[str, RateKey], Turns]:
+        wanted = _records(_ARRIVAL_COLUMNS[:3], ((tenant, *key) for tenant, key in keys))
         rows = self._all(self._execute("arrivals", (wanted,)))
-        return {(tenant, (rate, scope)): arrival_ns for tenant, rate, scope, arrival_ns in rows}
+        return {(tenant, (rate, scope)): turns(*found) for tenant, rate, scope, *found in rows}
 
     def named_calls(self, keys: Collection[NameKey]) -> dict[NameKey, NamedCall]:
         wanted = _records(_NAME_COLUMNS[:3], keys)
@@ -372,7 +375,7 @@ class _Locked(RegistryRows):
 
     def write(self, changes: Changes) -> None:
         charges = [values for charge in changes.charges for values in charge_values(*charge)]
-        arrivals = [(tenant, *key, arrival) for tenant, key, arrival in changes.arrivals]
+        arrivals = [(tenant, *key, *turns_values(free)) for tenant, key, free in changes.arrivals]
         for head in changes.heads:
             self._execute("write_head", (head.next_sequence, head.last_ns, head.tenant))
         self._write("write_calls", _CALL_COLUMNS, [_call_values(row) for row in changes.calls])

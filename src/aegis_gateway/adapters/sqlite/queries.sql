@@ -23,8 +23,8 @@ select pending, posted, buckets, notes from standing where tenant = ? and budget
 select 1 from standing where tenant = ? and budget = ? and scope = ? limit 1;
 
 -- name: arrival
--- One rate's theoretical arrival time.
-select arrival_ns from rate_arrival where tenant = ? and rate = ? and scope = ?;
+-- Which turns of one rate are free.
+select arrival_ns, free from rate_arrival where tenant = ? and rate = ? and scope = ?;
 
 -- name: write_head
 -- The next place and the clock; the epoch is changed only by what changes the registry.
@@ -104,9 +104,9 @@ on conflict do update
        cost = excluded.cost + min(cost, 9223372036854775807 - excluded.cost);
 
 -- name: write_arrival
--- A rate's theoretical arrival time.
-insert into rate_arrival (tenant, rate, scope, arrival_ns) values (?, ?, ?, ?)
-on conflict (tenant, rate, scope) do update set arrival_ns = excluded.arrival_ns;
+-- Which turns of a rate are free.
+insert into rate_arrival (tenant, rate, scope, arrival_ns, free) values (?, ?, ?, ?, ?)
+on conflict (tenant, rate, scope) do update set arrival_ns = excluded.arrival_ns, free = excluded.free;
 
 -- name: write_shadow
 -- What a rule in shadow would have changed.

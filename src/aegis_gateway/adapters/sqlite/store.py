@@ -44,6 +44,8 @@ from aegis_gateway.adapters.rows import (
     stored_state,
     sum_values,
     tree_so_far,
+    turns,
+    turns_values,
 )
 from aegis_gateway.adapters.sqlite.database import PACKAGE, connect
 from aegis_gateway.application.ports import (
@@ -64,6 +66,7 @@ from aegis_gateway.domain.admit import RateKey, StandingKey
 from aegis_gateway.domain.errors import DiskFailed, LedgerUnavailable, StoreError
 from aegis_gateway.domain.ledger import Standing
 from aegis_gateway.domain.outcome import Outcome, OutcomeKey, OutcomeSum, added
+from aegis_gateway.domain.rate import Turns
 from aegis_gateway.domain.replication import Run
 from aegis_gateway.domain.reuse import REUSE_NS
 from aegis_gateway.domain.usage import DAY_NS, SPANS
@@ -284,12 +287,12 @@ class _Locked(RegistryRows):
         execute = self._connection.execute
         return {key for key in keys for _ in execute(_Q["used"], key)}
 
-    def arrivals(self, keys: Collection[tuple[str, RateKey]]) -> dict[tuple[str, RateKey], int]:
+    def arrivals(self, keys: Collection[tuple[str, RateKey]]) -> dict[tuple[str, RateKey], Turns]:
         execute = self._connection.execute
         return {
-            (tenant, key): arrival_ns
+            (tenant, key): turns(*found)
             for tenant, key in keys
-            for (arrival_ns,) in execute(_Q["arrival"], (tenant, *key))
+            for found in execute(_Q["arrival"], (tenant, *key))
         }
 
     def named_calls(self, keys: Collection[NameKey]) -> dict[NameKey, NamedCall]:
@@ -326,7 +329,10 @@ class _Locked(RegistryRows):
         many(_Q["write_charge"], [values for charge in changes.charges for values in charge_values(*charge)])
         many(_Q["write_entry"], [entry_values(row) for row in changes.entries])
         many(_Q["write_standing"], [standing_values(row) for row in changes.standings])
-        many(_Q["write_arrival"], [(tenant, *key, arrival) for tenant, key, arrival in changes.arrivals])
+        many(
+            _Q["write_arrival"],
+            [(tenant, *key, *turns_values(free)) for tenant, key, free in changes.arrivals],
+        )
         if changes.hours:
             many(_Q["write_hour"], [msgspec.structs.astuple(row) for row in changes.hours])
         if changes.usage:
