@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -27,6 +28,8 @@ from tests.gateways import HOST, assert_books_balance, configuration, until
 pytestmark = pytest.mark.xdist_group("odd_envoys")
 
 METADATA = (("aegis-envoy-token", TOKEN), ("aegis-connector", CONNECTOR), ("aegis-timeout-ms", "60000"))
+PATIENT = ("patient", "lingering")
+"""Agents whose calls wait for their turns."""
 WAIT_S = 10.0
 COST = 250_000_000
 
@@ -36,8 +39,10 @@ def gateway() -> Iterator[EnvoyedGateway]:
     """A gateway whose upstream nobody here calls."""
     files = configuration(
         "http://127.0.0.1:9",
-        agents=("bot", "patient"),
-        rates={"slow": "limit: 1, every: 3s, delay: 60s, match: {agent: patient}"},
+        agents=("bot", *PATIENT),
+        rates={
+            f"of-{agent}": f"limit: 1, every: 8s, delay: 60s, match: {{agent: {agent}}}" for agent in PATIENT
+        },
         operations=OPERATIONS,
     )
     with EnvoyedGateway(files) as gateway:
@@ -189,7 +194,7 @@ def test_one_that_leaves(
 
 
 def test_one_that_is_gone_while_the_call_waits_for_its_turn(gateway: EnvoyedGateway) -> None:
-    """What was reserved and never told is settled at nothing once its turn comes, and the next call has it."""
+    """What was reserved and never told is released at once, without having waited for its turn."""
 
     async def first(talk: Talk) -> None:
         await talk.say(headers(gateway.key("patient")))
@@ -205,8 +210,21 @@ def test_one_that_is_gone_while_the_call_waits_for_its_turn(gateway: EnvoyedGate
     talking(gateway, first)
     assert ("settled", 10_000_000) == state(gateway)
     talking(gateway, second)
-    until(lambda: gateway.last_call()["state"] == "settled", "it is never put in order")
+    until(lambda: gateway.last_call()["state"] == "released", "it is never put in order", wait_s=WAIT_S)
     assert 0 == gateway.last_call()["cost_nano_usd"]
+
+
+def test_one_that_asks_no_longer_while_the_call_waits_for_its_turn(gateway: EnvoyedGateway) -> None:
+    """By ext_authz too, what nobody asks about any more is released at once."""
+
+    def change(http: Any) -> None:
+        http.headers["authorization"] = f"Bearer {gateway.key('lingering')}"
+
+    assert check(gateway, change).HasField("ok_response")
+    with checking(gateway, change, 60) as asked:
+        until(lambda: gateway.last_call()["state"] == "reserved", "it doesn't wait")
+        asked.cancel()
+        until(lambda: gateway.last_call()["state"] == "released", "it is never put in order", wait_s=WAIT_S)
 
 
 @pytest.mark.parametrize(
@@ -375,6 +393,13 @@ def test_paths_that_are_none(gateway: EnvoyedGateway, path: bytes) -> None:
 
 def check(gateway: EnvoyedGateway, change: Callable[[Any], None], timeout_s: float = WAIT_S) -> Any:
     """What `Check` answers to a request that is changed."""
+    with checking(gateway, change, timeout_s) as asked:
+        return asked.result()
+
+
+@contextmanager
+def checking(gateway: EnvoyedGateway, change: Callable[[Any], None], timeout_s: float) -> Iterator[Any]:
+    """A `Check` of a request that is changed, under way."""
     message = CheckRequest()
     message.attributes.context_extensions["aegis-connector"] = CONNECTOR
     http = message.attributes.request.http
@@ -387,7 +412,7 @@ def check(gateway: EnvoyedGateway, change: Callable[[Any], None], timeout_s: flo
             request_serializer=CheckRequest.SerializeToString,
             response_deserializer=CheckResponse.FromString,
         )
-        return method(message, metadata=METADATA[:1], timeout=timeout_s)
+        yield method.future(message, metadata=METADATA[:1], timeout=timeout_s)
 
 
 def test_headers_as_bytes(gateway: EnvoyedGateway) -> None:

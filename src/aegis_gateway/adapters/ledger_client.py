@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import cast
 
 from aegis_gateway.adapters.frames import FrameReader, encode_messages, frame, replies_decoder
-from aegis_gateway.application.commands import Admitted, Command, Failed, Reply, Running, Settle
+from aegis_gateway.application.commands import Admitted, Command, Failed, Release, Reply, Running, Settle
 from aegis_gateway.application.pace import AskPace, Paced, PaceTold
 from aegis_gateway.domain.errors import IllegalTransition, LedgerUnavailable, UnknownCall
 from aegis_gateway.domain.ledger import Evidence
@@ -176,8 +176,14 @@ class LedgerClient(asyncio.Protocol):
                 future.set_exception(LedgerUnavailable("the ledger did not answer in time; try again"))
 
     def _take_back(self, command: Command | AskPace | None, reply: Reply | PaceTold) -> None:
-        if command is not None and isinstance(reply, Admitted) and reply.state == "dispatched":
-            note = "its admission was answered after its deadline; it was not sent"
+        if command is None or not isinstance(reply, Admitted):
+            return
+        note = "its admission was answered after its deadline; it was not sent"
+        if reply.state == "reserved":
+            self._number += 1
+            release = Release(call=reply.call, tenant=command.tenant, reason=note, turns=reply.turns)
+            self._send(self._number, release)
+        elif reply.state == "dispatched":
             evidence = Evidence(source="not_sent", note=note)
             self._number += 1
             self._send(self._number, Settle(call=reply.call, tenant=command.tenant, evidence=evidence))

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import msgspec
 
 from aegis_gateway.application.tracing import Trace
+
+Leaves = Callable[[], Awaitable[None]]
+"""Waits until a caller has left."""
 
 
 class CallContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -16,7 +21,8 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     a rate's next turn, where its door can't wait for as long as rates are configured to delay. `subject` is the
     agent whose call it is, where another asks for it. `approval` is the one that the caller means to use. `trace` is
     the caller's place in its trace, `mcp` what telemetry is told of the message of that protocol. `door` is where it
-    came in, and `read_ns` how long it took to read, its way here left out.
+    came in, and `read_ns` how long it took to read, its way here left out. `leaves` waits until the caller has left,
+    where its door can tell: a call that waits for its turn is given up then.
     """
 
     run: str | None = None
@@ -32,6 +38,7 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     mcp: dict[str, str] = {}
     door: str = ""
     read_ns: int = 0
+    leaves: Leaves | None = None
 
 
 NO_CONTEXT = CallContext()

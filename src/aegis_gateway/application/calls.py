@@ -14,19 +14,17 @@ from collections.abc import Callable
 from aegis_gateway.application.admission import admission_of, stored_name
 from aegis_gateway.application.approval_watch import ApprovalWatch
 from aegis_gateway.application.asking_ledger import AsyncLedger
-from aegis_gateway.application.call_context import NO_CONTEXT, CallContext
+from aegis_gateway.application.call_context import NO_CONTEXT, CallContext, Leaves
 from aegis_gateway.application.call_ids import CallIds
 from aegis_gateway.application.callers import Callers
 from aegis_gateway.application.callers_runs import JUDGED_AGAIN_MAX, CallersRuns
 from aegis_gateway.application.commands import (
     Admit,
     Admitted,
-    Dispatch,
     Keep,
     Known,
     Lose,
     Moved,
-    Release,
     Settle,
     Stale,
 )
@@ -39,14 +37,18 @@ from aegis_gateway.application.pace import CallTimer, Pace
 from aegis_gateway.application.ports import Clock, NameKey
 from aegis_gateway.application.runs import Runs, recorded_run
 from aegis_gateway.application.tracing import CallAsked, CallSpan, Observer, SpanNote, Trace
-from aegis_gateway.domain.errors import AegisError, CallError, CallRepeated, LedgerUnavailable, UpstreamFault
+from aegis_gateway.application.waiting_calls import NotSent, WaitingCalls
+from aegis_gateway.domain.errors import (
+    AegisError,
+    CallError,
+    CallRepeated,
+    LedgerUnavailable,
+    UpstreamFault,
+)
 from aegis_gateway.domain.ledger import Evidence
 from aegis_gateway.domain.measure import Measure
 from aegis_gateway.domain.registry import Agent
 from aegis_gateway.domain.trace_place import TracePlace, trace_place
-
-WAITING_MAX = 1_024
-"""How many calls of one worker may wait for a rate limit's next turn."""
 
 UTILISATIONS_REMEMBERED_MAX = 65_536
 
@@ -87,8 +89,8 @@ class Calls:
         self.runs = CallersRuns(directory, ledger, clock, self.callers, Runs(pepper, random_bytes), self._ids)
         self._utilisations: dict[tuple[str, str], int] = {}
         self._measures = RememberedMeasures()
-        self._waiting = 0
-        self._late: list[Settle | Lose] = []
+        self._turns = WaitingCalls(ledger, self._ask_later)
+        self._late: list[Settle | Lose | NotSent] = []
         self._catching_up: asyncio.Task[None] | None = None
 
     @property
@@ -151,7 +153,7 @@ class Calls:
                 if span is not None:
                     span.decided(reply)
                 if reply.wait_ns:
-                    await self._wait(command, reply, span)
+                    await self._wait(command, reply, context.leaves, span)
                     timer.waited()
                 return Decided(
                     call=call,
@@ -381,9 +383,7 @@ class Calls:
             reply = await self._ledger.ask(command)
         except LedgerUnavailable:
             self.pace.settlement(command.tenant, "late")
-            self._late.append(command)
-            if self._catching_up is None:
-                self._catching_up = asyncio.create_task(self._catch_up())
+            self._ask_later(command)
             raise
         finally:
             if timer is not None:
@@ -397,6 +397,11 @@ class Calls:
         if not moved.again:
             self.pace.settlement(tenant, "in_doubt" if moved.state == "in_doubt" else "settled")
 
+    def _ask_later(self, command: Settle | Lose | NotSent) -> None:
+        self._late.append(command)
+        if self._catching_up is None:
+            self._catching_up = asyncio.create_task(self._catch_up())
+
     async def _catch_up(self) -> None:
         """Ask again, until the ledger has taken what became of each call, or knows it already."""
         try:
@@ -406,7 +411,7 @@ class Calls:
                 asked = [self._ledger.ask(command) for command in batch]
                 replies = await asyncio.gather(*asked, return_exceptions=True)
                 for command, reply in zip(batch, replies, strict=True):
-                    if isinstance(reply, Moved):
+                    if isinstance(reply, Moved) and isinstance(command, Settle | Lose):
                         self._count(reply, command.tenant)
                 self._late += [
                     command
@@ -416,41 +421,25 @@ class Calls:
         finally:
             self._catching_up = None
 
-    async def _wait(self, command: Admit, admitted: Admitted, span: CallSpan | None) -> None:
+    async def _wait(
+        self, command: Admit, admitted: Admitted, leaves: Leaves | None, span: CallSpan | None
+    ) -> None:
         """Wait for a reserved call's turn, and win its dispatch; a span of one that doesn't get there ends.
 
         Raises:
-            LedgerUnavailable: too many wait already, or its reservation ran out; it is not sent.
+            CallerLeft: the caller left meanwhile; it is not sent.
+            LedgerUnavailable: too many wait already, its reservation ran out or the gateway stops; it is not sent.
         """
         try:
-            await self._turn(command, admitted)
+            await self._turns.win(command, admitted, leaves)
         except BaseException:  # whoever waits for it may leave, or the gateway stop
             if span is not None:
                 span.lost("it waited for its turn and was not sent", "not_sent")
             raise
 
-    async def _turn(self, command: Admit, admitted: Admitted) -> None:
-        """Wait for a reserved call's turn, and win its dispatch.
-
-        Raises:
-            LedgerUnavailable: too many wait already, or its reservation ran out; it is not sent.
-        """
-        if self._waiting >= WAITING_MAX:
-            release = Release(
-                call=command.call, tenant=command.tenant, reason="too many calls wait for their turn"
-            )
-            await self._ledger.ask(release)
-            raise LedgerUnavailable("too many calls wait for their turn; try again in a moment")
-        self._waiting += 1
-        try:
-            await asyncio.sleep(admitted.wait_ns / 1_000_000_000)
-        finally:
-            self._waiting -= 1
-        reply = await self._ledger.ask(Dispatch(call=command.call, tenant=command.tenant))
-        if not isinstance(reply, Moved) or reply.state != "dispatched":
-            raise LedgerUnavailable(
-                "the call waited for its turn longer than it could be reserved; try again"
-            )
+    def hang_up(self) -> None:
+        """The gateway stops: calls that wait for their turn are given up, and none waits any more."""
+        self._turns.hang_up()
 
 
 def _why_undecided(fault: BaseException) -> str:

@@ -8,6 +8,7 @@ AegisError
 │   └── NotActing         they are nobody here, or suspended
 ├── KeyFormatError        an API key that no Aegis issued
 ├── CallError             the caller's request cannot be understood, with the path of the fault
+│   └── CallerLeft        the caller left before its call was sent
 ├── CallRepeated          the caller named a call as it named one before
 ├── NotRedactable         something has to be redacted and can't be
 ├── LedgerError
@@ -90,6 +91,12 @@ class CallError(AegisError):
         super().__init__(message)
         self.field = field
         self.status = status
+
+
+class CallerLeft(CallError):
+    """The caller left before its call was sent, so it is not; nobody is there who would be told."""
+
+    is_counted = True
 
 
 class CallRepeated(AegisError):

@@ -113,6 +113,7 @@ async def serve(socket_path: Path) -> None:
     await stopping.wait()
     parting = asyncio.create_task(envoys.stop(DRAIN_S)) if envoys is not None else None
     server.stop()  # type: ignore[no-untyped-call]  # granian's embedded server is not annotated
+    calls.hang_up()
     mcp.hang_up()
     people.hang_up()
     with contextlib.suppress(TimeoutError):

@@ -3,7 +3,8 @@
 Rule 1: nothing else runs here. A writer beside a busy event loop held locks for seconds (measured); this loop
         reads, commits, answers, and between batches does housekeeping.
 Rule 2: whatever all workers asked while the last batch was committed is the next batch.
-Rule 3: a worker that disappears leaves its open calls in doubt: they count at their maximum.
+Rule 3: a worker that disappears leaves its open calls in doubt: they count at their maximum. What only waited there
+        for its turn was never sent, and holds nothing from then on.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 import msgspec
 
 from aegis_gateway.adapters.frames import FrameReader, commands_decoder, encode_messages, frame
-from aegis_gateway.application.commands import Admit, Admitted, Command, Lose, Moved, Reply, Running
+from aegis_gateway.application.commands import Admit, Admitted, Command, Lose, Moved, Release, Reply, Running
 from aegis_gateway.application.ledger import Ledger
 from aegis_gateway.application.pace import AskPace, Paced, PaceTold
 from aegis_gateway.application.ports import GatewayRow, Store
@@ -40,13 +41,17 @@ _log = logging.getLogger("aegis.ledger")
 
 
 class _Worker:
-    """One connection: what was read of its next frame, what it has not taken yet, which calls it has open."""
+    """One connection: what was read of its next frame, what it has not taken yet, which calls it has open.
+
+    `waiting` are those that wait for their turn, with what gives back what they hold.
+    """
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
         self.reader = FrameReader()
         self.unsent = bytearray()
         self.open_calls: dict[str, str] = {}
+        self.waiting: dict[str, Release] = {}
         self.running: Running | None = None
         self.under_way: dict[str, int] = {}
         self.heard_at = 0.0
@@ -264,16 +269,26 @@ class Writer:
         ]
         if lost:
             _log.warning("a worker is gone; %d of its calls are in doubt", len(lost))
-            self._queue += [(worker, 0, command) for command in lost]
-            worker.open_calls.clear()
+        lost += worker.waiting.values()
+        self._queue += [(worker, 0, command) for command in lost]
+        worker.open_calls.clear()
+        worker.waiting.clear()
 
 
 def _follow(worker: _Worker, command: Command, reply: Reply) -> None:
-    """Keep track of which calls a worker has sent and not settled."""
+    """Keep track of which calls a worker has sent and not settled, and of which wait there for their turn."""
     if isinstance(command, Admit):
-        if isinstance(reply, Admitted) and reply.state == "dispatched":
+        if not isinstance(reply, Admitted):
+            return
+        if reply.state == "dispatched":
             worker.open_calls[command.call] = command.tenant
+        elif reply.state == "reserved":
+            why = "the gateway worker where it waited for its turn is gone"
+            worker.waiting[command.call] = Release(
+                call=command.call, tenant=command.tenant, reason=why, turns=reply.turns
+            )
     elif isinstance(reply, Moved):
+        worker.waiting.pop(command.call, None)
         if reply.state == "dispatched":
             worker.open_calls[command.call] = command.tenant
         else:

@@ -24,7 +24,7 @@ from aegis_gateway.application.decided import Decided
 from aegis_gateway.application.judgement import Described
 from aegis_gateway.domain.approval import Approval
 from aegis_gateway.domain.entry import time_text
-from aegis_gateway.domain.errors import CallError
+from aegis_gateway.domain.errors import CallerLeft, CallError
 from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol, Scope, api_key, nothing_at
 from aegis_gateway.entrypoints.data_plane.refusals import APPROVALS
 
@@ -89,7 +89,7 @@ async def held(
     The caller waits for as long as its header says, or for `wait_s` where its door knows that, and the tenant lets.
 
     Raises:
-        CallError: the caller left meanwhile; nothing more is done for it.
+        CallerLeft: nothing more is done for it.
     """
     decided = await decide()
     note, watch = decided.admitted.approval, calls.approvals
@@ -103,7 +103,7 @@ async def held(
     if not held_s:
         return decided
     if not await _stays(protocol, watch, note.id, held_s):
-        raise CallError("the caller left while its call waited for a person's word")
+        raise CallerLeft("the caller left while its call waited for a person's word")
     return await decide()
 
 

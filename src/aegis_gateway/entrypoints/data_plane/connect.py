@@ -39,6 +39,7 @@ from aegis_gateway.entrypoints.data_plane.exchange import (
     Scope,
     api_key,
     call_context,
+    leaving_of,
     read_body,
 )
 from aegis_gateway.entrypoints.data_plane.forwarding import (
@@ -115,7 +116,7 @@ class ConnectDoor:
                 lambda view, _model, redactions: describe(
                     view, connector, scope.method, segments, scope.query_string, raw, redactions
                 ),
-                call_context(scope, self._name, self._patience_ns),
+                call_context(scope, self._name, self._patience_ns, leaves=leaving_of(protocol)),
             ),
         )
         if not decided.allows:

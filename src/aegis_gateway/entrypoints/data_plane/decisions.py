@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from aegis_gateway.adapters.reports import CallReport
-from aegis_gateway.application.call_context import CallContext
+from aegis_gateway.application.call_context import CallContext, Leaves
 from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.commands import Moved
 from aegis_gateway.application.decided import Decided, remaining_nano_usd
@@ -31,6 +31,7 @@ from aegis_gateway.entrypoints.data_plane.exchange import (
     Scope,
     api_key,
     decision_headers,
+    leaving_of,
     nothing_at,
     read_body,
     settlement_headers,
@@ -107,15 +108,15 @@ class DecisionsDoor:
         raw = await read_body(scope, protocol)
         if raw:
             json_type(scope.headers)
-        headers, answer = await self._answer(scope, key, raw)
+        headers, answer = await self._answer(scope, key, raw, leaving_of(protocol))
         protocol.response_bytes(200, [*_JSON, *headers], _encode(answer))
 
-    async def _answer(self, scope: Scope, key: str | None, raw: bytes) -> Written:
+    async def _answer(self, scope: Scope, key: str | None, raw: bytes, leaves: Leaves) -> Written:
         method, path = scope.method, scope.path
         if (method, path) == ("POST", DECISIONS):
-            return _decision(await self._decide(key, body_as(DecisionRequest, raw), trace_of(scope)))
+            return _decision(await self._decide(key, body_as(DecisionRequest, raw), trace_of(scope), leaves))
         if (method, path) == ("POST", f"{DECISIONS}/batch"):
-            return [], await self._batch(key, body_as(BatchRequest, raw), trace_of(scope))
+            return [], await self._batch(key, body_as(BatchRequest, raw), trace_of(scope), leaves)
         match = _PATH.fullmatch(path)
         if match is not None and (method, match[2]) == ("GET", None):
             return [], _shown(await self._decisions.find(key, match[1]))
@@ -133,7 +134,9 @@ class DecisionsDoor:
             return _settled(match[1], released)
         raise nothing_at(scope)
 
-    async def _decide(self, key: str | None, asked: DecisionRequest, trace: Trace | None) -> ToolDecision:
+    async def _decide(
+        self, key: str | None, asked: DecisionRequest, trace: Trace | None, leaves: Leaves
+    ) -> ToolDecision:
         context = CallContext(
             run=asked.run,
             parent=asked.parent,
@@ -143,17 +146,20 @@ class DecisionsDoor:
             approval=asked.approval,
             trace=trace,
             door="decisions",
+            leaves=leaves,
         )
         request = ToolRequest(tool=asked.tool, arguments=bytes(asked.arguments), context=context)
         return await self._decisions.decide(key, request)
 
-    async def _batch(self, key: str | None, asked: BatchRequest, trace: Trace | None) -> dict[str, Any]:
+    async def _batch(
+        self, key: str | None, asked: BatchRequest, trace: Trace | None, leaves: Leaves
+    ) -> dict[str, Any]:
         if not 0 < len(asked.decisions) <= BATCH_MAX:
             raise CallError(f"a batch has 1 to {BATCH_MAX} decisions", field="decisions")
 
         async def one(each: DecisionRequest) -> dict[str, Any]:
             try:
-                return _decision(await self._decide(key, each, trace))[1]
+                return _decision(await self._decide(key, each, trace, leaves))[1]
             except CallError as fault:
                 return {"error": {"message": str(fault), "param": fault.field, "status": fault.status}}
             except AegisError as fault:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Protocol, runtime_checkable
 
 from aegis_gateway.adapters.patience import Patience
-from aegis_gateway.application.call_context import CallContext
+from aegis_gateway.application.call_context import CallContext, Leaves
 from aegis_gateway.application.commands import Moved
 from aegis_gateway.application.decided import Decided, remaining_nano_usd
 from aegis_gateway.application.judgement import Described
@@ -119,6 +119,19 @@ class HttpProtocol(Protocol):
         """Answer in pieces."""
 
 
+@runtime_checkable
+class ToldOfLeaving(Protocol):
+    """What stands before a caller's protocol, has a `client_disconnect` of its own, and tells when the caller left."""
+
+    async def caller_left(self) -> None:
+        """Wait until the caller itself has left."""
+
+
+def leaving_of(protocol: HttpProtocol) -> Leaves:
+    """Waits until a caller has left, whatever stands before its protocol."""
+    return protocol.caller_left if isinstance(protocol, ToldOfLeaving) else protocol.client_disconnect
+
+
 class Caller:
     """A caller who is answered in pieces, and who may leave: then pieces are dropped, and nothing else changes."""
 
@@ -217,16 +230,22 @@ _OUR_HEADER = "x-aegis-key"
 _KEY_HEADERS = ("x-api-key", "api-key", "x-goog-api-key")
 
 
-def call_context(scope: Scope, door: str, patience_ns: int | None = None, read_ns: int = 0) -> CallContext:
+def call_context(
+    scope: Scope,
+    door: str,
+    patience_ns: int | None = None,
+    read_ns: int = 0,
+    leaves: Leaves | None = None,
+) -> CallContext:
     """What the headers say of a call beside its request. A count of retries that is no number counts as none.
 
-    `door` is where it came in, and `read_ns` how long it took to read.
+    `door` is where it came in, `read_ns` how long it took to read, and `leaves` waits until its caller has left.
     """
     headers = scope.headers
     run, parent, customer, idempotency_key, retries, approval, traced = map(headers.get, _CONTEXT_HEADERS)
     is_plain = not (run or parent or customer or idempotency_key or retries or approval or traced)
     if is_plain and patience_ns is None:
-        return CallContext(door=door, read_ns=read_ns)
+        return CallContext(door=door, read_ns=read_ns, leaves=leaves)
     is_count = retries is not None and retries.isdecimal() and len(retries) <= _RETRY_DIGITS_MAX
     return CallContext(
         run=run or None,
@@ -240,6 +259,7 @@ def call_context(scope: Scope, door: str, patience_ns: int | None = None, read_n
         trace=trace_of(scope) if traced else None,
         door=door,
         read_ns=read_ns,
+        leaves=leaves,
     )
 
 

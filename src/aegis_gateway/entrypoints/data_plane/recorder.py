@@ -37,6 +37,7 @@ class Recorder:
         self._pieces: list[bytes] = []
         self._size = 0
         self.is_whole = False
+        self._goes_on = False
 
     @property
     def is_too_long(self) -> bool:
@@ -80,8 +81,13 @@ class Recorder:
         self._body = b"".join(pieces)
 
     async def client_disconnect(self) -> None:
-        """Never: who leaves may ask for the same call again."""
+        """Never: who leaves may ask for the same call again. From now on it goes on, whoever waits for it."""
+        self._goes_on = True
         await asyncio.Event().wait()
+
+    async def caller_left(self) -> None:
+        """Wait until the caller has left, of a call that doesn't go on without: who asks for it again makes it anew."""
+        await (self.client_disconnect() if self._goes_on else self._protocol.client_disconnect())
 
     def response_bytes(self, status: int, headers: Headers, body: bytes) -> None:
         """Answer."""

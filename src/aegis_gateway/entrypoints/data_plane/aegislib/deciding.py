@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from aegis_gateway.application.call_context import CallContext
+from aegis_gateway.application.call_context import CallContext, Leaves
 from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.decided import Decided
 from aegis_gateway.application.directory import KnownKey
@@ -40,6 +40,7 @@ from aegis_gateway.entrypoints.data_plane.exchange import (
     Scope,
     api_key,
     decision_headers,
+    leaving_of,
     nothing_at,
     read_body,
     settlement_headers,
@@ -87,10 +88,12 @@ class DecidingDoor:
         made_now: list[_Made] = []
         answer: DecisionResponse | StatusResponse | dict[str, list[DecisionResponse]]
         if (scope.method, scope.path) == ("POST", DECISION):
-            made_now = [await self._decide(key, known, body_as(DecisionRequest, raw), trace_of(scope))]
+            asked = body_as(DecisionRequest, raw)
+            made_now = [await self._decide(key, known, asked, trace_of(scope), leaving_of(protocol))]
             answer = made_now[0].response
         elif (scope.method, scope.path) == ("POST", BATCH):
-            made_now = await self._batch(key, known, body_as(BatchRequest, raw), trace_of(scope))
+            batch = body_as(BatchRequest, raw)
+            made_now = await self._batch(key, known, batch, trace_of(scope), leaving_of(protocol))
             answer = {"decisions": [each.response for each in made_now]}
         elif scope.method == "GET" and scope.path.endswith(_STATUS):
             decision_id = scope.path.removeprefix(f"{DECISION}/").removesuffix(_STATUS)
@@ -104,7 +107,12 @@ class DecidingDoor:
         await asyncio.gather(*map(self._decisions.settle_known, known_now))
 
     async def _decide(
-        self, key: str | None, known: KnownKey, asked: DecisionRequest, trace: Trace | None
+        self,
+        key: str | None,
+        known: KnownKey,
+        asked: DecisionRequest,
+        trace: Trace | None,
+        leaves: Leaves,
     ) -> _Made:
         began_ns = time.monotonic_ns()
         try:
@@ -112,7 +120,7 @@ class DecidingDoor:
             request = ToolRequest(
                 tool=asked.tool.name,
                 arguments=arguments_of(asked),
-                context=_context(asked, trace),
+                context=_context(asked, trace, leaves),
                 short_name=True,
             )
             decision = await self._decisions.decide(key, request)
@@ -127,14 +135,14 @@ class DecidingDoor:
         return _Made(response, _headers(decided), decision if decision.is_known else None)
 
     async def _batch(
-        self, key: str | None, known: KnownKey, asked: BatchRequest, trace: Trace | None
+        self, key: str | None, known: KnownKey, asked: BatchRequest, trace: Trace | None, leaves: Leaves
     ) -> list[_Made]:
         if len(asked.requests) > BATCH_MAX:
             raise CallError(f"a batch has at most {BATCH_MAX} requests", field="requests")
 
         async def one(each: DecisionRequest) -> _Made | AegisError:
             try:
-                return await self._decide(key, known, each, trace)
+                return await self._decide(key, known, each, trace, leaves)
             except AegisError as fault:
                 return fault
 
@@ -184,7 +192,7 @@ def _is_agents(known: KnownKey, said: str) -> bool:
     return agent is not None and (agent.team == UNREGISTERED or said == agent.external_id)
 
 
-def _context(asked: DecisionRequest, trace: Trace | None) -> CallContext:
+def _context(asked: DecisionRequest, trace: Trace | None, leaves: Leaves) -> CallContext:
     """What a session says of a call.
 
     Raises:
@@ -195,7 +203,7 @@ def _context(asked: DecisionRequest, trace: Trace | None) -> CallContext:
         if value is not None and not isinstance(value, str):
             raise CallError(f"`{name}` in the session must be a text", field=name)
     run, parent, customer = said
-    return CallContext(run=run, parent=parent, customer=customer, trace=trace, door="aegislib")
+    return CallContext(run=run, parent=parent, customer=customer, trace=trace, door="aegislib", leaves=leaves)
 
 
 def _headers(decided: Decided[OperationCall]) -> Headers:

@@ -46,6 +46,7 @@ from aegis_gateway.entrypoints.data_plane.exchange import (
     HttpProtocol,
     Scope,
     api_key,
+    leaving_of,
     read_body,
     trace_of,
 )
@@ -137,9 +138,11 @@ class AuthzenDoor:
             batch = read_batch(raw) if scope.path == _EVALUATIONS else None
             if batch is None:
                 return await self._evaluating.evaluate(
-                    key, read(Evaluation, raw), _base_url(scope), trace_of(scope)
+                    key, read(Evaluation, raw), _base_url(scope), trace_of(scope), leaving_of(protocol)
                 )
-            return await self._evaluating.evaluate_all(key, batch, _base_url(scope), trace_of(scope))
+            return await self._evaluating.evaluate_all(
+                key, batch, _base_url(scope), trace_of(scope), leaving_of(protocol)
+            )
         if scope.path == _SUBJECTS:
             return await self._searching.subjects(key, read(SubjectSearch, raw))
         if scope.path == _RESOURCES:

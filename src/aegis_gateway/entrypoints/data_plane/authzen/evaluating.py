@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 
-from aegis_gateway.application.call_context import CallContext
+from aegis_gateway.application.call_context import CallContext, Leaves
 from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.directory import KnownKey
 from aegis_gateway.application.estimates import Estimates
@@ -63,9 +63,15 @@ class Evaluating:
         self._estimates = estimates
 
     async def evaluate(
-        self, key: str | None, asked: Evaluation, base_url: str, trace: Trace | None = None
+        self,
+        key: str | None,
+        asked: Evaluation,
+        base_url: str,
+        trace: Trace | None = None,
+        leaves: Leaves | None = None,
     ) -> Answer:
-        """Answer one; `base_url` is where the asker reaches this gateway, `trace` its place in a trace.
+        """Answer one; `base_url` is where the asker reaches this gateway, `trace` its place in a trace. `leaves` waits
+        until it has left.
 
         Raises:
             NotIdentified: the asker is unknown.
@@ -90,6 +96,7 @@ class Evaluating:
             approval=_approval(known, asked),
             trace=trace,
             door="authzen",
+            leaves=leaves,
         )
         decision = None
         if target.model is not None:
@@ -131,7 +138,12 @@ class Evaluating:
         return known, agent
 
     async def evaluate_all(
-        self, key: str | None, batch: Batch, base_url: str, trace: Trace | None = None
+        self,
+        key: str | None,
+        batch: Batch,
+        base_url: str,
+        trace: Trace | None = None,
+        leaves: Leaves | None = None,
     ) -> Answer:
         """Answer many, each by itself; in order, and until the first no or yes, where only that is wanted.
 
@@ -142,7 +154,7 @@ class Evaluating:
 
         async def one(raw: bytes) -> Answer:
             try:
-                return await self.evaluate(key, read(Evaluation, raw), base_url, trace)
+                return await self.evaluate(key, read(Evaluation, raw), base_url, trace, leaves)
             except AegisError as fault:
                 return fault_answer(fault)
 

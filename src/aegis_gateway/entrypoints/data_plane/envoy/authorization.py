@@ -50,6 +50,7 @@ from aegis_gateway.entrypoints.data_plane.exchange import (
     api_key,
     call_context,
     decision_headers,
+    leaving_of,
     read_body,
     send_error,
     settlement_headers,
@@ -139,7 +140,7 @@ class AuthorizationDoor:
                 lambda view, _model, redactions: _described(
                     view, connector, asked, segments, raw, body, redactions
                 ),
-                call_context(asked, "envoy", patience_ns),
+                call_context(asked, "envoy", patience_ns, leaves=leaving_of(protocol)),
             )
         except CallRepeated as fault:
             _refuse_repetition(protocol, fault)

@@ -79,8 +79,17 @@ class Conversation:
         """Tell by `write`, which raises `ConversationEnded`."""
         self._write = write
         self._heard: asyncio.Queue[Any] = asyncio.Queue()
-        self.has_ended = False
+        self._ended = asyncio.Event()
         self._why_unreadable = ""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the Envoy says nothing more."""
+        return self._ended.is_set()
+
+    async def until_ended(self) -> None:
+        """Wait until the Envoy says nothing more."""
+        await self._ended.wait()
 
     def hear(self, message: Any) -> None:
         """The Envoy said something."""
@@ -89,7 +98,7 @@ class Conversation:
     def end(self, why_unreadable: str = "") -> None:
         """The Envoy will say nothing more, or nothing that can be read."""
         self._why_unreadable = self._why_unreadable or why_unreadable
-        self.has_ended = True
+        self._ended.set()
         self._heard.put_nowait(None)
 
     async def next(self) -> Any:
@@ -162,7 +171,7 @@ class Processing:
                 )
             part, raw = "request_body", second.request_body.body
         asked = asked_request(first.request_headers, connector)
-        held = HeldAnswer(raw)
+        held = HeldAnswer(raw, talk.until_ended)
         way = _ThroughEnvoy(talk, part, self._secrets)
         await self._data_plane.serve(
             Route(ConnectDoor(self._calls, way, patience_ns, "envoy"), name="envoy"), asked, held

@@ -146,7 +146,13 @@ class EnvoyServer:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, words)
         http = attributes.request.http
         asked = _asked(http, connector)
-        held = HeldAnswer(http.raw_body or http.body.encode())
+        left = asyncio.Event()
+        context.add_done_callback(lambda _: left.set())  # type: ignore[arg-type]  # the stubs want a class for a function
+
+        async def leaves() -> None:
+            await left.wait()
+
+        held = HeldAnswer(http.raw_body or http.body.encode(), leaves)
         left_s = context.time_remaining()
         authorizing = self._detached(
             self._data_plane.serve(

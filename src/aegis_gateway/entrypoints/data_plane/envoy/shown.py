@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from aegis_gateway.application.call_context import Leaves
 from aegis_gateway.application.ports import UpstreamAnswer
 from aegis_gateway.entrypoints.data_plane.connect import PREFIX
 from aegis_gateway.entrypoints.data_plane.exchange import (
@@ -100,9 +101,10 @@ def _text(raw: bytes) -> str:
 class HeldAnswer:
     """What a door reads of a request whose body is known, and what it answers, held until it can be told."""
 
-    def __init__(self, body: bytes) -> None:
-        """Hold a request's body."""
+    def __init__(self, body: bytes, leaves: Leaves) -> None:
+        """Hold a request's body; `leaves` waits until the Envoy waits for the answer no longer."""
         self._body = body
+        self._leaves = leaves
         self.answer: UpstreamAnswer | None = None
 
     async def __call__(self) -> bytes:
@@ -116,6 +118,10 @@ class HeldAnswer:
     async def client_disconnect(self) -> None:
         """Never: whether an Envoy still waits is told to whoever talks to it."""
         await asyncio.Event().wait()
+
+    async def caller_left(self) -> None:
+        """Wait until the Envoy waits for the answer no longer."""
+        await self._leaves()
 
     def response_bytes(self, status: int, headers: Headers, body: bytes) -> None:
         """Answer."""

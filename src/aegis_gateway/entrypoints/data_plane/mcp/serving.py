@@ -29,6 +29,7 @@ from aegis_gateway.entrypoints.data_plane.connect import OperationCall
 from aegis_gateway.entrypoints.data_plane.exchange import (
     call_context,
     decision_headers,
+    leaving_of,
     settlement_headers,
 )
 from aegis_gateway.entrypoints.data_plane.mcp.answering import (
@@ -349,7 +350,7 @@ def _context(request: Request, approval: str | None) -> CallContext:
     """
     params, session = request.message.params, request.session
     context = msgspec.structs.replace(
-        call_context(request.who.scope, "mcp"),
+        call_context(request.who.scope, "mcp", leaves=leaving_of(request.who.protocol)),
         mcp={
             "mcp.method.name": request.message.method,
             "mcp.protocol.version": session.version if session is not None else MODERN,

@@ -24,6 +24,7 @@ from aegis_gateway.entrypoints.data_plane.exchange import (
     api_key,
     call_context,
     decision_headers,
+    leaving_of,
     read_body,
     returned_headers,
     settlement_headers,
@@ -81,7 +82,7 @@ class ModelDoor:
             lambda: self._calls.decide(
                 key,
                 lambda view, model, redactions: describe(view, dialect, request, model, redactions),
-                call_context(scope, "models", read_ns=read_ns),
+                call_context(scope, "models", read_ns=read_ns, leaves=leaving_of(protocol)),
             ),
         )
         if not decided.allows:
