@@ -104,7 +104,7 @@ def test_enforcing(gateway: Gateway, people: dict[str, Visitor]) -> None:
     said = "proposed=1" if wants_two else f"version={before + 3}"
     assert f"/shadow/acme?{said}" == wider.headers.get("location"), text_of(wider)
     page = text_of(people["fin"].get(f"/shadow/acme?{said}"))
-    assert ("aegis proposals approve 1" in page) == wants_two
+    assert ("/policies/proposals/1" in page) == wants_two
     waiting = text_of(people["vi"].get("/policies/versions"))
     assert ("Wants a second person" in waiting, "/policies/proposals/1" in waiting) == (wants_two, wants_two)
     shown = people["vi"].get("/policies/proposals/1")

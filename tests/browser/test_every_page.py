@@ -47,7 +47,7 @@ NO_PAGES = ("/api/v1/", "/api/openapi", "/static/", "/live", "/metrics")
 
 ELSEWHERE = {
     "/approvals/{tenant}/{approval}": "leads messages' readers to the request: test_inbox",
-    "/policies/proposals/{proposal:int}": "wants a tenant of two people: tests/acceptance/test_policies_pages.py",
+    "/policies/proposals/{proposal:int}": "wants a tenant of two people: test_proposals",
     "/sign-in": "everybody has to pass it: the fixture `you`",
 }
 

@@ -57,6 +57,13 @@ class Ed25519Signatures:
         """All public keys whose signatures count; hexadecimal."""
         return tuple(self._public)
 
+    @property
+    def why_not_sign(self) -> str:
+        """Why nothing can be signed here; empty if it can be."""
+        if self._private is not None:
+            return ""
+        return f"`{self._reference}` has public keys only, so nothing can be applied here"
+
     def sign(self, data: bytes) -> bytes:
         """Sign.
 
@@ -64,9 +71,7 @@ class Ed25519Signatures:
             ConfigurationError: there is no private key.
         """
         if self._private is None:
-            raise ConfigurationError(
-                f"`{self._reference}` has public keys only, so nothing can be applied here"
-            )
+            raise ConfigurationError(self.why_not_sign)
         return self._private.sign(data)
 
     def is_signature(self, public_key: str, data: bytes, signature: bytes) -> bool:

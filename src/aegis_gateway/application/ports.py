@@ -635,6 +635,10 @@ class Signatures(Protocol):
     def trusted(self) -> tuple[str, ...]:
         """All public keys whose signatures count; hexadecimal."""
 
+    @property
+    def why_not_sign(self) -> str:
+        """Why nothing can be signed here; empty if it can be."""
+
     def sign(self, data: bytes) -> bytes:
         """Sign.
 

@@ -154,12 +154,16 @@ def _answerable(act: Act, number: int, kind: AnswerKind, also_asking: Iterable[s
             f"proposal {number} is {proposal.state}{answered}; `aegis proposals show {number}`"
         )
     act.require(sorted({*proposal.tenants, *also_asking}))
-    if not are_two(proposal.behind, act.operator.behind):
-        raise NotPermitted(_same(proposal, act.operator.name))
+    same = why_not_two(proposal, act.operator.name, act.operator.behind)
+    if same:
+        raise NotPermitted(same)
     return proposal
 
 
-def _same(proposal: Proposal, name: str) -> str:
+def why_not_two(proposal: Proposal, name: str, behind: tuple[str, ...]) -> str:
+    """Why somebody isn't certainly another person than a proposal's author; empty if they are."""
+    if are_two(proposal.behind, behind):
+        return ""
     if name == proposal.author:
         return f"proposal {proposal.number} is `{name}`'s own; it wants somebody else's word"
     return (

@@ -9,6 +9,7 @@ import typer
 from rich.text import Text
 
 from aegis_gateway.configuration.load import Configuration
+from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.errors import ConfigurationError
 from aegis_gateway.domain.proposal import WAITING, Proposal
 from aegis_gateway.entrypoints.cli.configuration import (
@@ -112,7 +113,7 @@ def show(number: NumberArgument, store: StoreOption = None, as_json: JsonOption 
     with opened(store) as session:
         proposal = _proposal(session, number)
         current = _current(session)
-        found = _plan(session, proposal) if proposal.state == "open" else None
+        found = proposal_plan(session, proposal) if proposal.state == "open" else None
     if as_json:
         changes = plan_record(found) if found is not None else {}
         print_json({**changes, **_record(proposal, current), "files": proposal.files})
@@ -140,24 +141,14 @@ def approve(
     """
     with opened(store, writable=True) as session:
         proposal = _proposal(session, number)
-        found = _plan(session, proposal)
+        found = proposal_plan(session, proposal)
         if not as_json:
             _show_head(proposal, _current(session))
             show_plan(found)
         if not yes:
             ask(f"approve proposal {number}?", f"`aegis proposals show {number}` shows it, --yes approves it")
-        how = proposal.manner
-        done = put_in_force(
-            session,
-            found,
-            note,
-            how.back_to,
-            canary=how.canary,
-            ends=how.ends,
-            stays=how.stays,
-            approves=number,
-        )
-    words = "is in force" if how.canary is None else "is a canary"
+        done = approve_proposal(session, proposal, found, note)
+    words = "is in force" if proposal.manner.canary is None else "is a canary"
     tell_applied(done, found, as_json=as_json, words=f"{words}; it is proposal {number} of {proposal.author}")
 
 
@@ -193,13 +184,41 @@ def _proposal(session: Session, number: int) -> Proposal:
     return found
 
 
-def _plan(session: Session, proposal: Proposal) -> Plan:
+def proposal_plan(session: Session, proposal: Proposal) -> Plan:
+    """What a proposal would change in what is in force now.
+
+    Raises:
+        ConfigurationError: its files can't be in force any more.
+        VersionForged: what is in force is not as it was signed.
+    """
     from aegis_gateway import bootstrap
 
     new: Configuration = bootstrap.configuration(proposal.files)
     directory = Path(f"proposal {proposal.number}")
     bare = Plan(directory=directory, files=proposal.files, new=new, current=None, changes=(), warnings=())
     return against(session, bare)
+
+
+def approve_proposal(
+    session: Session, proposal: Proposal, found: Plan, note: str
+) -> ConfigVersion | Proposal:
+    """Put in force what a proposal says, as its plan.
+
+    Raises:
+        ConfigurationError: it was based on what is not in force any more, or nothing can be signed here.
+        NotPermitted: it is not open, or who approves may not, or its author may not any more.
+    """
+    how = proposal.manner
+    return put_in_force(
+        session,
+        found,
+        note,
+        how.back_to,
+        canary=how.canary,
+        ends=how.ends,
+        stays=how.stays,
+        approves=proposal.number,
+    )
 
 
 def _current(session: Session) -> int:

@@ -258,12 +258,12 @@ class Session:
         return KeyHolds(self.store, self._pepper(), caller())
 
     def proposals(self) -> Proposals:
-        """What is answered where two people are needed, in the name of whoever runs the command.
+        """What is answered where two people are needed, in the name of whoever runs the command, or is named.
 
         Raises:
             ConfigurationError: keys were issued under a pepper that is not there any more.
         """
-        return Proposals(self.store, self._pepper(), caller())
+        return Proposals(self.store, self._pepper(), self._who or caller())
 
     def in_force(self, tenant: str) -> InForce:
         """A tenant as the configuration in force has it, for those who change its limits.

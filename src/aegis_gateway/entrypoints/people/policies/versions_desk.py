@@ -58,7 +58,7 @@ class VersionsDesk:
         self._store = store
         self._versions = versions
         self._reader = reader
-        self._session = Session(settings, store, reader.caller)
+        self.session = Session(settings, store, reader.caller)
 
     def may_read(self, tenant: str) -> bool:
         """Whether the reader may see a tenant."""
@@ -98,7 +98,7 @@ class VersionsDesk:
             ConfigurationError: there is no such other, or the files of one can't be understood any more.
             VersionForged: one is not as it was signed.
         """
-        old = self._loaded(against) if against else None
+        old = self.loaded(against) if against else None
         return compared(
             old[1] if old is not None else None,
             self._checked(version),
@@ -112,44 +112,21 @@ class VersionsDesk:
         found = self._reports.proposals(LISTED_MAX, only_waiting=True)
         return [each for each in found if any(map(self.may_read, each.tenants))]
 
-    def proposal(self, number: int) -> Proposal | None:
-        """One of them, answered or not."""
-        found = self._reports.proposal(number)
-        return found if found is not None and any(map(self.may_read, found.tenants)) else None
-
-    def proposed(self, proposal: Proposal) -> Comparison:
-        """What a proposal would change in the version that it is based on.
-
-        Raises:
-            ConfigurationError: the files can't be understood any more.
-            VersionForged: that version is not as it was signed.
-        """
-        from aegis_gateway import bootstrap
-
-        old = self._loaded(proposal.based_on) if proposal.based_on else None
-        return compared(
-            old[1] if old is not None else None,
-            bootstrap.configuration(proposal.files),
-            old[0].files if old is not None else {},
-            proposal.files,
-            self.may_read,
-        )
-
     @property
     def current(self) -> int:
         """The number of the version that decides, or is tried; 0 where there is none."""
-        newest = self._session.state.canary or self._session.state.config
+        newest = self.session.state.canary or self.session.state.config
         return newest.version if newest is not None else 0
 
     @property
     def in_force(self) -> int:
         """The number of the version that decides for all but a canary's agents; 0 where there is none."""
-        config = self._session.state.config
+        config = self.session.state.config
         return config.version if config is not None else 0
 
     def may_roll_back(self) -> bool:
         """Whether the reader may go back to a version somewhere, as it looks."""
-        return any(may(self._reader.person, "roll_back", tenant) for tenant in self._session.state.tenants)
+        return any(may(self._reader.person, "roll_back", tenant) for tenant in self.session.state.tenants)
 
     def plan(self, version: ConfigVersion) -> Plan:
         """What going back to a version would change in what is in force now.
@@ -158,7 +135,7 @@ class VersionsDesk:
             VersionForged: it is not as it was signed.
             ConfigurationError: its files can't be in force any more.
         """
-        return rollback_plan(self._session, version)
+        return rollback_plan(self.session, version)
 
     def seen(self, plan: Plan) -> list[str]:
         """What of a plan the reader may see, thing by thing."""
@@ -181,20 +158,26 @@ class VersionsDesk:
                 "another version was put in force meanwhile; look at what would change now"
             )
         plan = self.plan(version)
-        canary = self._session.state.canary
+        canary = self.session.state.canary
         if not plan.is_new and canary is None:
             raise ConfigurationError(f"version {version.version} is in force, or the same as it")
         ends = canary.version if canary is not None else None
-        return put_in_force(self._session, plan, note, version.version, ends=ends)
+        return put_in_force(self.session, plan, note, version.version, ends=ends)
 
-    def _loaded(self, number: int) -> tuple[ConfigVersion, Configuration]:
+    def loaded(self, number: int) -> tuple[ConfigVersion, Configuration]:
+        """A version and what its files mean, verified.
+
+        Raises:
+            ConfigurationError: there is none of that number, or its files can't be understood any more.
+            VersionForged: it is not as it was signed.
+        """
         version = self._reports.version(number)
         if version is None:
             raise ConfigurationError(f"there is no version {number} to compare with")
         return version, self._checked(version)
 
     def _checked(self, version: ConfigVersion) -> Configuration:
-        verify(version, self._session.signatures)
+        verify(version, self.session.signatures)
         return self._versions.configuration(version)
 
     def _sides(
@@ -206,14 +189,14 @@ class VersionsDesk:
         return self._reports.sides(tenant, versions[-1].applied_ns, until_ns, CALLS_COUNTED_MAX)
 
     def _state(self, version: ConfigVersion) -> str:
-        state = self._session.state
+        state = self.session.state
         if state.config is not None and version.version == state.config.version:
             return "in force"
         return "canary" if state.canary is not None and version.version == state.canary.version else ""
 
     def _wrong(self, version: ConfigVersion, before: ConfigVersion | None) -> str:
         try:
-            verify(version, self._session.signatures)
+            verify(version, self.session.signatures)
         except VersionForged as fault:
             return f"{fault}"
         if version.version == 1:

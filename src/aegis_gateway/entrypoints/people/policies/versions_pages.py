@@ -1,4 +1,4 @@
-"""The pages of versions: all that were applied, one of them with what it changed, and what waits for a second person.
+"""The pages of versions: all that were applied, with what waits for a second person, and one with what it changed.
 
 Rule: looking changes nothing; going back is a form of the page that shows what it would change.
 """
@@ -30,7 +30,7 @@ from aegis_gateway.entrypoints.people.visits import Visit, redirect
 from aegis_gateway.entrypoints.people.words import sentence
 
 _NUMBER_MAX = 2**31 - 1
-_NOTE_MAX = 1_000
+NOTE_CHARACTERS_MAX = 1_000
 _NOT_EVERYWHERE = (
     "you may not go back to an earlier configuration in each tenant that it would change; that needs the role admin "
     "or finops there"
@@ -67,7 +67,7 @@ class VersionsPages:
         tenant = visit.tenant
         if tenant is None:
             return visit.without_tenant()
-        until = _number(visit.query.get("until", "")) or _NUMBER_MAX
+        until = number_of(visit.query.get("until", "")) or _NUMBER_MAX
         with self._desk(visit) as desk:
             found = desk.listed(tenant, until)
             return living(
@@ -90,7 +90,7 @@ class VersionsPages:
         if tenant is None:
             return visit.without_tenant()
         with self._desk(visit) as desk:
-            found = desk.listed(tenant, _number(visit.query.get("until", "")) or _NUMBER_MAX)
+            found = desk.listed(tenant, number_of(visit.query.get("until", "")) or _NUMBER_MAX)
         return table_file(visit, "versions", _COLUMNS, _rows(found))
 
     def show_one(self, visit: Visit) -> Response:
@@ -102,14 +102,14 @@ class VersionsPages:
         """Go back to a version, or propose it. Where it can't be done, the page says why."""
         with self._desk(visit) as desk:
             tenant = visit.tenant
-            listed = desk.one(tenant, _number(visit.at["version"])) if tenant is not None else None
+            listed = desk.one(tenant, number_of(visit.at["version"])) if tenant is not None else None
             if listed is None:
                 return _none(visit)
-            note = " ".join(visit.field("note").split())[:_NOTE_MAX]
+            note = " ".join(visit.field("note").split())[:NOTE_CHARACTERS_MAX]
             try:
                 if not note:
                     raise ConfigurationError("say why; it is recorded")
-                based_on = _number(visit.field("based_on"))
+                based_on = number_of(visit.field("based_on"))
                 done = desk.roll_back(listed.version, based_on, note)
             except (ConfigurationError, NotPermitted, VersionForged) as fault:
                 status = 403 if isinstance(fault, NotPermitted) else 409
@@ -122,40 +122,15 @@ class VersionsPages:
             return redirect(f"/policies/proposals/{done.number}")
         return redirect(f"/policies/versions/{done.version}")
 
-    def show_proposal(self, visit: Visit) -> Response:
-        """One proposal, and what it would change."""
-        with self._desk(visit) as desk:
-            proposal = desk.proposal(_number(visit.at["proposal"]))
-            if proposal is None:
-                return visit.failure(
-                    404,
-                    "There is no such proposal",
-                    "The address may have been cut, or it is about tenants that you may not see.",
-                )
-            comparison: Comparison | None = None
-            fault = ""
-            try:
-                comparison = desk.proposed(proposal)
-            except (ConfigurationError, VersionForged) as error:
-                fault = sentence(f"{error}")
-            return visit.page(
-                "policies/proposal.html",
-                proposal=proposal,
-                comparison=comparison,
-                fault=fault,
-                sees_all=all(map(desk.may_read, proposal.tenants)),
-                current=desk.current,
-            )
-
     def _one(self, visit: Visit, desk: VersionsDesk, *, status: int = 200, error: str = "") -> Response:
-        number, tenant = _number(visit.at["version"]), visit.tenant
+        number, tenant = number_of(visit.at["version"]), visit.tenant
         listed = desk.one(tenant, number) if tenant is not None and number else None
         if listed is None or tenant is None:
             return _none(visit)
         version = listed.version
         before = version.canary.beside if version.canary is not None else version.version - 1
         asked = visit.query.get("against", "")
-        against = _number(asked) if asked else before
+        against = number_of(asked) if asked else before
         comparison: Comparison | None = None
         fault = why = ""
         try:
@@ -225,7 +200,7 @@ def _rows(found: list[Listed]) -> Iterator[Row]:
         ]
 
 
-def _number(text: str) -> int:
+def number_of(text: str) -> int:
     """A version's number; 0 where it is none."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0
 
