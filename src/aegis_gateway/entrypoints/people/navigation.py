@@ -80,3 +80,8 @@ GROUPS = (
         ),
     ),
 )
+
+
+def page_of(path: str) -> Page | None:
+    """The page that a path is of; None where it is of none in the menu."""
+    return next((page for group in GROUPS for page in group.pages if page.has(path)), None)

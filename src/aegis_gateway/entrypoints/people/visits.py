@@ -29,7 +29,7 @@ from aegis_gateway.entrypoints.people.cookies import (
     is_csrf_of,
     set_cookie,
 )
-from aegis_gateway.entrypoints.people.navigation import COUNTED_MOST
+from aegis_gateway.entrypoints.people.navigation import COUNTED_MOST, page_of
 from aegis_gateway.entrypoints.people.office import Office
 from aegis_gateway.entrypoints.people.saved.menu import ViewsMenu, views_menu
 
@@ -127,7 +127,13 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
 
     def without_tenant(self) -> Response:
         """What is shown in the place of a page of one tenant: whoever may see none at all is told what to do."""
-        return self.no_tenant() if self.readable else self.page("overview/none.html")
+        if self.readable:
+            return self.no_tenant()
+        if self.is_part:
+            # The page was open when the last role was taken: it is loaded as a whole, and says so.
+            return Response(status_code=204, headers={"hx-refresh": "true"})
+        page = page_of(self.path)
+        return self.page("none.html", title="Overview" if page is None else page.name)
 
     def no_tenant(self) -> Response:
         """What is said of a tenant that isn't there, or that whoever is signed in may not see."""

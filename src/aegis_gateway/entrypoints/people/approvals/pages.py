@@ -25,6 +25,8 @@ _GROUP_MAX = 256
 
 def show_inbox(visit: Visit) -> Response:
     """What waits, and for whom; asked for anew while somebody looks at it."""
+    if not visit.readable:
+        return visit.without_tenant()
     with _desk(visit) as desk:
         tenant = visit.query.get("tenant") or None
         shown = [desk.short(group[0], group) for group in groups_of(desk.waiting(tenant))]
@@ -41,6 +43,8 @@ def show_inbox(visit: Visit) -> Response:
 
 def show_decided(visit: Visit) -> Response:
     """What became of requests."""
+    if not visit.readable:
+        return visit.without_tenant()
     with _desk(visit) as desk:
         tenant = visit.query.get("tenant") or None
         decided = desk.decided(tenant)

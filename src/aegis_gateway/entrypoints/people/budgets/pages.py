@@ -72,6 +72,8 @@ class ChangeLine(msgspec.Struct, frozen=True, kw_only=True):
 
 def show_all(visit: Visit) -> Response:
     """All budgets of a tenant, or of all that the reader may see, the fullest first."""
+    if not visit.readable:
+        return visit.without_tenant()
     read = _all(visit)
     if read is None:
         return _none(visit)

@@ -33,6 +33,8 @@ _WORDS = {"budget": "budget", "scope": "for", "window": "window", "why": "why", 
 
 def show_all(visit: Visit) -> Response:
     """Those of one tenant, or of all that the reader may see; open ones at first."""
+    if not visit.readable:
+        return visit.without_tenant()
     return living(
         visit,
         "incidents/all.html",

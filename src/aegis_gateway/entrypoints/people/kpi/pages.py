@@ -31,7 +31,7 @@ def show_figures(visit: Visit) -> Response:
     """All figures of a period, with their formulas; what they are made of; budgets, rules and work behind them."""
     tenant = visit.tenant
     if tenant is None:
-        return visit.no_tenant()
+        return visit.without_tenant()
     view, registry = view_of(visit.query, tenant), visit.office.tenants()[tenant].registry
     with visit.office.store() as store:
         now_ns = store.clock_ns()
@@ -62,7 +62,7 @@ def show_work(visit: Visit) -> Response:
     """The trees of runs that came to something, the newest first: each with what it cost and what is claimed of it."""
     tenant = visit.tenant
     if tenant is None:
-        return visit.no_tenant()
+        return visit.without_tenant()
     view, result = view_of(visit.query, tenant), result_of(visit.query)
     registry = visit.office.tenants()[tenant].registry
     with visit.office.store() as store:

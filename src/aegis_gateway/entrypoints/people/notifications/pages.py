@@ -26,6 +26,8 @@ _COUNTED: tuple[DeliveryState, ...] = ("dead", "waiting")
 
 def show_all(visit: Visit) -> Response:
     """Those in one state, what was given up first."""
+    if not visit.readable:
+        return visit.without_tenant()
     with _desk(visit) as desk:
         return _all(visit, desk)
 

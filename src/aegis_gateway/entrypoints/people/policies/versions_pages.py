@@ -207,5 +207,5 @@ def number_of(text: str) -> int:
 
 def _none(visit: Visit) -> Response:
     if not visit.readable:
-        return visit.page("overview/none.html")
+        return visit.without_tenant()
     return visit.failure(404, "There is no such version", "The address may have been cut when it was copied.")

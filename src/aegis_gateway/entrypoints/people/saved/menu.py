@@ -11,7 +11,7 @@ from aegis_gateway.adapters.saved_view_rows import SavedViewReports
 from aegis_gateway.application.ports import Store
 from aegis_gateway.domain.people import Person
 from aegis_gateway.domain.saved_view import NAME_CHARACTERS_MAX, SavedView, names_of, view_address
-from aegis_gateway.entrypoints.people.navigation import GROUPS, Page
+from aegis_gateway.entrypoints.people.navigation import Page, page_of
 
 
 class ViewsMenu(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,5 +49,5 @@ def page_to_save(path: str) -> Page | None:
     """The page that a path is of, if its address says what is looked at; not a file, and not one about oneself."""
     if path.endswith((".csv", ".xlsx")):
         return None
-    pages = (page for group in GROUPS for page in group.pages)
-    return next((page for page in pages if page.has_views and page.has(path)), None)
+    page = page_of(path)
+    return page if page is not None and page.has_views else None

@@ -34,6 +34,8 @@ class ShadowPages:
     def show_tenants(self, visit: Visit) -> Response:
         """Go to the only tenant, or choose one."""
         readable = visit.readable
+        if not readable:
+            return visit.without_tenant()
         if len(readable) == 1:
             return redirect(f"/shadow/{readable[0]}")
         return visit.page("shadow/tenants.html", tenants=readable)
