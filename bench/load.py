@@ -66,7 +66,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
     `sent` and `answered` are those of the whole round, warm-up and end included; `broken` are requests whose
     connection failed or whose stream ended before its `[DONE]`. In an open loop `late_us_p99` tells how late the
-    generator itself was, and `held` how many requests were due while every connection was in use.
+    generator itself was, `held` how many requests were due while every connection was in use, and `replaced` how
+    many connections the server closed while nothing was asked on them: that is no broken request.
     """
 
     seconds: float
@@ -78,6 +79,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     cpu_us_per_call: float
     late_us_p99: int = 0
     held: int = 0
+    replaced: int = 0
 
     def per_second(self, status: int = 200) -> float:
         """Answers with a status, per second."""
@@ -94,8 +96,10 @@ class Load:
         self.waits: dict[int, array[int]] = {}
         self.first_events: array[int] = array("I")
         self.lateness: array[int] = array("I")
-        self.sent = self.answered = self.broken = self.held = 0
+        self.sent = self.answered = self.broken = self.held = self.replaced = 0
         self.is_over = asyncio.Event()
+        self._all_sent = asyncio.Event()
+        self._replacing: set[asyncio.Task[None]] = set()
         self.from_ns = self.until_ns = 0
         self._idle: list[_Caller] = []
         self._due: deque[int] = deque()
@@ -103,12 +107,10 @@ class Load:
 
     async def run(self) -> Result:
         """Connect, load, wait for the last answers."""
-        loop = asyncio.get_running_loop()
         plan = self.plan
         for start in range(0, plan.callers, 128):
             size = min(128, plan.callers - start)
-            made = [loop.create_connection(lambda: _Caller(self), plan.host, plan.port) for _ in range(size)]
-            self._idle += [caller for _, caller in await asyncio.gather(*made)]
+            self._idle += await asyncio.gather(*(self._connected() for _ in range(size)))
         callers = list(self._idle)
         gc.collect()
         gc.freeze()
@@ -124,6 +126,8 @@ class Load:
             self._next_due_ns = begin_ns
             self._tick()
         await asyncio.sleep(plan.warm_up_s + plan.seconds)
+        if plan.rate is not None:
+            await self._all_sent.wait()
         if self.answered + self.broken < self.sent:
             try:
                 await asyncio.wait_for(self.is_over.wait(), DRAIN_S_MAX)
@@ -131,6 +135,8 @@ class Load:
                 self.broken += self.sent - self.answered - self.broken
         cpu_ns = time.process_time_ns() - cpu_ns
         gc.enable()
+        callers += self._idle
+        self._idle.clear()
         for caller in callers:
             caller.leave()
         return self._result(cpu_ns)
@@ -156,7 +162,28 @@ class Load:
                 caller.send(answered_ns)
             else:
                 self.end_if_over()
-        elif self._due:
+        else:
+            self._give_work(caller)
+
+    def closed(self, caller: _Caller) -> None:
+        """The server closed a connection on which nothing was asked; as in clients' pools, another one replaces it."""
+        if caller in self._idle:
+            self._idle.remove(caller)
+            self.replaced += 1
+            replacing = asyncio.ensure_future(self._replace())
+            self._replacing.add(replacing)
+            replacing.add_done_callback(self._replacing.discard)
+
+    async def _replace(self) -> None:
+        self._give_work(await self._connected())
+
+    async def _connected(self) -> _Caller:
+        loop = asyncio.get_running_loop()
+        _, caller = await loop.create_connection(lambda: _Caller(self), self.plan.host, self.plan.port)
+        return caller
+
+    def _give_work(self, caller: _Caller) -> None:
+        if self._due:
             caller.send(self._due.popleft())
         else:
             self._idle.append(caller)
@@ -164,7 +191,12 @@ class Load:
 
     def end_if_over(self) -> None:
         """Tell whoever waits that nothing is on its way any more."""
-        if self.answered + self.broken >= self.sent and time.perf_counter_ns() >= self.until_ns:
+        has_sent_all = self.plan.rate is None or self._all_sent.is_set()
+        if (
+            has_sent_all
+            and self.answered + self.broken >= self.sent
+            and time.perf_counter_ns() >= self.until_ns
+        ):
             self.is_over.set()
 
     def _tick(self) -> None:
@@ -183,6 +215,8 @@ class Load:
             self._next_due_ns += step_ns
         if now_ns < self.until_ns:
             asyncio.get_running_loop().call_later(TICK_S, self._tick)
+        else:
+            self._all_sent.set()
 
     def _result(self, cpu_ns: int) -> Result:
         latencies = {status: latency(waits) for status, waits in sorted(self.waits.items())}
@@ -197,6 +231,7 @@ class Load:
             cpu_us_per_call=cpu_ns / 1_000 / max(self.answered, 1),
             late_us_p99=late[len(late) * 99 // 100] if late else 0,
             held=self.held,
+            replaced=self.replaced,
         )
 
 
@@ -248,6 +283,8 @@ class _Caller(asyncio.Protocol):
         self._transport = None
         if self.is_busy:
             self._fail()
+        else:
+            self._load.closed(self)
 
     def leave(self) -> None:
         """Close the connection; nothing is expected of it any more."""

@@ -19,7 +19,7 @@ from types import MappingProxyType
 from aegis_gateway import bootstrap
 from aegis_gateway.application.administration import Administration
 from aegis_gateway.application.operators import Caller
-from aegis_gateway.configuration.settings import Settings
+from aegis_gateway.configuration.settings import DEFAULT_KEEP_ALIVE_S, Settings
 from aegis_gateway.demo.upstream.bill import masked
 from aegis_gateway.demo.upstream.process import UpstreamProcess
 from aegis_gateway.domain.risk import Appraisal
@@ -67,7 +67,7 @@ class Relay(Target):
         command = [sys.executable, "-m", "bench.relay", "--port", str(self.port), "--key", upstream_key]
         command += ["--url", url]
         command += ["--backlog", str(worker.BACKLOG), "--backpressure", str(worker.BACKPRESSURE)]
-        command += ["--header-timeout-ms", str(worker.HEADER_TIMEOUT_MS)]
+        command += ["--header-timeout-ms", str(DEFAULT_KEEP_ALIVE_S * 1_000)]
         self._running = [subprocess.Popen(command, stdin=subprocess.DEVNULL) for _ in range(workers)]
         _wait_for_workers(self.port, workers, "/", self._running)
 

@@ -18,6 +18,9 @@ DEFAULT_STORE = "sqlite:aegis-data/aegis.db"
 DEFAULT_PEPPER = "file:aegis-data/pepper"
 DEFAULT_SIGNING_KEY = "file:aegis-data/signing-key.pem"
 DEFAULT_PORT = 8700
+DEFAULT_KEEP_ALIVE_S = 120
+"""Longer than clients' pools and balancers keep a connection that they don't use, which is 90 s at most by default."""
+KEEP_ALIVE_S_MAX = 86_400
 
 _EVERYWHERE = ("0.0.0.0", "[::]")  # noqa: S104 - what is compared with, not listened on
 _NOT_IN_URLS = re.compile(r"[^!#-;=?-\[\]_a-z~]")
@@ -32,8 +35,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     that listens on this machine alone answers to its names, and another one to all. `envoy_token` is
     the reference to what Envoys show that ask here, which is off without it; `grpc_port` is where they ask by gRPC.
     `url` is where people find the gateway's pages, for the links that they are sent; without it, the address that it
-    listens on. `telemetry` is off unless a receiver is named; `trace_url` is where a tracing backend shows a trace,
-    with `{trace_id}` in it.
+    listens on. `keep_alive_s` is how long a connection may be idle, and how long the head of a request may take: the
+    HTTP server has one clock for both. `telemetry` is off unless a receiver is named; `trace_url` is where a tracing
+    backend shows a trace, with `{trace_id}` in it.
     """
 
     store: str = DEFAULT_STORE
@@ -46,6 +50,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     envoy_token: str | None = None
     grpc_port: int | None = None
     url: str | None = None
+    keep_alive_s: int = DEFAULT_KEEP_ALIVE_S
     telemetry: TelemetrySettings = NO_TELEMETRY
     trace_url: str | None = None
 
@@ -72,8 +77,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from `AEGIS_STORE`, `AEGIS_PEPPER`, `AEGIS_SIGNING_KEY`, `AEGIS_HOST`, `AEGIS_PORT`, `AEGIS_WORKERS`,
-    `AEGIS_HOSTS` (names, with commas between them), `AEGIS_ENVOY_TOKEN`, `AEGIS_GRPC_PORT`, `AEGIS_URL` and
-    `AEGIS_TRACE_URL`;
+    `AEGIS_HOSTS` (names, with commas between them), `AEGIS_KEEP_ALIVE_SECONDS`, `AEGIS_ENVOY_TOKEN`, `AEGIS_GRPC_PORT`,
+    `AEGIS_URL` and `AEGIS_TRACE_URL`;
     telemetry from OpenTelemetry's own variables, by `read_telemetry`.
 
     Pepper and signing key are beside the store unless it is said where: keys are worth nothing without the pepper they
@@ -100,6 +105,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         port=_number(variables, "AEGIS_PORT", DEFAULT_PORT, 65_535),
         workers=_number(variables, "AEGIS_WORKERS", 1, 64),
         hosts=tuple(host.strip() for host in variables.get("AEGIS_HOSTS", "").split(",") if host.strip()),
+        keep_alive_s=_number(variables, "AEGIS_KEEP_ALIVE_SECONDS", DEFAULT_KEEP_ALIVE_S, KEEP_ALIVE_S_MAX),
         envoy_token=variables.get("AEGIS_ENVOY_TOKEN") or None,
         url=_url(variables.get("AEGIS_URL")),
         trace_url=_trace_url(variables.get("AEGIS_TRACE_URL")),

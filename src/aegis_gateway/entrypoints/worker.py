@@ -51,7 +51,6 @@ BACKPRESSURE = 8_192
 DRAIN_S = 20.0
 SEND_OFF_S = 1.0
 TELL_PACE_S = 1.0
-HEADER_TIMEOUT_MS = 10_000
 
 
 async def serve(socket_path: Path) -> None:
@@ -96,7 +95,7 @@ async def serve(socket_path: Path) -> None:
         websockets=False,
         backlog=BACKLOG,
         backpressure=BACKPRESSURE,
-        http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_MS),
+        http1_settings=HTTP1Settings(header_read_timeout=settings.keep_alive_s * 1_000),
         log_enabled=False,
     )
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""Settings of a process: the address of a tracing backend, which links in pages are made of."""
+"""Settings of a process: the address of a tracing backend, which links in pages are made of; idle connections."""
 
 from __future__ import annotations
 
@@ -51,3 +51,16 @@ def test_what_is_no_address_of_traces(text: str) -> None:
     with pytest.raises(ConfigurationError, match="AEGIS_TRACE_URL is `") as fault:
         read_settings({"AEGIS_TRACE_URL": text})
     assert "as in https://traces.example/trace/{trace_id}" in str(fault.value)
+
+
+LONGEST_POOL_S = 90
+"""How long clients keep a connection that they don't use, by default: Go's and Rust's so long, others less."""
+
+
+def test_how_long_connections_may_be_idle() -> None:
+    """Longer than those before the gateway keep them, unless it is said how long."""
+    assert LONGEST_POOL_S < read_settings({}).keep_alive_s
+    assert 620 == read_settings({"AEGIS_KEEP_ALIVE_SECONDS": "620"}).keep_alive_s
+    for text in ("0", "soon", "86401"):
+        with pytest.raises(ConfigurationError, match="AEGIS_KEEP_ALIVE_SECONDS is `"):
+            read_settings({"AEGIS_KEEP_ALIVE_SECONDS": text})
