@@ -184,9 +184,20 @@ def test_how_fast_it_is(gateway: Gateway, people: dict[str, Visitor]) -> None:
     assert (5, 4, 5) == tuple(pace.took[each].calls for each in ("added", "upstream", "whole"))
     page = text_of(people["vi"].get("/calls"))
     took = pace.took["added"]
-    assert f"added by the gateway <strong>{duration_text(took.p50_ns)}</strong>" in page
+    assert (
+        f'<a href="#pace-parts">added by the gateway</a> <strong>{duration_text(took.p50_ns)}</strong>'
+        in page
+    )
     assert f"<strong>{duration_text(took.p99_ns)}</strong>" in page
-    assert "upstream failures <strong>1</strong> (1 errors of theirs)" in page
+    parts = {(each.measure, each.of): (each.took.calls, each.failed) for each in pace.parts}
+    assert {
+        ("added", "models"): (5, 0),
+        ("upstream", "provider"): (4, 1),
+        ("whole", "models"): (5, 0),
+    } == parts
+    assert "by the upstream <strong>provider</strong>" in page
+    assert "of 4 calls; 1 failure</li>" in page
+    assert "upstream failures</a> <strong>1</strong> (1 errors of theirs)" in page
     assert '<svg class="spark"' in page
     assert "refused without a decision <strong>1</strong> (1 unknown key)" in page
     assert "added by the gateway" not in text_of(people["zoe"].get("/calls"))

@@ -6,11 +6,21 @@ Rule: of all gateways on the store, as their ledger processes wrote it down; som
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 import msgspec
 
 from aegis_gateway.adapters.pace_reports import PaceReports
-from aegis_gateway.domain.pace import OF_NOBODY, Measure, PaceRow, PaceSums, number_of, quantile_ns, together
+from aegis_gateway.domain.pace import (
+    LABELS,
+    OF_NOBODY,
+    Measure,
+    PaceRow,
+    PaceSums,
+    number_of,
+    quantile_ns,
+    together,
+)
 
 SLICE_NS = 10 * 1_000_000_000
 SLICES = 30
@@ -28,9 +38,19 @@ class Took(msgspec.Struct, frozen=True, kw_only=True):
     p99_ns: int
 
 
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """What one measure came to at one door, or of one upstream; `failed` is how often that upstream did."""
+
+    measure: Measure
+    of: str
+    took: Took
+    failed: int = 0
+
+
 class PaceSeen(msgspec.Struct, frozen=True, kw_only=True):
-    """What was measured in the last minutes. `decided` is by stretch of ten seconds, the oldest first. `refused` are
-    requests of anybody that were answered without a decision, by why; None for who may not know of all tenants.
+    """What was measured in the last minutes. `decided` is by stretch of ten seconds, the oldest first; `parts` are what
+    is `took`, by door and upstream. `refused` are requests of anybody that were answered without a decision, by why;
+    None for who may not know of all tenants.
     """
 
     decided: tuple[int, ...]
@@ -38,6 +58,7 @@ class PaceSeen(msgspec.Struct, frozen=True, kw_only=True):
     took: dict[Measure, Took]
     upstream_errors: dict[str, int]
     late: int
+    parts: tuple[Part, ...] = ()
     refused: dict[str, int] | None = None
 
     @property
@@ -75,6 +96,7 @@ def read_pace(reports: PaceReports, tenant: str, now_ns: int, *, is_whole: bool 
         took={measure: took for measure in _MEASURES if (took := _took(measure, rows)) is not None},
         upstream_errors=dict(sorted(errors.items())),
         late=late,
+        parts=tuple(_parts(rows)),
         refused=_refused(reports.slices(OF_NOBODY, since_ns, SLICE_NS, SLICES)) if is_whole else None,
     )
 
@@ -102,6 +124,23 @@ def _refused(slices: list[PaceSums]) -> dict[str, int]:
         if row.measure == "refused":
             found[row.labels[1]] += number_of(row)
     return dict(sorted(found.items()))
+
+
+def _parts(rows: tuple[PaceRow, ...]) -> Iterator[Part]:
+    failed: Counter[str] = Counter()
+    for row in rows:
+        if row.measure == "upstream_error":
+            failed[row.labels[1]] += number_of(row)
+    for measure in _MEASURES:
+        place = LABELS[measure].index("connector" if measure == "upstream" else "door")
+        for of in sorted({row.labels[place] for row in rows if row.measure == measure}):
+            took = _took(
+                measure, tuple(row for row in rows if row.measure == measure and row.labels[place] == of)
+            )
+            if took is not None:
+                yield Part(
+                    measure=measure, of=of, took=took, failed=failed[of] if measure == "upstream" else 0
+                )
 
 
 def _took(measure: Measure, rows: tuple[PaceRow, ...]) -> Took | None:
