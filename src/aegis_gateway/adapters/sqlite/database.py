@@ -20,7 +20,9 @@ PACKAGE = "aegis_gateway.adapters.sqlite"
 
 _FIRST_SAFE_VERSION = 3_051_003
 _BUSY_MS = 5_000
-_CACHE_KIB = 64 * 1024
+_CACHE_KIB = 8 * 1024
+_LEDGER_CACHE_KIB = 64 * 1024
+"""The ledger's one connection. Others are many (a job, a page each have theirs), read little and seldom the same."""
 
 
 def connect(path: Path, *, read_only: bool = False) -> apsw.Connection:
@@ -51,6 +53,11 @@ def connect(path: Path, *, read_only: bool = False) -> apsw.Connection:
     except apsw.Error as fault:
         raise StoreError(f"cannot use `{path}`: {fault}") from fault
     return connection
+
+
+def give_memory(connection: apsw.Connection) -> None:
+    """Let a connection keep as much of the database in memory as the ledger's does."""
+    connection.execute(f"pragma cache_size=-{_LEDGER_CACHE_KIB}")
 
 
 def _create_private(path: Path) -> None:

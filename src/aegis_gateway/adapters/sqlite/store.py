@@ -47,7 +47,7 @@ from aegis_gateway.adapters.rows import (
     turns,
     turns_values,
 )
-from aegis_gateway.adapters.sqlite.database import PACKAGE, connect
+from aegis_gateway.adapters.sqlite.database import PACKAGE, connect, give_memory
 from aegis_gateway.application.ports import (
     CallRow,
     Changes,
@@ -92,7 +92,7 @@ class SqliteStore:
         self._path = path
         self._clock = clock
         self._lock_file: IO[str] | None = None
-        self._wal_pages = 0
+        self._wal_pages = self._moved_at = 0
         self._connection.set_wal_hook(self._see_wal)
         self.boot = ""
 
@@ -120,6 +120,7 @@ class SqliteStore:
                 "stop it first, or use PostgreSQL for several"
             ) from None
         self._lock_file = lock_file
+        give_memory(self._connection)
         self.boot = f"boot_{secrets.token_hex(8)}"
         try:
             self._connection.execute(
@@ -151,8 +152,12 @@ class SqliteStore:
 
     def checkpoint(self) -> None:
         """Move the write-ahead log into the database when it has grown; called between batches."""
-        if self._wal_pages >= _CHECKPOINT_PAGES:
-            self._wal_pages = 0
+        if self._wal_pages < self._moved_at:
+            self._moved_at = 0  # it has begun anew
+        if self._wal_pages - self._moved_at >= _CHECKPOINT_PAGES:
+            # Counted from the last time: while somebody reads, the log can't begin anew, and to move the few pages of
+            # each batch costs two syncs.
+            self._moved_at = self._wal_pages
             try:
                 self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             except apsw.Error as fault:
