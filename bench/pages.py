@@ -1,9 +1,13 @@
 """`make bench-pages`: what pages that are open cost the calls behind them, and how late they are.
 
 One gateway (SQLite, one worker) is offered a steady stream of calls. Rounds take turns: nobody looks; the overview, the
-calls and a budget are open in a real browser; nobody looks again. Within a turn the ratio is taken of the calls' waits
-with pages and without, and of both rounds without, which says what the machine's own noise is; of turns the median
-counts.
+calls and a budget are read from elsewhere; they are open in a real browser here; nobody looks again. Within a turn the
+ratio is taken of the calls' waits with pages and without, and of both rounds without, which says what the machine's own
+noise is; of turns the median counts.
+
+A browser here draws on the cores that the gateway runs on, so it costs calls what anything else would that keeps these
+busy. What the *gateway* pays for open pages is told by the round in which they are read from elsewhere (`readers.py`):
+then all is asked that a browser asks, and nothing is drawn.
 
 A page is as late as the time from a call's settlement, by the ledger, until the page shows it: the first total, or the
 first newest call, that has it in it. That is worked out for every call of the rounds, from what the pages noted of
@@ -16,6 +20,7 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from statistics import median
@@ -41,21 +46,23 @@ BORNE = 0.97
 BORNE_P99_US = 500_000
 AIM_LATE_S = 1.0
 _RESULTS = Path(__file__).parent / "results"
+_ROLES = ("worker", "ledger", "pages", "steward")
 _KEY = "sk-bench-pages-0001"
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
-    """Three rounds: nobody looks, pages are open, nobody looks."""
+    """Four rounds: nobody looks, pages are read elsewhere, they are open here, nobody looks."""
 
     before: Round
-    looking: Round
+    elsewhere: Round
+    here: Round
     after: Round
 
-    def ratio(self, what: str) -> float:
-        """How a wait with pages is to that without."""
+    def ratio(self, what: str, looking: Round) -> float:
+        """How a wait in a round with pages is to that without."""
         figure = p50 if what == "p50" else p99
         without = (figure(self.before.result) + figure(self.after.result)) / 2
-        return figure(self.looking.result) / max(without, 1)
+        return figure(looking.result) / max(without, 1)
 
     def noise(self, what: str) -> float:
         """How the two waits without pages are to each other."""
@@ -73,8 +80,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     calls: int
     turns: list[Turn]
     late: dict[str, Late]
-    worker_mib: list[float]
+    mib: dict[str, list[float]]
     tabs: dict[str, list[Memory]]
+    asked: int
     wrong: list[str]
 
 
@@ -89,18 +97,19 @@ def run(options: argparse.Namespace, folder: Path, browser: Browser) -> Report:
             rate = _bearable(generator, pid, aegis, options.rate)
             with Looking(browser, aegis) as looking:
                 turns: list[Turn] = []
-                worker: list[float] = []
+                mib: dict[str, list[float]] = {role: [] for role in _ROLES}
                 plan = _plan(aegis, rate, options.seconds)
                 for _ in range(options.turns):
                     before = measure(generator, pid, aegis, plan)
+                    _note_memory(aegis, mib)
+                    with looking.elsewhere():
+                        elsewhere = measure(generator, pid, aegis, plan)
                     looking.look()
-                    worker.append(_worker_mib(aegis))
-                    seen = measure(generator, pid, aegis, plan)
+                    here = measure(generator, pid, aegis, plan)
                     looking.rest()
-                    worker.append(_worker_mib(aegis))
-                    turns.append(
-                        Turn(before=before, looking=seen, after=measure(generator, pid, aegis, plan))
-                    )
+                    _note_memory(aegis, mib)
+                    after = measure(generator, pid, aegis, plan)
+                    turns.append(Turn(before=before, elsewhere=elsewhere, here=here, after=after))
                     _tell(turns[-1], rate)
                 looking.look()
                 wrong = looking.differences()
@@ -109,7 +118,7 @@ def run(options: argparse.Namespace, folder: Path, browser: Browser) -> Report:
         finally:
             generator.close()
             aegis.stop()
-    rounds = [each for turn in turns for each in (turn.before, turn.looking, turn.after)]
+    rounds = [each for turn in turns for each in (turn.before, turn.elsewhere, turn.here, turn.after)]
     wrong += found.faults()
     wrong += [f"{each.result.broken} calls broke off" for each in rounds if each.result.broken]
     return Report(
@@ -120,8 +129,9 @@ def run(options: argparse.Namespace, folder: Path, browser: Browser) -> Report:
         calls=found.settled_calls,
         turns=turns,
         late=late,
-        worker_mib=worker,
+        mib=mib,
         tabs=looking.memory,
+        asked=sum(looking.asked.values()),
         wrong=wrong,
     )
 
@@ -148,15 +158,18 @@ def _bearable(generator: Generator, provider_pid: int, aegis: Aegis, wanted: int
     return RATES[-1]
 
 
-def _worker_mib(aegis: Aegis) -> float:
-    return sum(map(memory_mib, aegis.processes()["worker"]))
+def _note_memory(aegis: Aegis, mib: dict[str, list[float]]) -> None:
+    roles = aegis.processes()
+    for role, noted in mib.items():
+        noted.append(sum(map(memory_mib, roles.get(role, []))))
 
 
 def _tell(turn: Turn, rate: int) -> None:
-    for name, each in (("without", turn.before), ("open", turn.looking), ("without", turn.after)):
+    rounds = {"without": turn.before, "elsewhere": turn.elsewhere, "here": turn.here, "again": turn.after}
+    for name, each in rounds.items():
         result = each.result
         print(
-            f"{name:8} {rate:5} calls/s  P50 {p50(result) / 1_000:7.2f} ms  P99 {p99(result) / 1_000:7.2f} ms  "
+            f"{name:9} {rate:5} calls/s  P50 {p50(result) / 1_000:7.2f} ms  P99 {p99(result) / 1_000:7.2f} ms  "
             f"others {each.others:.0%}",
             flush=True,
         )
@@ -167,27 +180,36 @@ def written(report: Report) -> str:
     turns, machine = report.turns, report.machine
     rows = [
         ("without pages", [each.before for each in turns]),
-        ("three pages open", [each.looking for each in turns]),
+        ("three pages read elsewhere", [each.elsewhere for each in turns]),
+        ("three pages open here", [each.here for each in turns]),
         ("without pages, again", [each.after for each in turns]),
     ]
     lines = [
         f"# Open pages, {report.on}",
         "",
-        f"{report.rate:,} calls/s offered, {len(turns)} turns of three rounds of {report.seconds:g} s, "
-        f"{report.calls:,} calls; overview, calls and one budget open in Chromium on the same cores.",
+        f"{report.rate:,} calls/s offered, {len(turns)} turns of four rounds of {report.seconds:g} s, "
+        f"{report.calls:,} calls; overview, calls and one budget, read by a program as a browser elsewhere would "
+        f"({report.asked / (report.seconds * len(turns)):.1f} requests/s), or open in Chromium on the same cores.",
         "",
-        "| | calls/s | P50 ms | P99 ms | worker CPU µs per call | ledger CPU µs per call | others on the machine |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        "CPU is in µs per call; the browser is among the others on the machine.",
+        "",
+        f"| | calls/s | P50 ms | P99 ms | {' | '.join(_ROLES)} | others |",
+        f"|---|---:|---:|---:|{'---:|' * len(_ROLES)}---:|",
     ]
     for name, rounds in rows:
         per_second = median(each.result.per_second() for each in rounds)
         wait_50, wait_99 = (median(figure(each.result) for each in rounds) / 1_000 for figure in (p50, p99))
-        used = [median(each.cpu_us[role] for each in rounds) for role in ("worker", "ledger")]
+        used = " | ".join(f"{median(each.cpu_us.get(role, 0) for each in rounds):.0f}" for role in _ROLES)
         others = median(each.others for each in rounds)
-        figures = f"{per_second:,.0f} | {wait_50:.2f} | {wait_99:.2f} | {used[0]:.0f} | {used[1]:.0f} | {others:.0%}"
+        figures = f"{per_second:,.0f} | {wait_50:.2f} | {wait_99:.2f} | {used} | {others:.0%}"
         lines.append(f"| {name} | {figures} |")
     lines += ["", "| calls' wait, within a turn | P50 | P99 | range of P99 |", "|---|---:|---:|---|"]
-    for name, take in (("with pages / without", Turn.ratio), ("without / without (noise)", Turn.noise)):
+    takes: dict[str, Callable[[Turn, str], float]] = {
+        "read elsewhere / without": lambda turn, what: turn.ratio(what, turn.elsewhere),
+        "open here / without": lambda turn, what: turn.ratio(what, turn.here),
+        "without / without (noise)": Turn.noise,
+    }
+    for name, take in takes.items():
         both = {what: sorted(take(each, what) for each in turns) for what in ("p50", "p99")}
         lines.append(
             f"| {name} | {median(both['p50']):.2f} | {median(both['p99']):.2f} "
@@ -199,7 +221,7 @@ def written(report: Report) -> str:
         for name, each in report.late.items()
     ]
     lines += ["", "| memory | first | last |", "|---|---:|---:|"]
-    lines.append(f"| worker, MiB | {report.worker_mib[0]:.0f} | {report.worker_mib[-1]:.0f} |")
+    lines += [f"| {role}, MiB | {noted[0]:.0f} | {noted[-1]:.0f} |" for role, noted in report.mib.items()]
     lines += [
         f"| {name}: JavaScript MiB, nodes | {found[0].told} | {found[-1].told} |"
         for name, found in report.tabs.items()
@@ -226,7 +248,7 @@ def main() -> int:
     parser.add_argument(
         "--rate", type=int, default=RATES[0], help="calls per second to offer (default: 1000)"
     )
-    parser.add_argument("--turns", type=int, default=5, help="turns of three rounds each (default: 5)")
+    parser.add_argument("--turns", type=int, default=5, help="turns of four rounds each (default: 5)")
     parser.add_argument("--seconds", type=float, default=10.0, help="how long a round is (default: 10)")
     parser.add_argument("--label", default="pages", help="the result's name after the date (default: pages)")
     parser.add_argument("--results", default=str(_RESULTS), help="where results go (default: bench/results)")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +20,7 @@ from aegis_gateway import bootstrap
 from aegis_gateway.application.operators import Caller
 from aegis_gateway.application.people import People
 from aegis_gateway.domain.people import ALL_TENANTS, Grant
+from bench.readers import Reading
 from bench.targets import TENANT, Aegis
 
 BUDGET = "northbank-yearly"
@@ -87,6 +90,8 @@ class Looking:
         self._pages: dict[str, Page] = {}
         self.spans: list[tuple[int, int]] = []
         self.memory: dict[str, list[Memory]] = {}
+        self.asked: dict[str, int] = {}
+        """How often each page was asked for from elsewhere."""
 
     def __enter__(self) -> Self:
         page = self._context.new_page()
@@ -125,6 +130,38 @@ class Looking:
         for name, page in self._pages.items():
             page.evaluate(_HIDE, True)
             self._note_memory(name, page)
+
+    @contextlib.contextmanager
+    def elsewhere(self) -> Iterator[None]:
+        """As who looks at the same pages on another machine, until the end of the block.
+
+        Raises:
+            RuntimeError: a page was not read as it should be.
+        """
+        cookies = self._context.cookies(self._url)
+        reading = Reading(
+            port=self._aegis.port,
+            cookie="; ".join(f"{each['name']}={each['value']}" for each in cookies),
+            paths=tuple(address for address, _ in PAGES.values()),
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bench.readers"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdin is not None, "it is a pipe"
+        assert process.stdout is not None, "it is a pipe"
+        try:
+            process.stdin.write(msgspec.json.encode(reading).decode() + "\n")
+            process.stdin.flush()
+            if process.stdout.readline() != "reading\n":
+                raise RuntimeError("the readers ended; their own words are above")
+            yield
+            told, _ = process.communicate(timeout=CAUGHT_UP_S)
+            asked = msgspec.json.decode(told, type=tuple[int, ...])
+        finally:
+            process.kill()
+            process.wait()
+        for name, times in zip(PAGES, asked, strict=True):
+            self.asked[name] = self.asked.get(name, 0) + times
 
     def seen(self) -> dict[str, Noted]:
         """What the pages have noted."""

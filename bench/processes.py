@@ -65,6 +65,12 @@ def children(pid: int) -> list[int]:
     return sorted(pids)
 
 
+def running(pid: int) -> str:
+    """The Python module that a process runs."""
+    words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+    return words[words.index("-m") + 1]
+
+
 def listeners(port: int) -> int:
     """How many sockets listen on a port."""
     rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])

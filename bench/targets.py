@@ -24,7 +24,7 @@ from aegis_gateway.demo.upstream.bill import masked
 from aegis_gateway.demo.upstream.process import UpstreamProcess
 from aegis_gateway.domain.risk import Appraisal
 from aegis_gateway.entrypoints import worker
-from bench.processes import NotReady, answers, children, free_port, listeners, wait_until
+from bench.processes import NotReady, answers, children, free_port, listeners, running, wait_until
 
 START_S_MAX = 30.0
 STOP_S_MAX = 30.0
@@ -137,7 +137,10 @@ class Aegis(Target):
     def processes(self) -> dict[str, list[int]]:
         if self._running is None:
             return {}
-        return {"worker": children(self._running.pid), "ledger": [self._running.pid]}
+        roles: dict[str, list[int]] = {"worker": [], "ledger": [self._running.pid]}
+        for child in children(self._running.pid):
+            roles.setdefault(running(child).rpartition(".")[2], []).append(child)
+        return roles
 
     def stop(self) -> None:
         if self._running is not None:
