@@ -295,7 +295,7 @@ class Gateway:
         children = self.children()
         self._process.kill()
         self._process.wait()
-        until(lambda: not any(map(_is_alive, children)), "the workers or the steward outlive their ledger")
+        until(lambda: not any(map(_is_alive, children)), "something outlives its ledger")
         self._process = None
 
     def kill_all(self) -> None:
@@ -337,6 +337,10 @@ class Gateway:
     def stewards(self) -> list[int]:
         """The process id of the steward, as the only one in a list; none while there is none."""
         return _children(self.pid, "aegis_gateway.entrypoints.steward")
+
+    def pages(self) -> list[int]:
+        """The process id of the pages, as the only one in a list; none while there is none."""
+        return _children(self.pid, "aegis_gateway.entrypoints.pages")
 
     def children(self) -> list[int]:
         """The process ids of all that the ledger process has started."""

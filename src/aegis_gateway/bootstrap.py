@@ -635,18 +635,24 @@ def _is_installed(*modules: str) -> bool:
         return False
 
 
+def directory(settings: Settings) -> Directory:
+    """What is in force, as one process has it."""
+    loader = DirectoryLoader(settings)
+    return Directory(loader, loader.epochs)
+
+
 def calls(settings: Settings, ledger: LedgerClient, observer: Observer | None = None) -> Calls:
     """The use cases of the hot path, for one gateway worker; `observer` is told of calls."""
-    loader = DirectoryLoader(settings)
     fault = planted_fault(os.environ)
     asked = ledger if fault is None else FaultyLedger(ledger, fault)
     query = reading(settings).query
     watch = ApprovalWatch(
         ApprovalReports(lambda sql, values: [tuple(row.values()) for row in query(sql, values)])
     )
-    directory = Directory(loader, loader.epochs)
     pace = Pace(metering=observer.metering if observer is not None else None)
-    return Calls(directory, asked, SystemClock(), os.urandom, pepper(settings), watch, observer, pace)
+    return Calls(
+        directory(settings), asked, SystemClock(), os.urandom, pepper(settings), watch, observer, pace
+    )
 
 
 class VerifiedRegistries:

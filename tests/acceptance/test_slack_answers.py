@@ -70,6 +70,7 @@ def staff(gateway: Gateway) -> Staff:
 def workspace(slack: tuple[FakeSlack, Receiver], gateway: Gateway, staff: Staff) -> Workspace:
     """That Slack with its people."""
     assert staff.tokens
+    assert 200 == ask(gateway, "GET", "/sign-in", key=None).status  # what answers people is there
     slack[0].whispers.clear()
     return Workspace(slack[0], gateway)
 

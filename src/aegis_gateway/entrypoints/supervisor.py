@@ -1,4 +1,6 @@
-"""`aegis up`: the ledger process, which also starts, watches and stops the gateway workers and the steward."""
+"""`aegis up`: the ledger process, which also starts, watches and stops the processes beside it: the gateway workers,
+the steward, and that of the pages.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +22,21 @@ from aegis_gateway import bootstrap
 from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.entrypoints.collector import calm_collector
 from aegis_gateway.entrypoints.data_plane.envoy.access import envoy_access
+from aegis_gateway.entrypoints.visited import Visited
 from aegis_gateway.entrypoints.writer import Writer
 
 DRAIN_S = 25.0
 RESPAWN_INTERVAL_S = 0.5
+PAGES_AFTER_S = 20.0
+"""How long after the start the process of the pages is started if nobody has come to see any: not while the gateway
+itself begins, and before somebody has to wait for it."""
+_SIGNALS_MAX = 64
 
 _log = logging.getLogger("aegis.supervisor")
 
 
 class Supervisor:
-    """One ledger process, its workers and its steward."""
+    """One ledger process, its workers, its steward and its pages."""
 
     def __init__(self, settings: Settings) -> None:
         """Open the store and keep its ledger.
@@ -49,6 +56,8 @@ class Supervisor:
         try:
             store = bootstrap.ledger_store(settings)
             self._writer = Writer(store, self._socket, bootstrap.watching(settings, store))
+            self._pages_socket = Path(self._folder.name) / "pages.sock"
+            self._pages = Visited(self._pages_socket, self._writer, self._start_pages, PAGES_AFTER_S)
         except BaseException:
             self._folder.cleanup()
             raise
@@ -63,14 +72,18 @@ class Supervisor:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._stop)
             signal.signal(signal.SIGCHLD, _take_note)
-            self._writer.wake_on(signals)
+            self._writer.watch(signals, lambda: signals.recv(_SIGNALS_MAX))
             self._start_missing()
             calm_collector()
             self._writer.run(self._keep_running)
             self._drain()
 
     def _drain(self) -> None:
-        children = [*self._workers, *([self._steward] if self._steward is not None else [])]
+        self._pages.turn_away()
+        children = [
+            *self._workers,
+            *(each for each in (self._steward, self._pages.process) if each is not None),
+        ]
         for child in children:
             child.terminate()
         deadline = time.monotonic() + DRAIN_S
@@ -93,16 +106,21 @@ class Supervisor:
         if missing and not self._stopping and time.monotonic() - self._started_at >= RESPAWN_INTERVAL_S:
             _log.warning("a gateway worker or the steward ended; starting another")
             self._start_missing()
+        if not self._stopping:
+            self._pages.tend()
         return not self._stopping
 
     def _start_missing(self) -> None:
         self._started_at = time.monotonic()
         while len(self._workers) < self._settings.workers:
-            self._workers.append(self._start("worker"))
+            self._workers.append(self._start("worker", str(self._pages_socket)))
         if self._steward is None:
             self._steward = self._start("steward")
 
-    def _start(self, process: str) -> subprocess.Popen[bytes]:
+    def _start_pages(self, listener: int) -> subprocess.Popen[bytes]:
+        return self._start("pages", str(listener), files=(listener,))
+
+    def _start(self, process: str, *arguments: str, files: tuple[int, ...] = ()) -> subprocess.Popen[bytes]:
         environment = {
             **os.environ,
             "AEGIS_STORE": self._settings.store,
@@ -114,7 +132,9 @@ class Supervisor:
             "AEGIS_GRPC_PORT": str(self._settings.grpc_port or ""),
         }
         command = [sys.executable, "-m", f"aegis_gateway.entrypoints.{process}", str(self._socket)]
-        return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
+        return subprocess.Popen(
+            [*command, *arguments], env=environment, stdin=subprocess.DEVNULL, pass_fds=files
+        )
 
 
 def _allow_many_files() -> None:

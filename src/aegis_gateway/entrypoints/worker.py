@@ -28,7 +28,7 @@ from aegis_gateway.application.calls import Calls
 from aegis_gateway.application.commands import Running
 from aegis_gateway.application.directory import DirectoryCopy
 from aegis_gateway.application.estimates import Estimates
-from aegis_gateway.application.pace import Pace, ReadPace
+from aegis_gateway.application.pace import Pace
 from aegis_gateway.application.tracing import SEND_LAST_S
 from aegis_gateway.configuration.settings import Settings, read_settings
 from aegis_gateway.domain.errors import AegisError
@@ -40,7 +40,6 @@ from aegis_gateway.entrypoints.data_plane.idempotency import Idempotency
 from aegis_gateway.entrypoints.data_plane.mcp.door import McpDoor
 from aegis_gateway.entrypoints.data_plane.mcp.origins import Origins
 from aegis_gateway.entrypoints.data_plane.tool_decisions import ToolDecisions
-from aegis_gateway.entrypoints.people.bridge import Application
 from aegis_gateway.entrypoints.people.door import PeopleDoor
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ SEND_OFF_S = 1.0
 TELL_PACE_S = 1.0
 
 
-async def serve(socket_path: Path) -> None:
+async def serve(socket_path: Path, pages_path: Path) -> None:
     """Serve until the ledger process ends or a signal asks to stop; then finish what is under way."""
     settings = read_settings()
     stopping = asyncio.Event()
@@ -76,7 +75,7 @@ async def serve(socket_path: Path) -> None:
         settings.pages_url,
     )
     access = envoy_access(settings, secrets)
-    people = PeopleDoor(lambda: _pages(settings, calls, lambda: ledger.pace(calls.pace.take())))
+    people = PeopleDoor(pages_path, lambda: ledger.tell(calls.pace.take()))
     requests = None
     if calls.approvals is not None:
         requests = AccessRequests(
@@ -156,14 +155,6 @@ async def _tell_pace(pace: Pace, ledger: LedgerClient) -> None:
             told = paced.under_way
 
 
-def _pages(settings: Settings, calls: Calls, read_pace: ReadPace) -> Application:
-    """The pages and the control API, for the first person who comes."""
-    # Here: the framework takes a third of a second, which a gateway that nobody visits need not spend.
-    from aegis_gateway.entrypoints.people.app import build
-
-    return build(settings, lambda: calls.directory.copy.tenants, read_pace)
-
-
 def _running(copy: DirectoryCopy, started_ns: int) -> Running:
     """What this process runs, for `aegis doctor`."""
     return Running(
@@ -183,10 +174,10 @@ def _end(stopping: asyncio.Event) -> None:
 
 
 def main() -> None:
-    """Run a worker: the ledger's socket is the one argument, everything else is in the environment."""
+    """Run a worker: the ledger's and the pages' sockets are the arguments, everything else is in the environment."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     try:
-        uvloop.run(serve(Path(sys.argv[1])))
+        uvloop.run(serve(Path(sys.argv[1]), Path(sys.argv[2])))
     except AegisError as fault:
         logging.getLogger("aegis.worker").error("cannot serve: %s", fault)
         raise SystemExit(1) from None

@@ -35,7 +35,6 @@ WATCH_INTERVAL_S = 2.0
 BATCH_MAX = 512
 
 _READ_BYTES = 256 * 1024
-_SIGNALS_MAX = 64
 
 _log = logging.getLogger("aegis.ledger")
 
@@ -90,7 +89,7 @@ class Writer:
         socket_path.chmod(0o600)
         self._listener.listen(64)
         self._listener.setblocking(False)
-        self._selector.register(self._listener, selectors.EVENT_READ, None)
+        self.watch(self._listener, self._accept)
 
     @property
     def has_workers(self) -> bool:
@@ -144,18 +143,20 @@ class Writer:
         self._pace.add(self._pace_unwritten.take())
         self._told, self._told_at = running, now
 
-    def wake_on(self, signals: socket.socket) -> None:
-        """End a turn that waits when this socket has something to read: Python resumes a wait after a signal."""
-        self._selector.register(signals, selectors.EVENT_READ, signals)
+    def watch(self, readable: socket.socket, act: Callable[[], object]) -> None:
+        """Do something whenever a socket can be read from; a turn that waits ends then."""
+        self._selector.register(readable, selectors.EVENT_READ, act)
+
+    def watch_no_more(self, readable: socket.socket) -> None:
+        """Leave a socket to others."""
+        self._selector.unregister(readable)
 
     def turn(self, timeout_s: float) -> None:
         """One turn: read what is there, commit one batch, answer."""
         events = self._selector.select(0 if self._queue else timeout_s)
         for key, mask in events:
-            if key.data is None:
-                self._accept()
-            elif isinstance(key.data, socket.socket):
-                key.data.recv(_SIGNALS_MAX)
+            if not isinstance(key.data, _Worker):
+                key.data()
             elif mask & selectors.EVENT_WRITE:
                 self._send(key.data)
             else:

@@ -1,11 +1,9 @@
-"""The small parts of the pages: words, briefs, attempts, stores in turn, proofs, and the bridge."""
+"""The small parts of the pages: words, briefs, attempts, stores in turn, proofs."""
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 import pytest
@@ -14,15 +12,12 @@ from aegis_gateway.adapters.attention import Attention
 from aegis_gateway.application.ports import Store
 from aegis_gateway.domain.approval import Approval, Asking, waiting
 from aegis_gateway.domain.approval_route import Group, Route, Want
-from aegis_gateway.domain.errors import AegisError, CallError, LedgerUnavailable, NotPermitted
+from aegis_gateway.domain.errors import AegisError, LedgerUnavailable, NotPermitted
 from aegis_gateway.domain.money import usd_short
 from aegis_gateway.domain.people import Grant, Person
-from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol
-from aegis_gateway.entrypoints.people import bridge
 from aegis_gateway.entrypoints.people.approvals.brief import Background, brief_of, flat, state_now, title_of
 from aegis_gateway.entrypoints.people.approvals.desk import groups_of
 from aegis_gateway.entrypoints.people.attempts import Attempts
-from aegis_gateway.entrypoints.people.bridge import Message, Receive, Send
 from aegis_gateway.entrypoints.people.cookies import cookies_of, csrf_of, is_csrf_of, set_cookie
 from aegis_gateway.entrypoints.people.door import is_for_people
 from aegis_gateway.entrypoints.people.pool import StorePool
@@ -258,124 +253,6 @@ def test_whose_paths() -> None:
         is_for_people(path)
         for path in ("/", "/approvals/x", "/api/v1/budgets", "/apix", "/v1/models", "/mcp")
     ]
-
-
-class Caller:
-    """A caller over RSGI, who may leave."""
-
-    method, path, query_string, scheme = "GET", "/x", "a=1", "http"
-    http_version, client, server = "1.1", "127.0.0.1:5", "127.0.0.1:8700"
-
-    def __init__(self, *, leaves_after: int | None = None, **headers: str) -> None:
-        self.headers = headers
-        self.leaves_after = leaves_after
-        self.got: list[Any] = []
-        self.left = asyncio.Event()
-
-    async def __call__(self) -> bytes:
-        """The body."""
-        return b"body"
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        """The body in pieces, of which there are none."""
-        raise NotImplementedError
-
-    async def client_disconnect(self) -> None:
-        """Wait until the caller has left."""
-        await self.left.wait()
-
-    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        """Be answered."""
-        self.got.append((status, headers, body))
-
-    def response_stream(self, status: int, headers: list[tuple[str, str]]) -> Caller:
-        """Be answered in pieces."""
-        self.got.append((status, headers))
-        return self
-
-    async def send_bytes(self, data: bytes) -> None:
-        """Get a piece."""
-        if self.leaves_after is not None and len(self.got) > self.leaves_after:
-            self.left.set()
-            raise RuntimeError("closed")
-        self.got.append(data)
-
-
-def served(caller: Caller, app: bridge.AsgiApp) -> list[Any]:
-    """What a caller gets of an application."""
-    scope, protocol = cast(bridge.PeopleScope, caller), cast(HttpProtocol, caller)
-
-    async def serve() -> None:
-        body = await bridge.body_of(scope, protocol) if bridge.has_body(scope) else b""
-        await bridge.serve(app, scope, protocol, body)
-
-    asyncio.run(serve())
-    return caller.got
-
-
-def piece(body: bytes, *, more: bool) -> Message:
-    """A part of an answer."""
-    return {"type": "http.response.body", "body": body, "more_body": more}
-
-
-START: Message = {"type": "http.response.start", "status": 200, "headers": [(b"a", b"1"), (b"a", b"2")]}
-
-
-def test_an_answer_passes_the_bridge() -> None:
-    """Whole or in pieces; a HEAD gets its headers alone; headers of one name stay two."""
-
-    async def whole(scope: Any, receive: Receive, send: Send) -> None:
-        assert ("GET", "/x", b"a=1", ("127.0.0.1", 5)) == (
-            scope["method"],
-            scope["path"],
-            scope["query_string"],
-            scope["client"],
-        )
-        assert {"type": "http.request", "body": b"", "more_body": False} == await receive()
-        await send(START)
-        await send(piece(b"x", more=False))
-
-    async def pieces(scope: Any, receive: Receive, send: Send) -> None:
-        await send(START)
-        await send(piece(b"x", more=True))
-        await send(piece(b"y", more=False))
-
-    head = [("a", "1"), ("a", "2")]
-    assert [(200, head, b"x")] == served(Caller(), whole)
-    assert [(200, head), b"x", b"y"] == served(Caller(), pieces)
-    asks = Caller()
-    asks.method = "HEAD"
-    assert [(200, head, b"")] == served(asks, pieces)
-
-
-def test_who_leaves_is_told_of() -> None:
-    """The application's next piece fails, and it hears that they are gone."""
-
-    async def endless(scope: Any, receive: Receive, send: Send) -> None:
-        await receive()
-        await send(START)
-        await send(piece(b"x", more=True))
-        await send(piece(b"x", more=True))
-        with pytest.raises(OSError, match="left"):
-            await send(piece(b"x", more=True))
-        assert {"type": "http.disconnect"} == await receive()
-
-    assert [b"x", b"x"] == served(Caller(leaves_after=2), endless)[1:]
-
-
-def test_what_is_too_long_never_reaches_the_application() -> None:
-    """Headers, or a body."""
-
-    async def unreachable(scope: Any, receive: Receive, send: Send) -> None:
-        raise AssertionError("it was reached")
-
-    with pytest.raises(CallError, match="headers are longer"):
-        served(Caller(x="y" * bridge.HEADER_BYTES_MAX), unreachable)
-    posts = Caller()
-    posts.headers["content-length"] = str(bridge.BODY_BYTES_MAX + 1)
-    posts.method = "POST"
-    with pytest.raises(CallError, match="body is longer"):
-        served(posts, unreachable)
 
 
 def test_threads_share_a_pool() -> None:

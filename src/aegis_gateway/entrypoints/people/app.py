@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import cast
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
@@ -34,7 +35,6 @@ from aegis_gateway.entrypoints.people.audit.routes import audit_routes
 from aegis_gateway.entrypoints.people.bridge import Application, AsgiApp
 from aegis_gateway.entrypoints.people.budgets import pages as budgets
 from aegis_gateway.entrypoints.people.calls import pages as calls
-from aegis_gateway.entrypoints.people.door import THREADS
 from aegis_gateway.entrypoints.people.incidents import pages as incidents
 from aegis_gateway.entrypoints.people.kpi import pages as kpi
 from aegis_gateway.entrypoints.people.live.looker import StoreLooker
@@ -58,8 +58,16 @@ from aegis_gateway.entrypoints.people.slack.door import SlackDoor
 from aegis_gateway.entrypoints.people.visits import Handler, Visit, page
 from aegis_gateway.entrypoints.rollout import Rollouts
 
+THREADS = 2
+"""How many answers are worked out at once, each with a store of its own."""
+
 _SIGNED_BY_ITSELF = ("/slack/",)
 _A_YEAR = "public, max-age=31536000, immutable"
+
+
+def bound_threads() -> None:
+    """Have the running event loop work out so many answers at once."""
+    current_default_thread_limiter().total_tokens = THREADS
 
 
 def build(

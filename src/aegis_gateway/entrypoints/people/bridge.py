@@ -1,24 +1,40 @@
-"""The bridge from RSGI, which the gateway speaks, to ASGI, which frameworks for pages speak.
+"""The bridge from what workers pass on to ASGI, which frameworks for pages speak.
 
-Rule 1: a request's body is read before the application hears of it, and is bounded, as its headers are.
+Rule 1: the worker has read a request's body and bounded it, as its headers, before the application hears of it.
 Rule 2: an application that is told `http.disconnect`, or whose `send` fails, has nobody to answer any more.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Protocol
+from typing import Any, cast
 from urllib.parse import quote
 
 import msgspec
 
-from aegis_gateway.domain.errors import CallError
-from aegis_gateway.entrypoints.data_plane.exchange import Caller, HttpProtocol, Scope, read_body
+from aegis_gateway.adapters.frames import FrameReader
+from aegis_gateway.domain.errors import AegisError
+from aegis_gateway.entrypoints.people.passing_on import (
+    PIECE_BYTES_MAX,
+    Answered,
+    Asked,
+    Began,
+    FromPages,
+    Headers,
+    Piece,
+    Taken,
+    framed,
+    from_worker,
+)
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+_log = logging.getLogger("aegis.people")
 
 
 class Application(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,106 +48,134 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     paths: tuple[str, ...]
 
 
-BODY_BYTES_MAX = 1024 * 1024
-HEADER_BYTES_MAX = 32 * 1024
-BODY_S = 20.0
-"""How long a request's body may take."""
+class Workers:
+    """The workers that have requests answered by an application."""
+
+    def __init__(self, app: AsgiApp) -> None:
+        """None is there yet."""
+        self.app = app
+        self.are_gone = asyncio.Event()
+        self.are_gone.set()
+        self.there: set[Worker] = set()
+
+    def meet(self) -> asyncio.Protocol:
+        """A worker that connects."""
+        return Worker(self)
+
+    def come(self, worker: Worker) -> None:
+        """One is there."""
+        self.there.add(worker)
+        self.are_gone.clear()
+
+    def leave(self, worker: Worker) -> None:
+        """One has gone."""
+        self.there.discard(worker)
+        if not self.there:
+            self.are_gone.set()
 
 
-class PeopleScope(Scope, Protocol):
-    """What RSGI tells of a request, with what only pages ask for."""
+class Worker(asyncio.Protocol):
+    """A worker's connection, and the requests on it that are being answered."""
 
-    http_version: str
-    scheme: str
-    client: str
-    server: str
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        self._transport: asyncio.Transport | None = None
+        self._reader = FrameReader()
+        self._open: dict[int, _Exchange] = {}
+        self._answering: set[asyncio.Task[None]] = set()
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Be there."""
+        # uvloop's transports are not asyncio.Transport by class, only by what they do.
+        self._transport = cast(asyncio.Transport, transport)
+        self._workers.come(self)
 
-def has_body(scope: PeopleScope) -> bool:
-    """Whether a request has a body, as far as applications hear of it."""
-    return scope.method not in ("GET", "HEAD")
+    def data_received(self, data: bytes) -> None:
+        """Begin to answer, or go on."""
+        try:
+            for payload in self._reader.feed(data):
+                message = from_worker.decode(payload)
+                if isinstance(message, Asked):
+                    self._begin(message)
+                elif (exchange := self._open.get(message.number)) is not None:
+                    if isinstance(message, Taken):
+                        exchange.go_on.set()
+                    else:
+                        exchange.leave()
+        except (ValueError, msgspec.DecodeError):
+            _log.exception("a worker passed on what is no request")
+            self.hang_up()
 
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Whoever asked by this worker is gone with it."""
+        self._transport = None
+        for exchange in self._open.values():
+            exchange.leave()
+        self._workers.leave(self)
 
-async def body_of(scope: PeopleScope, protocol: HttpProtocol) -> bytes:
-    """A request's body.
+    def hang_up(self) -> None:
+        """End it."""
+        if self._transport is not None:
+            self._transport.abort()
 
-    Raises:
-        CallError: it is longer than it may be, or did not come whole.
-    """
-    return await read_body(scope, protocol, BODY_S, BODY_BYTES_MAX)
+    def send(self, message: FromPages) -> None:
+        """Say something; to nobody, if nobody is there."""
+        if self._transport is not None:
+            self._transport.write(framed(message))
 
+    def _begin(self, asked: Asked) -> None:
+        exchange = self._open[asked.number] = _Exchange(asked, self.send)
+        answering = asyncio.create_task(exchange.answer(self._workers.app))
+        self._answering.add(answering)
+        answering.add_done_callback(lambda _: self._end(asked.number, answering))
 
-def _nothing() -> None:
-    """Do nothing."""
-
-
-async def serve(
-    app: AsgiApp,
-    scope: PeopleScope,
-    protocol: HttpProtocol,
-    body: bytes,
-    on_stream: Callable[[], None] = _nothing,
-) -> None:
-    """Have an ASGI application answer one request, whose body was read. `on_stream`: its answer goes on in pieces.
-
-    Raises:
-        CallError: its headers are longer than they may be; it was not answered.
-    """
-    headers = [(name.encode("latin-1"), value.encode()) for name, value in scope.headers.items()]
-    if sum(len(name) + len(value) for name, value in headers) > HEADER_BYTES_MAX:
-        raise CallError(f"the headers are longer than {HEADER_BYTES_MAX} bytes", status=431)
-    exchange = _Exchange(protocol, body, on_stream, is_head=scope.method == "HEAD")
-    await app(_asgi_scope(scope, headers), exchange.receive, exchange.send)
-
-
-def _asgi_scope(scope: PeopleScope, headers: list[tuple[bytes, bytes]]) -> dict[str, Any]:
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.4"},
-        "http_version": scope.http_version,
-        # A HEAD is a GET whose answer's body stays here.
-        "method": "GET" if scope.method == "HEAD" else scope.method,
-        "scheme": scope.scheme,
-        "path": scope.path,
-        "raw_path": quote(scope.path, safe="/%:@!$&'()*+,;=~").encode(),
-        "query_string": scope.query_string.encode(),
-        "root_path": "",
-        "headers": headers,
-        "client": _address(scope.client),
-        "server": _address(scope.server),
-    }
-
-
-def _address(text: str) -> tuple[str, int] | None:
-    host, _, port = text.rpartition(":")
-    return (host.strip("[]"), int(port)) if port.isdecimal() else None
+    def _end(self, number: int, answering: asyncio.Task[None]) -> None:
+        self._answering.discard(answering)
+        del self._open[number]
 
 
 class _Exchange:
-    """One request and its answer, as ASGI sees them."""
+    """One request and its answer, as ASGI sees them. `go_on` is set while a piece may be sent."""
 
-    def __init__(
-        self, protocol: HttpProtocol, body: bytes, on_stream: Callable[[], None], *, is_head: bool
-    ) -> None:
-        self._protocol = protocol
-        self._body = body
-        self._on_stream = on_stream
-        self._is_head = is_head
+    def __init__(self, asked: Asked, say: Callable[[FromPages], None]) -> None:
+        self._asked = asked
+        self._say = say
         self._is_told = False
         self._is_over = False
-        self._start: Message = {}
-        self._caller: Caller | None = None
+        self._start: Message | None = None
+        self._has_begun = False
+        self._left = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self.go_on.set()
 
-    async def receive(self) -> Message:
+    async def answer(self, app: AsgiApp) -> None:
+        """Have the application answer, whatever happens."""
+        try:
+            await app(_asgi_scope(self._asked), self._receive, self._send)
+        except AegisError as fault:
+            self._refuse(503, str(fault))
+        except OSError:
+            _log.debug("somebody left before they were answered")
+        except Exception:
+            # The last resort: an answer for who asked, the trace for the operator.
+            _log.exception("a page failed in a way nobody foresaw")
+            self._refuse(500, "the gateway failed; the operator's log says why")
+
+    def leave(self) -> None:
+        """Whoever asked has left."""
+        self._left.set()
+        self.go_on.set()
+
+    async def _receive(self) -> Message:
         """The request, once; from then on that its caller has left, when they have."""
         if not self._is_told:
             self._is_told = True
-            return {"type": "http.request", "body": self._body, "more_body": False}
+            return {"type": "http.request", "body": self._asked.body, "more_body": False}
         if not self._is_over:
-            await self._protocol.client_disconnect()
+            await self._left.wait()
         return {"type": "http.disconnect"}
 
-    async def send(self, message: Message) -> None:
+    async def _send(self, message: Message) -> None:
         """A part of the answer.
 
         Raises:
@@ -140,21 +184,67 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self._start = message
             return
-        piece = b"" if self._is_head else bytes(message.get("body", b""))
-        has_more = bool(message.get("more_body", False)) and not self._is_head
         if self._is_over:
             return  # the rest of what a HEAD isn't shown
-        if self._caller is None and not has_more:
+        is_head = self._asked.method == "HEAD"
+        data = b"" if is_head else bytes(message.get("body", b""))
+        has_more = bool(message.get("more_body", False)) and not is_head
+        if not self._has_begun and not has_more and len(data) <= PIECE_BYTES_MAX:
             self._is_over = True
-            self._protocol.response_bytes(self._start["status"], self._headers(), piece)
+            status, headers = self._head()
+            self._say(Answered(number=self._asked.number, status=status, headers=headers, body=data))
             return
-        if self._caller is None:
-            self._on_stream()
-            self._caller = Caller(self._protocol.response_stream(self._start["status"], self._headers()))
-        await self._caller.send(piece)
-        self._is_over = not has_more
-        if not self._caller.is_there:
-            raise OSError("the caller has left")
+        if not self._has_begun:
+            self._has_begun = True
+            status, headers = self._head()
+            self._say(Began(number=self._asked.number, status=status, headers=headers))
+        for start in range(0, max(len(data), 1), PIECE_BYTES_MAX):
+            rest = data[start:]
+            await self._send_piece(
+                rest[:PIECE_BYTES_MAX], is_last=not has_more and len(rest) <= PIECE_BYTES_MAX
+            )
 
-    def _headers(self) -> list[tuple[str, str]]:
-        return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self._start["headers"]]
+    async def _send_piece(self, data: bytes, *, is_last: bool) -> None:
+        await self.go_on.wait()
+        if self._left.is_set():
+            raise OSError("the caller has left")
+        self.go_on.clear()
+        self._is_over = is_last
+        self._say(Piece(number=self._asked.number, data=data, is_last=is_last))
+
+    def _head(self) -> tuple[int, Headers]:
+        assert self._start is not None, "an answer begins with its status"
+        headers = [
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in self._start["headers"]
+        ]
+        return self._start["status"], headers
+
+    def _refuse(self, status: int, words: str) -> None:
+        """Answer that it failed, or, if an answer has begun, end it."""
+        if self._has_begun and not self._is_over:
+            self._say(Piece(number=self._asked.number, data=b"", is_last=True))
+        elif not self._is_over:
+            self._say(Answered.problem(self._asked.number, status, words))
+
+
+def _asgi_scope(asked: Asked) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": asked.http_version,
+        # A HEAD is a GET whose answer's body stays here.
+        "method": "GET" if asked.method == "HEAD" else asked.method,
+        "scheme": asked.scheme,
+        "path": asked.path,
+        "raw_path": quote(asked.path, safe="/%:@!$&'()*+,;=~").encode(),
+        "query_string": asked.query.encode(),
+        "root_path": "",
+        "headers": [(name.encode("latin-1"), value.encode()) for name, value in asked.headers],
+        "client": _address(asked.client),
+        "server": _address(asked.server),
+    }
+
+
+def _address(text: str) -> tuple[str, int] | None:
+    host, _, port = text.rpartition(":")
+    return (host.strip("[]"), int(port)) if port.isdecimal() else None

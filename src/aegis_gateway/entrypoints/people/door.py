@@ -1,33 +1,28 @@
 """The door to pages and the control API, among the doors of a gateway worker.
 
-Rule 1: what people ask for is done in threads, few of them, each with a store of its own: calls share neither with it.
-Rule 2: a worker that no person visits pays nothing: the application is built when the first one comes.
+Rule: a worker reads what people ask and passes it on to the process of the pages; nothing is worked out here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import cast
 
-import msgspec
-
-from aegis_gateway.domain.errors import AegisError, CallError
-from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol, Scope
-from aegis_gateway.entrypoints.people import bridge
-from aegis_gateway.entrypoints.people.bridge import Application, PeopleScope
+from aegis_gateway.domain.errors import CallError
+from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol, Scope, read_body
+from aegis_gateway.entrypoints.people.pages_client import PagesClient
+from aegis_gateway.entrypoints.people.passing_on import Answered, PeopleScope
 
 IN_FLIGHT_MAX = 64
 READING_MAX = 64
 """How many bodies are read at once. Of more, the one that has taken longest is given up: whoever sends a body whole
 needs no time for it, and whoever holds many back keeps nobody else out."""
-THREADS = 2
-SWITCH_S = 0.0005
-"""How long a thread that renders a page may keep the interpreter from the event loop that calls are on. Eight who load
-an inbox of 200 requests without a pause make an answer of that loop wait 6 ms (P50), 10 with Python's own 5 ms, and 24
-with four threads; measured on two cores, clients included."""
+BODY_BYTES_MAX = 1024 * 1024
+BODY_S = 20.0
+"""How long a request's body may take."""
 
 _PREFIXES = (
     "/overview",
@@ -64,13 +59,15 @@ def is_for_people(path: str) -> bool:
 
 
 class PeopleDoor:
-    """Answers people. `build` makes the application; it blocks, and runs in a thread."""
+    """Answers people, by the process of the pages that listens at `path`.
 
-    def __init__(self, build: Callable[[], Application]) -> None:
-        """Build nothing yet."""
-        self._build = build
-        self._app: Application | None = None
-        self._building = asyncio.Lock()
+    `tell` is done before anything is passed on: what this worker has counted is then known where it is asked for.
+    """
+
+    def __init__(self, path: Path, tell: Callable[[], None]) -> None:
+        """Connect to nothing yet."""
+        self._pages = PagesClient(path)
+        self._tell = tell
         self._in_flight = 0
         self._reading: dict[asyncio.Future[bytes], None] = {}
 
@@ -78,14 +75,10 @@ class PeopleDoor:
         """Answer one request, whatever happens."""
         asked = cast(PeopleScope, scope)
         try:
-            body = await self._read(asked, protocol) if bridge.has_body(asked) else b""
+            body = await self._read(asked, protocol) if scope.method not in ("GET", "HEAD") else b""
             await self._answer(asked, protocol, body)
         except CallError as fault:
             _refuse(protocol, fault.status, str(fault))
-        except AegisError as fault:
-            _refuse(protocol, 503, str(fault))
-        except OSError:
-            _log.debug("somebody left before they were answered")
         except Exception:
             # The last resort: an answer for who asked, the trace for the operator.
             _log.exception("a page failed in a way nobody foresaw")
@@ -93,11 +86,10 @@ class PeopleDoor:
 
     def hang_up(self) -> None:
         """End the answers that would go on for as long as somebody looks at a page."""
-        if self._app is not None:
-            self._app.hang_up()
+        self._pages.hang_up()
 
     async def _read(self, scope: PeopleScope, protocol: HttpProtocol) -> bytes:
-        reading = asyncio.ensure_future(bridge.body_of(scope, protocol))
+        reading = asyncio.ensure_future(read_body(scope, protocol, BODY_S, BODY_BYTES_MAX))
         self._reading[reading] = None
         if len(self._reading) > READING_MAX:
             slowest = next(iter(self._reading))
@@ -124,31 +116,16 @@ class PeopleDoor:
             is_counted = False
 
         try:
-            application = self._app or await self._built()
+            self._tell()
             # What streams has its own bound (`live/watch.py`), or pages that are open would keep others out.
-            await bridge.serve(application.app, scope, protocol, body, on_stream=count_no_more)
+            await self._pages.serve(scope, protocol, body, on_stream=count_no_more)
         finally:
             count_no_more()
 
-    async def _built(self) -> Application:
-        async with self._building:
-            if self._app is None:
-                from anyio.to_thread import current_default_thread_limiter  # with what it belongs to
-
-                sys.setswitchinterval(SWITCH_S)
-                current_default_thread_limiter().total_tokens = THREADS
-                self._app = await asyncio.to_thread(self._build)
-            return self._app
-
 
 def _refuse(protocol: HttpProtocol, status: int, words: str) -> None:
-    headers = [
-        ("content-type", "application/problem+json"),
-        ("cache-control", "no-store"),
-        ("x-content-type-options", "nosniff"),
-    ]
-    body = {"type": "about:blank", "title": words, "status": status}
+    answer = Answered.problem(0, status, words)
     try:
-        protocol.response_bytes(status, headers, msgspec.json.encode(body))
+        protocol.response_bytes(answer.status, answer.headers, answer.body)
     except RuntimeError:  # the answer had begun: the connection ends in the middle of it, which says enough
         _log.debug("an answer broke off")

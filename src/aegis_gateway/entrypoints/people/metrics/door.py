@@ -7,11 +7,10 @@ only a gateway that no other machine reaches tells everybody who asks.
 from __future__ import annotations
 
 import ipaddress
-import time
 from contextlib import suppress
 
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector
+from prometheus_client.registry import CollectorRegistry
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,10 +20,7 @@ from aegis_gateway.application.ports import Store
 from aegis_gateway.domain.errors import LedgerUnavailable, StoreError
 from aegis_gateway.entrypoints.people.metrics.families import LedgerMetrics
 from aegis_gateway.entrypoints.people.metrics.pace import PaceMetrics
-from aegis_gateway.entrypoints.people.metrics.text import text_of
 from aegis_gateway.entrypoints.people.office import Office
-
-BREATH_S = 0.0005
 
 _WHO = (
     "metrics want a person's token here, as `Authorization: Bearer aegis_person_…`; "
@@ -64,11 +60,12 @@ class MetricsDoor:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         with office.store() as store:
             registries = [views[tenant].registry for tenant in readable]
-            collectors: list[Collector] = [LedgerMetrics(store, registries, _breathe)]
+            told = CollectorRegistry()
+            told.register(LedgerMetrics(store, registries))
             if pace is not None:
                 is_whole = len(readable) == len(views)
-                collectors.append(PaceMetrics(pace, frozenset(readable), is_whole=is_whole))
-            body = text_of(encode, collectors, _breathe)
+                told.register(PaceMetrics(pace, frozenset(readable), is_whole=is_whole))
+            body = encode(told)
             self._note(store)
         return Response(body, headers={"content-type": content_type})
 
@@ -81,11 +78,6 @@ class MetricsDoor:
         with suppress(LedgerUnavailable, StoreError), store.change([]) as change:
             change.note_seen("metrics", now_ns)
             self._noted_ns = now_ns
-
-
-def _breathe() -> None:
-    """Let the event loop have its turn."""
-    time.sleep(BREATH_S)
 
 
 def _is_loopback(host: str) -> bool:

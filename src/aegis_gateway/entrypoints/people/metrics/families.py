@@ -7,12 +7,12 @@ Rule 2: they are the ledger's, and the same on each gateway of a store: whoever 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from aegis_gateway.adapters.metrics_reports import BUDGETS_AT_ONCE, MetricsReports
+from aegis_gateway.adapters.metrics_reports import MetricsReports
 from aegis_gateway.adapters.reports import Reports
 from aegis_gateway.application.ports import Store
 from aegis_gateway.domain.money import NANO_PER_USD
@@ -28,12 +28,9 @@ _BUDGET = ("tenant", "budget", "scope")
 class LedgerMetrics(Collector):
     """What the ledger says of some tenants, at each scrape."""
 
-    def __init__(
-        self, store: Store, registries: Iterable[Registry], breathe: Callable[[], None] = lambda: None
-    ) -> None:
-        """Read through a store; `breathe` is called now and then where there is much."""
+    def __init__(self, store: Store, registries: Iterable[Registry]) -> None:
+        """Read through a store."""
         self._store = store
-        self._breathe = breathe
         self._registries = tuple(registries)
 
     def collect(self) -> Iterator[Metric]:
@@ -140,9 +137,7 @@ class LedgerMetrics(Collector):
         )
         now_ns = self._store.clock_ns()
         for registry in self._registries:
-            for place, each in enumerate(reports.budgets(registry, now_ns)):
-                if place % BUDGETS_AT_ONCE == 0:
-                    self._breathe()
+            for each in reports.budgets(registry, now_ns):
                 standing, seen = each.standing, each.seen
                 labels = (seen.tenant, seen.budget, seen.scope)
                 if registry.quantities[standing.budget.quantity].is_money:

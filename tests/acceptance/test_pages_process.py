@@ -1,0 +1,124 @@
+"""The process that answers people: there when somebody comes, one for all workers, and no longer than the gateway."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from aegis_gateway.demo.upstream.process import UpstreamProcess
+from aegis_gateway.domain.people import Grant
+from tests.browsers import Staff, Visitor
+from tests.gateways import HOST, TENANT, WAIT_S, Gateway, ask, chat, configuration, until
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    """A gateway with two workers."""
+    with (
+        UpstreamProcess(apps="provider") as upstream,
+        Gateway(configuration(upstream.base_url), workers=2) as gateway,
+    ):
+        gateway.key()
+        yield gateway
+
+
+def test_it_is_there_when_somebody_comes(gateway: Gateway) -> None:
+    """One for all who come at once, by whichever worker; calls don't need it."""
+    chat(gateway, "hello")
+    assert [] == gateway.pages()
+    found: list[int] = []
+    lock = threading.Lock()
+
+    def come() -> None:
+        status = ask(gateway, "GET", "/sign-in", key=None).status
+        with lock:
+            found.append(status)
+
+    visitors = [threading.Thread(target=come) for _ in range(8)]
+    for each in visitors:
+        each.start()
+    for each in visitors:
+        each.join()
+    assert [200] * 8 == found
+    assert 1 == len(gateway.pages())
+
+
+def test_one_that_dies_is_replaced(gateway: Gateway) -> None:
+    """Sessions go on, calls notice nothing, and who comes next is answered by another."""
+    staff = Staff(gateway)
+    staff.add("vi", Grant(role="viewer", tenant=TENANT))
+    vi = Visitor(gateway)
+    assert 303 == vi.sign_in(staff.tokens["vi"]).status
+    (first,) = gateway.pages()
+    os.kill(first, signal.SIGKILL)
+    chat(gateway, "hello")
+    until(lambda: first not in gateway.pages(), "it is still there")
+    assert 200 == vi.get("/calls").status
+    assert [first] != gateway.pages()
+
+
+def test_open_pages_hear_of_its_death(gateway: Gateway) -> None:
+    """What they listen to ends, and where they ask again they are told as before."""
+    staff = Staff(gateway)
+    staff.add("vi", Grant(role="viewer", tenant=TENANT))
+    vi = Visitor(gateway)
+    vi.sign_in(staff.tokens["vi"])
+
+    @contextlib.contextmanager
+    def listening() -> Iterator[http.client.HTTPResponse]:
+        connection = http.client.HTTPConnection(HOST, gateway.settings.port, timeout=WAIT_S)
+        cookies = "; ".join(f"{name}={value}" for name, value in vi.cookies.items())
+        with contextlib.closing(connection):
+            connection.request("GET", "/live", headers={"cookie": cookies})
+            with contextlib.closing(connection.getresponse()) as answer:
+                yield answer
+
+    def hears(answer: http.client.HTTPResponse) -> None:
+        until(lambda: answer.readline() == b"event: changed\n", "nothing is heard")
+
+    with listening() as answer:
+        hears(answer)
+        (first,) = gateway.pages()
+        os.kill(first, signal.SIGKILL)
+        assert b"over" not in answer.read()  # to its end
+    with listening() as answer:
+        hears(answer)
+        chat(gateway, "hello")
+        hears(answer)
+        assert 0 == gateway.stop()
+        answer.read()
+
+
+def test_it_ends_with_the_gateway(gateway: Gateway) -> None:
+    """With one that is killed, and with one that is stopped, while somebody looks."""
+    assert 200 == ask(gateway, "GET", "/sign-in", key=None).status
+    gateway.kill()  # waits until all that it started has ended
+    gateway.start()
+    assert 200 == ask(gateway, "GET", "/sign-in", key=None).status
+    children = gateway.children()
+    assert 1 == len(gateway.pages())
+    assert 0 == gateway.stop()
+    assert not any(os.path.exists(f"/proc/{child}") for child in children)
+
+
+def test_one_that_hangs_holds_up_no_call(gateway: Gateway) -> None:
+    """Calls go on; whoever asked may leave, and all is well when it goes on."""
+    assert 200 == ask(gateway, "GET", "/sign-in", key=None).status
+    (process,) = gateway.pages()
+    os.kill(process, signal.SIGSTOP)
+    try:
+        leaving = http.client.HTTPConnection(HOST, gateway.settings.port, timeout=WAIT_S)
+        leaving.request("GET", "/sign-in")
+        for _ in range(5):
+            assert 200 == chat(gateway, "hello").status
+        leaving.close()
+    finally:
+        os.kill(process, signal.SIGCONT)
+    assert 200 == ask(gateway, "GET", "/sign-in", key=None).status
+    assert [process] == gateway.pages()
