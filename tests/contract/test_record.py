@@ -247,6 +247,13 @@ def seen(record: RecordReports, wanted: EntryFilter, below: int = 2**62, limit: 
     return [each.sequence for each in record.search("acme", wanted, below, limit).entries]
 
 
+def test_words_in_what_is_no_text(database: Database, record: RecordReports) -> None:
+    """Whatever somebody wrote in the place of an entry, looking for words goes on and finds them."""
+    of_entry(3, f"body = {quoted(database, bytes(range(256)) + b'Word')}")(database, record)
+    assert [3] == seen(record, EntryFilter(words="wORD"))
+    assert [17] == seen(record, EntryFilter(words="more"))
+
+
 def test_searching(record: RecordReports) -> None:
     """By kind, person, agent, budget, call, rule, version, words, time and number; the newest first; in pages."""
     everything = seen(record, EntryFilter())
@@ -264,7 +271,12 @@ def test_searching(record: RecordReports) -> None:
     assert [12] == seen(record, EntryFilter(rule="budget:tight"))
     assert [17] == seen(record, EntryFilter(version=2))
     assert 9 == len(seen(record, EntryFilter(version=1)))
-    assert [17] == seen(record, EntryFilter(words="ünique"))
+    for words in ("ünique", "More FOR üNIQUE", "MORE"):
+        assert [17] == seen(record, EntryFilter(words=words)), words
+    assert [] == seen(record, EntryFilter(words="Ünique")), "of A to Z alone"
+    assert [16] == seen(record, EntryFilter(who="ana", words="BEN"))
+    assert [] == seen(record, EntryFilter(who="Ana")), "ids are what they are"
+    assert [15] == seen(record, EntryFilter(call="lost", kind="settlement", words="Settlement"))
     assert [] == seen(record, EntryFilter(words="%"))
     assert [10] == seen(record, EntryFilter(words="gone", kind="doubt"))
     half = NOON_NS + HOUR_NS // 2

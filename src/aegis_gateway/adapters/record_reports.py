@@ -190,6 +190,10 @@ class RecordReports:
         for needle in wanted.needles():
             sql += " and instr(body, ?) > 0"
             values.append(needle)
+        words = wanted.word_needle()
+        if words is not None:
+            sql += " and instr(lower(body), ?) > 0"  # the last, as it takes the longest
+            values.append(words)
         sql += " order by sequence desc limit ?"
         found: list[Kept] = []
         read = 0

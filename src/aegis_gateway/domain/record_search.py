@@ -34,7 +34,9 @@ _encode = msgspec.json.Encoder().encode
 
 
 class EntryFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which entries: all that is given must hold. `words` stand anywhere in it, as they are written there."""
+    """Which entries: all that is given must hold. `words` stand anywhere in it, whether A to Z are
+    written large or small.
+    """
 
     kind: str | None = None
     who: str | None = None
@@ -52,7 +54,7 @@ class EntryFilter(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_plain(self) -> bool:
         """Whether every entry of a period is wanted."""
-        return self.kind is None and self.call is None and not self.needles()
+        return self.kind is None and self.call is None and self.words is None and not self.needles()
 
     def needles(self) -> list[bytes]:
         """Bytes that an entry has, if it is one that is wanted; that it has them isn't enough."""
@@ -63,9 +65,12 @@ class EntryFilter(msgspec.Struct, frozen=True, kw_only=True):
         if self.rule is not None:
             found = [each for each in found if each != _encode(self.rule)]
             found.append(_encode(_bare(self.rule))[1:])  # `budget:day` ends as `day` does
-        if self.words is not None:
-            found.append(_encode(self.words)[1:-1])
         return found
+
+    def word_needle(self) -> bytes | None:
+        """Bytes that an entry has whose letters A to Z are made small, if it has the words that are wanted."""
+        # Of ASCII alone: it is the same in every store, and whatever is around it.
+        return None if self.words is None else _encode(self.words)[1:-1].lower()
 
     def fits(
         self, kind: str, call: str | None, body: bytes, content: Callable[[bytes], dict[str, Any] | None]
@@ -73,7 +78,8 @@ class EntryFilter(msgspec.Struct, frozen=True, kw_only=True):
         """Whether an entry is wanted; its time isn't looked at."""
         if self.kind not in (None, kind) or self.call not in (None, call):
             return False
-        if self.words is not None and _encode(self.words)[1:-1] not in body:
+        words = self.word_needle()
+        if words is not None and words not in body.lower():
             return False
         asked: list[tuple[tuple[str, ...], str | int]] = []
         if self.who is not None:

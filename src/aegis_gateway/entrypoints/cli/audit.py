@@ -107,7 +107,7 @@ def search(
     key: Annotated[str | None, typer.Option(metavar="ID", help="About this key.", show_default=False)] = None,
     words: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="With this text, as it stands there.", show_default=False),
+        typer.Option(metavar="TEXT", help="With this text, in capitals or not.", show_default=False),
     ] = None,
     since: Annotated[str, typer.Option(metavar="TIME", help="As in 1h, 7d, 2026-11-23, or ever.")] = "7d",
     until: Annotated[

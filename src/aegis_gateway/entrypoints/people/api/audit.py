@@ -82,7 +82,7 @@ def router(settings: Settings) -> APIRouter:
         rule: Annotated[str | None, _text("Of this rule: a policy's id, `budget:ID`, `rate:ID`.")] = None,
         version: Annotated[int | None, Query(ge=1, le=2**31, description="Of this configuration.")] = None,
         key: Annotated[str | None, _text("About this key.")] = None,
-        words: Annotated[str | None, _text("With this text, as it stands there.")] = None,
+        words: Annotated[str | None, _text("With this text, in capitals or not (A to Z).")] = None,
         since: Annotated[AwareDatetime | None, Query(description="From when.")] = None,
         until: Annotated[AwareDatetime | None, Query(description="Until when.")] = None,
         below: Annotated[int | None, Query(ge=1, le=_NUMBER_MAX, description="Below this number.")] = None,
