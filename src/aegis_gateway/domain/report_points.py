@@ -64,59 +64,33 @@ def risks_of(facts: ReportFacts) -> Iterator[Point]:
             words = f"Budget {each.budget} exceeded its plan: {told} ({each.calls_for})"
         yield Point(kind="budget", tone="deny", words=words, address=_budget(tenant, each.budget))
     if facts.open_incidents:
-        yield Point(
-            kind="incidents",
-            tone="deny",
-            words=f"{_count(facts.open_incidents, 'incident')} open now",
-            address=f"/incidents?{urlencode({'tenant': tenant})}",
-        )
+        words = f"{_count(facts.open_incidents, 'incident')} open now"
+        yield Point(kind="incidents", tone="deny", words=words, address=_page("/incidents", tenant))
     if facts.doubtful_calls:
-        yield Point(
-            kind="doubt",
-            tone="throttle",
-            words=f"{_count(facts.doubtful_calls, 'call')} in doubt now, counted at the most that they can come to: "
-            f"{usd_short(facts.doubtful_nano_usd)}",
-            address=f"/calls?{urlencode({'tenant': tenant, 'state': 'in_doubt', 'since': 'ever'})}",
-        )
+        calls, most = _count(facts.doubtful_calls, "call"), usd_short(facts.doubtful_nano_usd)
+        words = f"{calls} in doubt now, counted at the most that they can come to: {most}"
+        address = _page("/calls", tenant, state="in_doubt", since="ever")
+        yield Point(kind="doubt", tone="throttle", words=words, address=address)
     if facts.unattributed_nano_usd:
-        share = 100 * facts.unattributed_nano_usd // facts.spent_nano_usd if facts.spent_nano_usd else 0
-        yield Point(
-            kind="untagged",
-            tone="throttle",
-            words=f"{usd_short(facts.unattributed_nano_usd)} ({share} %) spent by callers that nobody had registered",
-            address=f"/rollout?{urlencode({'tenant': tenant})}#tag",
-        )
+        strange = facts.unattributed_nano_usd
+        share = 100 * strange // facts.spent_nano_usd if facts.spent_nano_usd else 0
+        words = f"{usd_short(strange)} ({share} %) spent by callers that nobody had registered"
+        yield Point(kind="untagged", tone="throttle", words=words, address=f"{_page('/rollout', tenant)}#tag")
     if facts.unpriced_calls:
-        yield Point(
-            kind="unpriced",
-            tone="throttle",
-            words=f"{_count(facts.unpriced_calls, 'call')} without a price: what these cost is not known",
-            address=f"/calls?{urlencode({'tenant': tenant})}",
-        )
+        words = f"{_count(facts.unpriced_calls, 'call')} without a price: what these cost is not known"
+        yield Point(kind="unpriced", tone="throttle", words=words, address=_page("/calls", tenant))
     if facts.given_up_messages:
-        yield Point(
-            kind="messages",
-            tone="throttle",
-            words=f"{_count(facts.given_up_messages, 'message')} given up: nobody was told",
-            address=f"/notifications?{urlencode({'state': 'dead', 'tenant': tenant})}",
-        )
+        words = f"{_count(facts.given_up_messages, 'message')} given up: nobody was told"
+        address = _page("/notifications", tenant, state="dead")
+        yield Point(kind="messages", tone="throttle", words=words, address=address)
     stopped = [each for each in facts.shadowed if each.would in STOPS]
     for rule in stopped[:NAMED_MOST]:
-        yield Point(
-            kind="shadow",
-            tone="shadow",
-            words=f"{rule.rule}, in shadow, {WOULD[rule.would]} {_count(rule.calls, 'call')} "
-            f"of at most {usd_short(rule.maximum_nano_usd)}",
-            address=f"/shadow/{quote(tenant, safe='')}/{quote(rule.rule, safe='')}",
-        )
+        told = f"{_count(rule.calls, 'call')} of at most {usd_short(rule.maximum_nano_usd)}"
+        words = f"{rule.rule}, in shadow, {WOULD[rule.would]} {told}"
+        yield Point(kind="shadow", tone="shadow", words=words, address=_rule(tenant, rule.rule))
     if len(stopped) > NAMED_MOST:
-        more = len(stopped) - NAMED_MOST
-        yield Point(
-            kind="shadow",
-            tone="shadow",
-            words=f"{_count(more, 'more rule')} in shadow would have stopped calls",
-            address=f"/shadow/{quote(tenant, safe='')}",
-        )
+        words = f"{_count(len(stopped) - NAMED_MOST, 'more rule')} in shadow would have stopped calls"
+        yield Point(kind="shadow", tone="shadow", words=words, address=_rule(tenant))
 
 
 def decisions_of(facts: ReportFacts) -> Iterator[Point]:
@@ -127,7 +101,7 @@ def decisions_of(facts: ReportFacts) -> Iterator[Point]:
             kind="approvals",
             tone="ask",
             words=f"Answer {_count(facts.waiting_approvals, 'approval')} that {_wait(facts.waiting_approvals)}",
-            address=f"/approvals?{urlencode({'tenant': tenant})}",
+            address=_page("/approvals", tenant),
             command=f"aegis approvals --tenant {tenant}",
         )
     if facts.waiting_proposals:
@@ -135,7 +109,7 @@ def decisions_of(facts: ReportFacts) -> Iterator[Point]:
             kind="proposals",
             tone="ask",
             words=f"Approve or refuse {_count(facts.waiting_proposals, 'proposed change')} of the configuration",
-            address="",
+            address=_page("/policies/versions", tenant),
             command="aegis proposals",
         )
     if not facts.is_over:
@@ -155,7 +129,7 @@ def decisions_of(facts: ReportFacts) -> Iterator[Point]:
                 kind="rollout",
                 tone="ask",
                 words=f"{step.title}: {step.then.words.replace('`', '')}",
-                address=f"/rollout?{urlencode({'tenant': tenant})}#{step.id}",
+                address=f"{_page('/rollout', tenant)}#{step.id}",
                 command=step.then.command,
             )
 
@@ -163,6 +137,14 @@ def decisions_of(facts: ReportFacts) -> Iterator[Point]:
 def _is_over(plan: PlanLine) -> bool:
     share = plan.deviation
     return plan.is_exhausted or (share is not None and share > 0)
+
+
+def _page(path: str, tenant: str, **more: str) -> str:
+    return f"{path}?{urlencode({'tenant': tenant, **more})}"
+
+
+def _rule(tenant: str, rule: str = "") -> str:
+    return f"/shadow/{quote(tenant, safe='')}{'/' if rule else ''}{quote(rule, safe='')}"
 
 
 def _budget(tenant: str, budget: str) -> str:

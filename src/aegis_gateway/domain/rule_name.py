@@ -19,7 +19,7 @@ def rule_of(code: str, subject: str, message: str) -> str:
 NO_PERMIT = "no_permit"
 """The rule that refuses what no policy permits."""
 
-_OF_RULES = frozenset(
+OF_POLICIES = frozenset(
     {
         "permitted",
         "denied_by_policy",
@@ -29,6 +29,12 @@ _OF_RULES = frozenset(
         "throttled",
         "redacted",
         "approval_required",
+    }
+)
+"""Codes of reasons whose subject is a policy."""
+
+_OF_RULES = OF_POLICIES | frozenset(
+    {
         "rate_limited",
         "budget_exhausted",
         "budget_measure",

@@ -13,6 +13,7 @@ import msgspec
 
 from aegis_gateway.application.runs import recorded_run
 from aegis_gateway.domain.money import usd_text
+from aegis_gateway.domain.rule_name import OF_POLICIES
 
 Said = Mapping[str, Any]
 
@@ -102,8 +103,7 @@ def _links(tenant: str, call: str | None, said: Said) -> Iterator[Link]:
         number = said["config_version"]
         yield link("configuration", number, f"/policies/versions/{number}?{urlencode({'tenant': tenant})}")
     for reason in said.get("reasons") or ():
-        if reason.get("code") in ("permitted", "denied_by_policy", "policy_error", "capped", "redacted", "throttled",
-                                  "downgraded", "approval_required"):  # fmt: skip
+        if reason.get("code") in OF_POLICIES:
             yield link("rule", reason["subject"], f"/policies/{own}/{quote(reason['subject'], safe='')}")
     for finding in said.get("shadow") or ():
         if ":" not in finding["rule"]:

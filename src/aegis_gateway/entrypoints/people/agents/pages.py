@@ -31,7 +31,7 @@ from aegis_gateway.entrypoints.people.agents.view import LISTED_MAX, AgentsView,
 from aegis_gateway.entrypoints.people.calls.view import EFFECT_WORDS, STATE_WORDS
 from aegis_gateway.entrypoints.people.living import living
 from aegis_gateway.entrypoints.people.overview.desk import OverviewDesk, name_of
-from aegis_gateway.entrypoints.people.overview.periods import RANGE_WORDS, RANGES, Range
+from aegis_gateway.entrypoints.people.overview.periods import RANGE_WORDS, Range, range_of
 from aegis_gateway.entrypoints.people.overview.view import View
 from aegis_gateway.entrypoints.people.tables import table_file
 from aegis_gateway.entrypoints.people.visits import Visit, redirect
@@ -112,7 +112,9 @@ class AgentPages:
         if registry is None or named not in TABLES:
             return none_of(visit)
         with visit.office.store() as store:
-            account = account_of(store.query, registry, visit.at["agent"], _range(visit), store.clock_ns())
+            account = account_of(
+                store.query, registry, visit.at["agent"], range_of(visit.query), store.clock_ns()
+            )
         if account is None:
             return none_of(visit)
         table = TABLES[named]
@@ -148,7 +150,7 @@ class AgentPages:
         form: KeyForm | None = None,
     ) -> Response:
         now_ns = store.clock_ns()
-        range_ = _range(visit)
+        range_ = range_of(visit.query)
         account = account_of(store.query, registry, visit.at["agent"], range_, now_ns)
         if account is None:
             return none_of(visit)
@@ -172,7 +174,7 @@ class AgentPages:
             "reason_max": REASON_CHARACTERS_MAX,
             "keys_listed": KEYS_LISTED,
             "looked_at": LOOKED_AT,
-            "ranges": [(each, RANGE_WORDS[each]) for each in RANGES],
+            "ranges": list(RANGE_WORDS.items()),
             "since": SINCE_OF[range_],
             "name_of": name_of,
             "cost_text": cost_text,
@@ -202,11 +204,6 @@ class AgentPages:
 def address_of(tenant: str, agent: str) -> str:
     """The page of an agent."""
     return f"/agents/{quote(tenant, safe='')}/{quote(agent)}"
-
-
-def _range(visit: Visit) -> Range:
-    """Of which period the address asks; a week where it doesn't say, or says wrongly."""
-    return next((each for each in RANGES if each == visit.query.get("range")), "7d")
 
 
 def _view(visit: Visit) -> AgentsView | None:

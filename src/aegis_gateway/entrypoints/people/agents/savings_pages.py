@@ -15,7 +15,7 @@ from aegis_gateway.entrypoints.people.agents.export import (
     repeat_rows,
 )
 from aegis_gateway.entrypoints.people.agents.pages import SINCE_OF, address_of, none_of
-from aegis_gateway.entrypoints.people.overview.periods import RANGE_WORDS, RANGES, Range
+from aegis_gateway.entrypoints.people.overview.periods import RANGE_WORDS, range_of
 from aegis_gateway.entrypoints.people.tables import table_file
 from aegis_gateway.entrypoints.people.visits import Visit
 
@@ -78,7 +78,7 @@ def _page(visit: Visit, savings: Savings, address: str, table: str, view: Tenant
         address=address,
         table=table,
         calls=f"/calls?{urlencode(calls)}",
-        ranges=[(each, RANGE_WORDS[each]) for each in RANGES],
+        ranges=list(RANGE_WORDS.items()),
         listed=LISTED_MAX,
         is_registered=savings.agent in view.registry.agents,
     )
@@ -90,7 +90,7 @@ def _file(visit: Visit, savings: Savings) -> Response:
 
 
 def _read(visit: Visit, view: TenantView, agent: str | None) -> Savings:
-    range_: Range = next((each for each in RANGES if each == visit.query.get("range")), "7d")
+    range_ = range_of(visit.query)
     if agent is not None and "\0" in agent:  # no store has one in a text
         agent = ""
     with visit.office.store() as store:

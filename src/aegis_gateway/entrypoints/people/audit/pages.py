@@ -22,12 +22,12 @@ from aegis_gateway.domain.record_check import CHECK_WORDS, ENTRY_CHECK_WORDS, Ke
 from aegis_gateway.entrypoints.people.audit.view import (
     ABOUT_WORDS,
     SEQUENCE_MAX,
-    SINCE_WORDS,
     AuditView,
     view_of,
 )
 from aegis_gateway.entrypoints.people.columns import Column, Row
 from aegis_gateway.entrypoints.people.living import living
+from aegis_gateway.entrypoints.people.since import since_choices
 from aegis_gateway.entrypoints.people.tables import FILE_ROWS_MAX, table_file
 from aegis_gateway.entrypoints.people.visits import Visit, redirect
 from aegis_gateway.entrypoints.record_words import KIND_WORDS, line_of, links_of, who_of
@@ -82,7 +82,7 @@ class AuditPages:
             newest=newest,
             kind_words=KIND_WORDS,
             about_words=ABOUT_WORDS,
-            since_words=SINCE_WORDS,
+            since_words=since_choices(view.since),
             exported_max=FILE_ROWS_MAX,
         )
 

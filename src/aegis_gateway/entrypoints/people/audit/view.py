@@ -9,19 +9,11 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from aegis_gateway.domain.duration import duration_ns
 from aegis_gateway.domain.moment import ns_of
 from aegis_gateway.domain.record_search import SUBJECTS, EntryFilter
+from aegis_gateway.entrypoints.people.since import since_ns, since_of, since_words
 from aegis_gateway.entrypoints.record_words import KIND_WORDS
 
-SINCE_WORDS = {
-    "1h": "hour",
-    "24h": "24 hours",
-    "7d": "7 days",
-    "30d": "30 days",
-    "90d": "90 days",
-}
-EVER = "ever"
 ABOUT_WORDS = {
     "agent": "agent",
     "budget": "budget",
@@ -72,23 +64,21 @@ class AuditView(msgspec.Struct, frozen=True, kw_only=True):
             return (
                 f"{'from ' + self.begin if self.begin else 'from the beginning'} to {self.end or 'now'}, UTC"
             )
-        return "all time" if self.since == EVER else f"the last {SINCE_WORDS.get(self.since, self.since)}"
+        return since_words(self.since)
 
     def wanted(self, now_ns: int) -> EntryFilter:
         """Which entries these are, at an instant."""
         about = dict(self.about)
-        length_ns = duration_ns(self.since)
-        since_ns = None if length_ns is None else now_ns - length_ns
-        until_ns = None
+        from_ns, until_ns = since_ns(self.since, now_ns), None
         if self.begin or self.end:
-            since_ns, until_ns = _instant(self.begin), _instant(self.end)
+            from_ns, until_ns = _instant(self.begin), _instant(self.end)
         version = about.get("version", "")
         return EntryFilter(
             kind=self.kind or None,
             who=self.who or None,
             words=self.words or None,
             version=int(version) if version else None,
-            since_ns=since_ns,
+            since_ns=from_ns,
             until_ns=until_ns,
             **{name: about[name] for name in _ABOUT if name != "version" and about.get(name)},
         )
@@ -125,15 +115,14 @@ def view_of(query: Mapping[str, str], tenant: str) -> AuditView:
         about = {text("about"): text("of")}
     if not _NUMBER.fullmatch(about.get("version", "1")) or len(about.get("version", "")) > 9:
         about.pop("version")
-    since, below = text("since"), text("below")
-    begin, end = text("from"), text("to")
+    begin, end, below = text("from"), text("to"), text("below")
     return AuditView(
         tenant=tenant,
         kind=text("kind") if text("kind") in KIND_WORDS else "",
         who=text("who"),
         about=tuple(about.items()),
         words=text("q"),
-        since=since if since == EVER or duration_ns(since) is not None else "7d",
+        since=since_of(text("since"), "7d"),
         begin=begin if _instant(begin) is not None else "",
         end=end if _instant(end) is not None else "",
         below=int(below) if _NUMBER.fullmatch(below) and below.isascii() else None,

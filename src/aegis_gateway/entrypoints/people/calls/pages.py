@@ -26,14 +26,13 @@ from aegis_gateway.entrypoints.people.calls.export import CALL_COLUMNS, call_row
 from aegis_gateway.entrypoints.people.calls.view import (
     EFFECT_WORDS,
     ERROR_WORDS,
-    EVER,
     REFUSED_WORDS,
-    SINCE_WORDS,
     STATE_WORDS,
     CallsView,
     view_of,
 )
 from aegis_gateway.entrypoints.people.living import living
+from aegis_gateway.entrypoints.people.since import since_choices
 from aegis_gateway.entrypoints.people.tables import FILE_ROWS_MAX, table_file
 from aegis_gateway.entrypoints.people.visits import Visit
 
@@ -73,10 +72,7 @@ def show_all(visit: Visit) -> Response:
         refused_words=REFUSED_WORDS,
         effect_words=EFFECT_WORDS,
         state_words=STATE_WORDS,
-        since_words={
-            **SINCE_WORDS,
-            **({} if view.since in (*SINCE_WORDS, EVER) else {view.since: view.since}),
-        },
+        since_words=since_choices(view.since),
         cost_text=cost_text,
         exported_max=FILE_ROWS_MAX,
     )

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from aegis_gateway.adapters.reports import CallFilter, CallReport
-from aegis_gateway.domain.duration import duration_ns
+from aegis_gateway.entrypoints.people.since import since_ns, since_of, since_words
 
 EFFECT_WORDS = {
     "allow": "allowed",
@@ -39,14 +39,6 @@ REFUSED_WORDS = {
     "not_identified": "unknown key",
     "not_understood": "not understood",
 }
-SINCE_WORDS = {
-    "15m": "15 minutes",
-    "1h": "hour",
-    "24h": "24 hours",
-    "7d": "7 days",
-    "30d": "30 days",
-}
-EVER = "ever"
 
 _TEXTS = ("agent", "effect", "state", "rule")
 _FIRST = "24h"
@@ -71,14 +63,13 @@ class CallsView(msgspec.Struct, frozen=True, kw_only=True):
 
     def wanted(self, now_ns: int) -> CallFilter:
         """Which calls these are, at an instant."""
-        length_ns = duration_ns(self.since)
         return CallFilter(
             agent=self.agent or None,
             effect=self.effect or None,
             state=self.state or None,
             rule=self.rule or None,
             config_version=self.version,
-            since_ns=None if length_ns is None else now_ns - length_ns,
+            since_ns=since_ns(self.since, now_ns),
         )
 
     @property
@@ -89,7 +80,7 @@ class CallsView(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def period(self) -> str:
         """The period in words."""
-        return "ever" if self.since == EVER else f"the last {SINCE_WORDS.get(self.since, self.since)}"
+        return since_words(self.since)
 
     def address(self, path: str = "/calls", **other: object) -> str:
         """The address of this view, or of one that differs in something; it begins at the newest unless told."""
@@ -114,7 +105,6 @@ class CallsView(msgspec.Struct, frozen=True, kw_only=True):
 
 def view_of(query: Mapping[str, str], tenant: str) -> CallsView:
     """What an address asks for. What it doesn't say, or says wrongly, is as it is at first."""
-    since = query.get("since", "")
     effect, state = query.get("effect", ""), query.get("state", "")
     return CallsView(
         tenant=tenant,
@@ -123,7 +113,7 @@ def view_of(query: Mapping[str, str], tenant: str) -> CallsView:
         state=state if state in STATE_WORDS else "",
         rule=query.get("rule", "").strip().replace("\0", "")[:_RULE_CHARACTERS_MAX],
         version=_version(query.get("version", "")),
-        since=since if since == EVER or duration_ns(since) is not None else _FIRST,
+        since=since_of(query.get("since", ""), _FIRST),
         behind=_place(query.get("behind", "")),
     )
 

@@ -21,13 +21,11 @@ from aegis_gateway.entrypoints.people.overview.export import (
     usage_columns,
     usage_rows,
 )
-from aegis_gateway.entrypoints.people.overview.periods import RANGE_WORDS, RANGES
+from aegis_gateway.entrypoints.people.overview.periods import RANGE_WORDS
 from aegis_gateway.entrypoints.people.overview.tags import tags_of
 from aegis_gateway.entrypoints.people.overview.view import (
     CHART_WORDS,
-    CHARTS,
     GROUPING_WORDS,
-    GROUPINGS,
     View,
     view_of,
     words_of,
@@ -74,10 +72,10 @@ def show_overview(visit: Visit) -> Response:
             balances_count=len(balances),
             spending=spending,
             figures=[each for each in spending.figures if each.id in _FIGURES],
-            ranges=[(each, RANGE_WORDS[each]) for each in RANGES],
-            groupings=[(each, GROUPING_WORDS[each]) for each in GROUPINGS],
+            ranges=list(RANGE_WORDS.items()),
+            groupings=list(GROUPING_WORDS.items()),
             tags=[(each, words_of(each)) for each in tags_of(registry)],
-            charts=[(each, CHART_WORDS[each]) for each in CHARTS],
+            charts=list(CHART_WORDS.items()),
             days=desk.days(spending) if view.chart == "calendar" else [],
             alerts=alerts[:ALERTS_SHOWN],
             alerts_more=max(0, len(alerts) - ALERTS_SHOWN),

@@ -6,7 +6,7 @@ Rule: days are those of the tenant's time zone, and whole hours (UTC), as sums a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Literal, get_args
 from zoneinfo import ZoneInfo
@@ -66,6 +66,11 @@ class Period(msgspec.Struct, frozen=True, kw_only=True):
     def words(self) -> str:
         """`7 days`."""
         return self.stated or RANGE_WORDS[self.range]
+
+
+def range_of(query: Mapping[str, str]) -> Range:
+    """Of which period an address asks; a week where it doesn't say, or says wrongly."""
+    return next((each for each in RANGES if each == query.get("range")), "7d")
 
 
 def period_of(range_: Range, zone: str, now_ns: int) -> Period:

@@ -10,10 +10,10 @@ import msgspec
 
 from aegis_gateway.domain.registry import TAG
 from aegis_gateway.entrypoints.people.overview.periods import (
-    RANGES,
     Period,
     Range,
     period_of,
+    range_of,
     stated_period,
 )
 
@@ -122,7 +122,7 @@ def view_of(query: Mapping[str, str], tenant: str, tags: Collection[str] = ()) -
     free = [each for each in _DRILLED if each not in dict(of)]
     return View(
         tenant=tenant,
-        range=next((each for each in RANGES if each == query.get("range")), "7d"),
+        range=range_of(query),
         by=asked or (free[0] if free else "tool"),
         of=of,
         since=query.get("since", "")[:_TIME_MAX],

@@ -14,7 +14,7 @@ from aegis_gateway.configuration.settings import Settings
 from aegis_gateway.domain.errors import ConfigurationError, VersionForged
 from aegis_gateway.entrypoints.people.columns import Column, Row
 from aegis_gateway.entrypoints.people.living import living
-from aegis_gateway.entrypoints.people.overview.periods import RANGE_WORDS, RANGES
+from aegis_gateway.entrypoints.people.overview.periods import RANGE_WORDS
 from aegis_gateway.entrypoints.people.policies.desk import (
     DID_WORDS,
     REFUSED,
@@ -83,7 +83,7 @@ class PoliciesPages:
             period=period,
             fault=fault,
             calls_address=calls_address,
-            ranges=[(each, RANGE_WORDS[each]) for each in RANGES],
+            ranges=list(RANGE_WORDS.items()),
             effect_words=EFFECT_WORDS,
             mode_words=MODE_WORDS,
         )
@@ -133,7 +133,7 @@ class PoliciesPages:
             history=history,
             looked_back=LOOKED_BACK,
             calls_address=calls_address(tenant, name, view.range),
-            ranges=[(each, RANGE_WORDS[each]) for each in RANGES],
+            ranges=list(RANGE_WORDS.items()),
             effect_words=EFFECT_WORDS,
             mode_words=MODE_WORDS,
         )

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from aegis_gateway.entrypoints.people.overview.periods import RANGES, Range
+from aegis_gateway.entrypoints.people.overview.periods import Range, range_of
 
 Mode = Literal["enforce", "shadow", "gone"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -59,7 +59,7 @@ def view_of(query: Mapping[str, str], tenant: str) -> PoliciesView:
     effect, mode = query.get("effect", ""), query.get("mode", "")
     return PoliciesView(
         tenant=tenant,
-        range=next((each for each in RANGES if each == query.get("range")), "7d"),
+        range=range_of(query),
         effect=effect if effect in EFFECT_WORDS else "",
         mode=mode if mode in MODES else "",
         text=query.get("q", "").strip()[:_TEXT_MAX],
