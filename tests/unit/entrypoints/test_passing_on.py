@@ -279,10 +279,13 @@ def test_an_application_that_fails(tmp_path: Path) -> None:
 def test_a_process_that_dies(tmp_path: Path) -> None:
     """Who waits for it is told so, and so is who comes before there is another; then all is as before."""
     reached = asyncio.Event()
+    waits: list[str] = []
 
     async def app(scope: Any, receive: Receive, send: Send) -> None:
-        reached.set()
         if b"waits" in dict(scope["headers"]):
+            waits.append(scope["method"])
+            if len(waits) == 2:
+                reached.set()
             await receive()
             await receive()
         await send(START)
@@ -295,19 +298,21 @@ def test_a_process_that_dies(tmp_path: Path) -> None:
         pages = Pages(tmp_path / "pages.sock", app)
         await pages.open()
         streaming, waiting = Browser(streams="1"), Browser(waits="1")
-        both = [asyncio.create_task(pages.ask(each)) for each in (streaming, waiting)]
+        acting = Browser("POST", waits="1", content_length="4")
+        all_of_them = [asyncio.create_task(pages.ask(each)) for each in (streaming, waiting, acting)]
         await streaming.has_begun.wait()
         await reached.wait()
         await pages.close()
-        await asyncio.gather(*both)
+        await asyncio.gather(*all_of_them)
         assert [(200, HEAD), b"x"] == streaming.got
-        ((status, _, body),) = waiting.got
-        assert (503, True) == (status, b"try again" in body)
+        for browser, words in ((waiting, b"try again in a moment"), (acting, b"look before you try again")):
+            ((status, _, body),) = browser.got
+            assert (503, True) == (status, words in body)
         ((status, _, _),) = await pages.ask(Browser())
         assert 503 == status
         await pages.open()
         assert [(200, HEAD, b"x")] == await pages.ask(Browser())
-        assert 4 == pages.told
+        assert 5 == pages.told
         await pages.close()
 
     asyncio.run(ask())

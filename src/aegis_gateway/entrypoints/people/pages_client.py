@@ -31,6 +31,9 @@ News = FromPages | Literal["gone", "left"]
 """A part of the answer; or: the process of the pages is gone, or whoever asked."""
 
 _GONE = "the pages were interrupted; try again in a moment"
+_GONE_AT_IT = (
+    "the pages were interrupted, and it isn't known whether this was done; look before you try again"
+)
 
 _log = logging.getLogger("aegis.people")
 
@@ -70,7 +73,7 @@ class PagesClient:
                 is_answered = await self._go_on(connection, number, news, caller)
             elif first == "gone":
                 is_answered = True
-                raise CallError(_GONE, status=503)
+                raise CallError(_GONE if scope.method in ("GET", "HEAD") else _GONE_AT_IT, status=503)
         finally:
             leaving.cancel()
             connection.close(number)
