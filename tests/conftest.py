@@ -5,11 +5,15 @@ import signal
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.scratch import use_scratch
+
 pytest_plugins = ["tests.servers"]
 
 # No test is timed: how long an example takes says something about the machine only.
 settings.register_profile("aegis", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("aegis")
+
+use_scratch()
 
 # A shell that runs the tests in the background has them ignore Ctrl-C, and what they start as well: processes that
 # tests stop so would never end.

@@ -10,17 +10,21 @@ import pytest
 from aegis_gateway.application.ledger import Ledger
 from aegis_gateway.application.ports import Store
 from tests.ledgers import Database, TurnableClock, create_tenants, postgres_database, sqlite_database
+from tests.servers import PostgresServer
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.xdist_group("postgres"))])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """An empty database of each kind."""
+    """A database of each kind with nothing in it; that a server's is made of an empty one is shown elsewhere."""
     if request.param == "sqlite":
         with sqlite_database(tmp_path) as database:
             yield database
     else:
-        with postgres_database(request.getfixturevalue("postgres_url")) as database:
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        url = server.made_database()
+        with postgres_database(url) as database:
             yield database
+        server.drop_database(url)
 
 
 @pytest.fixture
