@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, ViewportSize
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, ViewportSize
 
 from aegis_gateway.demo.stage import Stage
+from tests.chromium import AXE
 from tests.gateways import Gateway
 
 PHONE: ViewportSize = {"width": 360, "height": 640}
 DESK: ViewportSize = {"width": 1280, "height": 800}
 SOON_MS = 10_000
+STILL = "Promise.all(document.getAnimations().map(each => each.finished))"
+"""Colours that fade into others are measured when they have."""
 
 
 class Watched:
@@ -32,6 +37,28 @@ class Watched:
         self.page.goto(self.gateway.url + path)
         return self.page
 
+    def show(self, path: str) -> Page:
+        """Open a page and wait until it stays as it is: its charts are drawn, and it follows calls no more."""
+        page = self.go(path)
+        drawn(page)
+        if page.locator("#live:not([hidden])").count():
+            page.get_by_role("button", name="Pause").click()
+        return page
+
+    @contextmanager
+    def at_night_on_a_phone(self) -> Iterator[None]:
+        """The page as it is there, with all that can be unfolded; then as it is at a desk by daylight."""
+        page = self.page
+        page.set_viewport_size(PHONE)
+        page.emulate_media(color_scheme="dark")
+        page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+        drawn(page)
+        page.evaluate(STILL)
+        yield
+        page.set_viewport_size(DESK)
+        page.emulate_media(color_scheme="light")
+        page.evaluate(STILL)
+
     def sign_in(self, token: str) -> None:
         """Sign in, on the form that is shown."""
         self.page.fill("#token", token)
@@ -50,6 +77,39 @@ class Watched:
     def _see(self, request: Request) -> None:
         if not request.url.startswith(self.gateway.url + "/"):
             self.wrong.append(f"asked {request.url}")
+
+
+@contextmanager
+def judged(browser: Browser, gateway: Gateway | Stage) -> Iterator[Watched]:
+    """A page at a desk by daylight with axe in it, which the page's own policy would keep out."""
+    with browser.new_context(viewport=DESK, color_scheme="light") as context:
+        context.add_init_script(path=AXE)
+        yield Watched(context, gateway)
+
+
+def hindrances(browser: Browser, gateway: Gateway, token: str, paths: Iterable[str]) -> list[str]:
+    """What keeps anybody out of pages, at a desk by daylight or on a phone at night, and what else is wrong.
+
+    For what a page may come to look like (empty, refused, with long names): each as it usually is, `test_every_page`
+    looks at.
+    """
+    found: list[str] = []
+    with judged(browser, gateway) as watched:
+        watched.go("/sign-in")
+        watched.sign_in(token)
+        for path in paths:
+            page = watched.show(path)
+            found += [f"{path}: {each}" for each in watched.complaints()]
+            with watched.at_night_on_a_phone():
+                found += [f"{path}: {each}" for each in watched.complaints()]
+                found += [f"{path}: {overflow(page)} px wider than a phone"] if overflow(page) else []
+        return [*found, *watched.wrong]
+
+
+def drawn(page: Page) -> None:
+    """Wait until a page's charts are drawn."""
+    for number in range(page.locator("[data-chart]").count()):
+        page.locator("[data-chart] .canvas").nth(number).locator("canvas").first.wait_for()
 
 
 def overflow(page: Page) -> int:

@@ -17,7 +17,7 @@ from aegis_gateway.domain.people import Grant
 from tests.asked import arguments, ask_people
 from tests.browsers import Staff
 from tests.channels import Receiver, Said, receiver
-from tests.chromium import CARDS, chromium
+from tests.chromium import CARDS
 from tests.gateways import TENANT, Gateway, configuration, until
 from tests.watched import PHONE, SOON_MS, Watched
 
@@ -49,13 +49,6 @@ BODY: dict[str, object] = {
     "answers": [{"by": "ana", "answer": "refuse", "reason": "[not](https://evil.example) **this**"}],
     "facts": {"arguments": {"amount": "48200.00", "note": "![x](https://evil.example/x.png) `code`\n# head"}},
 }
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A browser."""
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

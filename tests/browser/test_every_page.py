@@ -35,10 +35,9 @@ from aegis_gateway.demo.visitor import Visitor, let_in
 from aegis_gateway.entrypoints.people.app import build
 from aegis_gateway.entrypoints.people.navigation import GROUPS
 from tests.asked import arguments, ask_people
-from tests.chromium import AXE, chromium
 from tests.gateways import until
 from tests.told import tell
-from tests.watched import DESK, PHONE, Watched, overflow, pictures
+from tests.watched import Watched, judged, overflow, pictures
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -74,8 +73,6 @@ FOCUSED = """() => {
   const isSeen = [null, '::before', '::after'].some(each => shows(getComputedStyle(active, each)));
   return [window.controls.indexOf(active), isSeen];
 }"""
-STILL = "Promise.all(document.getAnimations().map(each => each.finished))"
-"""Colours that fade into others are measured when they have."""
 
 
 class Crawl:
@@ -134,13 +131,6 @@ async def no_pace() -> PaceTold:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A browser."""
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def stage(browser: Browser) -> Iterator[Stage]:
     """The demo's gateway after its day, with something for every page: a request, and a message that was given up."""
     del browser  # without one there is nothing to test
@@ -179,9 +169,7 @@ def visitor(stage: Stage) -> Visitor:
 @pytest.fixture(scope="module")
 def you(browser: Browser, stage: Stage, visitor: Visitor) -> Iterator[Watched]:
     """Their page, signed in by the link that the demo ends with."""
-    with browser.new_context(viewport=DESK, color_scheme="light") as context:
-        context.add_init_script(path=AXE)
-        watched = Watched(context, stage)
+    with judged(browser, stage) as watched:
         watched.page.goto(visitor.link)
         watched.page.get_by_role("button", name="Sign in").click()
         watched.page.wait_for_selector("header nav")
@@ -197,12 +185,9 @@ def test_every_page(you: Watched, stage: Stage) -> None:
         if not answer.headers.get("content-type", "").startswith("text/html"):
             faults += [] if answer.ok else [f"{address}: {answer.status}"]
             continue
-        page = you.go(address)
+        page = you.show(address)
         crawl.visited[crawl.kind(page.url.removeprefix(stage.url)) or ""] = address  # it may lead on
-        drawn(page)
         crawl.find(page)
-        if page.locator("#live:not([hidden])").count():
-            page.get_by_role("button", name="Pause").click()  # what is measured stays as it is
         faults += [
             f"{address}: {each}" for each in (*wrong_at_a_desk(you), *wrong_on_a_phone(you), *you.wrong)
         ]
@@ -246,24 +231,11 @@ def wrong_at_a_desk(you: Watched) -> Iterator[str]:
 def wrong_on_a_phone(you: Watched) -> Iterator[str]:
     """What is wrong with a page there, at night."""
     page = you.page
-    page.set_viewport_size(PHONE)
-    page.emulate_media(color_scheme="dark")
-    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
-    drawn(page)
-    page.evaluate(STILL)
-    page.screenshot(path=pictures() / f"{name_of(page)}-phone.png", full_page=True)
-    if overflow(page):
-        yield f"is {overflow(page)} px wider than a phone"
-    yield from you.complaints()
-    page.set_viewport_size(DESK)
-    page.emulate_media(color_scheme="light")
-    page.evaluate(STILL)
-
-
-def drawn(page: Page) -> None:
-    """Wait until a page's charts are drawn."""
-    for number in range(page.locator("[data-chart]").count()):
-        page.locator("[data-chart] .canvas").nth(number).locator("canvas").wait_for()
+    with you.at_night_on_a_phone():
+        page.screenshot(path=pictures() / f"{name_of(page)}-phone.png", full_page=True)
+        if overflow(page):
+            yield f"is {overflow(page)} px wider than a phone"
+        yield from you.complaints()
 
 
 def name_of(page: Page) -> str:

@@ -11,7 +11,6 @@ from aegis_gateway.demo.upstream.process import UpstreamProcess
 from aegis_gateway.domain.people import Grant
 from tests.asked import ask_people
 from tests.browsers import Staff
-from tests.chromium import chromium
 from tests.gateways import TENANT, Gateway, chat, configuration
 from tests.watched import DESK, Watched
 
@@ -24,13 +23,6 @@ HIDE = """hidden => {
 """What a browser says when its tab goes to the background, and when it comes back."""
 
 REQUESTS = "performance.getEntriesByType('resource').filter(each => each.initiatorType === 'fetch').length"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A browser."""
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
