@@ -474,6 +474,13 @@ class LedgerMachine(RuleBasedStateMachine):
         self.model.limit(name, 2 * self.model.limits[name] + 300)
         self.batch([replace(call, budgets=(name,))])
 
+    @precondition(lambda self: self.model.budgets_passed())
+    @step_rule(by_ns=st.sampled_from([DAY_NS, 40 * DAY_NS]))
+    def outlast(self, by_ns: int) -> None:
+        """Windows in which thresholds are passed come to their end, and the steward looks at their balances."""
+        self.gateway.clock.turn(by_ns)
+        self.look()
+
     @step_rule(by_ns=forward_ns)
     def wait(self, by_ns: int) -> None:
         """Time passes."""

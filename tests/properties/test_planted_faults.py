@@ -6,6 +6,7 @@ faults of the ledger in a subclass of its batch.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -234,19 +235,23 @@ class FaultyStore:
 
 
 class Pretender(FaultyStore):
-    """Every tenth commit is only pretended: it is answered, and is not on disk."""
+    """Every fifth commit for the same tenants is only pretended: it is answered, and is not on disk.
+
+    Tenants are of one example each, so that the same example again meets the same fault.
+    """
 
     def __init__(self, inner: LedgerStore) -> None:
         super().__init__(inner, lambda locked: locked)
-        self.commits = 0
+        self.commits: Counter[tuple[str, ...]] = Counter()
 
     @contextmanager
     def lock(self, tenants: Any) -> Iterator[LockedTenants]:
-        self.commits += 1
+        key = tuple(sorted(tenants))
+        self.commits[key] += 1
         try:
             with self.inner.lock(tenants) as locked:
                 yield locked
-                if self.commits % 10 == 0:
+                if self.commits[key] % 5 == 0:
                     raise _Forgotten
         except _Forgotten:
             pass
