@@ -16,10 +16,7 @@ from aegis_gateway.adapters.catalogue import CataloguePrices
 from aegis_gateway.adapters.cedar import CedarPolicies, CompiledPolicies, PolicyCompiler
 from aegis_gateway.adapters.cedar_recorded import RecordedPolicies
 from aegis_gateway.adapters.clock import SystemClock
-from aegis_gateway.adapters.faults import (
-    FaultyLedger,
-    planted_fault,
-)
+from aegis_gateway.adapters.faults import FaultyLedger, planted_fault
 from aegis_gateway.adapters.ledger_client import LedgerClient
 from aegis_gateway.application.approval_watch import ApprovalWatch
 from aegis_gateway.application.calls import Calls

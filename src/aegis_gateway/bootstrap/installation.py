@@ -13,12 +13,7 @@ from typing import cast
 
 from aegis_gateway.adapters.balances import StoredBalances
 from aegis_gateway.adapters.clock import SystemClock
-from aegis_gateway.adapters.faults import (
-    FaultyStore,
-    FaultyUpstream,
-    break_disk,
-    planted_fault,
-)
+from aegis_gateway.adapters.faults import FaultyStore, FaultyUpstream, break_disk, planted_fault
 from aegis_gateway.adapters.named_calls import StoredNamedCalls
 from aegis_gateway.adapters.reading import Reading
 from aegis_gateway.adapters.reports import Reports

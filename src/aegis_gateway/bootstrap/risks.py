@@ -7,11 +7,7 @@ from itertools import islice
 
 from aegis_gateway.adapters.cedar import Files, policy_bodies
 from aegis_gateway.application.ports import StoredState
-from aegis_gateway.bootstrap.configurations import (
-    of_version,
-    policy_files,
-    with_stored,
-)
+from aegis_gateway.bootstrap.configurations import of_version, policy_files, with_stored
 from aegis_gateway.configuration.load import Configuration
 from aegis_gateway.domain.config_version import ConfigVersion
 from aegis_gateway.domain.errors import ConfigurationError
