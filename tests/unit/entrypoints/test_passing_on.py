@@ -215,6 +215,43 @@ def test_who_leaves_is_told_of(tmp_path: Path) -> None:
     assert ["http.disconnect"] * 2 == heard
 
 
+def test_who_leaves_is_counted_until_the_pages_are_done(tmp_path: Path) -> None:
+    """However many leave, the pages have no more to do than may be asked at once; then there is place again."""
+    reached: list[str] = []
+    go_on = asyncio.Event()
+
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        number = len(reached)
+        reached.append(scope["method"])
+        await receive()
+        if not go_on.is_set():
+            await receive()
+            await go_on.wait()
+            if number % 2:
+                return  # without an answer, as a stream ends to which nobody listens
+        await send(START)
+        await send(piece(b"x", more=False))
+
+    async def ask() -> None:
+        async with Pages(tmp_path / "pages.sock", app) as pages:
+            for number in range(IN_FLIGHT_MAX + 3):
+                browser = Browser()
+                browser.left.set()
+                found = await pages.ask(browser)
+                assert number < IN_FLIGHT_MAX or [503] == [status for status, _, _ in found]
+            assert IN_FLIGHT_MAX >= len(reached)
+            go_on.set()
+            for _ in range(IN_FLIGHT_MAX + 1):
+                while 503 == (status := (await pages.ask(Browser(x="y" * HEADER_BYTES_MAX)))[0][0]):
+                    pass  # each time there and back
+                assert 431 == status
+            for _ in range(2 * IN_FLIGHT_MAX):
+                while [(200, HEAD, b"x")] != (found := await pages.ask(Browser())):
+                    assert [503] == [status for status, _, _ in found]
+
+    asyncio.run(asyncio.wait_for(ask(), WAIT_S))
+
+
 def test_who_reads_slowly_holds_up_nobody(tmp_path: Path) -> None:
     """One piece waits for them, and the application with it; others are answered meanwhile."""
     sent: list[int] = []
@@ -319,10 +356,20 @@ def test_a_process_that_dies(tmp_path: Path) -> None:
 
 
 def test_hanging_up(tmp_path: Path) -> None:
-    """Ends what goes on for as long as somebody looks, and nothing else."""
+    """Ends what goes on for as long as somebody looks, and nothing else, however long it takes to read."""
     go_on = asyncio.Event()
+    size = 3 * PIECE_BYTES_MAX
+
+    class Slow(Browser):
+        async def send_bytes(self, data: bytes) -> None:
+            await go_on.wait()
+            await super().send_bytes(data)
 
     async def app(scope: Any, receive: Receive, send: Send) -> None:
+        if "long" in scope["query_string"].decode():
+            await send({**START, "headers": [(b"content-length", b"%d" % size)]})
+            await send(piece(bytes(size), more=False))
+            return
         await send(START)
         if scope["headers"]:
             await send(piece(b"x", more=True))
@@ -335,12 +382,15 @@ def test_hanging_up(tmp_path: Path) -> None:
 
     async def ask() -> None:
         async with Pages(tmp_path / "pages.sock", app) as pages:
-            live, whole = Browser(live="1"), Browser()
-            both = [asyncio.create_task(pages.ask(each)) for each in (live, whole)]
+            live, whole, long = Browser(live="1"), Browser(), Slow()
+            long.query_string = "long"
+            asking = [asyncio.create_task(pages.ask(each)) for each in (live, whole, long)]
             await live.has_begun.wait()
+            await long.has_begun.wait()
             pages.door.hang_up()
-            await asyncio.gather(*both)
+            await asyncio.gather(*asking)
             assert [[(200, HEAD), b"x"], [(200, HEAD, b"y")]] == [live.got, whole.got]
+            assert size == sum(map(len, long.got[1:]))
 
     asyncio.run(ask())
 

@@ -2,6 +2,8 @@
 
 Rule 1: the worker has read a request's body and bounded it, as its headers, before the application hears of it.
 Rule 2: an application that is told `http.disconnect`, or whose `send` fails, has nobody to answer any more.
+Rule 3: however an application ends, the worker hears of it: it passes on only so many requests at once, and those whose
+        callers left are worked on for as long as the others.
 """
 
 from __future__ import annotations
@@ -160,6 +162,8 @@ class _Exchange:
             # The last resort: an answer for who asked, the trace for the operator.
             _log.exception("a page failed in a way nobody foresaw")
             self._refuse(500, "the gateway failed; the operator's log says why")
+        if not self._is_over:
+            self._say(Piece(number=self._asked.number, data=b"", is_last=True))
 
     def leave(self) -> None:
         """Whoever asked has left."""
@@ -220,10 +224,9 @@ class _Exchange:
         return self._start["status"], headers
 
     def _refuse(self, status: int, words: str) -> None:
-        """Answer that it failed, or, if an answer has begun, end it."""
-        if self._has_begun and not self._is_over:
-            self._say(Piece(number=self._asked.number, data=b"", is_last=True))
-        elif not self._is_over:
+        """Answer that it failed, if no answer has begun."""
+        if not self._has_begun and not self._is_over:
+            self._is_over = True
             self._say(Answered.problem(self._asked.number, status, words))
 
 

@@ -62,13 +62,14 @@ class PeopleDoor:
     """Answers people, by the process of the pages that listens at `path`.
 
     `tell` is done before anything is passed on: what this worker has counted is then known where it is asked for.
+    `in_flight` is how many requests the pages have to answer, but for those whose answers stream.
     """
 
     def __init__(self, path: Path, tell: Callable[[], None]) -> None:
         """Connect to nothing yet."""
         self._pages = PagesClient(path)
         self._tell = tell
-        self._in_flight = 0
+        self.in_flight = 0
         self._reading: dict[asyncio.Future[bytes], None] = {}
 
     async def __call__(self, scope: Scope, protocol: HttpProtocol) -> None:
@@ -105,22 +106,20 @@ class PeopleDoor:
         return reading.result()
 
     async def _answer(self, scope: PeopleScope, protocol: HttpProtocol, body: bytes) -> None:
-        if self._in_flight >= IN_FLIGHT_MAX:
+        if self.in_flight >= IN_FLIGHT_MAX:
             raise CallError("too many people ask at once; try again in a moment", status=503)
-        self._in_flight += 1
+        self._tell()
+        self.in_flight += 1
         is_counted = True
 
         def count_no_more() -> None:
             nonlocal is_counted
-            self._in_flight -= is_counted
+            self.in_flight -= is_counted
             is_counted = False
 
-        try:
-            self._tell()
-            # What streams has its own bound (`live/watch.py`), or pages that are open would keep others out.
-            await self._pages.serve(scope, protocol, body, on_stream=count_no_more)
-        finally:
-            count_no_more()
+        # Who leaves is counted until the pages are done with what they asked, or there would be no bound to it. What
+        # streams has its own (`live/watch.py`), or pages that are open would keep others out.
+        await self._pages.serve(scope, protocol, body, count_no_more)
 
 
 def _refuse(protocol: HttpProtocol, status: int, words: str) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 import msgspec
 
@@ -49,51 +49,54 @@ class PagesClient:
         self._streams: set[asyncio.Queue[News]] = set()
 
     async def serve(
-        self, scope: PeopleScope, protocol: HttpProtocol, body: bytes, on_stream: Callable[[], None]
+        self, scope: PeopleScope, protocol: HttpProtocol, body: bytes, free: Callable[[], None]
     ) -> None:
-        """Have a request answered. `on_stream`: its answer goes on in pieces.
+        """Have a request answered. `free` is done once no answer to it is worked out any more, which may be after
+        whoever asked has left; or once its answer goes on in pieces.
 
         Raises:
             CallError: the headers are longer than they may be, or nobody is there to answer.
         """
-        connection = await self._connected()
-        number, news = connection.open()
+        try:
+            connection = await self._connected()
+            number, news = connection.ask(scope, body, free)
+        except BaseException:
+            free()
+            raise
         leaving = asyncio.ensure_future(protocol.client_disconnect())
         leaving.add_done_callback(lambda _: news.put_nowait("left"))
-        is_answered = False
         try:
-            connection.send(Asked.of(number, scope, body))
             first = await news.get()
             if isinstance(first, Answered):
-                is_answered = True
                 protocol.response_bytes(first.status, first.headers, first.body)
             elif isinstance(first, Began):
-                on_stream()
                 caller = Caller(protocol.response_stream(first.status, first.headers))
-                is_answered = await self._go_on(connection, number, news, caller)
+                has_end = any(name == "content-length" for name, _ in first.headers)
+                await self._go_on(connection, number, news, caller, has_end=has_end)
             elif first == "gone":
-                is_answered = True
                 raise CallError(_GONE if scope.method in ("GET", "HEAD") else _GONE_AT_IT, status=503)
         finally:
             leaving.cancel()
-            connection.close(number)
-            if not is_answered:
-                connection.send(Left(number=number))
+            connection.leave(number)
 
     async def _go_on(
-        self, connection: _Connection, number: int, news: asyncio.Queue[News], caller: Caller
-    ) -> bool:
-        """Pass on pieces until the last; whether it came to that."""
-        self._streams.add(news)
+        self,
+        connection: _Connection,
+        number: int,
+        news: asyncio.Queue[News],
+        caller: Caller,
+        *,
+        has_end: bool,
+    ) -> None:
+        """Pass on pieces until the last, or until nobody takes or gives any."""
+        if not has_end:
+            self._streams.add(news)
         try:
             while isinstance(piece := await news.get(), Piece):
                 await caller.send(piece.data)
-                if piece.is_last:
-                    return True
-                if not caller.is_there:
-                    return False
+                if piece.is_last or not caller.is_there:
+                    return
                 connection.send(Taken(number=number))
-            return piece == "gone"
         finally:
             self._streams.discard(news)
 
@@ -114,13 +117,20 @@ class PagesClient:
             return self._connection
 
 
+class _Open(NamedTuple):
+    """A request whose answer has not come to its end."""
+
+    news: asyncio.Queue[News]
+    free: Callable[[], None]
+
+
 class _Connection(asyncio.Protocol):
     """A connection, and what comes on it for each request that is open."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
         self._reader = FrameReader()
-        self._open: dict[int, asyncio.Queue[News]] = {}
+        self._open: dict[int, _Open] = {}
         self._number = 0
 
     @property
@@ -128,17 +138,27 @@ class _Connection(asyncio.Protocol):
         """Whether it has ended."""
         return self._transport is None
 
-    def open(self) -> tuple[int, asyncio.Queue[News]]:
-        """A number for a request, and where what comes for it is found."""
+    def ask(
+        self, scope: PeopleScope, body: bytes, free: Callable[[], None]
+    ) -> tuple[int, asyncio.Queue[News]]:
+        """Pass a request on; gives its number, and where what comes for it is found.
+
+        Raises:
+            CallError: the headers are longer than they may be.
+        """
         self._number += 1
-        news = self._open[self._number] = asyncio.Queue()
-        if self.is_gone:
-            news.put_nowait("gone")
+        asked = Asked.of(self._number, scope, body)
+        news: asyncio.Queue[News] = asyncio.Queue()
+        self._open[self._number] = _Open(news, free)
+        if self._transport is None:
+            self._lose_all()
+        self.send(asked)
         return self._number, news
 
-    def close(self, number: int) -> None:
-        """Take nothing more for a request."""
-        self._open.pop(number, None)
+    def leave(self, number: int) -> None:
+        """Nobody waits for the answer to a request. What is open until its end has come is `free` only then."""
+        if number in self._open:
+            self.send(Left(number=number))
 
     def send(self, message: FromWorker) -> None:
         """Say something; to nobody, if nobody is there."""
@@ -155,9 +175,7 @@ class _Connection(asyncio.Protocol):
         try:
             for payload in self._reader.feed(data):
                 message = from_pages.decode(payload)
-                news = self._open.get(message.number)
-                if news is not None:
-                    news.put_nowait(message)
+                self._take(message)
         except (ValueError, msgspec.DecodeError):
             _log.exception("the process of the pages said what is no answer")
             if self._transport is not None:
@@ -166,5 +184,21 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Tell all who wait."""
         self._transport = None
-        for news in self._open.values():
-            news.put_nowait("gone")
+        self._lose_all()
+
+    def _lose_all(self) -> None:
+        for each in self._open.values():
+            each.news.put_nowait("gone")
+            each.free()
+        self._open.clear()
+
+    def _take(self, message: FromPages) -> None:
+        asked = self._open.get(message.number)
+        if asked is None:
+            return
+        asked.news.put_nowait(message)
+        is_last = isinstance(message, Answered) or (isinstance(message, Piece) and message.is_last)
+        if is_last:
+            del self._open[message.number]
+        if is_last or isinstance(message, Began):
+            asked.free()
