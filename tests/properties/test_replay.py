@@ -87,7 +87,7 @@ GIVING = {
 }
 RATES = {
     "pace": "limit: 3, every: 30s, match: {agent: bot}",
-    "wait": "limit: 2, every: 10s, delay: 20s, match: {agent: third}",
+    "wait": "limit: 1, every: 10m, delay: 15m, match: {agent: other}",
     "runs": "limit: 4, every: 1m, of: runs, match: {agent: other}",
 }
 
@@ -100,6 +100,10 @@ class InProcess:
 
     async def ask(self, command: Command) -> Reply:
         return self.ledger.process([command])[0]
+
+
+async def leave() -> None:
+    """Leave as soon as there is something to wait for: what nobody waits for gives its turn back."""
 
 
 class Traffic:
@@ -173,6 +177,7 @@ class Traffic:
         context = CallContext(
             run=chance.choice(runs) if runs and chance.random() < 0.5 else None,
             parent=chance.choice(self.parents) if self.parents and chance.random() < 0.3 else None,
+            leaves=leave,
         )
         try:
             decided = await self.calls.decide(self.keys[agent], self.describing(), context)
