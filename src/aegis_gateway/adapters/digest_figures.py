@@ -14,6 +14,7 @@ import msgspec
 from aegis_gateway.adapters.approval_rows import ApprovalReports
 from aegis_gateway.adapters.budget_use import BudgetUse, forecast_of
 from aegis_gateway.adapters.reports import BudgetStanding, Query, Reports
+from aegis_gateway.adapters.rows import legs_on
 from aegis_gateway.application.ports import Store
 from aegis_gateway.domain.approval import Approval
 from aegis_gateway.domain.digest import Digest
@@ -138,9 +139,7 @@ class DigestFigures:
         if digest.scope == "team":
             return _IN_PERIOD + _OF_TEAM, (*values, digest.name)
         if digest.scope == "budget":
-            # Legs are written as [["budget","scope",…],…]; ids have no quotes in them.
-            name = digest.name.replace("!", "!!").replace("%", "!%").replace("_", "!_")
-            return _IN_PERIOD + _OF_BUDGET, (*values, f'%["{name}",%')
+            return _IN_PERIOD + _OF_BUDGET, (*values, legs_on(digest.name))
         return _IN_PERIOD, values
 
     def _totals(self, digest: Digest, window: Window) -> dict[str, int]:

@@ -154,16 +154,6 @@ select call.{dimension} as name, count(distinct call.call) as calls, sum(nano_us
 """
 """Charge lines added up by what their calls are put down to. A range of the index on time."""
 
-_AGENTS_OF_BUDGET = """
-select agent as name, count(*) as calls, sum(coalesce(cost_nano_usd, 0)) as nano_usd
-  from call
- where tenant = ? and decided_ns >= ? and decided_ns < ? and effect = 'allow' and legs like ? escape '!'
- group by agent
- order by sum(coalesce(cost_nano_usd, 0)) desc, agent
- limit ?
-"""
-"""The agents whose calls counted against a budget in a window. A range of the index on time."""
-
 _DISCOVERED = """
 select agent, api_key, count(*) as calls, sum(coalesce(cost_nano_usd, 0)) as nano_usd,
        sum(case when cost_nano_usd is null then 1 else 0 end) as unpriced,
@@ -538,13 +528,6 @@ class Reports:
             )
             for row in self._query(_WINDOWS, (tenant, budget, now_ns, limit))
         ]
-
-    def agents_of_budget(self, tenant: str, budget: str, window: Window, limit: int = 8) -> list[Sum]:
-        """The agents whose calls counted against a budget in a window, the dearest first."""
-        # Legs are written as [["budget","scope",…],…]; ids have no quotes in them.
-        name = budget.replace("!", "!!").replace("%", "!%").replace("_", "!_")
-        values = (tenant, window.starts_ns, window.ends_ns, f'%["{name}",%', limit)
-        return [_sum(row) for row in self._query(_AGENTS_OF_BUDGET, values)]
 
     def calls(
         self, tenant: str, wanted: CallFilter, limit: int, *, behind: tuple[int, int] | None = None

@@ -1,7 +1,7 @@
 """Rows and values: how what the ports speak of is written down, the same in every store.
 
-Lists and records inside a row (legs, an agent's document) are JSON text in both stores: they are read whole,
-by the row's id, and never searched.
+Lists and records inside a row (legs, an agent's document) are JSON text in both stores: they are read whole, by
+the row's id, and never searched, but for the legs of calls that are read anyway.
 """
 
 from __future__ import annotations
@@ -120,6 +120,13 @@ def call_row(row: tuple[Any, ...]) -> CallRow:
     fields["overrun"] = bool(fields["overrun"])
     fields["salt"] = bytes(fields["salt"] or b"")
     return CallRow(**fields)
+
+
+def legs_on(budget: str) -> str:
+    """What the legs of calls that count on a budget are `like`, with `escape '!'`."""
+    # Legs are written as [["budget","scope",…],…]; ids have no quotes in them.
+    name = budget.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+    return f'%["{name}",%'
 
 
 def call_values(row: CallRow) -> tuple[object, ...]:

@@ -11,6 +11,7 @@ import pytest
 
 from aegis_gateway.adapters import (
     attention,
+    budget_agents,
     budget_use,
     delivery_rows,
     metrics_reports,
@@ -96,10 +97,26 @@ def connection(tmp_path: Path) -> Iterator[apsw.Connection]:
             budget_use._HOURS,
             "budget_hour USING PRIMARY KEY (tenant=? AND budget=? AND scope=? AND hour>?)",
         ),
+        (
+            budget_agents._BEHIND,
+            "call USING COVERING INDEX call_by_time (tenant=? AND decided_ns>? AND decided_ns<?)",
+        ),
+        (
+            budget_agents._OF_CALLS,
+            "call USING INDEX call_by_time (tenant=? AND decided_ns>? AND decided_ns<?)",
+        ),
+        (
+            budget_agents._PIECE.format(alike="1 = 0", named="1 = 1"),
+            "usage_sum USING PRIMARY KEY (tenant=? AND span=? AND start_ns>? AND start_ns<?)",
+        ),
+        (
+            budget_agents._LEFT_OUT,
+            "shadow_sum USING PRIMARY KEY (tenant=? AND span=? AND start_ns>? AND start_ns<?)",
+        ),
         (budget_use._USED, "standing USING PRIMARY KEY (tenant=? AND budget=?)"),
         (
             budget_use._CUT_SHORT,
-            "call USING INDEX call_without_budget (tenant=? AND decided_ns>? AND decided_ns<?)",
+            "call USING INDEX call_by_rule (tenant=? AND rule=? AND decided_ns>? AND decided_ns<?)",
         ),
         (delivery_rows.OLDEST_NOTICE, "notice USING INDEX notice_to_pass_on"),
         (

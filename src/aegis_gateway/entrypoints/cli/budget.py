@@ -11,11 +11,13 @@ import typer
 from rich.console import Console, Group
 from rich.text import Text
 
+from aegis_gateway.adapters.budget_agents import AgentsOfBudget, BudgetAgents
 from aegis_gateway.adapters.holds import WordsAsked
 from aegis_gateway.adapters.reports import BudgetStanding, BudgetWindow, Sum
 from aegis_gateway.domain.currency import units_text
 from aegis_gateway.domain.money import usd_short
 from aegis_gateway.domain.registry import ON_THE_FLY, Budget, Quantity, Registry
+from aegis_gateway.entrypoints.budget_agents import agents_words
 from aegis_gateway.entrypoints.cli.budget_terms import currency_record, currency_words, window_terms
 from aegis_gateway.entrypoints.cli.budget_thresholds import (
     WordOn,
@@ -80,23 +82,27 @@ def budget(
             for standing in standings
         ]
         windows: list[BudgetWindow] = []
-        agents: list[Sum] = []
+        agents: BudgetAgents | None = None
         thresholds: Text | None = None
         if budget_id is not None:
             windows = session.reports.windows(name, budget_id, now_ns)
-            window = wanted[0].window(now_ns)
-            agents = session.reports.agents_of_budget(name, budget_id, window)
+            agents = AgentsOfBudget(session.store.query).of(registry, wanted[0], now_ns)
             dearest, quantity = _dearest_of_each(standings), registry.quantities[wanted[0].quantity]
             thresholds = thresholds_table(dearest, quantity, word_on, now_ns, out())
     if as_json:
         record: dict[str, object] = {"tenant": name, "at": utc(now_ns), "budgets": records}
-        if budget_id is not None:
+        if agents is not None:
             record["windows"] = [
                 _window_record(each, registry.quantities[wanted[0].quantity]) for each in windows
             ]
-            record["agents"] = [_sum_record(each) for each in agents]
+            record["agents"] = [_sum_record(each) for each in agents.agents]
+            record["agents_of"] = {
+                "looked_at": agents.looked_at,
+                "since_ns": agents.since_ns,
+                "rest_nano_usd": agents.rest_nano_usd,
+            }
         print_json(record)
-    elif budget_id is not None:
+    elif agents is not None:
         _show_one(wanted[0], standings, windows, agents, registry, now_ns, thresholds)
     elif not wanted:
         say("no budgets yet; write them under `budgets` in aegis.yaml, and `aegis apply` it")
@@ -194,7 +200,7 @@ def _show_one(
     each: Budget,
     standings: Sequence[BudgetStanding],
     windows: Sequence[BudgetWindow],
-    agents: Sequence[Sum],
+    agents: BudgetAgents,
     registry: Registry,
     now_ns: int,
     thresholds: Text | None,
@@ -228,9 +234,13 @@ def _show_one(
     if windows:
         parts += [Text(""), _windows_table(windows, quantity, console)]
     parts.append(Text(""))
-    parts.append(
-        _agents_table(agents, console) if agents else Text("no calls counted against it in this window")
-    )
+    words = agents_words(agents, utc)
+    if agents.agents:
+        parts.append(_agents_table(agents.agents, console))
+    else:
+        looked_at = "that was looked at " if words else ""
+        parts.append(Text(f"no call {looked_at}counted against it in this window"))
+    parts += [Text(each, style=DIM) for each in words]
     console.print(Group(*parts))
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
 
-from aegis_gateway.adapters.reports import BudgetWindow, Sum
+from aegis_gateway.adapters.budget_agents import BudgetAgents
+from aegis_gateway.adapters.reports import BudgetWindow
 from aegis_gateway.domain.budget_change import BudgetChange
 from aegis_gateway.domain.burn_down import BurnPoint
 from aegis_gateway.domain.registry import BUILT_IN_QUANTITIES, Quantity, Registry
@@ -31,7 +32,13 @@ CHANGE_COLUMNS = (
     *(Column(each) for each in ("asked_by", "approver", "reason")),
     Column("config_version", "count"),
 )
-AGENT_COLUMNS = (Column("agent"), Column("cost_usd", "usd"), Column("calls", "count"))
+AGENT_COLUMNS = (
+    Column("agent"),
+    Column("cost_usd", "usd"),
+    Column("calls", "count"),
+    Column("looked_at"),
+    Column("since", "time"),
+)
 WINDOW_COLUMNS = (
     Column("window"),
     *(Column(each, "time") for each in ("starts", "ends")),
@@ -94,9 +101,12 @@ def change_rows(changes: Iterable[BudgetChange], registry: Registry) -> Iterator
         ]
 
 
-def agent_rows(agents: Iterable[Sum]) -> Iterator[Row]:
-    """A row for each agent."""
-    return ([each.name, each.nano_usd, each.calls] for each in agents)
+def agent_rows(found: BudgetAgents) -> Iterator[Row]:
+    """A row for each agent, and in each what was looked at."""
+    return (
+        [each.name, each.nano_usd, each.calls, found.looked_at, found.since_ns or None]
+        for each in found.agents
+    )
 
 
 def window_rows(windows: Iterable[BudgetWindow], quantity: Quantity) -> Iterator[Row]:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import msgspec
 from starlette.responses import Response
 
+from aegis_gateway.adapters.budget_agents import AgentsOfBudget
 from aegis_gateway.adapters.budget_change_rows import history_of
 from aegis_gateway.adapters.budget_use import BudgetUse, burn_down_of
 from aegis_gateway.adapters.holds import WordsAsked
-from aegis_gateway.adapters.reports import BudgetStanding, Reports, Sum
+from aegis_gateway.adapters.reports import BudgetStanding, Reports
 from aegis_gateway.application.ports import Store
 from aegis_gateway.configuration.describe_thresholds import acts_text, place_text
 from aegis_gateway.domain.amounts import limit_text
@@ -18,6 +19,7 @@ from aegis_gateway.domain.burn_down import BurnPoint
 from aegis_gateway.domain.forecast import BAND_PERCENT
 from aegis_gateway.domain.registry import Budget, Registry
 from aegis_gateway.domain.threshold_state import ThresholdStanding
+from aegis_gateway.entrypoints.budget_agents import agents_words
 from aegis_gateway.entrypoints.cli.budget_terms import window_terms
 from aegis_gateway.entrypoints.people.budgets.balances import (
     Balance,
@@ -41,6 +43,7 @@ from aegis_gateway.entrypoints.people.budgets.export import (
 from aegis_gateway.entrypoints.people.living import living
 from aegis_gateway.entrypoints.people.tables import FILE_ROWS_MAX, table_file
 from aegis_gateway.entrypoints.people.visits import Visit
+from aegis_gateway.entrypoints.people.words import local
 
 _HISTORY_MAX = 50
 _SCOPES_LISTED = 100
@@ -129,7 +132,7 @@ def show_one(visit: Visit) -> Response:
         standings = _standings(store, registry, budget, now_ns)
         standing = _chosen(standings, visit.query.get("scope"))
         balance, points = _course(store, registry, standing, now_ns)
-        reports = Reports(store.query)
+        agents = AgentsOfBudget(store.query).of(registry, budget, now_ns, _AGENTS_LISTED)
         return living(
             visit,
             "budgets/one.html",
@@ -146,8 +149,9 @@ def show_one(visit: Visit) -> Response:
             terms=list(window_terms(standings[:1], registry.quantities[budget.quantity], now_ns)),
             thresholds=_thresholds(store, registry, balance),
             changes=_changes(store, registry, budget),
-            agents=_agents(reports, registry, budget, now_ns),
-            windows=reports.windows(registry.tenant, budget.id, now_ns),
+            agents=agents.agents,
+            agents_words=agents_words(agents, lambda at_ns: local(at_ns, budget.zone)),
+            windows=Reports(store.query).windows(registry.tenant, budget.id, now_ns),
             quantity=registry.quantities[budget.quantity],
         )
 
@@ -177,16 +181,16 @@ def export_one(visit: Visit) -> Response:
     quantity = registry.quantities[budget.quantity]
     name = f"{registry.tenant}-{budget.id}-{visit.at['table']}"
     with visit.office.store() as store:
-        now_ns, reports = store.clock_ns(), Reports(store.query)
+        now_ns = store.clock_ns()
         match visit.at["table"]:
             case "history":
                 changes = history_of(store.rows, registry.tenant, budget.id, FILE_ROWS_MAX)
                 return table_file(visit, name, CHANGE_COLUMNS, change_rows(changes, registry))
             case "agents":
-                agents = _agents(reports, registry, budget, now_ns, FILE_ROWS_MAX)
+                agents = AgentsOfBudget(store.query).of(registry, budget, now_ns, FILE_ROWS_MAX)
                 return table_file(visit, name, AGENT_COLUMNS, agent_rows(agents))
             case "windows":
-                windows = reports.windows(registry.tenant, budget.id, now_ns, FILE_ROWS_MAX)
+                windows = Reports(store.query).windows(registry.tenant, budget.id, now_ns, FILE_ROWS_MAX)
                 return table_file(visit, name, WINDOW_COLUMNS, window_rows(windows, quantity))
             case "balances":
                 standings = _standings(store, registry, budget, now_ns)[:FILE_ROWS_MAX]
@@ -273,15 +277,6 @@ def _changes(store: Store, registry: Registry, budget: Budget) -> list[ChangeLin
         )
         for each in history_of(store.rows, registry.tenant, budget.id, _HISTORY_MAX)
     ]
-
-
-def _agents(
-    reports: Reports, registry: Registry, budget: Budget, now_ns: int, limit: int = _AGENTS_LISTED
-) -> list[Sum]:
-    window = budget.window(now_ns)
-    if budget.period == "rolling":  # what counts of it are its last hours, not all there ever was
-        window = msgspec.structs.replace(window, starts_ns=now_ns - budget.length_ns)
-    return reports.agents_of_budget(registry.tenant, budget.id, window, limit)
 
 
 def _none(visit: Visit) -> Response:
