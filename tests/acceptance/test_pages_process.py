@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -122,3 +123,36 @@ def test_one_that_hangs_holds_up_no_call(gateway: Gateway) -> None:
         os.kill(process, signal.SIGCONT)
     assert 200 == ask(gateway, "GET", "/sign-in", key=None).status
     assert [process] == gateway.pages()
+
+
+def test_one_that_cannot_start(tmp_path: Path) -> None:
+    """Who comes is told so, calls go on, and once it can it answers."""
+    broken = tmp_path / "broken"
+    broken.touch()
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        f"if 'aegis_gateway.entrypoints.pages' in sys.orig_argv and os.path.exists({str(broken)!r}):\n"
+        "    os._exit(1)\n"
+    )
+    with (
+        UpstreamProcess(apps="provider") as upstream,
+        Gateway(configuration(upstream.base_url), environment={"PYTHONPATH": str(tmp_path)}) as gateway,
+    ):
+        answer = ask(gateway, "GET", "/sign-in", key=None)
+        assert (503, True) == (answer.status, b"try again in a moment" in answer.body)
+        assert 200 == chat(gateway, "hello").status
+        assert "the next try is in" in gateway.log()
+        broken.unlink()
+        until(lambda: ask(gateway, "GET", "/sign-in", key=None).status == 200, "it doesn't answer again")
+
+
+def test_it_gives_way_to_calls_from_its_start(gateway: Gateway) -> None:
+    """Its priority is lower than the workers' before it has read its modules."""
+    first = http.client.HTTPConnection(HOST, gateway.settings.port, timeout=WAIT_S)
+    first.request("GET", "/sign-in")
+    until(lambda: bool(gateway.pages()), "it isn't started")
+    (process,) = gateway.pages()
+    calls = max(os.getpriority(os.PRIO_PROCESS, worker) for worker in gateway.workers())
+    until(lambda: os.getpriority(os.PRIO_PROCESS, process) > calls, "it is as important as calls", wait_s=1.0)
+    assert 200 == first.getresponse().status
+    first.close()

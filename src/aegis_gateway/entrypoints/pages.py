@@ -1,7 +1,7 @@
 """The process of the pages: answers what people ask the gateway workers, with an interpreter of its own.
 
 Rule 1: it lives no longer than the ledger process, as workers do: when their socket closes it ends at once.
-Rule 2: calls come first. It runs at a lower priority than they do, and nothing of it is on their way.
+Rule 2: calls come first. It is started with a lower priority than they have, and nothing of it is on their way.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from aegis_gateway.entrypoints.people.bridge import Workers
 
 DRAIN_S = 22.0
 """A little more than workers take to have their last answers."""
-NICENESS = 5
 NOTHING_COUNTED = Paced(rows=(), under_way={})
 
 
@@ -63,7 +62,6 @@ def _end(stopping: asyncio.Event) -> None:
 def main() -> None:
     """Run it: the ledger's socket, and the number of the file on which workers are listened to, are the arguments."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    os.nice(NICENESS)
     try:
         uvloop.run(serve(Path(sys.argv[1]), socket.socket(fileno=int(sys.argv[2]))))
     except (AegisError, OSError) as fault:

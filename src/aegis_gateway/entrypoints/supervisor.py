@@ -30,6 +30,7 @@ RESPAWN_INTERVAL_S = 0.5
 PAGES_AFTER_S = 20.0
 """How long after the start the process of the pages is started if nobody has come to see any: not while the gateway
 itself begins, and before somebody has to wait for it."""
+PAGES_NICENESS = 5
 _SIGNALS_MAX = 64
 
 _log = logging.getLogger("aegis.supervisor")
@@ -118,7 +119,11 @@ class Supervisor:
             self._steward = self._start("steward")
 
     def _start_pages(self, listener: int) -> subprocess.Popen[bytes]:
-        return self._start("pages", str(listener), files=(listener,))
+        process = self._start("pages", str(listener), files=(listener,))
+        # From here, as most of what it takes at first is to read its modules.
+        with contextlib.suppress(OSError):  # it has ended already
+            os.setpriority(os.PRIO_PROCESS, process.pid, PAGES_NICENESS)
+        return process
 
     def _start(self, process: str, *arguments: str, files: tuple[int, ...] = ()) -> subprocess.Popen[bytes]:
         environment = {
