@@ -7,6 +7,7 @@ import http.client
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from aegis_gateway.demo.upstream.process import UpstreamProcess
 from aegis_gateway.domain.people import Grant
+from aegis_gateway.entrypoints.supervisor import DRAIN_S
 from tests.browsers import Staff, Visitor
 from tests.gateways import HOST, TENANT, WAIT_S, Gateway, ask, chat, configuration, until
 
@@ -156,3 +158,14 @@ def test_it_gives_way_to_calls_from_its_start(gateway: Gateway) -> None:
     until(lambda: os.getpriority(os.PRIO_PROCESS, process) > calls, "it is as important as calls", wait_s=1.0)
     assert 200 == first.getresponse().status
     first.close()
+
+
+def test_one_that_hangs_holds_up_no_stop(gateway: Gateway) -> None:
+    """Where nobody waits for it, the gateway stops as soon as its workers have."""
+    assert 200 == ask(gateway, "GET", "/sign-in", key=None).status
+    (process,) = gateway.pages()
+    os.kill(process, signal.SIGSTOP)
+    began_s = time.monotonic()
+    assert 0 == gateway.stop()
+    assert DRAIN_S > time.monotonic() - began_s
+    assert not os.path.exists(f"/proc/{process}")

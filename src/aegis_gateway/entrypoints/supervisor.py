@@ -81,15 +81,17 @@ class Supervisor:
 
     def _drain(self) -> None:
         self._pages.turn_away()
-        children = [
-            *self._workers,
-            *(each for each in (self._steward, self._pages.process) if each is not None),
-        ]
+        pages = [] if self._pages.process is None else [self._pages.process]
+        others = [*self._workers, *(() if self._steward is None else (self._steward,))]
+        children = [*others, *pages]
         for child in children:
             child.terminate()
         deadline = time.monotonic() + DRAIN_S
         while self._writer.has_workers and time.monotonic() < deadline:
             self._writer.turn(0.1)
+            if all(other.poll() is not None for other in others):
+                for each in pages:
+                    each.kill()  # nobody is there any more whom it could answer, and it may hang
         for child in children:
             child.kill()
             child.wait()
