@@ -78,6 +78,24 @@ def test_a_call_is_there_as_it_happens(desk: Watched, gateway: Gateway) -> None:
     assert [] == desk.wrong
 
 
+@pytest.mark.parametrize("path", ["/", "/calls", "/budgets"])
+def test_a_page_that_is_left_open_stays_as_light(desk: Watched, gateway: Gateway, path: str) -> None:
+    """However often its part is put in the place of the last one: nothing of that one stays."""
+    page = desk.go(path)
+    how(page, "Live")
+    make_call(gateway)
+    nodes = []
+    for _ in range(3):
+        seen = page.get_attribute("#living", "hx-get")
+        make_call(gateway)
+        page.wait_for_function(
+            "seen => document.querySelector('#living').getAttribute('hx-get') !== seen", arg=seen
+        )
+        nodes.append(page.evaluate("document.querySelector('main').childNodes.length"))
+    assert [nodes[0]] * 3 == nodes
+    assert [] == desk.wrong
+
+
 def test_what_waits_stands_in_the_menu(desk: Watched, gateway: Gateway) -> None:
     """On every page, in words for who can't see it, and as it comes."""
     page = desk.go("/calls")
