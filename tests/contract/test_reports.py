@@ -13,6 +13,7 @@ from aegis_gateway.application.ledger import Ledger
 from aegis_gateway.application.ports import Store
 from aegis_gateway.domain.decision import Reason, Verdict
 from aegis_gateway.domain.ledger import Standing
+from aegis_gateway.domain.limits import CarryOver
 from aegis_gateway.domain.registry import Budget
 from aegis_gateway.domain.window import Window
 from tests.ledgers import (
@@ -82,6 +83,27 @@ def test_standings_of_the_current_window(ledger: Ledger, reports: Reports, clock
     ]
     assert expected == reports.standings("acme", [DAY, EACH], clock.now_ns())
     assert [865, 965, 900] == [standing.left for standing in expected]
+
+
+def test_the_fullest_of_a_split_budget_s_balances(
+    ledger: Ledger, reports: Reports, clock: TurnableClock
+) -> None:
+    """Those that have least left, spent and reserved alike, as all of them say it; and how many there are."""
+    make(ledger, "yesterday", "old", settled=(90,))
+    clock.turn(DAY_NS)
+    for place, agent in enumerate(("a", "b", "c", "d", "e")):
+        make(ledger, agent, agent, settled=(10 * (place % 3),) if place else ())
+    now_ns = clock.now_ns()
+    carrying = msgspec.structs.replace(EACH, carry_over=CarryOver(most=50))
+    for each in (EACH, carrying, DAY):
+        whole = sorted(reports.standings("acme", [each], now_ns), key=lambda one: (one.left, one.scope))
+        for most in range(1, 8):
+            assert (whole[:most], len(whole)) == reports.fullest("acme", each, now_ns, most)
+        for one in whole:
+            assert one == reports.standing("acme", each, one.scope, now_ns)
+    assert ["a", "c", "b", "e", "d"] == [one.scope for one in reports.fullest("acme", EACH, now_ns, 9)[0]]
+    assert reports.standing("acme", EACH, "old", now_ns) is None
+    assert ([], 0) == reports.fullest("acme", EACH, now_ns + DAY_NS, 9)
 
 
 def test_standings_before_the_first_call(reports: Reports) -> None:

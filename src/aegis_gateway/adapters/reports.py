@@ -39,6 +39,17 @@ select scope, pending, posted, buckets, notes from standing
 """
 """A budget's balances in one window, one for each scope it is split into. By the primary key's beginning."""
 
+_FULLEST = _STANDINGS.replace(
+    "order by scope", "order by cast(posted as numeric) + pending desc, scope limit ?"
+)
+"""Those of them that are used most, which is all that is taken out of the store; together they can pass 64 bits."""
+
+_BALANCES = 'select count(*) as balances from standing where tenant = ? and budget = ? and "window" = ?'
+"""How many there are."""
+
+_ONE_STANDING = _STANDINGS.replace("order by scope", "and scope = ?")
+"""One of them. By the primary key."""
+
 _WHOLE = """
 select budget, pending, posted, buckets, notes from standing
  where tenant = ? and budget in ({marks}) and scope = '' and "window" = ?
@@ -447,6 +458,13 @@ def _budget_standing(
     )
 
 
+def _of_row(budget: Budget, window: Window, row: dict[str, Any], now_ns: int) -> BudgetStanding:
+    balance = rolled(_balance(row), budget.length_ns, now_ns)
+    if wants_notes(budget):
+        balance = noted(budget, window, balance, now_ns)
+    return _budget_standing(budget, row["scope"], window, balance, now_ns)
+
+
 def _windows_of(budgets: Iterable[Budget], now_ns: int) -> list[tuple[Budget, Window]]:
     """Each budget's window at an instant; those with the same calendar share one."""
     known: dict[tuple[object, ...], Window] = {}
@@ -487,12 +505,31 @@ class Reports:
             if not rows and not budget.per:
                 balance = opened(budget, window, self._before(tenant, budget, window), now_ns)
                 found.append(_budget_standing(budget, "", window, balance, now_ns))
-            for row in rows:
-                balance = rolled(_balance(row), budget.length_ns, now_ns)
-                if wants_notes(budget):
-                    balance = noted(budget, window, balance, now_ns)
-                found.append(_budget_standing(budget, row["scope"], window, balance, now_ns))
+            found += [_of_row(budget, window, row, now_ns) for row in rows]
         return found
+
+    def fullest(
+        self, tenant: str, budget: Budget, now_ns: int, most: int
+    ) -> tuple[list[BudgetStanding], int]:
+        """Those of a budget's balances that have least left, at most so many, and how many there are in the window.
+
+        A budget that is split by runs has as many as there were runs. All are read only of one whose limits differ
+        from balance to balance, or of which not all counts that is posted.
+        """
+        if not budget.per or wants_notes(budget) or budget.period == "rolling":
+            found = sorted(self.standings(tenant, [budget], now_ns), key=lambda each: (each.left, each.scope))
+            return found[:most], len(found)
+        window = budget.window(now_ns)
+        key = (tenant, budget.id, window.label)
+        found = [_of_row(budget, window, row, now_ns) for row in self._query(_FULLEST, (*key, most))]
+        count = len(found) if len(found) < most else int(self._query(_BALANCES, key)[0]["balances"])
+        return found, count
+
+    def standing(self, tenant: str, budget: Budget, scope: str, now_ns: int) -> BudgetStanding | None:
+        """One balance of a budget in the window that an instant falls into; None where nothing was called on it."""
+        window = budget.window(now_ns)
+        rows = self._query(_ONE_STANDING, (tenant, budget.id, window.label, scope))
+        return _of_row(budget, window, rows[0], now_ns) if rows else None
 
     def _whole(self, tenant: str, windows: list[tuple[Budget, Window]]) -> dict[str, list[dict[str, Any]]]:
         """The balances of the budgets that aren't split, by budget; many in one question."""

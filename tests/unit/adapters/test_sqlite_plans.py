@@ -47,6 +47,11 @@ def connection(tmp_path: Path) -> Iterator[apsw.Connection]:
             "outcome USING INDEX outcome_by_result (tenant=? AND result=? AND began_ns>? AND began_ns<?)",
         ),
         (reports._STANDINGS, "standing USING PRIMARY KEY (tenant=? AND budget=?)"),
+        (reports._FULLEST, "standing USING PRIMARY KEY (tenant=? AND budget=?)"),
+        (
+            reports._ONE_STANDING,
+            "standing USING PRIMARY KEY (tenant=? AND budget=? AND scope=? AND window=?)",
+        ),
         (
             reports._WHOLE.format(marks="?, ?"),
             "standing USING PRIMARY KEY (tenant=? AND budget=? AND scope=? AND window=?)",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import groupby
 from typing import Literal
 
 import msgspec
@@ -70,11 +69,17 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
 def balances_of(query: Query, registry: Registry, budgets: Iterable[Budget], now_ns: int) -> list[Balance]:
     """The balances of some budgets; of one that is split those that are fullest."""
     shown: list[Balance] = []
-    for _, found in groupby(Reports(query).standings(registry.tenant, budgets, now_ns), _budget):
-        standings = sorted(found, key=lambda each: (each.left, each.scope))
-        for each in standings[:SCOPES_SHOWN]:
+    asked, reports = list(budgets), Reports(query)
+    whole = reports.standings(registry.tenant, [each for each in asked if not each.per], now_ns)
+    of_whole = {each.budget.id: each for each in whole}
+    for budget in asked:
+        if budget.per:
+            fullest, count = reports.fullest(registry.tenant, budget, now_ns, SCOPES_SHOWN)
+        else:
+            fullest, count = [of_whole[budget.id]], 1
+        for each in fullest:
             balance = balance_of(query, registry, each, now_ns, with_forecast=len(shown) < FORECAST_MOST)
-            shown.append(msgspec.structs.replace(balance, of_many=len(standings)))
+            shown.append(msgspec.structs.replace(balance, of_many=count))
     return shown
 
 
@@ -109,10 +114,6 @@ def fullness(balance: Balance) -> tuple[int, int]:
     standing = balance.standing
     used = standing.spent + standing.reserved
     return -(used * _BAR // standing.limit if standing.limit > 0 else _BAR), -used
-
-
-def _budget(standing: BudgetStanding) -> str:
-    return standing.budget.id
 
 
 def _state(

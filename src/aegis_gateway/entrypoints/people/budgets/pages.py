@@ -129,8 +129,9 @@ def show_one(visit: Visit) -> Response:
     registry, budget = found
     with visit.office.store() as store:
         now_ns = store.clock_ns()
-        standings = _standings(store, registry, budget, now_ns)
-        standing = _chosen(standings, visit.query.get("scope"))
+        reports = Reports(store.query)
+        fullest, count = reports.fullest(registry.tenant, budget, now_ns, _SCOPES_LISTED + 1)
+        standing = _chosen(visit, reports, registry, budget, fullest, now_ns)
         balance, points = _course(store, registry, standing, now_ns)
         agents = AgentsOfBudget(store.query).of(registry, budget, now_ns, _AGENTS_LISTED)
         return living(
@@ -140,18 +141,20 @@ def show_one(visit: Visit) -> Response:
             tenant=registry.tenant,
             budget=budget,
             balance=balance,
-            others=[each for each in standings if each is not standing][:_SCOPES_LISTED],
-            others_count=max(0, len(standings) - 1),
+            others=[each for each in fullest if standing is None or each.scope != standing.scope][
+                :_SCOPES_LISTED
+            ],
+            others_count=max(0, count - 1),
             course=None if balance is None or not points else course_of(balance, points, now_ns),
             points=points,
             band_percent=BAND_PERCENT,
             limit=limit_text(budget.limit, budget.unit, registry),
-            terms=list(window_terms(standings[:1], registry.quantities[budget.quantity], now_ns)),
+            terms=list(window_terms(fullest[:1], registry.quantities[budget.quantity], now_ns)),
             thresholds=_thresholds(store, registry, balance),
             changes=_changes(store, registry, budget),
             agents=agents.agents,
             agents_words=agents_words(agents, lambda at_ns: local(at_ns, budget.zone)),
-            windows=Reports(store.query).windows(registry.tenant, budget.id, now_ns),
+            windows=reports.windows(registry.tenant, budget.id, now_ns),
             quantity=registry.quantities[budget.quantity],
         )
 
@@ -164,7 +167,7 @@ def show_course(visit: Visit) -> Response:
     registry, budget = found
     with visit.office.store() as store:
         now_ns = store.clock_ns()
-        standing = _chosen(_standings(store, registry, budget, now_ns), visit.query.get("scope"))
+        standing = _asked(visit, Reports(store.query), registry, budget, now_ns)
         balance, points = _course(store, registry, standing, now_ns)
     if balance is None or not points:
         return _none(visit)
@@ -181,7 +184,7 @@ def export_one(visit: Visit) -> Response:
     quantity = registry.quantities[budget.quantity]
     name = f"{registry.tenant}-{budget.id}-{visit.at['table']}"
     with visit.office.store() as store:
-        now_ns = store.clock_ns()
+        now_ns, reports = store.clock_ns(), Reports(store.query)
         match visit.at["table"]:
             case "history":
                 changes = history_of(store.rows, registry.tenant, budget.id, FILE_ROWS_MAX)
@@ -190,16 +193,16 @@ def export_one(visit: Visit) -> Response:
                 agents = AgentsOfBudget(store.query).of(registry, budget, now_ns, FILE_ROWS_MAX)
                 return table_file(visit, name, AGENT_COLUMNS, agent_rows(agents))
             case "windows":
-                windows = Reports(store.query).windows(registry.tenant, budget.id, now_ns, FILE_ROWS_MAX)
+                windows = reports.windows(registry.tenant, budget.id, now_ns, FILE_ROWS_MAX)
                 return table_file(visit, name, WINDOW_COLUMNS, window_rows(windows, quantity))
             case "balances":
-                standings = _standings(store, registry, budget, now_ns)[:FILE_ROWS_MAX]
+                standings, _ = reports.fullest(registry.tenant, budget, now_ns, FILE_ROWS_MAX)
                 balances = [
                     balance_of(store.query, registry, each, now_ns, with_forecast=False) for each in standings
                 ]
                 return table_file(visit, name, BALANCE_COLUMNS, balance_rows(balances))
             case "course":
-                standing = _chosen(_standings(store, registry, budget, now_ns), visit.query.get("scope"))
+                standing = _asked(visit, reports, registry, budget, now_ns)
                 _, points = _course(store, registry, standing, now_ns)
                 return table_file(visit, name, COURSE_COLUMNS, course_rows(points, quantity))
     return _none(visit)
@@ -215,15 +218,28 @@ def _budget(visit: Visit) -> tuple[Registry, Budget] | None:
     return None if budget is None else (registry, budget)
 
 
-def _standings(store: Store, registry: Registry, budget: Budget, now_ns: int) -> list[BudgetStanding]:
-    found = Reports(store.query).standings(registry.tenant, [budget], now_ns)
-    return sorted(found, key=lambda each: (each.left, each.scope))
-
-
-def _chosen(standings: Sequence[BudgetStanding], scope: str | None) -> BudgetStanding | None:
+def _asked(
+    visit: Visit, reports: Reports, registry: Registry, budget: Budget, now_ns: int
+) -> BudgetStanding | None:
     """The balance that is asked for, or the fullest; None where there is none yet."""
-    asked = next((each for each in standings if each.scope == scope), None)
-    return asked or next(iter(standings), None)
+    fullest, _ = reports.fullest(registry.tenant, budget, now_ns, 1)
+    return _chosen(visit, reports, registry, budget, fullest, now_ns)
+
+
+def _chosen(
+    visit: Visit,
+    reports: Reports,
+    registry: Registry,
+    budget: Budget,
+    fullest: Sequence[BudgetStanding],
+    now_ns: int,
+) -> BudgetStanding | None:
+    """The same, where it is known which are fullest. One that isn't among them is looked up."""
+    scope = visit.query.get("scope")
+    among = next((each for each in fullest if each.scope == scope), None)
+    if among is None and scope and "\0" not in scope:
+        among = reports.standing(registry.tenant, budget, scope, now_ns)
+    return among or next(iter(fullest), None)
 
 
 def _course(
