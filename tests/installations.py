@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,15 @@ class Installation:
         self.directory = directory
         self.conf = directory / "conf"
         self.tokens: dict[str, str] = {}
-        write_pack(self.conf)
+        if not self.conf.exists():
+            write_pack(self.conf)
+
+    def copy(self, directory: Path) -> Installation:
+        """The same in a directory that isn't there yet, with its people and their tokens."""
+        shutil.copytree(self.directory, directory)
+        copied = Installation(directory)
+        copied.tokens = dict(self.tokens)
+        return copied
 
     def aegis(self, *arguments: str, who: str = "", code: int = 0) -> tuple[str, str]:
         """Run a command as somebody; what it prints on stdout and on stderr."""

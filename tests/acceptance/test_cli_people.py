@@ -9,13 +9,19 @@ import pytest
 from tests.installations import Installation
 
 
-@pytest.fixture
-def house(tmp_path: Path) -> Installation:
-    """The example, applied, with ana, its first admin."""
-    house = Installation(tmp_path)
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """The example, applied, with ana, its first admin; tests work on copies."""
+    house = Installation(tmp_path_factory.mktemp("first"))
     house.aegis("apply", str(house.conf), "--yes")
     house.add("ana", "--role", "admin", "--name", "Ana Alvarez")
     return house
+
+
+@pytest.fixture
+def house(first: Installation, tmp_path: Path) -> Installation:
+    """One of the test's own."""
+    return first.copy(tmp_path / "house")
 
 
 def test_nobody_is_registered(tmp_path: Path) -> None:

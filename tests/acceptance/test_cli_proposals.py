@@ -14,10 +14,10 @@ from tests.installations import Installation
 PROPOSED = 4
 
 
-@pytest.fixture
-def house(tmp_path: Path) -> Installation:
-    """The example with four eyes set: ana and dee are admins, fin may propose, ben approve."""
-    house = Installation(tmp_path)
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """The example with four eyes set: ana and dee are admins, fin may propose, ben approve; tests work on copies."""
+    house = Installation(tmp_path_factory.mktemp("first"))
     house.aegis("apply", str(house.conf), "--yes")
     house.add("ana", "--role", "admin")
     house.add_apart("dee", "--role", "admin", "--tenant", "*", by="ana")
@@ -26,6 +26,12 @@ def house(tmp_path: Path) -> Installation:
     house.edit("    name: North Bank\n", "    name: North Bank\n    changes: {four_eyes: true}\n")
     house.aegis("apply", str(house.conf), "--yes", who="ana")
     return house
+
+
+@pytest.fixture
+def house(first: Installation, tmp_path: Path) -> Installation:
+    """One of the test's own."""
+    return first.copy(tmp_path / "house")
 
 
 def apply(house: Installation, who: str, *options: str, code: int = 0) -> tuple[str, str]:

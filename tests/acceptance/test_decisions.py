@@ -80,6 +80,22 @@ def gateway() -> Iterator[Gateway]:
         yield gateway
 
 
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Gateway]:
+    """A gateway with so much on its budgets that no test sees what another has used."""
+    made = files()
+    roomy = made["aegis.yaml"]
+    for name, limit in (("money", "1.00"), ("rows", "1500"), ("out", "500.00")):
+        whole, _, cents = limit.partition(".")
+        roomy = roomy.replace(
+            BUDGETS[name], BUDGETS[name].replace(limit, f"{whole}000" + (f".{cents}" if cents else ""))
+        )
+    assert roomy != made["aegis.yaml"]
+    with Gateway({**made, "aegis.yaml": roomy}) as gateway:
+        yield gateway
+        assert_books_balance(gateway)
+
+
 def decide(gateway: Gateway, tool: str, agent: str = "bot", **more: Any) -> Answer:
     """Ask for one decision."""
     return ask(gateway, "POST", "/v1/decisions", {"tool": tool, **more}, key=gateway.key(agent))
@@ -178,11 +194,12 @@ def test_refusals_are_answers(gateway: Gateway) -> None:
         ({"tool": "desk.rank", "customer": "nobody"}, "aegis-customer"),
     ],
 )  # fmt: skip
-def test_what_makes_no_sense(gateway: Gateway, body: Any, field: str) -> None:
+def test_what_makes_no_sense(shared: Gateway, body: Any, field: str) -> None:
     """It is refused by the field that is wrong, and nothing is recorded."""
-    answer = ask(gateway, "POST", "/v1/decisions", body)
+    before = shared.count()
+    answer = ask(shared, "POST", "/v1/decisions", body)
     assert (400, field) == (answer.status, answer.json["error"]["param"])
-    assert 0 == gateway.count()
+    assert before == shared.count()
 
 
 def test_a_token_is_its_agents_and_its_calls(gateway: Gateway) -> None:
@@ -205,19 +222,21 @@ def test_a_token_is_its_agents_and_its_calls(gateway: Gateway) -> None:
 @pytest.mark.parametrize(
     "result", [{}, {"pages": None}, {"pages": "many"}, {"pages": -3}, {"rows": 2}, {"pages": 2}]
 )
-def test_what_came_out_is_not_said(gateway: Gateway, result: dict[str, Any]) -> None:
+def test_what_came_out_is_not_said(shared: Gateway, result: dict[str, Any]) -> None:
     """A result without the numbers that price and count it is counted at the maximum, never at nothing."""
-    done = settle(gateway, decide(gateway, "desk.crawl", arguments={"pages": 1}), **result)
+    before = shared.standing("money"), shared.standing("rows")
+    done = settle(shared, decide(shared, "desk.crawl", arguments={"pages": 1}), **result)
     assert (200, "0.5") == (done.status, done.json["cost_usd"])
-    assert (0, 500_000_000) == gateway.standing("money")
-    assert (0, 1_000) == gateway.standing("rows")
+    (_, money), (_, rows) = before
+    assert (before[0][0], money + 500_000_000) == shared.standing("money")
+    assert (before[1][0], rows + 1_000) == shared.standing("rows")
 
 
-def test_a_price_of_the_arguments(gateway: Gateway) -> None:
+def test_a_price_of_the_arguments(shared: Gateway) -> None:
     """It is that of the arguments that were decided on, whatever is said later."""
-    decided = decide(gateway, "desk.copy", arguments={"files": 7})
+    decided = decide(shared, "desk.copy", arguments={"files": 7})
     assert ("0.007", "0.007") == (decided.json["expected_usd"], decided.json["maximum_usd"])
-    assert "0.007" == settle(gateway, decided, files=1).json["cost_usd"]
+    assert "0.007" == settle(shared, decided, files=1).json["cost_usd"]
 
 
 @pytest.mark.parametrize(
@@ -234,28 +253,28 @@ def test_a_price_of_the_arguments(gateway: Gateway) -> None:
     ],
 )
 def test_the_word_of_the_agent(
-    gateway: Gateway, said: dict[str, Any], result: dict[str, Any], cost: str
+    shared: Gateway, said: dict[str, Any], result: dict[str, Any], cost: str
 ) -> None:
     """Where the price takes it, what the agent says that a call cost counts, or else the maximum."""
-    decided = decide(gateway, "desk.buy")
+    decided = decide(shared, "desk.buy")
     path = f"/v1/decisions/{decided.json['id']}/settlement"
-    done = ask(gateway, "POST", path, {"token": decided.json["token"], "result": result, **said})
+    done = ask(shared, "POST", path, {"token": decided.json["token"], "result": result, **said})
     assert (200, cost, cost == "0.31") == (done.status, done.json["cost_usd"], done.json["overrun"])
 
 
-def test_the_word_of_the_agent_where_it_does_not_count(gateway: Gateway) -> None:
+def test_the_word_of_the_agent_where_it_does_not_count(shared: Gateway) -> None:
     """It is refused, and nothing is settled by it; so is one that is no amount."""
     for tool, said, status in (
         ("desk.rank", "0.01", 422),
         ("desk.buy", "much", 400),
         ("desk.buy", "NaN", 400),
     ):
-        decided = decide(gateway, tool)
+        decided = decide(shared, tool)
         path = f"/v1/decisions/{decided.json['id']}/settlement"
-        answer = ask(gateway, "POST", path, {"token": decided.json["token"], "cost_usd": said})
+        answer = ask(shared, "POST", path, {"token": decided.json["token"], "cost_usd": said})
         assert (status, "cost_usd") == (answer.status, answer.json["error"]["param"])
-        assert "dispatched" == gateway.call(decided.json["id"])["state"]
-        release(gateway, decided)
+        assert "dispatched" == shared.call(decided.json["id"])["state"]
+        release(shared, decided)
 
 
 def test_a_name_is_one_decision(gateway: Gateway) -> None:
@@ -272,28 +291,28 @@ def test_a_name_is_one_decision(gateway: Gateway) -> None:
     assert 1 == gateway.count()
 
 
-def test_how_it_stands(gateway: Gateway) -> None:
+def test_how_it_stands(shared: Gateway) -> None:
     """Under way, then settled; a refused one with its reason."""
-    decided = decide(gateway, "desk.rank")
+    decided = decide(shared, "desk.rank")
     path = f"/v1/decisions/{decided.json['id']}"
     assert ("allow", "dispatched") == tuple(
-        ask(gateway, "GET", path).json[name] for name in ("effect", "state")
+        ask(shared, "GET", path).json[name] for name in ("effect", "state")
     )
-    settle(gateway, decided)
-    assert ("settled", "0.1") == tuple(ask(gateway, "GET", path).json[name] for name in ("state", "cost_usd"))
-    denied = decide(gateway, "desk.wire", arguments={"amount": 101})
-    shown = ask(gateway, "GET", f"/v1/decisions/{denied.json['id']}").json
+    settle(shared, decided)
+    assert ("settled", "0.1") == tuple(ask(shared, "GET", path).json[name] for name in ("state", "cost_usd"))
+    denied = decide(shared, "desk.wire", arguments={"amount": 101})
+    shown = ask(shared, "GET", f"/v1/decisions/{denied.json['id']}").json
     assert ("deny", "denied_by_policy") == (shown["effect"], shown["reasons"][0]["code"])
 
 
-def test_a_batch(gateway: Gateway) -> None:
+def test_a_batch(shared: Gateway) -> None:
     """Each is decided by itself; what makes no sense among them is told in its place."""
     asked = [
         {"tool": "desk.rank"},
         {"tool": "desk.wire", "arguments": {}},
         {"tool": "desk.wire", "arguments": {"amount": 101}},
     ]
-    answer = ask(gateway, "POST", "/v1/decisions/batch", {"decisions": asked})
+    answer = ask(shared, "POST", "/v1/decisions/batch", {"decisions": asked})
     first, second, third = answer.json["decisions"]
     assert ("allow", "arguments.amount", "deny") == (
         first["effect"],
@@ -301,7 +320,7 @@ def test_a_batch(gateway: Gateway) -> None:
         third["effect"],
     )
     for wrong in ([], [{"tool": "desk.rank"}] * 101):
-        assert 400 == ask(gateway, "POST", "/v1/decisions/batch", {"decisions": wrong}).status
+        assert 400 == ask(shared, "POST", "/v1/decisions/batch", {"decisions": wrong}).status
 
 
 @pytest.mark.parametrize("workers", [1, 2])
