@@ -47,7 +47,7 @@ class Watched:
 
     @contextmanager
     def at_night_on_a_phone(self) -> Iterator[None]:
-        """The page as it is there, with all that can be unfolded; then as it is at a desk by daylight."""
+        """The page as it is there, all of it unfolded; what is opened next is at a desk by daylight again."""
         page = self.page
         page.set_viewport_size(PHONE)
         page.emulate_media(color_scheme="dark")
@@ -57,7 +57,6 @@ class Watched:
         yield
         page.set_viewport_size(DESK)
         page.emulate_media(color_scheme="light")
-        page.evaluate(STILL)
 
     def sign_in(self, token: str) -> None:
         """Sign in, on the form that is shown."""
