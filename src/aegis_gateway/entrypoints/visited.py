@@ -21,7 +21,7 @@ from aegis_gateway.entrypoints.writer import Writer
 
 AGAIN_AFTER_S = 0.5
 """How soon after a start there may be another."""
-AGAIN_MOST_S = 30.0
+AGAIN_MOST_S = 10.0
 """How long after an end the next start is at most, however many there were."""
 SOON_S = 30.0
 """What lived for less has ended soon after its start."""

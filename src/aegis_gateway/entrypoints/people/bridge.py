@@ -203,10 +203,8 @@ class _Exchange:
             status, headers = self._head()
             self._say(Began(number=self._asked.number, status=status, headers=headers))
         for start in range(0, max(len(data), 1), PIECE_BYTES_MAX):
-            rest = data[start:]
-            await self._send_piece(
-                rest[:PIECE_BYTES_MAX], is_last=not has_more and len(rest) <= PIECE_BYTES_MAX
-            )
+            end = start + PIECE_BYTES_MAX
+            await self._send_piece(data[start:end], is_last=not has_more and end >= len(data))
 
     async def _send_piece(self, data: bytes, *, is_last: bool) -> None:
         await self.go_on.wait()
