@@ -73,11 +73,11 @@ class Browser:
 class Pages:
     """An application that listens for workers, the door of one worker, and what the door told before it asked."""
 
-    def __init__(self, path: Path, app: AsgiApp) -> None:
+    def __init__(self, path: Path, app: AsgiApp, patience_s: float = WAIT_S) -> None:
         self.path = path
         self.told = 0
         self.workers = Workers(app)
-        self.door = PeopleDoor(path, self._tell)
+        self.door = PeopleDoor(path, self._tell, patience_s)
         self._server: asyncio.Server | None = None
 
     def _tell(self) -> None:
@@ -351,6 +351,37 @@ def test_a_process_that_dies(tmp_path: Path) -> None:
         assert [(200, HEAD, b"x")] == await pages.ask(Browser())
         assert 5 == pages.told
         await pages.close()
+
+    asyncio.run(ask())
+
+
+def test_a_process_that_hangs(tmp_path: Path) -> None:
+    """Who waits for it in vain is told so, and counts until it goes on; an answer that has begun may take its time."""
+    go_on = asyncio.Event()
+
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        await send(START)
+        if scope["headers"] == [(b"streams", b"1")]:
+            await send(piece(b"x", more=True))
+        await go_on.wait()
+        await send(piece(b"y", more=False))
+
+    async def ask() -> None:
+        async with Pages(tmp_path / "pages.sock", app, patience_s=0.05) as pages:
+            streaming = Browser(streams="1")
+            reading = asyncio.create_task(pages.ask(streaming))
+            await streaming.has_begun.wait()
+            for browser, words in (
+                (Browser(), "try again in a moment"),
+                (Browser("POST", content_length="4"), "look before you try again"),
+            ):
+                ((status, _, body),) = await pages.ask(browser)
+                assert (504, True) == (status, words in body.decode())
+            assert 2 == pages.door.in_flight
+            go_on.set()
+            assert [(200, HEAD), b"x", b"y"] == await reading
+            assert [(200, HEAD, b"y")] == await pages.ask(Browser())
+            assert 0 == pages.door.in_flight
 
     asyncio.run(ask())
 

@@ -13,7 +13,7 @@ from typing import cast
 
 from aegis_gateway.domain.errors import CallError
 from aegis_gateway.entrypoints.data_plane.exchange import HttpProtocol, Scope, read_body
-from aegis_gateway.entrypoints.people.pages_client import PagesClient
+from aegis_gateway.entrypoints.people.pages_client import ANSWER_S, PagesClient
 from aegis_gateway.entrypoints.people.passing_on import Answered, PeopleScope
 
 IN_FLIGHT_MAX = 64
@@ -65,9 +65,9 @@ class PeopleDoor:
     `in_flight` is how many requests the pages have to answer, but for those whose answers stream.
     """
 
-    def __init__(self, path: Path, tell: Callable[[], None]) -> None:
-        """Connect to nothing yet."""
-        self._pages = PagesClient(path)
+    def __init__(self, path: Path, tell: Callable[[], None], patience_s: float = ANSWER_S) -> None:
+        """Connect to nothing yet. `patience_s` is how long an answer may take to begin."""
+        self._pages = PagesClient(path, patience_s)
         self._tell = tell
         self.in_flight = 0
         self._reading: dict[asyncio.Future[bytes], None] = {}

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple, cast
 import msgspec
 
 from aegis_gateway.adapters.frames import FrameReader
+from aegis_gateway.adapters.patience import Patience
 from aegis_gateway.domain.errors import CallError
 from aegis_gateway.entrypoints.data_plane.exchange import Caller, HttpProtocol
 from aegis_gateway.entrypoints.people.passing_on import (
@@ -30,10 +31,13 @@ from aegis_gateway.entrypoints.people.passing_on import (
 News = FromPages | Literal["gone", "left"]
 """A part of the answer; or: the process of the pages is gone, or whoever asked."""
 
-_GONE = "the pages were interrupted; try again in a moment"
-_GONE_AT_IT = (
-    "the pages were interrupted, and it isn't known whether this was done; look before you try again"
-)
+ANSWER_S = 120.0
+"""How long an answer may take to begin."""
+
+_GONE = "the pages were interrupted"
+_SILENT = "the pages have not answered in {:g} s"
+_AGAIN = "; try again in a moment"
+_LOOK = ", and it isn't known whether this was done; look before you try again"
 
 _log = logging.getLogger("aegis.people")
 
@@ -41,9 +45,10 @@ _log = logging.getLogger("aegis.people")
 class PagesClient:
     """Passes requests on, by one connection, which is made when it is needed."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, patience_s: float = ANSWER_S) -> None:
         """Connect to nothing yet; the process listens at `path`."""
         self._path = path
+        self._patience_s = patience_s
         self._connecting = asyncio.Lock()
         self._connection: _Connection | None = None
         self._streams: set[asyncio.Queue[News]] = set()
@@ -55,8 +60,9 @@ class PagesClient:
         whoever asked has left; or once its answer goes on in pieces.
 
         Raises:
-            CallError: the headers are longer than they may be, or nobody is there to answer.
+            CallError: the headers are longer than they may be, or nobody is there to answer, or not in time.
         """
+        what_to_do = _AGAIN if scope.method in ("GET", "HEAD") else _LOOK
         try:
             connection = await self._connected()
             number, news = connection.ask(scope, body, free)
@@ -66,7 +72,8 @@ class PagesClient:
         leaving = asyncio.ensure_future(protocol.client_disconnect())
         leaving.add_done_callback(lambda _: news.put_nowait("left"))
         try:
-            first = await news.get()
+            with Patience(self._patience_s):
+                first = await news.get()
             if isinstance(first, Answered):
                 protocol.response_bytes(first.status, first.headers, first.body)
             elif isinstance(first, Began):
@@ -74,7 +81,9 @@ class PagesClient:
                 has_end = any(name == "content-length" for name, _ in first.headers)
                 await self._go_on(connection, number, news, caller, has_end=has_end)
             elif first == "gone":
-                raise CallError(_GONE if scope.method in ("GET", "HEAD") else _GONE_AT_IT, status=503)
+                raise CallError(f"{_GONE}{what_to_do}", status=503)
+        except TimeoutError as fault:
+            raise CallError(f"{_SILENT.format(self._patience_s)}{what_to_do}", status=504) from fault
         finally:
             leaving.cancel()
             connection.leave(number)
@@ -113,7 +122,7 @@ class PagesClient:
                     _, self._connection = await loop.create_unix_connection(_Connection, str(self._path))
                 except OSError as fault:
                     _log.warning("the process of the pages can't be reached: %s", fault)
-                    raise CallError(_GONE, status=503) from fault
+                    raise CallError(f"{_GONE}{_AGAIN}", status=503) from fault
             return self._connection
 
 
