@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import resource
 import signal
 import threading
 import time
@@ -169,3 +170,25 @@ def test_one_that_hangs_holds_up_no_stop(gateway: Gateway) -> None:
     assert 0 == gateway.stop()
     assert DRAIN_S > time.monotonic() - began_s
     assert not os.path.exists(f"/proc/{process}")
+
+
+def test_what_cannot_be_started_now_is_started_later(gateway: Gateway) -> None:
+    """Neither the pages nor a worker, where there are no files for it: the ledger and the other worker go on."""
+    until(gateway.all_serve, "a worker doesn't start")
+    assert 200 == chat(gateway, "hello").status  # and all that the ledger needs is open
+    most = resource.prlimit(gateway.pid, resource.RLIMIT_NOFILE)
+    victim, other = gateway.workers()
+    resource.prlimit(gateway.pid, resource.RLIMIT_NOFILE, (3, most[1]))
+    try:
+        visitor = http.client.HTTPConnection(HOST, gateway.settings.port, timeout=WAIT_S)
+        visitor.request("GET", "/sign-in")
+        until(lambda: "the process of the pages can't be started" in gateway.log(), "it is started")
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: " it can't be started" in gateway.log(), "it is started")
+        assert 200 == chat(gateway, "hello").status
+        assert [other] == gateway.workers()
+    finally:
+        resource.prlimit(gateway.pid, resource.RLIMIT_NOFILE, most)
+    until(lambda: len(gateway.workers()) == 2 and gateway.all_serve(), "there is no other")
+    until(lambda: ask(gateway, "GET", "/sign-in", key=None).status == 200, "the pages don't come")
+    visitor.close()

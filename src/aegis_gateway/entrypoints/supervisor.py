@@ -108,7 +108,10 @@ class Supervisor:
         missing = self._steward is None or len(self._workers) < self._settings.workers
         if missing and not self._stopping and time.monotonic() - self._started_at >= RESPAWN_INTERVAL_S:
             _log.warning("a gateway worker or the steward ended; starting another")
-            self._start_missing()
+            try:
+                self._start_missing()
+            except OSError as fault:  # no memory, or too many processes or files: those that are there go on
+                _log.warning("it can't be started: %s", fault)
         if not self._stopping:
             self._pages.tend()
         return not self._stopping

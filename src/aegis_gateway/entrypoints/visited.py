@@ -9,7 +9,6 @@ Rule: where one after another ends soon after its start, starts become rare, as 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import socket
 import subprocess
@@ -89,9 +88,13 @@ class Visited:
 
     def _send_away(self) -> None:
         """Hang up on all who came."""
-        with contextlib.suppress(OSError):  # there is no other
+        try:
             while True:
                 self._listener.accept()[0].close()
+        except BlockingIOError:
+            return
+        except OSError:  # there is not even a file for it: they wait for the next start
+            self._wait_no_more()
 
     def _wait(self, act: Callable[[], None]) -> None:
         self._waits = True
