@@ -16,8 +16,8 @@ from tests.gateways import Gateway
 PHONE: ViewportSize = {"width": 360, "height": 640}
 DESK: ViewportSize = {"width": 1280, "height": 800}
 SOON_MS = 10_000
-STILL = "Promise.all(document.getAnimations().map(each => each.finished))"
-"""Colours that fade into others are measured when they have."""
+STILL = "Promise.allSettled(document.getAnimations().map(each => each.finished))"
+"""Colours that fade into others are measured when they have; a fading that was broken off is over too."""
 
 
 class Watched:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import ViewportSize
+from playwright.sync_api import Browser, ViewportSize
 
-from tests.chromium import AXE, chromium
+from tests.chromium import AXE
 from tests.proposed import propose, with_four_eyes
 from tests.watched import DESK, PHONE, Watched, overflow, pictures
 
@@ -13,10 +13,9 @@ pytestmark = pytest.mark.xdist_group("browser")
 
 
 @pytest.mark.parametrize(("scheme", "size"), [("light", DESK), ("dark", PHONE)], ids=["desk", "phone"])
-def test_a_proposal_is_approved(scheme: str, size: ViewportSize) -> None:
+def test_a_proposal_is_approved(browser: Browser, scheme: str, size: ViewportSize) -> None:
     """From the list of versions: what would change is shown, a reason is written, and it is in force."""
     with (
-        chromium() as browser,
         with_four_eyes() as (gateway, staff),
         browser.new_context(
             viewport=size,
