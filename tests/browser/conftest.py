@@ -1,4 +1,4 @@
-"""One browser for all tests of pages, which run on one worker."""
+"""The browser of the tests of pages."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from playwright.sync_api import Browser
 from tests.chromium import chromium
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A browser. It has an event loop, so it ends before tests of another kind begin."""
+    """A browser. It has an event loop in this thread, so it has to end before tests of another kind begin."""
     with chromium() as browser:
         yield browser
