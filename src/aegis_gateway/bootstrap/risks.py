@@ -59,11 +59,7 @@ def untried_rules(
     longest_ns = max(before[tenant].registry.shadow_for_ns for tenant in wanting)
     for version in versions():
         if version.canary is None:
-            try:
-                stances = _stances(of_version(version), state)
-            except ConfigurationError:  # an older version of Aegis took it; nothing of it can be told
-                stances = {}
-            history.append((version.applied_ns, stances))
+            history.append((version.applied_ns, _stances_then(version, state)))
             if version.applied_ns <= now_ns - longest_ns:
                 break
     return tuple(
@@ -96,10 +92,7 @@ def in_shadow_since(
 
     def history() -> Iterator[tuple[int, Rules]]:
         for version in islice((each for each in versions() if each.canary is None), most):
-            try:
-                stances = _stances(of_version(version), state)
-            except ConfigurationError:  # an older version of Aegis took it; nothing of it can be told
-                stances = {}
+            stances = _stances_then(version, state)
             yield version.applied_ns, rules_of(stances[tenant]) if tenant in stances else {}
 
     if not names:
@@ -110,6 +103,14 @@ def in_shadow_since(
 
 def _findings_of(risk: Risk, tenant: str) -> Iterator[Finding]:
     return (finding for finding in risk.findings if finding.tenant == tenant)
+
+
+def _stances_then(version: ConfigVersion, state: StoredState) -> dict[str, Stance]:
+    """As of a version that was in force; none where only an older version of Aegis could tell what it meant."""
+    try:
+        return _stances(of_version(version), state)
+    except ConfigurationError:
+        return {}
 
 
 def _stances(loaded: Configuration, state: StoredState) -> dict[str, Stance]:
