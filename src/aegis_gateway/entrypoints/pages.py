@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import socket
 import sys
@@ -22,6 +21,7 @@ from aegis_gateway.adapters.ledger_client import LedgerClient
 from aegis_gateway.application.pace import Paced
 from aegis_gateway.configuration.settings import read_settings
 from aegis_gateway.domain.errors import AegisError
+from aegis_gateway.entrypoints.child import end_unless, keep_log
 from aegis_gateway.entrypoints.people.app import bound_threads, build
 from aegis_gateway.entrypoints.people.bridge import Workers
 
@@ -34,7 +34,7 @@ async def serve(ledger_path: Path, listener: socket.socket) -> None:
     """Serve until the ledger process ends or a signal asks to stop; then until the workers have gone."""
     settings = read_settings()
     stopping = asyncio.Event()
-    ledger = await LedgerClient.connect(ledger_path, on_lost=lambda: _end(stopping))
+    ledger = await LedgerClient.connect(ledger_path, on_lost=lambda: end_unless(stopping))
     directory = bootstrap.directory(settings)
     bound_threads()
     application = build(settings, lambda: directory.copy.tenants, lambda: ledger.pace(NOTHING_COUNTED))
@@ -53,15 +53,9 @@ async def serve(ledger_path: Path, listener: socket.socket) -> None:
     ledger.close()
 
 
-def _end(stopping: asyncio.Event) -> None:
-    """The ledger process is gone. If we were not stopping there is nobody left to answer: end at once."""
-    if not stopping.is_set():
-        os._exit(70)
-
-
 def main() -> None:
     """Run it: the ledger's socket, and the number of the file on which workers are listened to, are the arguments."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    keep_log()
     try:
         uvloop.run(serve(Path(sys.argv[1]), socket.socket(fileno=int(sys.argv[2]))))
     except (AegisError, OSError) as fault:

@@ -27,6 +27,7 @@ from aegis_gateway.application.tracing import SEND_LAST_S, Observer
 from aegis_gateway.configuration.settings import Settings, read_settings
 from aegis_gateway.domain.errors import AegisError, DiskFailed
 from aegis_gateway.entrypoints.budget_metrics import BudgetMetrics
+from aegis_gateway.entrypoints.child import keep_log
 from aegis_gateway.entrypoints.in_force import InForce
 from aegis_gateway.entrypoints.jobs import jobs
 
@@ -159,7 +160,7 @@ def _take_note(_number: int, _frame: object) -> None:
 
 def main() -> None:
     """Run a steward: the ledger's socket is the one argument, everything else is in the environment."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    keep_log()
     try:
         serve(Path(sys.argv[1]))
     except (AegisError, OSError) as fault:

@@ -32,6 +32,7 @@ from aegis_gateway.application.pace import Pace
 from aegis_gateway.application.tracing import SEND_LAST_S
 from aegis_gateway.configuration.settings import Settings, read_settings
 from aegis_gateway.domain.errors import AegisError
+from aegis_gateway.entrypoints.child import end_unless, keep_log
 from aegis_gateway.entrypoints.collector import calm_collector
 from aegis_gateway.entrypoints.data_plane.app import DataPlane
 from aegis_gateway.entrypoints.data_plane.authzen.access_requests import AccessRequests
@@ -56,7 +57,7 @@ async def serve(socket_path: Path, pages_path: Path) -> None:
     """Serve until the ledger process ends or a signal asks to stop; then finish what is under way."""
     settings = read_settings()
     stopping = asyncio.Event()
-    ledger = await LedgerClient.connect(socket_path, on_lost=lambda: _end(stopping))
+    ledger = await LedgerClient.connect(socket_path, on_lost=lambda: end_unless(stopping))
     observer = bootstrap.observer(settings)
     calls = bootstrap.calls(settings, ledger, observer)
     idempotency = Idempotency(
@@ -167,15 +168,9 @@ def _running(copy: DirectoryCopy, started_ns: int) -> Running:
     )
 
 
-def _end(stopping: asyncio.Event) -> None:
-    """The ledger process is gone. If we were not stopping, nothing can be put in order any more: end at once."""
-    if not stopping.is_set():
-        os._exit(70)
-
-
 def main() -> None:
     """Run a worker: the ledger's and the pages' sockets are the arguments, everything else is in the environment."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    keep_log()
     try:
         uvloop.run(serve(Path(sys.argv[1]), Path(sys.argv[2])))
     except AegisError as fault:
