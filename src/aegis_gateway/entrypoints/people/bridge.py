@@ -11,12 +11,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
-from aegis_gateway.adapters.frames import FrameReader
 from aegis_gateway.domain.errors import AegisError
 from aegis_gateway.entrypoints.people.passing_on import (
     PIECE_BYTES_MAX,
@@ -24,10 +23,11 @@ from aegis_gateway.entrypoints.people.passing_on import (
     Asked,
     Began,
     FromPages,
+    FromWorker,
     Headers,
+    Line,
     Piece,
     Taken,
-    framed,
     from_worker,
 )
 
@@ -76,54 +76,35 @@ class Workers:
             self.are_gone.set()
 
 
-class Worker(asyncio.Protocol):
+class Worker(Line[FromWorker]):
     """A worker's connection, and the requests on it that are being answered."""
 
     def __init__(self, workers: Workers) -> None:
+        super().__init__(from_worker.decode)
         self._workers = workers
-        self._transport: asyncio.Transport | None = None
-        self._reader = FrameReader()
         self._open: dict[int, _Exchange] = {}
         self._answering: set[asyncio.Task[None]] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Be there."""
-        # uvloop's transports are not asyncio.Transport by class, only by what they do.
-        self._transport = cast(asyncio.Transport, transport)
+        super().connection_made(transport)
         self._workers.come(self)
 
-    def data_received(self, data: bytes) -> None:
+    def take(self, message: FromWorker) -> None:
         """Begin to answer, or go on."""
-        try:
-            for payload in self._reader.feed(data):
-                message = from_worker.decode(payload)
-                if isinstance(message, Asked):
-                    self._begin(message)
-                elif (exchange := self._open.get(message.number)) is not None:
-                    if isinstance(message, Taken):
-                        exchange.go_on.set()
-                    else:
-                        exchange.leave()
-        except (ValueError, msgspec.DecodeError):
-            _log.exception("a worker passed on what is no request")
-            self.hang_up()
+        if isinstance(message, Asked):
+            self._begin(message)
+        elif (exchange := self._open.get(message.number)) is not None:
+            if isinstance(message, Taken):
+                exchange.go_on.set()
+            else:
+                exchange.leave()
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+    def lose(self) -> None:
         """Whoever asked by this worker is gone with it."""
-        self._transport = None
         for exchange in self._open.values():
             exchange.leave()
         self._workers.leave(self)
-
-    def hang_up(self) -> None:
-        """End it."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def send(self, message: FromPages) -> None:
-        """Say something; to nobody, if nobody is there."""
-        if self._transport is not None:
-            self._transport.write(framed(message))
 
     def _begin(self, asked: Asked) -> None:
         exchange = self._open[asked.number] = _Exchange(asked, self.send)

@@ -6,11 +6,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
-import msgspec
-
-from aegis_gateway.adapters.frames import FrameReader
 from aegis_gateway.adapters.patience import Patience
 from aegis_gateway.domain.errors import CallError
 from aegis_gateway.entrypoints.data_plane.exchange import Caller, HttpProtocol
@@ -19,12 +16,11 @@ from aegis_gateway.entrypoints.people.passing_on import (
     Asked,
     Began,
     FromPages,
-    FromWorker,
     Left,
+    Line,
     PeopleScope,
     Piece,
     Taken,
-    framed,
     from_pages,
 )
 
@@ -133,19 +129,13 @@ class _Open(NamedTuple):
     free: Callable[[], None]
 
 
-class _Connection(asyncio.Protocol):
+class _Connection(Line[FromPages]):
     """A connection, and what comes on it for each request that is open."""
 
     def __init__(self) -> None:
-        self._transport: asyncio.Transport | None = None
-        self._reader = FrameReader()
+        super().__init__(from_pages.decode)
         self._open: dict[int, _Open] = {}
         self._number = 0
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether it has ended."""
-        return self._transport is None
 
     def ask(
         self, scope: PeopleScope, body: bytes, free: Callable[[], None]
@@ -159,8 +149,8 @@ class _Connection(asyncio.Protocol):
         asked = Asked.of(self._number, scope, body)
         news: asyncio.Queue[News] = asyncio.Queue()
         self._open[self._number] = _Open(news, free)
-        if self._transport is None:
-            self._lose_all()
+        if self.is_gone:
+            self.lose()
         self.send(asked)
         return self._number, news
 
@@ -169,39 +159,15 @@ class _Connection(asyncio.Protocol):
         if number in self._open:
             self.send(Left(number=number))
 
-    def send(self, message: FromWorker) -> None:
-        """Say something; to nobody, if nobody is there."""
-        if self._transport is not None:
-            self._transport.write(framed(message))
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Be there."""
-        # uvloop's transports are not asyncio.Transport by class, only by what they do.
-        self._transport = cast(asyncio.Transport, transport)
-
-    def data_received(self, data: bytes) -> None:
-        """Hand what came to those who wait for it."""
-        try:
-            for payload in self._reader.feed(data):
-                message = from_pages.decode(payload)
-                self._take(message)
-        except (ValueError, msgspec.DecodeError):
-            _log.exception("the process of the pages said what is no answer")
-            if self._transport is not None:
-                self._transport.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+    def lose(self) -> None:
         """Tell all who wait."""
-        self._transport = None
-        self._lose_all()
-
-    def _lose_all(self) -> None:
         for each in self._open.values():
             each.news.put_nowait("gone")
             each.free()
         self._open.clear()
 
-    def _take(self, message: FromPages) -> None:
+    def take(self, message: FromPages) -> None:
+        """Hand it to who waits for it."""
         asked = self._open.get(message.number)
         if asked is None:
             return

@@ -7,11 +7,14 @@ Frames are those of the ledger's socket, one message in each.
 
 from __future__ import annotations
 
-from typing import Self
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Generic, Self, TypeVar, cast
 
 import msgspec
 
-from aegis_gateway.adapters.frames import frame
+from aegis_gateway.adapters.frames import FrameReader, frame
 from aegis_gateway.domain.errors import CallError
 from aegis_gateway.entrypoints.data_plane.exchange import RequestHeaders, Scope
 
@@ -19,6 +22,8 @@ HEADER_BYTES_MAX = 32 * 1024
 PIECE_BYTES_MAX = 1024 * 1024
 
 Headers = list[tuple[str, str]]
+
+_log = logging.getLogger("aegis.people")
 
 
 class PeopleScope(Scope):
@@ -119,6 +124,7 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True
 
 FromWorker = Asked | Taken | Left
 FromPages = Answered | Began | Piece
+Heard = TypeVar("Heard")
 
 from_worker = msgspec.msgpack.Decoder(FromWorker)
 from_pages = msgspec.msgpack.Decoder(FromPages)
@@ -128,3 +134,55 @@ _encode = msgspec.msgpack.Encoder().encode
 def framed(message: FromWorker | FromPages) -> bytes:
     """A message as it goes over the socket."""
     return frame(_encode(message))
+
+
+class Line(asyncio.Protocol, Generic[Heard]):
+    """One end of the socket: what comes is decoded and `take`n, message by message, until it is `lose`d."""
+
+    def __init__(self, decode: Callable[[bytes], Heard]) -> None:
+        """Be at no socket yet."""
+        self._decode = decode
+        self._transport: asyncio.Transport | None = None
+        self._reader = FrameReader()
+
+    def take(self, message: Heard) -> None:
+        """What the other side says."""
+        raise NotImplementedError
+
+    def lose(self) -> None:
+        """Nothing comes any more, and nobody is there to be told anything."""
+        raise NotImplementedError
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nobody is there."""
+        return self._transport is None
+
+    def send(self, message: FromWorker | FromPages) -> None:
+        """Say something; to nobody, if nobody is there."""
+        if self._transport is not None:
+            self._transport.write(framed(message))
+
+    def hang_up(self) -> None:
+        """End it."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Be there."""
+        # uvloop's transports are not asyncio.Transport by class, only by what they do.
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came; hang up on what is no message."""
+        try:
+            for payload in self._reader.feed(data):
+                self.take(self._decode(payload))
+        except (ValueError, msgspec.DecodeError):
+            _log.exception("what came over the socket of the pages is no message of theirs")
+            self.hang_up()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Be alone."""
+        self._transport = None
+        self.lose()
